@@ -1,0 +1,3 @@
+//! Two nodes on PostgreSQL and Redis, and what a message costs them.
+
+fn main() {}

@@ -1,0 +1,81 @@
+//! One room: its subscribers, its position, and the items that came early.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
+
+use crate::{GoLive, HELD_MAX, Offer};
+
+#[derive(Debug)]
+pub(crate) struct Room<C, M> {
+    /// Delivered up to and including this number.
+    position: u64,
+    /// How far each subscriber has read; `None` while it is catching up.
+    subscribers: HashMap<C, Option<u64>>,
+    /// Items with numbers beyond `position + 1`, at most [`HELD_MAX`].
+    held: BTreeMap<u64, M>,
+}
+
+impl<C: Copy + Eq + Hash, M> Room<C, M> {
+    pub(crate) fn at(position: u64) -> Self {
+        Self { position, subscribers: HashMap::new(), held: BTreeMap::new() }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn join(&mut self, conn: C) {
+        self.subscribers.insert(conn, None);
+    }
+
+    /// True where nobody is left.
+    pub(crate) fn leave(&mut self, conn: C) -> bool {
+        self.subscribers.remove(&conn);
+        self.subscribers.is_empty()
+    }
+
+    pub(crate) fn go_live(&mut self, conn: C, read_up_to: u64) -> GoLive {
+        match self.subscribers.get_mut(&conn) {
+            None => GoLive::Absent,
+            Some(_) if read_up_to < self.position => GoLive::Behind(self.position),
+            Some(cursor) => {
+                *cursor = Some(read_up_to);
+                GoLive::Live
+            }
+        }
+    }
+
+    pub(crate) fn live(&self) -> impl Iterator<Item = C> {
+        self.subscribers.iter().filter(|(_, cursor)| cursor.is_some()).map(|(conn, _)| *conn)
+    }
+
+    pub(crate) fn offer(&mut self, seq: u64, item: M, mut deliver: impl FnMut(C, &M)) -> Offer {
+        if seq <= self.position {
+            return Offer::Known;
+        }
+        if seq > self.position + 1 {
+            if self.held.len() < HELD_MAX {
+                self.held.insert(seq, item);
+            }
+            return Offer::Early;
+        }
+        self.deliver(seq, &item, &mut deliver);
+        while let Some(item) = self.held.remove(&(self.position + 1)) {
+            self.deliver(self.position + 1, &item, &mut deliver);
+        }
+        Offer::Delivered
+    }
+
+    fn deliver(&mut self, seq: u64, item: &M, deliver: &mut impl FnMut(C, &M)) {
+        self.position = seq;
+        for (conn, cursor) in &mut self.subscribers {
+            // A subscriber that read further than the room while it caught up skips what it has.
+            if cursor.is_some_and(|read| read < seq) {
+                *cursor = Some(seq);
+                deliver(*conn, item);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The handles that a request may use.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    auth::Verifier,
+    bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
+    config::Config,
+    directory::{self, Directory},
+    hub::Hub,
+    store::{Store, postgres::Postgres, writer::Writer},
+    wire::new_id,
+};
+
+/// One node, put together.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) verifier: Verifier,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) writer: Writer,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) directory: Arc<dyn Directory>,
+    /// This node's name in logs and in `/health`.
+    pub(crate) node: String,
+    pub(crate) started: Instant,
+    draining: AtomicBool,
+    #[cfg(feature = "embedded")]
+    pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
+}
+
+impl App {
+    /// Connects to everything; the second value ends when the writer has decided all that it took.
+    pub(crate) async fn open(
+        #[cfg_attr(not(feature = "embedded"), expect(unused_mut))] mut config: Config,
+        #[cfg_attr(not(feature = "embedded"), expect(unused_variables))] port: u16,
+    ) -> anyhow::Result<(Arc<Self>, JoinHandle<()>)> {
+        #[cfg(feature = "embedded")]
+        let issuer = crate::embedded::issuer::stand_in(&mut config, port)?;
+        let verifier = Verifier::new(&config)?;
+        let store = open_store(&config).await?;
+        let (bus, events) = open_bus(&config).await?;
+        let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store));
+        let (writer, written) = Writer::start(Arc::clone(&store), Arc::clone(&bus));
+        let app = Self {
+            verifier,
+            store,
+            writer,
+            bus,
+            hub,
+            directory: directory::open(&config)?,
+            node: new_id().simple().to_string().split_off(20),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            #[cfg(feature = "embedded")]
+            issuer,
+            config,
+        };
+        Ok((Arc::new(app), written))
+    }
+
+    /// Whether the node is on its way out: it takes no new sockets.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match &config.postgres {
+        Some(postgres) => Ok(Arc::new(Postgres::open(postgres).await?)),
+        #[cfg(feature = "embedded")]
+        None => Ok(Arc::new(crate::embedded::database(&config.data_dir)?)),
+        #[cfg(not(feature = "embedded"))]
+        None => anyhow::bail!("POSTGRES_HOST: is not set, and this build has no embedded database"),
+    }
+}
+
+async fn open_bus(config: &Config) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
+    if let Some(redis) = &config.redis {
+        let (bus, events) = Redis::open(redis).await?;
+        return Ok((Arc::new(bus), events));
+    }
+    let (bus, events) = OneNode::open();
+    Ok((Arc::new(bus), events))
+}

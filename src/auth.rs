@@ -1,0 +1,149 @@
+//! From a bearer token to an identity.
+//!
+//! The verifier is chosen by the token's `alg` and `iss` together, never by `alg` alone: an HS256
+//! token never reaches a key set, an RS256 one never a secret, and `none` reaches nothing. What the
+//! token says about its own key (`jku`, `x5u`, `jwk`) is not read.
+
+mod bearer;
+mod cognito;
+mod django;
+mod jwks;
+#[cfg(test)]
+mod tests;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
+use serde::{Deserialize, de::DeserializeOwned};
+
+pub(crate) use bearer::{Bearer, from_handshake, from_headers};
+
+use crate::{config::Config, person::Person};
+use cognito::Cognito;
+use django::Django;
+
+/// The largest token that is looked at, in bytes; Cognito's with many groups have about 4,000.
+const TOKEN_MAX: usize = 8_192;
+/// The longest key id that is looked up.
+const KID_MAX: usize = 128;
+/// How far a clock may be off, in seconds.
+pub(crate) const LEEWAY: i64 = 60;
+
+/// Who a token says its bearer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) person: Person,
+    pub(crate) admin: bool,
+    /// When the token ends, in seconds since 1970.
+    pub(crate) expires_at: i64,
+}
+
+/// Why a token does not count. No variant holds a piece of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthError {
+    #[error("no token")]
+    Missing,
+    #[error("{0}")]
+    Invalid(&'static str),
+    #[error("expired")]
+    Expired,
+    #[error("the issuer's keys can't be had")]
+    IssuerUnavailable,
+}
+
+/// Checks tokens of every issuer that is configured.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    cognito: Option<Cognito>,
+    django: Option<Django>,
+}
+
+/// What is read of a token before its signature is checked: only what chooses the verifier.
+struct Unverified<'a> {
+    token: &'a str,
+    algorithm: Algorithm,
+    kid: Option<String>,
+    issuer: Option<String>,
+}
+
+impl Verifier {
+    /// Key sets are fetched when they are first needed, not now.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let http = jwks::client()?;
+        Ok(Self {
+            cognito: config.cognito.as_ref().map(|config| Cognito::new(config, &http)),
+            django: config.django.as_ref().map(|config| Django::new(config, &http)),
+        })
+    }
+
+    /// Who bears this token.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let token = Unverified::parse(token)?;
+        match (&self.cognito, &self.django, token.algorithm) {
+            (Some(cognito), _, algorithm) if cognito.issued(&token) => match algorithm {
+                Algorithm::RS256 => cognito.verify(&token).await,
+                _ => Err(AuthError::Invalid("its algorithm is not its issuer's")),
+            },
+            (_, Some(django), _) => django.verify(&token).await,
+            _ => Err(AuthError::Invalid("its issuer is not known here")),
+        }
+    }
+}
+
+impl<'a> Unverified<'a> {
+    fn parse(token: &'a str) -> Result<Self, AuthError> {
+        // A field that stands twice is refused by the parser, here and in the claims.
+        #[derive(Deserialize)]
+        struct Header {
+            alg: Algorithm,
+            #[serde(default)]
+            kid: Option<String>,
+            #[serde(default)]
+            crit: Option<serde_json::Value>,
+        }
+        #[derive(Deserialize)]
+        struct Claims {
+            #[serde(default)]
+            iss: Option<String>,
+        }
+        if token.len() > TOKEN_MAX {
+            return Err(AuthError::Invalid("it is too long"));
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(claims), Some(_signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(AuthError::Invalid("it does not have three parts"));
+        };
+        let header: Header =
+            part(header).ok_or(AuthError::Invalid("its header can't be read or used here"))?;
+        if header.crit.is_some() {
+            return Err(AuthError::Invalid("it has critical extensions that are not known here"));
+        }
+        if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_MAX) {
+            return Err(AuthError::Invalid("its key id is too long"));
+        }
+        let claims: Claims = part(claims).ok_or(AuthError::Invalid("its claims can't be read"))?;
+        Ok(Self { token, algorithm: header.alg, kid: header.kid, issuer: claims.iss })
+    }
+
+    /// Checks the signature and the times, and reads the claims.
+    fn claims<T: DeserializeOwned>(&self, key: &DecodingKey) -> Result<T, AuthError> {
+        let mut validation = Validation::new(self.algorithm);
+        validation.leeway = LEEWAY.unsigned_abs();
+        validation.validate_nbf = true;
+        // Each issuer has its own rule for the audience, which it checks itself.
+        validation.validate_aud = false;
+        let decoded = jsonwebtoken::decode(self.token, key, &validation);
+        decoded.map(|token| token.claims).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => AuthError::Expired,
+            ErrorKind::ImmatureSignature => AuthError::Invalid("it is not valid yet"),
+            ErrorKind::InvalidSignature => AuthError::Invalid("its signature does not fit"),
+            ErrorKind::MissingRequiredClaim(_) => AuthError::Invalid("it has no exp"),
+            _ => AuthError::Invalid("its claims can't be read"),
+        })
+    }
+}
+
+fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+}

@@ -1,0 +1,74 @@
+//! Dentists' tokens, issued by Django with SimpleJWT: HS256 with a shared secret, or RS256 and ES256
+//! through a key set.
+//!
+//! <https://django-rest-framework-simplejwt.readthedocs.io/en/latest/settings.html>
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::{AuthError, Identity, Unverified, jwks::Jwks};
+use crate::{
+    config::DjangoConfig,
+    person::{Person, PersonId, PersonKind},
+};
+
+pub(super) struct Django {
+    secret: Option<DecodingKey>,
+    keys: Option<Arc<Jwks>>,
+    issuer: Option<String>,
+}
+
+/// Law I14: the secret does not print.
+impl std::fmt::Debug for Django {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Django").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    iss: Option<String>,
+    exp: u32,
+    token_type: String,
+    user_id: PersonId,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    is_staff: bool,
+}
+
+impl Django {
+    pub(super) fn new(config: &DjangoConfig, http: &reqwest::Client) -> Self {
+        let secret = config.secret.as_ref();
+        Self {
+            secret: secret.map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
+            keys: config.jwks_url.as_ref().map(|url| Jwks::new(url.clone(), http.clone())),
+            issuer: config.issuer.clone(),
+        }
+    }
+
+    pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
+        let claims: Claims = match (token.algorithm, &self.secret, &self.keys) {
+            (Algorithm::HS256, Some(secret), _) => token.claims(secret)?,
+            (algorithm @ (Algorithm::RS256 | Algorithm::ES256), _, Some(keys)) => {
+                token.claims(&*keys.key(token.kid.as_deref(), algorithm).await?)?
+            }
+            _ => return Err(AuthError::Invalid("its algorithm is not its issuer's")),
+        };
+        if self.issuer.is_some() && claims.iss != self.issuer {
+            return Err(AuthError::Invalid("its issuer is another"));
+        }
+        if claims.token_type != "access" {
+            return Err(AuthError::Invalid("its token_type is not access"));
+        }
+        Ok(Identity {
+            person: Person::new(PersonKind::Dentist, claims.user_id),
+            admin: claims.is_staff || claims.role.as_deref() == Some("admin"),
+            expires_at: claims.exp.into(),
+        })
+    }
+}

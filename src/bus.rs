@@ -1,0 +1,53 @@
+//! Publish and subscribe between the nodes: one channel for each room that someone is in.
+//!
+//! Law I7: a bus may lose, repeat and reorder. Nobody waits for it: [`Bus::publish`] returns at
+//! once, and what it could not carry the hub finds in the store.
+
+#[cfg(test)]
+mod contract;
+pub(crate) mod one_node;
+pub(crate) mod redis;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::wire::broadcast::{Broadcast, Room};
+
+/// How many events wait for the hub at most. What doesn't fit is lost, which a bus may do.
+const EVENTS: usize = 8_192;
+
+/// What a bus tells the hub.
+#[derive(Debug)]
+pub(crate) enum BusEvent {
+    /// Something was said in a room that this node subscribes to.
+    Heard(Broadcast),
+    /// No subscription stands any more, and anything may have been missed.
+    Interrupted,
+}
+
+/// The bus did not do it; it may be away.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BusError(pub(crate) String);
+
+pub(crate) type BusEvents = mpsc::Receiver<BusEvent>;
+
+/// A way for nodes to hear each other.
+#[async_trait]
+pub(crate) trait Bus: Send + Sync + 'static {
+    /// Says something in a room, in the order of the calls, without waiting. This node hears it
+    /// too, where it subscribes to the room (law I4).
+    fn publish(&self, broadcast: Broadcast);
+
+    /// Subscribes to rooms; when it returns, the subscriptions stand.
+    async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
+
+    /// Ends subscriptions.
+    async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
+
+    /// Waits, within bounds, until what was said so far is on its way.
+    async fn flush(&self);
+
+    /// Whether the bus answers.
+    async fn ping(&self) -> Result<(), BusError>;
+}

@@ -1,0 +1,65 @@
+//! What a client can ask for: one file an event, shared by HTTP and every framing.
+
+pub(crate) mod join;
+mod leave;
+pub(crate) mod open;
+pub(crate) mod read;
+mod refresh;
+pub(crate) mod send;
+mod typing;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{connection::Caller, error::Error, session::SessionId, wire::ClientEvent};
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Answer with this.
+    Data(Box<RawValue>),
+    /// Answer with this, then let the connection hear the room from here on.
+    Joined { data: Box<RawValue>, session_id: SessionId, read_up_to: u64 },
+    /// There is nothing to answer.
+    Silent,
+}
+
+impl Done {
+    fn with(data: &impl Serialize) -> Self {
+        Self::Data(to_raw(data))
+    }
+
+    /// What the answer holds, if there is one.
+    pub(crate) fn data(&self) -> Option<&RawValue> {
+        match self {
+            Self::Data(data) | Self::Joined { data, .. } => Some(data),
+            Self::Silent => None,
+        }
+    }
+}
+
+fn to_raw(data: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(data).unwrap_or_default()
+}
+
+/// An answer that says no more than that it is done.
+#[derive(Serialize)]
+struct Nothing {}
+
+/// Starts a command. What must keep the order of arrival (a send's place in the writer's queue) has
+/// happened when this returns; the future is for the outcome.
+pub(crate) fn start(
+    caller: &Caller,
+    event: ClientEvent,
+) -> BoxFuture<'static, Result<Done, Error>> {
+    match event {
+        ClientEvent::Join(join) => join::run(caller.clone(), join).boxed(),
+        ClientEvent::Leave(leave) => leave::run(caller, &leave).boxed(),
+        ClientEvent::Send(send) => send::on_socket(caller, send).boxed(),
+        ClientEvent::Read(read) => read::on_socket(caller.clone(), read).boxed(),
+        ClientEvent::TypingStart(typing) => typing::run(caller, &typing, true).boxed(),
+        ClientEvent::TypingStop(typing) => typing::run(caller, &typing, false).boxed(),
+        ClientEvent::AuthRefresh(refresh) => refresh::run(caller.clone(), refresh).boxed(),
+    }
+}

@@ -1,0 +1,18 @@
+//! `session:leave`: the connection hears the room no longer.
+
+use std::future::ready;
+
+use super::{Done, Nothing};
+use crate::{
+    connection::Caller,
+    error::Error,
+    wire::{InSession, broadcast::Room},
+};
+
+pub(super) fn run(
+    caller: &Caller,
+    leave: &InSession,
+) -> impl Future<Output = Result<Done, Error>> + use<> {
+    caller.app.hub.leave(&Room::Session(leave.session_id), caller.conn());
+    ready(Ok(Done::with(&Nothing {})))
+}

@@ -1,0 +1,32 @@
+//! Opening a session: `POST /api/chats`.
+
+use crate::{
+    app::App,
+    error::Error,
+    person::{Person, PersonKind, Profile},
+    session::{Session, SessionId},
+    store::NewSession,
+    wire::{broadcast::Broadcast, new_id},
+};
+
+/// Opens a session between `me` and `other`, or finds the open one; and whether it is new.
+pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Session, bool), Error> {
+    let mine = known(app, me).await?;
+    let theirs = known(app, &other).await?;
+    let (customer, dentist) =
+        if me.kind == PersonKind::Customer { (mine, theirs) } else { (theirs, mine) };
+    let new = NewSession { id: SessionId(new_id()), customer, dentist };
+    let (id, opened) = app.store.open_session(&new).await?;
+    let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+    if opened {
+        // Each side's inbox hears of it as that side sees it; both are empty still, so alike.
+        app.bus.publish(Broadcast::session_new(me.clone(), &session));
+        app.bus.publish(Broadcast::session_new(other, &session));
+    }
+    Ok((session, opened))
+}
+
+async fn known(app: &App, person: &Person) -> Result<Profile, Error> {
+    let name = app.directory.name(person).await?.ok_or(Error::PersonNotFound)?;
+    Ok(Profile { person: person.clone(), name })
+}

@@ -1,0 +1,40 @@
+//! `message:read`: a member's read position moves forward, and the other side sees it.
+
+use serde::Serialize;
+
+use super::Done;
+use crate::{
+    app::App,
+    connection::Caller,
+    error::Error,
+    person::Person,
+    session::SessionId,
+    wire::{self, broadcast::Broadcast},
+};
+
+/// Where the position is now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Position {
+    session_id: SessionId,
+    seq: u64,
+}
+
+/// The same for HTTP and every framing.
+pub(crate) async fn run(
+    app: &App,
+    me: &Person,
+    session_id: SessionId,
+    seq: u64,
+) -> Result<Position, Error> {
+    let mark = app.store.mark_read(me, session_id, seq).await?.ok_or(Error::SessionNotFound)?;
+    if mark.moved {
+        app.bus.publish(Broadcast::message_read(session_id, me, mark.seq));
+    }
+    Ok(Position { session_id, seq: mark.seq })
+}
+
+pub(super) async fn on_socket(caller: Caller, read: wire::Read) -> Result<Done, Error> {
+    let position = run(&caller.app, caller.person(), read.session_id, read.seq).await?;
+    Ok(Done::with(&position))
+}

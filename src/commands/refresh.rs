@@ -1,0 +1,23 @@
+//! `auth:refresh`: a newer token of the same person keeps the connection.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Done;
+use crate::{connection::Caller, error::Error, wire::AuthRefresh};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refreshed {
+    expires_at: Timestamp,
+}
+
+pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Error> {
+    let identity = caller.app.verifier.verify(&refresh.token).await?;
+    if identity.person != *caller.person() {
+        return Err(Error::Forbidden("the token is another person's"));
+    }
+    let expires_at = Timestamp::from_second(identity.expires_at).unwrap_or(Timestamp::MAX);
+    caller.refresh(identity);
+    Ok(Done::with(&Refreshed { expires_at }))
+}

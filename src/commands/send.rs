@@ -1,0 +1,92 @@
+//! `message:send`: from what a client wrote to a committed message.
+
+use futures_util::{FutureExt, future::BoxFuture};
+use serde::Serialize;
+
+use super::Done;
+use crate::{
+    app::App,
+    connection::Caller,
+    error::Error,
+    message::{Draft, Message},
+    person::Person,
+    session::SessionId,
+    store::{Appended, Refusal},
+    wire::{self, Content, broadcast::Room, new_id},
+};
+
+/// The acknowledgement: the message as it is committed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sent {
+    pub(crate) message: Message,
+    /// The `clientId` was used before: this is what it gave then.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) duplicate: bool,
+    /// … and it was another text then.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) differs: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Queues the send at once, so that a connection's sends keep their order; resolves when the
+/// database has decided. The same for HTTP and every framing.
+pub(crate) fn run(
+    app: &App,
+    sender: Person,
+    session_id: SessionId,
+    content: Content,
+) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
+    let draft = Draft {
+        id: new_id(),
+        session_id,
+        sender,
+        client_id: content.client_id,
+        kind: content.kind,
+        body: content.body,
+        reply_to: content.reply_to,
+    };
+    let body = draft.body.clone();
+    let pending = app.writer.submit(draft);
+    async move {
+        match pending?.decided().await? {
+            Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
+            Appended::Repeated(message) => {
+                let differs = message.body != body;
+                Ok(Sent { message, duplicate: true, differs })
+            }
+            Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),
+            Appended::Refused(Refusal::SessionClosed) => Err(Error::SessionClosed),
+            Appended::Refused(Refusal::ReplyNotFound) => {
+                Err(Error::Invalid("replyTo", "there is no such message in this session".into()))
+            }
+            Appended::Refused(Refusal::Value) => {
+                Err(Error::Invalid("body", "can't be stored".into()))
+            }
+        }
+    }
+}
+
+/// On a socket the acknowledgement is the sender's copy: its room's is left out.
+pub(super) fn on_socket(
+    caller: &Caller,
+    send: wire::Send,
+) -> BoxFuture<'static, Result<Done, Error>> {
+    let (session_id, outbound) = (send.session_id, caller.outbound.clone());
+    let client_id = send.content.client_id.clone();
+    if caller.app.hub.is_in(&Room::Session(session_id), caller.conn()) {
+        outbound.remember_own(session_id, &client_id);
+    }
+    let sending = run(&caller.app, caller.person().clone(), session_id, send.content);
+    async move {
+        let outcome = sending.await;
+        if outcome.as_ref().map_or(true, |sent| sent.duplicate) {
+            outbound.forget_own(session_id, &client_id);
+        }
+        outcome.map(|sent| Done::with(&sent))
+    }
+    .boxed()
+}

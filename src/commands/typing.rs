@@ -1,0 +1,27 @@
+//! `typing:start` and `typing:stop`: said to the room, never stored, never answered.
+
+use std::future::ready;
+
+use super::Done;
+use crate::{
+    connection::Caller,
+    error::Error,
+    wire::{
+        InSession,
+        broadcast::{Broadcast, Room},
+    },
+};
+
+/// Only who has joined the session types in it; joining has shown that they may.
+pub(super) fn run(
+    caller: &Caller,
+    typing: &InSession,
+    on: bool,
+) -> impl Future<Output = Result<Done, Error>> + use<> {
+    let room = Room::Session(typing.session_id);
+    if !caller.app.hub.is_in(&room, caller.conn()) {
+        return ready(Err(Error::SessionNotFound));
+    }
+    caller.app.bus.publish(Broadcast::typing(typing.session_id, caller.person(), on));
+    ready(Ok(Done::Silent))
+}

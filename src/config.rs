@@ -1,0 +1,280 @@
+//! Every variable: its name, its unit, its default. The only reader of the environment.
+
+mod variables;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+use variables::Variables;
+
+/// What is wrong with one variable, in one line that names it. It never holds a secret's value.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{variable}: {problem}")]
+pub struct ConfigError {
+    variable: String,
+    problem: String,
+}
+
+/// What a node runs with.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) production: bool,
+    pub(crate) host: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: LogConfig,
+    pub(crate) postgres: Option<PostgresConfig>,
+    pub(crate) redis: Option<RedisConfig>,
+    pub(crate) mysql: Option<MysqlConfig>,
+    pub(crate) cognito: Option<CognitoConfig>,
+    pub(crate) django: Option<DjangoConfig>,
+    /// Origins that may use the API from a browser; empty: any.
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    /// Over how long a draining node spreads the closing of its sockets.
+    pub(crate) drain_spread: Duration,
+}
+
+/// How the node logs.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    pub(crate) level: tracing::Level,
+    /// `None`: pretty on a terminal, JSON otherwise.
+    pub(crate) json: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PostgresConfig {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    pub(crate) password: Option<SecretString>,
+    pub(crate) pool_size: usize,
+    pub(crate) tls: bool,
+    /// A PEM file with further authorities to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RedisConfig {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) password: Option<SecretString>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MysqlConfig {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    pub(crate) password: Option<SecretString>,
+    pub(crate) customers_query: String,
+    pub(crate) dentists_query: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CognitoConfig {
+    pub(crate) issuer: String,
+    /// App clients whose tokens are taken; empty: any of the pool.
+    pub(crate) client_ids: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DjangoConfig {
+    pub(crate) secret: Option<SecretString>,
+    pub(crate) jwks_url: Option<String>,
+    pub(crate) issuer: Option<String>,
+}
+
+const DEFAULT_CUSTOMERS_QUERY: &str =
+    "SELECT first_name, last_name FROM customers WHERE cognito_sub = ?";
+const DEFAULT_DENTISTS_QUERY: &str = "SELECT first_name, last_name FROM dentists WHERE user_id = ?";
+
+/// The longest that a pool may be; PostgreSQL's own default limit is 100.
+const POOL_SIZE_MAX: usize = 500;
+
+impl Config {
+    /// Reads the process's environment.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&std::env::vars().collect())
+    }
+
+    fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        let config = Self {
+            production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
+            host: IpAddr::from([0, 0, 0, 0]),
+            port: variables.parsed("PORT", 3000)?,
+            data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
+            log: Self::log(variables)?,
+            postgres: Self::postgres(variables)?,
+            redis: Self::redis(variables)?,
+            mysql: Self::mysql(variables)?,
+            cognito: Self::cognito(variables)?,
+            django: Self::django(variables)?,
+            cors_origins: Self::origins(variables)?,
+            ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
+            ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
+            drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=15_000)?,
+        };
+        config.with_host(variables)?.complete(variables)
+    }
+
+    /// A node that hands out development tokens listens to this machine only, unless told otherwise.
+    fn with_host(mut self, variables: &Variables) -> Result<Self, ConfigError> {
+        let default = if self.development_issuer() { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
+        self.host = variables.parsed("HOST", IpAddr::from(default))?;
+        Ok(self)
+    }
+
+    /// In production a missing part is an error, unless `EMBEDDED` says that it is meant.
+    fn complete(self, variables: &Variables) -> Result<Self, ConfigError> {
+        if !self.production {
+            return Ok(self);
+        }
+        let missing = |variable: &str, what: &str| ConfigError {
+            variable: variable.to_owned(),
+            problem: format!("is not set, and NODE_ENV=production needs {what}"),
+        };
+        if self.cognito.is_none() && self.django.is_none() {
+            return Err(missing("COGNITO_USER_POOL_ID", "an issuer (or set DJANGO_JWT_SECRET)"));
+        }
+        if variables.flag("EMBEDDED")? {
+            return Ok(self);
+        }
+        let or_embedded = " (or EMBEDDED=true for one node with everything in it)";
+        for (variable, what) in [
+            ("POSTGRES_HOST", "a database"),
+            ("REDIS_HOST", "a bus between nodes"),
+            ("MYSQL_HOST", "a directory of names"),
+            ("S3_BUCKET", "a bucket for pictures"),
+        ] {
+            if variables.text(variable).is_none() {
+                return Err(missing(variable, &format!("{what}{or_embedded}")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether the node itself issues tokens, for want of any other issuer.
+    pub(crate) fn development_issuer(&self) -> bool {
+        !self.production && self.cognito.is_none() && self.django.is_none()
+    }
+
+    /// How the node logs.
+    #[must_use]
+    pub fn log_config(&self) -> LogConfig {
+        self.log
+    }
+
+    fn log(variables: &Variables) -> Result<LogConfig, ConfigError> {
+        let level = variables.parsed("LOG_LEVEL", tracing::Level::INFO)?;
+        let json = match variables.text("LOG_FORMAT") {
+            None => None,
+            Some("json") => Some(true),
+            Some("pretty") => Some(false),
+            Some(_) => return Err(Variables::error("LOG_FORMAT", "must be json or pretty")),
+        };
+        Ok(LogConfig { level, json })
+    }
+
+    fn postgres(variables: &Variables) -> Result<Option<PostgresConfig>, ConfigError> {
+        let Some(host) = variables.text("POSTGRES_HOST") else { return Ok(None) };
+        let ca_file: Option<PathBuf> = variables.text("POSTGRES_CA_FILE").map(Into::into);
+        let pool_size = variables.parsed("POSTGRES_POOL_SIZE", 20)?;
+        if !(2..=POOL_SIZE_MAX).contains(&pool_size) {
+            let problem = format!("must be from 2 to {POOL_SIZE_MAX}");
+            return Err(Variables::error("POSTGRES_POOL_SIZE", &problem));
+        }
+        Ok(Some(PostgresConfig {
+            host: host.to_owned(),
+            port: variables.parsed("POSTGRES_PORT", 5432)?,
+            database: variables.required("POSTGRES_DB", "POSTGRES_HOST")?,
+            user: variables.required("POSTGRES_USER", "POSTGRES_HOST")?,
+            password: variables.secret("POSTGRES_PASSWORD"),
+            pool_size,
+            tls: variables.flag("POSTGRES_TLS")? || ca_file.is_some(),
+            ca_file,
+        }))
+    }
+
+    fn redis(variables: &Variables) -> Result<Option<RedisConfig>, ConfigError> {
+        let Some(host) = variables.text("REDIS_HOST") else { return Ok(None) };
+        Ok(Some(RedisConfig {
+            host: host.to_owned(),
+            port: variables.parsed("REDIS_PORT", 6379)?,
+            password: variables.secret("REDIS_PASSWORD"),
+        }))
+    }
+
+    fn mysql(variables: &Variables) -> Result<Option<MysqlConfig>, ConfigError> {
+        let Some(host) = variables.text("MYSQL_HOST") else { return Ok(None) };
+        let query = |variable, default: &str| {
+            let query = variables.text(variable).unwrap_or(default).to_owned();
+            match query.matches('?').count() {
+                1 => Ok(query),
+                _ => Err(Variables::error(variable, "must hold one ? for the person's id")),
+            }
+        };
+        Ok(Some(MysqlConfig {
+            host: host.to_owned(),
+            port: variables.parsed("MYSQL_PORT", 3306)?,
+            database: variables.required("MYSQL_DB", "MYSQL_HOST")?,
+            user: variables.required("MYSQL_USER", "MYSQL_HOST")?,
+            password: variables.secret("MYSQL_PASSWORD"),
+            customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
+            dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
+        }))
+    }
+
+    fn cognito(variables: &Variables) -> Result<Option<CognitoConfig>, ConfigError> {
+        let client_ids = variables.list("COGNITO_CLIENT_IDS");
+        if variables.text("COGNITO_ISSUER").is_some() {
+            let issuer = variables.url("COGNITO_ISSUER")?.unwrap_or_default();
+            return Ok(Some(CognitoConfig { issuer, client_ids }));
+        }
+        let Some(pool) = variables.text("COGNITO_USER_POOL_ID") else { return Ok(None) };
+        let region = variables.text("COGNITO_REGION").or(variables.text("AWS_REGION"));
+        let region = region.ok_or_else(|| {
+            Variables::error("COGNITO_REGION", "is needed where COGNITO_USER_POOL_ID is set")
+        })?;
+        let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
+        Ok(Some(CognitoConfig { issuer, client_ids }))
+    }
+
+    fn django(variables: &Variables) -> Result<Option<DjangoConfig>, ConfigError> {
+        let secret = variables.secret("DJANGO_JWT_SECRET");
+        if variables.text("DJANGO_JWT_SECRET").is_some_and(|secret| secret.len() < 16) {
+            return Err(Variables::error("DJANGO_JWT_SECRET", "must have at least 16 characters"));
+        }
+        let jwks_url = variables.url("DJANGO_JWKS_URL")?;
+        let issuer = variables.text("DJANGO_ISSUER").map(str::to_owned);
+        Ok((secret.is_some() || jwks_url.is_some()).then_some(DjangoConfig {
+            secret,
+            jwks_url,
+            issuer,
+        }))
+    }
+
+    fn origins(variables: &Variables) -> Result<Vec<String>, ConfigError> {
+        let origins = variables.list("CORS_ORIGINS");
+        if origins == ["*"] {
+            return Ok(Vec::new());
+        }
+        // `https://a.example/` would never match: a browser's Origin has no path.
+        match origins.iter().find(|origin| !variables::is_origin(origin)) {
+            Some(_) => {
+                let problem = "must be a list of origins like https://portal.example, or *";
+                Err(Variables::error("CORS_ORIGINS", problem))
+            }
+            None => Ok(origins),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+
+fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::read(&variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+}
+
+fn problem(variables: &[(&str, &str)]) -> String {
+    read(variables).expect_err("must be refused").to_string()
+}
+
+const PRODUCTION: [(&str, &str); 9] = [
+    ("NODE_ENV", "production"),
+    ("DJANGO_JWT_SECRET", "0123456789abcdef"),
+    ("REDIS_HOST", "redis"),
+    ("MYSQL_HOST", "mysql"),
+    ("MYSQL_DB", "legacy"),
+    ("MYSQL_USER", "reader"),
+    ("S3_BUCKET", "pictures"),
+    ("POSTGRES_DB", "frontdesk"),
+    ("POSTGRES_USER", "frontdesk"),
+];
+
+#[test]
+fn nothing_set_is_an_embedded_node_that_only_this_machine_reaches() {
+    let config = read(&[]).unwrap();
+    assert!(config.postgres.is_none() && config.redis.is_none() && config.development_issuer());
+    assert!(config.host.is_loopback());
+    assert_eq!(config.port, 3000);
+}
+
+#[test]
+fn the_replaced_services_names_work_as_they_are() {
+    let config = read(&[
+        ("POSTGRES_HOST", "db"),
+        ("POSTGRES_DB", "chat"),
+        ("POSTGRES_USER", "u"),
+        ("POSTGRES_PASSWORD", " p "),
+        ("REDIS_HOST", "redis"),
+        ("REDIS_PORT", "6380"),
+        ("COGNITO_USER_POOL_ID", "eu-west-1_abc"),
+        ("AWS_REGION", "eu-west-1"),
+        ("LOG_LEVEL", "debug"),
+    ])
+    .unwrap();
+    let postgres = config.postgres.unwrap();
+    assert_eq!((postgres.port, postgres.pool_size), (5432, 20));
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&postgres.password.unwrap()), " p ");
+    assert_eq!(config.redis.unwrap().port, 6380);
+    let issuer = config.cognito.unwrap().issuer;
+    assert_eq!(issuer, "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc");
+    assert!(!config.host.is_loopback());
+}
+
+#[test]
+fn a_bad_variable_is_one_line_that_names_it() {
+    for (variables, name) in [
+        (vec![("PORT", "many")], "PORT"),
+        (vec![("PORT", "70000")], "PORT"),
+        (vec![("LOG_LEVEL", "loud")], "LOG_LEVEL"),
+        (vec![("PING_INTERVAL_MS", "0")], "PING_INTERVAL_MS"),
+        (vec![("POSTGRES_HOST", "db")], "POSTGRES_DB"),
+        (vec![("CORS_ORIGINS", "https://a.example/path")], "CORS_ORIGINS"),
+        (vec![("DJANGO_JWKS_URL", "file:///etc/passwd")], "DJANGO_JWKS_URL"),
+        (vec![("DJANGO_JWT_SECRET", "short")], "DJANGO_JWT_SECRET"),
+        (vec![("COGNITO_USER_POOL_ID", "x")], "COGNITO_REGION"),
+        (vec![("EMBEDDED", "maybe"), PRODUCTION[0], PRODUCTION[1]], "EMBEDDED"),
+    ] {
+        let problem = problem(&variables);
+        assert!(problem.starts_with(&format!("{name}: ")), "{problem}");
+        assert_eq!(problem.lines().count(), 1);
+    }
+}
+
+#[test]
+fn production_names_the_part_that_is_missing() {
+    assert!(problem(&PRODUCTION).starts_with("POSTGRES_HOST: "));
+    assert!(problem(&PRODUCTION[..1]).starts_with("COGNITO_USER_POOL_ID: "));
+    let mut whole = PRODUCTION.to_vec();
+    whole.push(("POSTGRES_HOST", "db"));
+    assert!(!read(&whole).unwrap().development_issuer());
+    let small = [PRODUCTION[0], PRODUCTION[1], ("EMBEDDED", "true")];
+    assert!(read(&small).unwrap().postgres.is_none());
+}
+
+#[test]
+fn i14_secrets_do_not_print() {
+    let secret = "hunter2hunter2hunter2";
+    let config = read(&[
+        ("POSTGRES_HOST", "db"),
+        ("POSTGRES_DB", "chat"),
+        ("POSTGRES_USER", "u"),
+        ("POSTGRES_PASSWORD", secret),
+        ("REDIS_HOST", "redis"),
+        ("REDIS_PASSWORD", secret),
+        ("DJANGO_JWT_SECRET", secret),
+    ]);
+    assert!(!format!("{config:?}").contains(secret));
+}

@@ -1,0 +1,89 @@
+//! The environment as typed look-ups. A variable that is set to nothing counts as unset, as
+//! container tools set it so.
+
+use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+
+use super::ConfigError;
+
+pub(super) struct Variables(HashMap<String, String>);
+
+impl FromIterator<(String, String)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl Variables {
+    pub(super) fn error(variable: &str, problem: &str) -> ConfigError {
+        ConfigError { variable: variable.to_owned(), problem: problem.to_owned() }
+    }
+
+    pub(super) fn text(&self, variable: &str) -> Option<&str> {
+        self.0.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn required(&self, variable: &str, because: &str) -> Result<String, ConfigError> {
+        self.text(variable).map(str::to_owned).ok_or_else(|| {
+            Self::error(variable, &format!("is not set, and {because} is: both are needed"))
+        })
+    }
+
+    pub(super) fn secret(&self, variable: &str) -> Option<SecretString> {
+        // Not trimmed: a blank may be part of a password.
+        self.0.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
+    }
+
+    pub(super) fn parsed<T>(&self, variable: &str, default: T) -> Result<T, ConfigError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        self.text(variable).map_or(Ok(default), |text| {
+            text.parse().map_err(|problem| Self::error(variable, &format!("{text:?}: {problem}")))
+        })
+    }
+
+    pub(super) fn flag(&self, variable: &str) -> Result<bool, ConfigError> {
+        match self.text(variable) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(text) => Err(Self::error(variable, &format!("{text:?}: must be true or false"))),
+        }
+    }
+
+    pub(super) fn millis(
+        &self,
+        variable: &str,
+        default: u64,
+        allowed: RangeInclusive<u64>,
+    ) -> Result<Duration, ConfigError> {
+        let millis = self.parsed(variable, default)?;
+        if allowed.contains(&millis) {
+            return Ok(Duration::from_millis(millis));
+        }
+        let (from, to) = allowed.into_inner();
+        Err(Self::error(variable, &format!("{millis}: must be from {from} to {to} milliseconds")))
+    }
+
+    pub(super) fn list(&self, variable: &str) -> Vec<String> {
+        let items = self.text(variable).unwrap_or_default().split(',').map(str::trim);
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A URL over HTTP(S), without a slash at its end.
+    pub(super) fn url(&self, variable: &str) -> Result<Option<String>, ConfigError> {
+        let Some(text) = self.text(variable) else { return Ok(None) };
+        match reqwest::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                Ok(Some(text.trim_end_matches('/').to_owned()))
+            }
+            _ => Err(Self::error(variable, "must be a URL that starts with https:// or http://")),
+        }
+    }
+}
+
+/// Whether the text is what a browser would send as `Origin`.
+pub(super) fn is_origin(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+}

@@ -1,0 +1,201 @@
+//! A connection's outbound queue: bounded, and never waited for.
+//!
+//! Law I8: a full queue ends its connection as a slow reader; it comes back with `after` and misses
+//! nothing. Nobody else notices.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    message::ClientId,
+    person::Person,
+    session::SessionId,
+    wire::{
+        CloseCode, Notice,
+        broadcast::{Broadcast, Room},
+        native,
+    },
+};
+
+/// How many frames wait for a reader at most.
+pub(crate) const QUEUE: usize = 256;
+/// How many of its own sends a connection remembers; far more than it can have under way.
+const OWN_SENDS: usize = 256;
+
+/// A connection's number on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// One thing to send.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Broadcast(Arc<Broadcast>),
+    Text(Utf8Bytes),
+    Ping,
+}
+
+/// The end of the queue that everyone but the connection itself holds.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    id: ConnectionId,
+    person: Person,
+    queue: mpsc::Sender<Frame>,
+    closing: OnceLock<CloseCode>,
+    closed: Notify,
+    /// Sends whose acknowledgement is this connection's copy: the room's is left out.
+    own_sends: Mutex<VecDeque<(SessionId, ClientId)>>,
+}
+
+impl Outbound {
+    pub(crate) fn new(id: ConnectionId, person: Person) -> (Arc<Self>, mpsc::Receiver<Frame>) {
+        let (queue, frames) = mpsc::channel(QUEUE);
+        let outbound = Self {
+            id,
+            person,
+            queue,
+            closing: OnceLock::new(),
+            closed: Notify::new(),
+            own_sends: Mutex::default(),
+        };
+        (Arc::new(outbound), frames)
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(crate) fn person(&self) -> &Person {
+        &self.person
+    }
+
+    /// Enqueues what a room hears, unless it is this connection's own.
+    pub(crate) fn push(&self, broadcast: &Arc<Broadcast>) {
+        if !self.is_own(broadcast) {
+            self.enqueue(Frame::Broadcast(Arc::clone(broadcast)));
+        }
+    }
+
+    /// Enqueues an answer, or something that concerns this connection alone.
+    pub(crate) fn say(&self, text: Utf8Bytes) {
+        self.enqueue(Frame::Text(text));
+    }
+
+    pub(crate) fn ping(&self) {
+        self.enqueue(Frame::Ping);
+    }
+
+    fn enqueue(&self, frame: Frame) {
+        if self.queue.try_send(frame).is_err() {
+            self.close(CloseCode::SlowReader);
+        }
+    }
+
+    /// Enqueues a message of the history, waiting for room: the reader sets the pace here.
+    pub(crate) async fn send(&self, broadcast: Broadcast) -> bool {
+        if self.is_own(&broadcast) {
+            return true;
+        }
+        self.queue.send(Frame::Broadcast(Arc::new(broadcast))).await.is_ok()
+    }
+
+    pub(crate) fn tell_draining(&self, after: Duration) {
+        let reconnect_after_ms = after.as_millis().try_into().unwrap_or(u64::MAX);
+        self.say(native::notice(&Notice::Draining { reconnect_after_ms }));
+    }
+
+    /// Ends the connection; the first reason counts.
+    pub(crate) fn close(&self, code: CloseCode) {
+        self.closing.get_or_init(|| code);
+        self.closed.notify_waiters();
+    }
+
+    /// Why the connection ends, if it does.
+    pub(crate) fn closing(&self) -> Option<CloseCode> {
+        self.closing.get().copied()
+    }
+
+    /// Resolves when the connection is to end.
+    pub(crate) async fn until_closing(&self) -> CloseCode {
+        loop {
+            let closed = self.closed.notified();
+            if let Some(code) = self.closing() {
+                return code;
+            }
+            closed.await;
+        }
+    }
+
+    /// From now on, the room's copy of this send is not for this connection.
+    pub(crate) fn remember_own(&self, session_id: SessionId, client_id: &ClientId) {
+        let mut own_sends = self.own_sends();
+        if own_sends.len() >= OWN_SENDS {
+            own_sends.pop_front();
+        }
+        own_sends.push_back((session_id, client_id.clone()));
+    }
+
+    /// The send came to nothing new: there will be no copy of it.
+    pub(crate) fn forget_own(&self, session_id: SessionId, client_id: &ClientId) {
+        self.take_own(session_id, client_id);
+    }
+
+    fn is_own(&self, broadcast: &Broadcast) -> bool {
+        if broadcast.author() != Some(&self.person) {
+            return false;
+        }
+        match (&broadcast.room, broadcast.client_id()) {
+            (Room::Session(id), Some(client_id)) => self.take_own(*id, client_id),
+            _ => broadcast.is_for_others_only(),
+        }
+    }
+
+    fn take_own(&self, session_id: SessionId, client_id: &ClientId) -> bool {
+        let mut own_sends = self.own_sends();
+        let found = own_sends.iter().position(|(id, key)| *id == session_id && key == client_id);
+        found.is_some_and(|at| own_sends.remove(at).is_some())
+    }
+
+    fn own_sends(&self) -> MutexGuard<'_, VecDeque<(SessionId, ClientId)>> {
+        self.own_sends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{person::PersonKind, wire::new_id};
+
+    #[tokio::test]
+    async fn i8_a_full_queue_ends_its_connection_as_slow() {
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
+        let other = Person::new(PersonKind::Customer, "c".parse().unwrap());
+        let typing = Arc::new(Broadcast::typing(SessionId(new_id()), &other, true));
+        for _ in 0..QUEUE {
+            outbound.push(&typing);
+        }
+        assert_eq!(outbound.closing(), None);
+        outbound.push(&typing);
+        assert_eq!(outbound.until_closing().await, CloseCode::SlowReader);
+    }
+
+    #[test]
+    fn own_sends_are_left_out_once_and_bounded() {
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
+        let session_id = SessionId(new_id());
+        let keys: Vec<ClientId> = (0..300).map(|n| n.to_string().parse().unwrap()).collect();
+        for key in &keys {
+            outbound.remember_own(session_id, key);
+        }
+        assert_eq!(outbound.own_sends().len(), OWN_SENDS);
+        assert!(outbound.take_own(session_id, &keys[299]));
+        assert!(!outbound.take_own(session_id, &keys[299]));
+    }
+}

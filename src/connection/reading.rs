@@ -1,0 +1,200 @@
+//! The read loop: frames in, commands under way, their answers out, and the connection's clock.
+
+use std::time::Duration;
+
+use axum::{
+    Error as SocketError,
+    extract::ws::{Message, WebSocket},
+};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{FuturesUnordered, SplitStream},
+};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Caller;
+use crate::{
+    auth::LEEWAY,
+    commands::{self, Done},
+    error::Error,
+    wire::{ClientEvent, CloseCode, Notice, native},
+};
+
+type Stream = SplitStream<WebSocket>;
+
+/// How many commands one connection has under way at most; further frames wait in the socket.
+const IN_FLIGHT: usize = 32;
+/// How long a connection that is told to end waits for the answers under way.
+const ANSWERS: Duration = Duration::from_secs(6);
+/// How long before its token ends a connection is told so.
+const EXPIRING: Duration = Duration::from_secs(60);
+
+/// A command's outcome, with the id under which the client waits for it.
+struct Answered {
+    id: Option<u64>,
+    result: Result<Done, Error>,
+}
+
+struct Reading<'a> {
+    caller: &'a Caller,
+    under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
+    heard: Instant,
+    pinged: Instant,
+    /// The end, in seconds since 1970, that the client has been told of.
+    told_of: Option<i64>,
+}
+
+/// Runs until the connection is to end for this reason, or (`None`) the peer is gone.
+pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCode> {
+    let now = Instant::now();
+    let mut reading = Reading {
+        caller,
+        under_way: FuturesUnordered::new(),
+        heard: now,
+        pinged: now,
+        told_of: None,
+    };
+    loop {
+        let wake = match reading.tick() {
+            Ok(wake) => wake,
+            Err(code) => return Some(code),
+        };
+        tokio::select! {
+            biased;
+            code = caller.outbound.until_closing() => {
+                if code != CloseCode::SlowReader {
+                    reading.finish_answers().await;
+                }
+                return Some(code);
+            }
+            Some(answered) = reading.under_way.next() => reading.answer(answered),
+            frame = stream.next(), if reading.under_way.len() < IN_FLIGHT => {
+                reading.heard = Instant::now();
+                match reading.take(frame) {
+                    Took::Next => {}
+                    Took::End(code) => {
+                        reading.finish_answers().await;
+                        return Some(code);
+                    }
+                    Took::Gone => return None,
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+    }
+}
+
+enum Took {
+    Next,
+    End(CloseCode),
+    Gone,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, frame: Option<Result<Message, SocketError>>) -> Took {
+        match frame {
+            Some(Ok(Message::Text(text))) => self.request(&text),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Took::Next,
+            Some(Ok(Message::Binary(_))) => Took::End(CloseCode::BadFrame),
+            Some(Ok(Message::Close(_))) => Took::End(CloseCode::Bye),
+            Some(Err(error)) => broken(error).map_or(Took::Gone, Took::End),
+            None => Took::Gone,
+        }
+    }
+
+    fn request(&mut self, text: &str) -> Took {
+        let Ok(request) = native::parse(text) else { return Took::End(CloseCode::BadFrame) };
+        let id = request.id;
+        match ClientEvent::parse(&request.event, request.data) {
+            Ok(event) => {
+                let command = commands::start(self.caller, event);
+                self.under_way.push(command.map(move |result| Answered { id, result }).boxed());
+            }
+            Err(error) => self.answer(Answered { id, result: Err(error) }),
+        }
+        Took::Next
+    }
+
+    fn answer(&mut self, answered: Answered) {
+        let Answered { id, result } = answered;
+        if let (Some(id), Some(answer)) = (id, result.as_ref().map(Done::data).transpose()) {
+            self.caller.outbound.say(native::answer(id, answer));
+        }
+        if let Ok(Done::Joined { session_id, read_up_to, .. }) = result {
+            // Only now, behind the answer: what is live must not overtake what was read.
+            let catching_up = commands::join::go_live(self.caller.clone(), session_id, read_up_to);
+            self.under_way.push(catching_up.map(|result| Answered { id: None, result }).boxed());
+        }
+    }
+
+    /// What is under way is decided and told, within bounds.
+    async fn finish_answers(&mut self) {
+        let rest = async {
+            while let Some(answered) = self.under_way.next().await {
+                if let (Some(id), Some(answer)) =
+                    (answered.id, answered.result.as_ref().map(Done::data).transpose())
+                {
+                    self.caller.outbound.say(native::answer(id, answer));
+                }
+            }
+        };
+        drop(timeout(ANSWERS, rest).await);
+    }
+
+    /// Does what is due by the clock; when to look again, or why the connection ends.
+    fn tick(&mut self) -> Result<Instant, CloseCode> {
+        let config = &self.caller.app.config;
+        let now = Instant::now();
+        let silent_until = self.heard + config.ping_interval + config.ping_timeout;
+        if now >= silent_until {
+            return Err(CloseCode::Bye);
+        }
+        if now >= self.pinged + config.ping_interval {
+            self.caller.outbound.ping();
+            self.pinged = now;
+        }
+        let token = self.token(now)?;
+        Ok(silent_until.min(self.pinged + config.ping_interval).min(token))
+    }
+
+    /// Tells of a token that ends soon, and ends with it. When to look again.
+    fn token(&mut self, now: Instant) -> Result<Instant, CloseCode> {
+        let expires_at = self.caller.identity().expires_at;
+        let left = seconds(expires_at - Timestamp::now().as_second() + LEEWAY);
+        if left.is_zero() {
+            return Err(CloseCode::Unauthorized);
+        }
+        let notice = left.saturating_sub(EXPIRING + seconds(LEEWAY));
+        if !notice.is_zero() {
+            return Ok(now + notice);
+        }
+        if self.told_of != Some(expires_at) {
+            self.told_of = Some(expires_at);
+            let expires_at = Timestamp::from_second(expires_at).unwrap_or(Timestamp::MAX);
+            self.caller.outbound.say(native::notice(&Notice::AuthExpiring { expires_at }));
+        }
+        Ok(now + left)
+    }
+}
+
+/// Seconds as a duration; none where they are negative, a year at most.
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(31_536_000))
+}
+
+/// Why a frame could not be read: for what the peer did, the code that says so.
+fn broken(error: SocketError) -> Option<CloseCode> {
+    use tungstenite::Error as E;
+    match *error.into_inner().downcast::<E>().ok()? {
+        E::Capacity(_) => Some(CloseCode::TooBig),
+        E::Utf8(_) => Some(CloseCode::BadFrame),
+        E::Protocol(problem)
+            if problem != tungstenite::error::ProtocolError::ResetWithoutClosingHandshake =>
+        {
+            Some(CloseCode::BadFrame)
+        }
+        _ => None,
+    }
+}

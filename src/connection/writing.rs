@@ -1,0 +1,74 @@
+//! The write loop: takes what is queued and hands it to the socket, many frames in one write.
+
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use bytes::Bytes;
+use futures_util::{SinkExt, stream::SplitSink};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{close_frame, outbound::Frame};
+use crate::wire::CloseCode;
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// Frames that go into one write at most.
+const BATCH: usize = 64;
+
+/// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
+///
+/// `patience` is how long one write may take: a reader that takes nothing for so long is dead.
+pub(super) async fn run(
+    mut queue: mpsc::Receiver<Frame>,
+    sink: &mut Sink,
+    mut finish: oneshot::Receiver<CloseCode>,
+    patience: Duration,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            code = &mut finish => {
+                let Ok(code) = code else { return };
+                return say_goodbye(code, &mut queue, sink).await;
+            }
+            _ = queue.recv_many(&mut batch, BATCH) => {}
+        }
+        if !matches!(timeout(patience, write(&mut batch, sink)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn write(batch: &mut Vec<Frame>, sink: &mut Sink) -> Result<(), axum::Error> {
+    for frame in batch.drain(..) {
+        sink.feed(message(frame)).await?;
+    }
+    sink.flush().await
+}
+
+fn message(frame: Frame) -> Message {
+    match frame {
+        Frame::Broadcast(broadcast) => Message::Text(broadcast.native()),
+        Frame::Text(text) => Message::Text(text),
+        Frame::Ping => Message::Ping(Bytes::new()),
+    }
+}
+
+/// Says what is still to be said, then why it ends.
+async fn say_goodbye(code: CloseCode, queue: &mut mpsc::Receiver<Frame>, sink: &mut Sink) {
+    let mut rest = Vec::new();
+    // A slow reader has had its chance; it finds what it missed with `after`.
+    while code != CloseCode::SlowReader
+        && let Ok(frame) = queue.try_recv()
+    {
+        rest.push(frame);
+    }
+    if write(&mut rest, sink).await.is_ok() {
+        // A peer that is gone needs no goodbye.
+        drop(sink.send(close_frame(code)).await);
+    }
+}

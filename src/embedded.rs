@@ -1,0 +1,87 @@
+//! What stands in when nothing is configured: a database in a file, an issuer of tokens, and a page
+//! to try the node on. A build without the cargo feature `embedded` has none of it.
+
+pub(crate) mod issuer;
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    http::header,
+    response::{IntoResponse, Redirect},
+    routing::{get, post},
+};
+
+use crate::{app::App, store::sqlite::Sqlite};
+
+/// The database's file in the data directory.
+const DATABASE: &str = "frontdesk.db";
+
+/// Opens the embedded database, making its directory where there is none.
+pub(crate) fn database(data_dir: &Path) -> anyhow::Result<Sqlite> {
+    make_data_dir(data_dir)?;
+    lock(data_dir)?;
+    Sqlite::open(&data_dir.join(DATABASE))
+}
+
+fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(data_dir)
+        .with_context(|| format!("DATA_DIR: can't make {}", data_dir.display()))
+}
+
+/// Two processes on one file would not hear each other's messages: the second does not start.
+fn lock(data_dir: &Path) -> anyhow::Result<()> {
+    let path = data_dir.join("frontdesk.lock");
+    let file = fs::File::create(&path).with_context(|| path.display().to_string())?;
+    file.try_lock()
+        .with_context(|| format!("DATA_DIR: another process is using {}", data_dir.display()))?;
+    // The lock lasts as long as the process: the system lets go of it however that ends.
+    std::mem::forget(file);
+    Ok(())
+}
+
+/// What this node does without, and what it has instead.
+pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
+    let config = &app.config;
+    let mut stand_ins = Vec::new();
+    if config.postgres.is_none() {
+        let path = config.data_dir.join(DATABASE);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        stand_ins.push(("database (POSTGRES_HOST)", format!("SQLite in {}", path.display())));
+    }
+    if config.redis.is_none() {
+        stand_ins.push(("bus (REDIS_HOST)", "none: this is the only node".to_owned()));
+    }
+    if config.mysql.is_none() {
+        let names = "neutral names, and those in people.json of the data directory";
+        stand_ins.push(("directory (MYSQL_HOST)", names.to_owned()));
+    }
+    if let Some(issuer) = &app.issuer {
+        let tokens = format!("a development issuer at {}", issuer.url());
+        stand_ins.push(("tokens (COGNITO_USER_POOL_ID, DJANGO_JWT_SECRET)", tokens));
+    }
+    stand_ins
+}
+
+/// The page and the issuer's routes.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(async || Redirect::to("/demo/")))
+        .route("/demo/", get(async || page("text/html", include_str!("../web/index.html"))))
+        .route("/demo/style.css", get(async || page("text/css", include_str!("../web/style.css"))))
+        .route(
+            "/demo/demo.js",
+            get(async || page("text/javascript", include_str!("../web/demo.js"))),
+        )
+        .route(
+            "/demo/chat.js",
+            get(async || page("text/javascript", include_str!("../web/chat.js"))),
+        )
+        .route("/dev/token", post(issuer::token))
+        .route("/dev/{side}/.well-known/jwks.json", get(issuer::jwks))
+}
+
+fn page(content_type: &'static str, text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, format!("{content_type}; charset=utf-8"))], text)
+}

@@ -1,0 +1,168 @@
+//! The development issuer: one RS256 key, a real key set, and tokens in the shape of both issuers,
+//! so that the verifiers of production run. It exists only where no other issuer is configured, and
+//! never with `NODE_ENV=production`.
+
+use std::{fs, io::Write, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+
+use anyhow::Context;
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
+use axum::{
+    Json,
+    extract::{Path as UrlPath, State},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::{Timestamp, ToSpan};
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header,
+    jwk::{Jwk, JwkSet},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    config::{CognitoConfig, Config, DjangoConfig},
+    error::Error,
+    http::request::Json as JsonBody,
+    person::{PersonId, PersonKind},
+};
+
+/// The key's name in tokens and in the set.
+const KEY_ID: &str = "development";
+/// How long a token lasts.
+const LIFETIME_MINUTES: i64 = 60;
+
+/// Issues tokens to whoever asks.
+pub(crate) struct Issuer {
+    base: String,
+    key: EncodingKey,
+    set: JwkSet,
+}
+
+/// Makes the node its own issuer, where it has no other, and points the verifiers at it.
+pub(crate) fn stand_in(config: &mut Config, port: u16) -> anyhow::Result<Option<Issuer>> {
+    if !config.development_issuer() {
+        return Ok(None);
+    }
+    let host = if config.host.is_unspecified() { [127, 0, 0, 1].into() } else { config.host };
+    let issuer = Issuer::open(&config.data_dir, SocketAddr::new(host, port))?;
+    config.cognito =
+        Some(CognitoConfig { issuer: issuer.url_of(PersonKind::Customer), client_ids: Vec::new() });
+    let dentists = issuer.url_of(PersonKind::Dentist);
+    config.django = Some(DjangoConfig {
+        secret: None,
+        jwks_url: Some(format!("{dentists}/.well-known/jwks.json")),
+        issuer: Some(dentists),
+    });
+    Ok(Some(issuer))
+}
+
+impl Issuer {
+    fn open(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        super::make_data_dir(data_dir)?;
+        let path = data_dir.join("issuer.pem");
+        let pem = match fs::read(&path) {
+            Ok(pem) => pem,
+            Err(_) => new_key(&path)?,
+        };
+        let key = EncodingKey::from_rsa_pem(&pem)
+            .with_context(|| format!("{} is not a key; delete it for a new one", path.display()))?;
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+        public.common.key_id = Some(KEY_ID.to_owned());
+        Ok(Self { base: format!("http://{address}/dev"), key, set: JwkSet { keys: vec![public] } })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.base
+    }
+
+    fn url_of(&self, kind: PersonKind) -> String {
+        format!("{}/{}", self.base, side(kind))
+    }
+
+    fn issue(&self, kind: PersonKind, id: &PersonId) -> Result<Token, Error> {
+        let now = Timestamp::now();
+        let expires_at = now + LIFETIME_MINUTES.minutes();
+        let (iat, exp) = (now.as_second(), expires_at.as_second());
+        let iss = self.url_of(kind);
+        let claims = match kind {
+            PersonKind::Customer => json!({
+                "iss": iss, "sub": id, "token_use": "access", "client_id": "development",
+                "iat": iat, "exp": exp,
+            }),
+            PersonKind::Dentist => json!({
+                "iss": iss, "user_id": id, "token_type": "access", "iat": iat, "exp": exp,
+            }),
+        };
+        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
+        let token = jsonwebtoken::encode(&header, &claims, &self.key).map_err(|error| {
+            tracing::error!(%error, "a development token can't be signed");
+            Error::Internal
+        })?;
+        Ok(Token { token, expires_at })
+    }
+}
+
+/// The last part of the issuer's URL for this kind of person.
+fn side(kind: PersonKind) -> &'static str {
+    match kind {
+        PersonKind::Customer => "customers",
+        PersonKind::Dentist => "dentists",
+    }
+}
+
+/// Makes a key that only this user may read, and keeps it, so that tokens outlast a restart.
+fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let pair = KeyPair::generate(KeySize::Rsa2048).context("a key can't be made")?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().context("a key can't be written")?;
+    let text = BASE64_STANDARD.encode(der.as_ref());
+    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    for (at, letter) in text.chars().enumerate() {
+        if at > 0 && at % 64 == 0 {
+            pem.push('\n');
+        }
+        pem.push(letter);
+    }
+    pem.push_str("\n-----END PRIVATE KEY-----\n");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(pem.as_bytes())?;
+    Ok(pem.into_bytes())
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Ask {
+    kind: PersonKind,
+    id: PersonId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Token {
+    token: String,
+    expires_at: Timestamp,
+}
+
+/// `POST /dev/token {kind, id}`
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    JsonBody(ask): JsonBody<Ask>,
+) -> Result<Json<Token>, Error> {
+    let issuer = app.issuer.as_ref().ok_or(Error::RouteNotFound)?;
+    issuer.issue(ask.kind, &ask.id).map(Json)
+}
+
+/// `GET /dev/customers/.well-known/jwks.json`, and the same for dentists.
+pub(crate) async fn jwks(
+    State(app): State<Arc<App>>,
+    UrlPath(asked): UrlPath<String>,
+) -> Result<Json<JwkSet>, Error> {
+    let known = [PersonKind::Customer, PersonKind::Dentist].map(side);
+    match &app.issuer {
+        Some(issuer) if known.contains(&asked.as_str()) => Ok(Json(issuer.set.clone())),
+        _ => Err(Error::RouteNotFound),
+    }
+}

@@ -1,0 +1,162 @@
+//! What can be wrong with a request, and the one table that says how each is told.
+//!
+//! An error answers one request and its connection lives on. What ends a connection is a
+//! [`crate::wire::CloseCode`].
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::{auth::AuthError, bus::BusError, directory::DirectoryError, store::StoreError};
+
+/// Why a request was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A field that is missing or out of its limits: its name and what is wrong with it.
+    #[error("{0}: {1}")]
+    Invalid(&'static str, String),
+    #[error("the request has no token")]
+    TokenMissing,
+    #[error("the token is not valid: {0}")]
+    TokenInvalid(&'static str),
+    #[error("the token has expired")]
+    TokenExpired,
+    #[error("the token's issuer can't be reached; try again soon")]
+    IssuerUnavailable,
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("this origin may not use the service")]
+    OriginRefused,
+    #[error("there is no such session")]
+    SessionNotFound,
+    #[error("there is no such person")]
+    PersonNotFound,
+    #[error("there is nothing at this address")]
+    RouteNotFound,
+    #[error("this address does not take this method")]
+    MethodNotAllowed,
+    #[error("there is no event of this name")]
+    UnknownEvent,
+    #[error("the session is closed")]
+    SessionClosed,
+    #[error("the request is too large")]
+    TooLarge,
+    #[error("the body must be application/json")]
+    UnsupportedMediaType,
+    #[error("the node is busy; nothing was done")]
+    Busy,
+    #[error("the node is shutting down; connect again")]
+    Draining,
+    /// The outcome may be unknown. A send is retried with the same `clientId`.
+    #[error("the service is not available for the moment; try again")]
+    Unavailable,
+    #[error("something went wrong here")]
+    Internal,
+}
+
+/// An error as a client sees it on a socket.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WireError {
+    code: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+impl Error {
+    /// The table: wire code, HTTP status, and when to try again, if that makes sense.
+    fn row(&self) -> (&'static str, StatusCode, Option<Duration>) {
+        let soon = Some(Duration::from_secs(1));
+        match self {
+            Self::Invalid(..) => ("invalid_request", StatusCode::BAD_REQUEST, None),
+            Self::TokenMissing => ("token_missing", StatusCode::UNAUTHORIZED, None),
+            Self::TokenInvalid(_) => ("token_invalid", StatusCode::UNAUTHORIZED, None),
+            Self::TokenExpired => ("token_expired", StatusCode::UNAUTHORIZED, None),
+            Self::IssuerUnavailable => (
+                "issuer_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(Duration::from_secs(10)),
+            ),
+            Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, None),
+            Self::OriginRefused => ("origin_not_allowed", StatusCode::FORBIDDEN, None),
+            Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, None),
+            Self::PersonNotFound => ("person_not_found", StatusCode::NOT_FOUND, None),
+            Self::RouteNotFound => ("not_found", StatusCode::NOT_FOUND, None),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
+            Self::UnknownEvent => ("unknown_event", StatusCode::BAD_REQUEST, None),
+            Self::SessionClosed => ("session_closed", StatusCode::CONFLICT, None),
+            Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, None)
+            }
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, soon),
+            Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE, soon),
+            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, soon),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, None),
+        }
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.row().0
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.row().1
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.row().2
+    }
+
+    pub(crate) fn to_wire(&self) -> WireError {
+        let retry_after = self.retry_after();
+        WireError {
+            code: self.code(),
+            detail: self.to_string(),
+            retry_after_ms: retry_after.and_then(|after| after.as_millis().try_into().ok()),
+        }
+    }
+}
+
+impl From<AuthError> for Error {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing => Self::TokenMissing,
+            AuthError::Invalid(reason) => Self::TokenInvalid(reason),
+            AuthError::Expired => Self::TokenExpired,
+            AuthError::IssuerUnavailable => Self::IssuerUnavailable,
+        }
+    }
+}
+
+/// The adapters log what happened to them; a client hears that it should come again.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(source) => {
+                tracing::warn!(error = %source, "the store is not available");
+                Self::Unavailable
+            }
+            StoreError::Refused(source) => {
+                tracing::error!(error = %source, "the store refused a statement");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<DirectoryError> for Error {
+    fn from(DirectoryError::Unavailable(source): DirectoryError) -> Self {
+        tracing::warn!(error = %source, "the directory is not available");
+        Self::Unavailable
+    }
+}
+
+impl From<BusError> for Error {
+    fn from(BusError(source): BusError) -> Self {
+        tracing::warn!(error = %source, "the bus is not available");
+        Self::Unavailable
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTP side: one file a noun, and what they share.
+
+pub(crate) mod chats;
+pub(crate) mod cursor;
+pub(crate) mod health;
+pub(crate) mod messages;
+pub(crate) mod problem;
+pub(crate) mod request;
+pub(crate) mod socket;

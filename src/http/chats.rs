@@ -1,0 +1,104 @@
+//! `/api/chats`: opening, listing and reading sessions.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cursor::{self, Page},
+    request::{Caller, InSession, Json, Params},
+};
+use crate::{
+    app::App,
+    commands,
+    error::Error,
+    person::{Person, PersonId, PersonKind},
+    session::{Session, SessionId, SessionStatus},
+    store::SessionPage,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Open {
+    #[serde(default)]
+    customer_id: Option<PersonId>,
+    #[serde(default)]
+    dentist_id: Option<PersonId>,
+}
+
+pub(crate) async fn open(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    Json(open): Json<Open>,
+) -> Result<(StatusCode, JsonBody<Session>), Error> {
+    let other = match (me.person.kind, open.customer_id, open.dentist_id) {
+        (PersonKind::Customer, None, Some(id)) => Person::new(PersonKind::Dentist, id),
+        (PersonKind::Dentist, Some(id), None) => Person::new(PersonKind::Customer, id),
+        (PersonKind::Customer, ..) => {
+            return Err(Error::Invalid(
+                "dentistId",
+                "is what a customer opens a session with".into(),
+            ));
+        }
+        (PersonKind::Dentist, ..) => {
+            return Err(Error::Invalid(
+                "customerId",
+                "is what a dentist opens a session with".into(),
+            ));
+        }
+    };
+    let (session, opened) = commands::open::run(&app, &me.person, other).await?;
+    let status = if opened { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, JsonBody(session)))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct List {
+    status: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    Params(list): Params<List>,
+) -> Result<JsonBody<Page<Session>>, Error> {
+    let status = match list.status.as_deref() {
+        None => None,
+        Some("open") => Some(SessionStatus::Open),
+        Some("closed") => Some(SessionStatus::Closed),
+        Some(_) => return Err(Error::Invalid("status", "must be open or closed".into())),
+    };
+    let after = list.cursor.as_deref().map(cursor::to_session).transpose()?;
+    let limit = cursor::limit(list.limit.as_deref())?;
+    let page = SessionPage { status, after, limit };
+    let items = app.store.sessions(&me.person, &page).await?;
+    let full = items.len() == limit as usize;
+    let next_cursor =
+        items.last().filter(|_| full).map(|last| cursor::of_session(last.active_at, last.id));
+    Ok(JsonBody(Page { items, next_cursor }))
+}
+
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(id): InSession,
+) -> Result<JsonBody<Session>, Error> {
+    app.store.session(&me.person, id).await?.map(JsonBody).ok_or(Error::SessionNotFound)
+}
+
+#[derive(Serialize)]
+pub(crate) struct Unread {
+    total: u64,
+    sessions: BTreeMap<SessionId, u64>,
+}
+
+pub(crate) async fn unread(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+) -> Result<JsonBody<Unread>, Error> {
+    let sessions: BTreeMap<_, _> = app.store.unread(&me.person).await?.into_iter().collect();
+    Ok(JsonBody(Unread { total: sessions.values().sum(), sessions }))
+}

@@ -1,0 +1,114 @@
+//! Pages: the opaque cursor, and how many items a page has.
+//!
+//! A cursor is a place in the caller's own list. It grants nothing: every look-up is by member, so
+//! one that was edited, or was another's, is only another place.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    error::Error,
+    session::SessionId,
+    store::{PAGE_MAX, Span},
+};
+
+/// How many items a page has that doesn't say.
+const PAGE: u32 = 50;
+
+/// A page as it is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// A limit between 1 and [`PAGE_MAX`]; a larger one is cut to that.
+pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
+    let Some(asked) = asked else { return Ok(PAGE) };
+    match asked.parse::<u64>() {
+        Ok(limit) if limit >= 1 => Ok(u32::try_from(limit).unwrap_or(PAGE_MAX).min(PAGE_MAX)),
+        _ => Err(Error::Invalid("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
+    }
+}
+
+/// A place in a list of sessions.
+pub(crate) fn of_session(active_at: Timestamp, id: SessionId) -> String {
+    encode(&format!("s{}.{}", active_at.as_microsecond(), id.0.simple()))
+}
+
+pub(crate) fn to_session(cursor: &str) -> Result<(Timestamp, SessionId), Error> {
+    let place = || {
+        let text = decode(cursor)?;
+        let (micros, id) = text.strip_prefix('s')?.split_once('.')?;
+        let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
+        Some((at, SessionId(Uuid::try_parse(id).ok()?)))
+    };
+    place().ok_or_else(invalid)
+}
+
+/// A place in a history.
+pub(crate) fn of_span(span: Span) -> String {
+    encode(&match span {
+        Span::After(seq) => format!("a{seq}"),
+        Span::Before(seq) => format!("b{seq}"),
+    })
+}
+
+pub(crate) fn to_span(cursor: &str) -> Result<Span, Error> {
+    let place = || {
+        let text = decode(cursor)?;
+        if let Some(seq) = text.strip_prefix('a') {
+            return Some(Span::After(seq.parse().ok()?));
+        }
+        Some(Span::Before(text.strip_prefix('b')?.parse().ok()?))
+    };
+    place().ok_or_else(invalid)
+}
+
+fn encode(text: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(text)
+}
+
+fn decode(cursor: &str) -> Option<String> {
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
+
+fn invalid() -> Error {
+    Error::Invalid("cursor", "must be a nextCursor that this list gave".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let (at, id) =
+            (Timestamp::from_microsecond(1_763_000_000_123_456).unwrap(), SessionId(new_id()));
+        assert_eq!(to_session(&of_session(at, id)).unwrap(), (at, id));
+        for span in [Span::After(0), Span::Before(u64::MAX)] {
+            assert_eq!(to_span(&of_span(span)).unwrap(), span);
+        }
+    }
+
+    #[test]
+    fn b46_b47_odd_cursors_and_limits_are_refused_by_name() {
+        let odd =
+            ["", "-1", "%", "bm90aGluZw", &encode("a-1"), &encode("b1e9"), &"A".repeat(9_999)];
+        for cursor in odd {
+            assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
+            assert!(to_session(cursor).is_err());
+        }
+        let huge = encode(&format!("s{}.{}", i64::MAX, new_id().simple()));
+        assert!(to_session(&huge).is_err());
+        assert!(
+            limit(Some("0")).is_err() && limit(Some("-1")).is_err() && limit(Some("x")).is_err()
+        );
+        assert_eq!(limit(Some("1000000000")).unwrap(), PAGE_MAX);
+        assert_eq!(limit(None).unwrap(), PAGE);
+    }
+}

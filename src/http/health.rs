@@ -1,0 +1,111 @@
+//! `/health`, `/health/live`, `/health/ready` and `/version`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::app::App;
+
+/// How long a part may take to answer, before it counts as down.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How one part is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Up,
+    Down,
+    /// It is in this process.
+    Embedded,
+    /// This node does without.
+    Off,
+}
+
+#[derive(Serialize)]
+struct Services {
+    postgres: Part,
+    redis: Part,
+    mysql: Part,
+    s3: Part,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Health {
+    status: &'static str,
+    services: Services,
+    node: String,
+    version: &'static str,
+    /// Seconds since the node started.
+    uptime: u64,
+}
+
+/// Whether the process answers at all.
+pub(crate) async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// Whether the node should be sent anything: the database answers, and it does not drain.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
+    let up = !app.is_draining() && answers(app.store.ping()).await == Part::Up;
+    if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// How everything is. Without Redis or MySQL a node is degraded, not down: messages are committed,
+/// and found within 5 s.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
+    let (postgres, redis, mysql) = tokio::join!(
+        answers(app.store.ping()),
+        answers(app.bus.ping()),
+        answers(app.directory.ping())
+    );
+    let unless_set = |set: bool, state: Part, instead: Part| match state {
+        Part::Up if !set => instead,
+        state => state,
+    };
+    let services = Services {
+        postgres: unless_set(app.config.postgres.is_some(), postgres, Part::Embedded),
+        redis: unless_set(app.config.redis.is_some(), redis, Part::Off),
+        mysql: unless_set(app.config.mysql.is_some(), mysql, Part::Embedded),
+        s3: Part::Off,
+    };
+    let status = if app.is_draining() {
+        "draining"
+    } else if services.postgres == Part::Down {
+        "down"
+    } else if services.redis == Part::Down || services.mysql == Part::Down {
+        "degraded"
+    } else {
+        "ok"
+    };
+    let code = match status {
+        "ok" | "degraded" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let health = Health {
+        status,
+        services,
+        node: app.node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime: app.started.elapsed().as_secs(),
+    };
+    (code, Json(health))
+}
+
+async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
+    match timeout(PATIENCE, ping).await {
+        Ok(Ok(())) => Part::Up,
+        _ => Part::Down,
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
+pub(crate) async fn version() -> Json<Version> {
+    Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+}

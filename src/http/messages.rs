@@ -1,0 +1,87 @@
+//! `/api/chats/{id}/messages` and `/api/chats/{id}/read`.
+
+use std::sync::Arc;
+
+use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use super::{
+    cursor::{self, Page},
+    request::{Caller, InSession, Json, Params},
+};
+use crate::{
+    app::App,
+    commands::{self, read::Position, send::Sent},
+    error::Error,
+    message::Message,
+    store::Span,
+    wire::Content,
+};
+
+#[derive(Deserialize)]
+pub(crate) struct History {
+    before: Option<String>,
+    after: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+impl History {
+    fn span(&self) -> Result<Span, Error> {
+        let seq = |name, text: &str| {
+            text.parse().map_err(|_| Error::Invalid(name, "must be a seq: 0, 1, 2 …".into()))
+        };
+        match (&self.cursor, &self.before, &self.after) {
+            (Some(cursor), None, None) => cursor::to_span(cursor),
+            (None, Some(before), None) => Ok(Span::Before(seq("before", before)?)),
+            (None, None, Some(after)) => Ok(Span::After(seq("after", after)?)),
+            (None, None, None) => Ok(Span::Before(u64::MAX)),
+            _ => Err(Error::Invalid("query", "takes one of before, after and cursor".into())),
+        }
+    }
+}
+
+pub(crate) async fn history(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(id): InSession,
+    Params(params): Params<History>,
+) -> Result<JsonBody<Page<Message>>, Error> {
+    let span = params.span()?;
+    let limit = cursor::limit(params.limit.as_deref())?;
+    app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    let items = app.store.history(&me.person, id, span, limit).await?;
+    let next = match (span, items.first(), items.last()) {
+        (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),
+        (Span::After(_), _, Some(last)) if items.len() == limit as usize => {
+            Some(Span::After(last.seq))
+        }
+        _ => None,
+    };
+    Ok(JsonBody(Page { items, next_cursor: next.map(cursor::of_span) }))
+}
+
+pub(crate) async fn send(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(id): InSession,
+    Json(content): Json<Content>,
+) -> Result<(StatusCode, JsonBody<Sent>), Error> {
+    let sent = commands::send::run(&app, me.person, id, content).await?;
+    let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, JsonBody(sent)))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Read {
+    seq: u64,
+}
+
+pub(crate) async fn read(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(id): InSession,
+    Json(read): Json<Read>,
+) -> Result<JsonBody<Position>, Error> {
+    commands::read::run(&app, &me.person, id, read.seq).await.map(JsonBody)
+}

@@ -1,0 +1,98 @@
+//! Errors as RFC 9457 problems, request ids, and the one log line that each request gets.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::{error::Error, wire::new_id};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+/// The response carries the error itself; [`layer`] writes it down, as it knows the request's id.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives the request its id, writes errors as problems, and logs one line: the route, never the
+/// path's values or the query, which may hold a token.
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        let headers = std::mem::take(response.headers_mut());
+        response = problem(&error, &id);
+        response.headers_mut().extend(headers);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let quiet = route.starts_with("/health");
+    if response.status().is_server_error() && !quiet {
+        tracing::warn!(request_id = %id, %method, route, status, micros, "request");
+    } else if quiet {
+        tracing::debug!(request_id = %id, %method, route, status, micros, "request");
+    } else {
+        tracing::info!(request_id = %id, %method, route, status, micros, "request");
+    }
+    response
+}
+
+/// The caller's own id, if it is short and plain (it goes into the log), or a new one.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    given.filter(plain).map_or_else(|| new_id().to_string(), str::to_owned)
+}
+
+fn problem(error: &Error, request_id: &str) -> Response {
+    let status = error.status();
+    let body = serde_json::to_vec(&Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: error.to_string(),
+        code: error.code(),
+        request_id,
+    });
+    let content_type = HeaderValue::from_static("application/problem+json");
+    let mut response =
+        (status, [(header::CONTENT_TYPE, content_type)], body.unwrap_or_default()).into_response();
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}

@@ -1,0 +1,77 @@
+//! What handlers ask of a request: who it is from, and a body, a path and a query that are parsed.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    app::App,
+    auth::{Identity, from_headers},
+    error::Error,
+    session::SessionId,
+    wire::invalid,
+};
+
+/// The person whose token the request carries.
+pub(crate) struct Caller(pub(crate) Identity);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
+        let token = from_headers(&parts.headers)?;
+        Ok(Self(app.verifier.verify(token.expose_secret()).await?))
+    }
+}
+
+/// The session that the path names. What can't be an id is a session that doesn't exist.
+pub(crate) struct InSession(pub(crate) SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InSession {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<SessionId>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Error::SessionNotFound)
+    }
+}
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        if !is_json(request.headers()) {
+            return Err(Error::UnsupportedMediaType);
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|_| Error::TooLarge)?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| invalid("body", &error))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+/// The query's parameters.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let problem = |_| Error::Invalid("query", "a parameter can't be read".into());
+        query.map(|Query(params)| Self(params)).map_err(problem)
+    }
+}

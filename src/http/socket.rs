@@ -1,0 +1,90 @@
+//! `GET /ws`: the handshake of the native framing.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{RawQuery, State, WebSocketUpgrade},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use secrecy::ExposeSecret;
+
+use crate::{
+    app::App,
+    auth::{AuthError, Bearer, from_handshake},
+    connection,
+    error::Error,
+    wire::CloseCode,
+};
+
+/// The largest frame and the largest message, in bytes.
+const FRAME_MAX: usize = 64 * 1024;
+/// Bytes that a connection reads at a time: frames are small, and the default of 128 KiB is paid by
+/// every connection that says nothing.
+const READ_BUFFER: usize = 2 * 1024;
+/// Bytes that are gathered before they are written.
+const WRITE_BUFFER: usize = 8 * 1024;
+
+pub(crate) async fn connect(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Error> {
+    if app.is_draining() {
+        return Err(Error::Draining);
+    }
+    if !origin_allowed(&app.config.cors_origins, headers.get(header::ORIGIN)) {
+        return Err(Error::OriginRefused);
+    }
+    let bearer = from_handshake(&headers, query.as_deref().unwrap_or_default());
+    let as_subprotocol = matches!(&bearer, Ok(Bearer { as_subprotocol: true, .. }));
+    let identity = match bearer {
+        Ok(bearer) => app.verifier.verify(bearer.token.expose_secret()).await,
+        Err(error) => Err(error),
+    };
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(FRAME_MAX)
+        .max_frame_size(FRAME_MAX);
+    let upgrade = if as_subprotocol { upgrade.protocols(["bearer"]) } else { upgrade };
+    match identity {
+        Ok(identity) => Ok(upgrade.on_upgrade(|socket| connection::run(app, socket, identity))),
+        // Not the client's fault: a status lets it try elsewhere.
+        Err(AuthError::IssuerUnavailable) => Err(Error::IssuerUnavailable),
+        Err(_) => {
+            Ok(upgrade.on_upgrade(|socket| connection::refuse(socket, CloseCode::Unauthorized)))
+        }
+    }
+}
+
+/// A browser says where a page comes from; what is no browser says nothing, and brings its token.
+fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
+    let Some(origin) = origin else { return true };
+    allowed.is_empty() || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b17_only_the_very_origins_that_are_set_are_allowed() {
+        let allowed = ["https://portal.example".to_owned()];
+        let ask = |origin: &str| origin_allowed(&allowed, Some(&origin.parse().unwrap()));
+        assert!(ask("https://portal.example"));
+        for foreign in [
+            "https://portal.example.evil.test",
+            "https://evilportal.example",
+            "http://portal.example",
+            "https://portal.example:444",
+            "null",
+            "",
+        ] {
+            assert!(!ask(foreign), "{foreign}");
+        }
+        assert!(origin_allowed(&allowed, None), "an app sends none");
+        assert!(origin_allowed(&[], Some(&"https://any.example".parse().unwrap())));
+    }
+}

@@ -1,0 +1,186 @@
+//! This node's connections, and the one way by which anything reaches them.
+//!
+//! Law I4: whatever is delivered to a connection's room was heard on the bus or filled in from the
+//! store, and comes through [`Hub::deliver`]. Law I10: the engine's lock is never held across an
+//! await; what is enqueued is enqueued under it, so that order is the engine's order.
+
+mod gaps;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use frontdesk_rooms::{GoLive, Offer, Rooms};
+use tokio::sync::Semaphore;
+
+use crate::{
+    bus::{Bus, BusEvent, BusEvents},
+    connection::outbound::{ConnectionId, Outbound},
+    session::SessionId,
+    store::Store,
+    wire::{
+        CloseCode,
+        broadcast::{Broadcast, Room},
+    },
+};
+use subscriptions::Subscriptions;
+
+type Engine = Rooms<Room, ConnectionId, Arc<Broadcast>>;
+
+/// This node's side of every room that someone on it is in.
+pub(crate) struct Hub {
+    engine: Mutex<Engine>,
+    connections: DashMap<ConnectionId, Arc<Outbound>>,
+    next_id: AtomicU64,
+    subscriptions: Subscriptions,
+    bus: Arc<dyn Bus>,
+    store: Arc<dyn Store>,
+    /// Rooms whose gap is being filled.
+    filling: Mutex<HashSet<SessionId>>,
+    fills: Semaphore,
+}
+
+impl Hub {
+    /// Starts the hub on what the bus hears.
+    pub(crate) fn start(bus: Arc<dyn Bus>, events: BusEvents, store: Arc<dyn Store>) -> Arc<Self> {
+        let hub = Arc::new(Self {
+            engine: Mutex::default(),
+            connections: DashMap::new(),
+            next_id: AtomicU64::new(1),
+            subscriptions: Subscriptions::default(),
+            bus,
+            store,
+            filling: Mutex::default(),
+            fills: Semaphore::new(gaps::FILLS),
+        });
+        tokio::spawn(Arc::clone(&hub).listen(events));
+        tokio::spawn(Arc::clone(&hub).keep_subscriptions());
+        tokio::spawn(Arc::clone(&hub).keep_checking());
+        hub
+    }
+
+    async fn listen(self: Arc<Self>, mut events: BusEvents) {
+        while let Some(event) = events.recv().await {
+            match event {
+                BusEvent::Heard(broadcast) => self.deliver(broadcast),
+                BusEvent::Interrupted => self.resubscribe_all(),
+            }
+        }
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection in; from here on its person's inbox is heard.
+    pub(crate) async fn connect(&self, outbound: &Arc<Outbound>) {
+        self.connections.insert(outbound.id(), Arc::clone(outbound));
+        let inbox = Room::User(outbound.person().clone());
+        self.enter(&inbox, outbound.id(), 0).await;
+        self.go_live(&inbox, outbound.id(), 0);
+    }
+
+    /// An id for a connection, unique on this node.
+    pub(crate) fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Puts a connection into a room, catching up. Law I5: when it returns, the bus subscription
+    /// stands (or the bus is away, and the check of the heads covers for it); history is read after.
+    pub(crate) async fn enter(&self, room: &Room, conn: ConnectionId, position: u64) {
+        self.engine().join(room, conn, position);
+        self.subscription(room).await;
+    }
+
+    /// See [`Rooms::go_live`].
+    pub(crate) fn go_live(&self, room: &Room, conn: ConnectionId, read_up_to: u64) -> GoLive {
+        self.engine().go_live(room, conn, read_up_to)
+    }
+
+    /// Whether the connection is in the room.
+    pub(crate) fn is_in(&self, room: &Room, conn: ConnectionId) -> bool {
+        self.engine().is_in(room, conn)
+    }
+
+    /// How many rooms the connection is in, its own inbox among them.
+    pub(crate) fn joined(&self, conn: ConnectionId) -> usize {
+        self.engine().joined(conn)
+    }
+
+    /// Takes a connection out of a room.
+    pub(crate) fn leave(&self, room: &Room, conn: ConnectionId) {
+        let emptied = self.engine().leave(room, conn);
+        if emptied {
+            self.subscriptions.reconsider([room.clone()]);
+        }
+    }
+
+    /// Takes a connection out of everything.
+    pub(crate) fn disconnect(&self, conn: ConnectionId) {
+        let emptied = self.engine().disconnect(conn);
+        self.connections.remove(&conn);
+        self.subscriptions.reconsider(emptied);
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Every connection, for what concerns them all.
+    pub(crate) fn connections(&self) -> Vec<Arc<Outbound>> {
+        self.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
+    pub(crate) fn deliver(self: &Arc<Self>, broadcast: Broadcast) {
+        let broadcast = Arc::new(broadcast);
+        let mut engine = self.engine();
+        let offer = if let Some(seq) = broadcast.seq() {
+            engine.offer(&broadcast.room, seq, Arc::clone(&broadcast), |conn, due| {
+                self.enqueue(conn, due);
+            })
+        } else {
+            engine.live(&broadcast.room).for_each(|conn| self.enqueue(conn, &broadcast));
+            Offer::Delivered
+        };
+        drop(engine);
+        if let (Offer::Early, Room::Session(id)) = (offer, &broadcast.room) {
+            self.fill(*id);
+        }
+    }
+
+    fn enqueue(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {
+        if let Some(outbound) = self.connections.get(&conn) {
+            outbound.push(broadcast);
+        }
+    }
+
+    /// Ends every connection, spread out, so that they do not come back elsewhere all at once.
+    pub(crate) async fn drain(&self, spread: std::time::Duration) {
+        let mut leaving: Vec<_> = self
+            .connections()
+            .into_iter()
+            .map(|outbound| (spread.mul_f64(rand::random::<f64>()), outbound))
+            .collect();
+        leaving.sort_unstable_by_key(|(after, _)| *after);
+        for (after, outbound) in &leaving {
+            outbound.tell_draining(*after);
+        }
+        let start = tokio::time::Instant::now();
+        for (after, outbound) in leaving {
+            tokio::time::sleep_until(start + after).await;
+            outbound.close(CloseCode::Draining);
+        }
+        // Those that came in while the node began to drain.
+        self.connections().iter().for_each(|outbound| outbound.close(CloseCode::Draining));
+    }
+}

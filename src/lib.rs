@@ -1,0 +1,29 @@
+//! frontdesk: real-time chat between an organisation's customers and its professionals.
+//!
+//! The way of one message, a verb a hop: **send** ([`commands`]) → **append** ([`store`]) →
+//! **publish** ([`bus`]) → **deliver** ([`hub`]) → **enqueue** ([`connection`]). `ARCHITECTURE.md`
+//! tells the rest.
+
+mod app;
+mod auth;
+mod bus;
+mod commands;
+pub mod config;
+mod connection;
+mod directory;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+mod http;
+mod hub;
+mod message;
+mod person;
+mod router;
+mod serve;
+mod session;
+mod store;
+pub mod telemetry;
+mod wire;
+
+pub use config::Config;
+pub use serve::serve;

@@ -1,0 +1,196 @@
+//! A message, and the draft that becomes one.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    person::{Person, Profile},
+    session::SessionId,
+};
+
+/// The longest body, in Unicode scalar values. The database enforces it too.
+pub(crate) const BODY_MAX_CHARS: usize = 8_000;
+
+/// A message's identity, a `UUIDv7`; its place in the session is its `seq`.
+pub(crate) type MessageId = Uuid;
+
+/// The client's own key for one send, which makes a retry harmless: 1 to 64 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ClientId(Arc<str>);
+
+/// Text that can't be a `clientId`.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 64 visible ASCII characters")]
+pub(crate) struct InvalidClientId;
+
+impl ClientId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidClientId)
+        }
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = InvalidClientId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// What a person wrote: not empty, not only blanks, no NUL, at most [`BODY_MAX_CHARS`].
+///
+/// Everything else is stored as it is; showing it as text is the reader's duty.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Body(String);
+
+/// Text that can't be a message's body.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum InvalidBody {
+    #[error("must not be empty or only blanks")]
+    Blank,
+    #[error("must have at most 8,000 characters")]
+    TooLong,
+    #[error("must not hold the NUL character")]
+    Nul,
+}
+
+impl Body {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Body {
+    type Error = InvalidBody;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.contains('\0') {
+            return Err(InvalidBody::Nul);
+        }
+        // Bytes first: counting the characters of a megabyte is work that its sender need not cause.
+        if text.len() > BODY_MAX_CHARS * 4 || text.chars().count() > BODY_MAX_CHARS {
+            return Err(InvalidBody::TooLong);
+        }
+        if text.trim().is_empty() {
+            return Err(InvalidBody::Blank);
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Law I14: a body never reaches a log, not by `{:?}` either.
+impl fmt::Debug for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Body({} bytes)", self.0.len())
+    }
+}
+
+/// What a message is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MessageKind {
+    Text,
+}
+
+impl MessageKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for MessageKind {
+    type Err = InvalidKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            _ => Err(InvalidKind),
+        }
+    }
+}
+
+/// Text that names no kind of message.
+#[derive(Debug, thiserror::Error)]
+#[error("must be text")]
+pub(crate) struct InvalidKind;
+
+/// A message that has been accepted but not yet committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) id: MessageId,
+    pub(crate) session_id: SessionId,
+    pub(crate) sender: Person,
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: MessageKind,
+    pub(crate) body: Body,
+    pub(crate) reply_to: Option<MessageId>,
+}
+
+/// A committed message, in the form that clients see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Message {
+    pub(crate) id: MessageId,
+    pub(crate) session_id: SessionId,
+    pub(crate) seq: u64,
+    pub(crate) client_id: ClientId,
+    pub(crate) sender: Profile,
+    pub(crate) kind: MessageKind,
+    pub(crate) body: Body,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<MessageId>,
+    pub(crate) created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(text: &str) -> Result<Body, InvalidBody> {
+        text.to_owned().try_into()
+    }
+
+    #[test]
+    fn b44_b45_a_body_is_bounded_and_kept_as_it_is() {
+        assert_eq!(body(""), Err(InvalidBody::Blank));
+        assert_eq!(body(" \n\t\u{3000}"), Err(InvalidBody::Blank));
+        assert_eq!(body("a\0b"), Err(InvalidBody::Nul));
+        assert_eq!(body(&"é".repeat(8_001)), Err(InvalidBody::TooLong));
+        assert_eq!(body(&"\u{301}".repeat(1_000_000)), Err(InvalidBody::TooLong));
+        for kept in ["<b>&amp;", "\u{202e}abc", " a ", &"😀".repeat(8_000)] {
+            assert_eq!(body(kept).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn i14_a_body_does_not_print() {
+        assert!(!format!("{:?}", body("a secret").unwrap()).contains("secret"));
+    }
+
+    #[test]
+    fn a_client_id_is_short_and_visible() {
+        assert!("0190-ab+/=".parse::<ClientId>().is_ok());
+        for bad in ["", "a b", "é", "\n", &"x".repeat(65)] {
+            assert!(bad.parse::<ClientId>().is_err(), "{bad}");
+        }
+    }
+}

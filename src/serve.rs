@@ -1,0 +1,158 @@
+//! A node's life: listen, serve, drain, end.
+
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tower::ServiceExt;
+
+use crate::{Config, app::App, router::router};
+
+/// How long a client may take to send its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest head, in bytes, that is read into memory.
+const HEAD_MAX: usize = 32 * 1024;
+/// How long the sockets' goodbyes may take, after the last was told.
+const GOODBYES: Duration = Duration::from_secs(4);
+/// How long requests and the writer may take to finish.
+const FINISH: Duration = Duration::from_secs(4);
+/// How long accepting rests where descriptors have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// Runs a node until SIGTERM or SIGINT, then drains it: within 25 s whatever happens.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let address = SocketAddr::from((config.host, config.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("PORT: can't listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let (app, written) = App::open(config, address.port()).await?;
+    announce(&app, address);
+    // Every connection holds a receiver: it is told to finish, and its end is seen.
+    let (finishing, connections) = watch::channel(());
+    let terminated = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let live = async {
+        terminated.await;
+        // The port stays open, so that whoever asks hears 503 rather than nothing.
+        drain(&app).await;
+    };
+    tokio::select! {
+        () = accept(&listener, router(Arc::clone(&app)), connections) => {}
+        () = live => {}
+    }
+    drop(listener);
+    finish(app, finishing, written).await;
+    Ok(())
+}
+
+fn announce(app: &App, address: SocketAddr) {
+    tracing::info!(%address, node = %app.node, version = env!("CARGO_PKG_VERSION"), "listening");
+    #[cfg(feature = "embedded")]
+    for (part, stand_in) in crate::embedded::stand_ins(app) {
+        tracing::info!(part, %stand_in, "embedded");
+    }
+    #[cfg(feature = "embedded")]
+    if app.issuer.is_some() {
+        tracing::info!(link = %format!("http://{address}/"), "open this page");
+    }
+}
+
+async fn accept(listener: &TcpListener, router: Router, connections: watch::Receiver<()>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                serve_connection(stream, peer, router.clone(), connections.clone());
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of descriptors: those who are connected stay; the others wait in the backlog.
+                tracing::error!(%error, "can't accept connections");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut finishing: watch::Receiver<()>,
+) {
+    // Small frames go out at once. A socket that can't be set so is slower, not wrong.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::spawn(async move {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            _ = finishing.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}
+
+/// Readiness goes 503 and no socket comes in; those that are open are told, and closed spread out.
+async fn drain(app: &App) {
+    app.begin_draining();
+    tracing::info!(connections = app.hub.len(), "draining");
+    app.hub.drain(app.config.drain_spread).await;
+    let empty = async {
+        while app.hub.len() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    drop(timeout(GOODBYES, empty).await);
+}
+
+/// Requests finish, then the writer, then the node.
+async fn finish(app: Arc<App>, finishing: watch::Sender<()>, written: JoinHandle<()>) {
+    finishing.send_replace(());
+    if timeout(FINISH, finishing.closed()).await.is_err() {
+        tracing::warn!("requests were still under way");
+    }
+    app.writer.close();
+    if timeout(FINISH, written).await.is_err() {
+        tracing::warn!("sends were still under way; their senders will try again");
+    }
+    // What was committed last is still on its way to the bus.
+    app.bus.flush().await;
+    tracing::info!("bye");
+}

@@ -1,0 +1,167 @@
+//! Where sessions and messages are kept: one trait, two databases, one contract suite.
+//!
+//! Law I6 is theirs to keep: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
+//! `clientId` that its sender has used before gives the first result again.
+
+#[cfg(test)]
+mod contract;
+pub(crate) mod postgres;
+mod sql;
+#[cfg(feature = "embedded")]
+pub(crate) mod sqlite;
+pub(crate) mod writer;
+
+use std::{error::Error as StdError, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::{
+    message::{Draft, Message},
+    person::{Person, Profile},
+    session::{Session, SessionId, SessionStatus},
+};
+
+/// The most that one look-up returns, whatever is asked for.
+pub(crate) const PAGE_MAX: u32 = 200;
+
+/// What became of one draft.
+#[derive(Clone, Debug)]
+pub(crate) enum Appended {
+    /// It is committed, as this message.
+    Committed(Message),
+    /// Its `clientId` was committed before: the first result, as it stands.
+    Repeated(Message),
+    /// Nothing was written.
+    Refused(Refusal),
+}
+
+/// Why a draft can't be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no such session, or its sender is no member: the two must look the same.
+    SessionNotFound,
+    SessionClosed,
+    /// The message that it answers is not in this session.
+    ReplyNotFound,
+    /// The database found a value that it does not take.
+    Value,
+}
+
+/// A session to open between two people.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSession {
+    pub(crate) id: SessionId,
+    pub(crate) customer: Profile,
+    pub(crate) dentist: Profile,
+}
+
+/// Which sessions to list, latest activity first.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionPage {
+    pub(crate) status: Option<SessionStatus>,
+    /// Only what comes after this one in the list.
+    pub(crate) after: Option<(Timestamp, SessionId)>,
+    pub(crate) limit: u32,
+}
+
+/// Which part of a history to read; it comes in `seq` order either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// The first ones after this `seq`.
+    After(u64),
+    /// The last ones before this `seq`.
+    Before(u64),
+}
+
+/// How far a member has read, after a read mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadMark {
+    pub(crate) seq: u64,
+    /// Whether the mark moved it; it never goes backwards.
+    pub(crate) moved: bool,
+}
+
+/// What a caller can do about a failure: try again, or not. It names no value of any row.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The database is away, slow or restarting; whether a write was committed is unknown.
+    #[error("unavailable: {0}")]
+    Unavailable(Source),
+    /// It refused the statement, and would again.
+    #[error("refused: {0}")]
+    Refused(Source),
+}
+
+pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
+
+/// A database of sessions and messages. Every look-up on a person's behalf is by membership.
+#[async_trait]
+pub(crate) trait Store: Send + Sync + 'static {
+    /// Commits the drafts in one transaction, in their order, and answers in that order. One that
+    /// is refused takes none with it. No two drafts may be
+    /// one send tried twice (the same session, sender and `clientId`).
+    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError>;
+
+    /// Opens a session, or finds the one that is open between the two: its id, and whether it is new.
+    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
+
+    /// A session that `me` is a member of.
+    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// The sessions that `me` is a member of.
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError>;
+
+    /// Sessions of `me` that have unread messages, with how many.
+    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError>;
+
+    /// Messages of a session that `me` is a member of; none where it isn't.
+    async fn history(
+        &self,
+        me: &Person,
+        id: SessionId,
+        span: Span,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// Messages after `seq`, for the hub to fill a gap of a live room (its subscribers are members).
+    async fn fill(&self, id: SessionId, after: u64, limit: u32)
+    -> Result<Vec<Message>, StoreError>;
+
+    /// The last `seq` of each of these sessions.
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError>;
+
+    /// Moves the read position of `me` forward, at most to the session's end; `None` for no member.
+    async fn mark_read(
+        &self,
+        me: &Person,
+        id: SessionId,
+        seq: u64,
+    ) -> Result<Option<ReadMark>, StoreError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+impl Draft {
+    /// The message that this draft has become.
+    fn committed(&self, seq: u64, sender_name: String, created_at: Timestamp) -> Message {
+        Message {
+            id: self.id,
+            session_id: self.session_id,
+            seq,
+            client_id: self.client_id.clone(),
+            sender: Profile { person: self.sender.clone(), name: sender_name },
+            kind: self.kind,
+            body: self.body.clone(),
+            reply_to: self.reply_to,
+            created_at,
+        }
+    }
+
+    /// A draft whose `clientId` is taken: by itself, in a commit whose outcome was not heard, or by
+    /// an earlier try.
+    fn found(&self, stored: Message) -> Appended {
+        if stored.id == self.id { Appended::Committed(stored) } else { Appended::Repeated(stored) }
+    }
+}

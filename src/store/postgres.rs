@@ -1,0 +1,355 @@
+//! PostgreSQL: a pool, and the statements that only it understands.
+
+mod connect;
+mod rows;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Pool};
+use futures_util::future::join4;
+use jiff::Timestamp;
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use uuid::Uuid;
+
+use super::{
+    Appended, NewSession, ReadMark, Refusal, SessionPage, Source, Span, Store, StoreError, sql,
+};
+use crate::{
+    config::PostgresConfig,
+    message::{Draft, Message},
+    person::Person,
+    session::{Session, SessionId},
+};
+
+/// How long one look-up or transaction may take, with the wait for a connection.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
+/// The next statement's snapshot is then younger than anything that was committed in them.
+const LOCK: &str = "select 1 from sessions where id = any($1) order by id for no key update";
+
+const APPEND: &str = "
+with input as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                       $7::text[], $8::uuid[]) with ordinality
+    as i(session_id, id, sender_kind, sender_id, client_id, kind, body, reply_to, ord)
+), judged as (
+  select i.*, c.last_seq, me.name, old.seq as old_seq,
+    case
+      when me.session_id is null then 'absent'
+      when old.seq is not null then 'repeat'
+      when c.status <> 'open' then 'closed'
+      when i.reply_to is not null and not exists (
+        select from messages r where r.session_id = i.session_id and r.id = i.reply_to) then 'no_reply'
+      else 'new'
+    end as outcome
+  from input i
+  left join members me on me.session_id = i.session_id and me.kind = i.sender_kind
+    and me.person_id = i.sender_id
+  left join sessions c on c.id = i.session_id
+  left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
+    and old.sender_id = i.sender_id and old.client_id = i.client_id
+), numbered as (
+  select *, last_seq + row_number() over (partition by session_id order by ord) as seq
+  from judged where outcome = 'new'
+), inserted as (
+  insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
+                        reply_to, created_at)
+  select session_id, seq, id, sender_kind, sender_id, client_id, kind, body, reply_to,
+         statement_timestamp()
+  from numbered
+), bumped as (
+  update sessions c set last_seq = top.seq, active_at = statement_timestamp()
+  from (select session_id, max(seq) as seq from numbered group by session_id) top
+  where c.id = top.session_id
+)
+select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at
+from judged j left join numbered n using (ord) order by j.ord";
+
+const OPEN: &str = "
+with opened as (
+  insert into sessions (id, customer_id, dentist_id, created_at, active_at)
+  values ($1, $2, $4, now(), now())
+  on conflict (tenant_id, customer_id, dentist_id) where status = 'open' do nothing
+  returning id
+), joined as (
+  insert into members (session_id, kind, person_id, name)
+  select opened.id, m.kind, m.person_id, m.name
+  from opened, (values ('customer', $2, $3), ('dentist', $4, $5)) as m(kind, person_id, name)
+)
+select id from opened";
+
+const FIND_OPEN: &str = "select id from sessions \
+    where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
+
+const MARK_READ: &str = "
+with target as (
+  select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
+  from members me join sessions c on c.id = me.session_id
+  where me.kind = $1 and me.person_id = $2 and me.session_id = $3
+  for update of me
+), moved as (
+  update members m set read_seq = t.wanted from target t
+  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+    and t.wanted > t.read_seq
+)
+select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
+
+/// The production store.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    pool: Pool,
+}
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Postgres {
+    /// Connects, waiting for a database that is still starting, and migrates it.
+    pub(crate) async fn open(config: &PostgresConfig) -> anyhow::Result<Self> {
+        let pool = connect::pool(config)?;
+        connect::migrate(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        within_deadline(async {
+            let client = self.client().await?;
+            let statement = client.prepare_cached(sql).await.map_err(classify)?;
+            client.query(&statement, params).await.map_err(classify)
+        })
+        .await
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(unavailable)
+    }
+
+    /// One round trip: the four are sent together, and where the third fails the fourth undoes.
+    async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
+        let columns = Columns::of(drafts);
+        let client = self.client().await?;
+        let lock = client.prepare_cached(LOCK).await.map_err(classify)?;
+        let append = client.prepare_cached(APPEND).await.map_err(classify)?;
+        let lock_params: Params<'_> = &[&columns.session_ids];
+        let params = columns.params();
+        let (begun, locked, rows, committed) = Box::pin(join4(
+            client.batch_execute("BEGIN"),
+            client.query(&lock, lock_params),
+            client.query(&append, &params),
+            client.batch_execute("COMMIT"),
+        ))
+        .await;
+        let outcome = begun.and(locked).and(rows).and_then(|rows| committed.map(|()| rows));
+        outcome.map_err(|error| {
+            let error = classify(error);
+            if matches!(error, StoreError::Unavailable(_)) {
+                // It may be read-only now, or half gone: the pool makes a new one.
+                drop(Object::take(client));
+            }
+            error
+        })
+    }
+
+    /// The stored messages of drafts that were sent before, by session and `seq`.
+    async fn stored(&self, id: SessionId, seq: i64) -> Result<Option<Message>, StoreError> {
+        let rows = self.query(sql::FILL, &[&id.0, &(seq - 1), &1_i64]).await?;
+        rows.first().map(rows::message).transpose()
+    }
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+        let rows = within_deadline(self.append_rows(drafts)).await?;
+        let mut appended = Vec::with_capacity(drafts.len());
+        for (draft, row) in drafts.iter().zip(&rows) {
+            let outcome: String = rows::get(row, "outcome")?;
+            appended.push(match outcome.as_str() {
+                "new" => Appended::Committed(draft.committed(
+                    rows::seq(row, "seq")?,
+                    rows::get(row, "name")?,
+                    rows::get(row, "created_at")?,
+                )),
+                "repeat" => match self.stored(draft.session_id, rows::get(row, "seq")?).await? {
+                    Some(message) => draft.found(message),
+                    None => Appended::Refused(Refusal::SessionNotFound),
+                },
+                "closed" => Appended::Refused(Refusal::SessionClosed),
+                "no_reply" => Appended::Refused(Refusal::ReplyNotFound),
+                _ => Appended::Refused(Refusal::SessionNotFound),
+            });
+        }
+        Ok(appended)
+    }
+
+    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
+        let (customer, dentist) = (new.customer.person.id.as_str(), new.dentist.person.id.as_str());
+        let params: Params<'_> =
+            &[&new.id.0, &customer, &new.customer.name, &dentist, &new.dentist.name];
+        // The one that is open may be closed between the two statements: then the next try opens.
+        loop {
+            if !self.query(OPEN, params).await?.is_empty() {
+                return Ok((new.id, true));
+            }
+            if let Some(row) = self.query(FIND_OPEN, &[&customer, &dentist]).await?.first() {
+                return Ok((SessionId(rows::get(row, "id")?), false));
+            }
+        }
+    }
+
+    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0];
+        self.query(sql::SESSION, params).await?.first().map(rows::session).transpose()
+    }
+
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError> {
+        let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
+        let status = page.status.map_or("", |status| status.as_str());
+        let limit = i64::from(page.limit);
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &status, &active_at, &id.0, &limit];
+        self.query(sql::SESSIONS, params).await?.iter().map(rows::session).collect()
+    }
+
+    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
+        let rows = self.query(sql::UNREAD, &[&me.kind.as_str(), &me.id.as_str()]).await?;
+        rows.iter()
+            .map(|row| Ok((SessionId(rows::get(row, "session_id")?), rows::seq(row, "unread")?)))
+            .collect()
+    }
+
+    async fn history(
+        &self,
+        me: &Person,
+        id: SessionId,
+        span: Span,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (sql, seq) = match span {
+            Span::After(seq) => (sql::HISTORY_AFTER, seq),
+            Span::Before(seq) => (sql::HISTORY_BEFORE, seq),
+        };
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq, &i64::from(limit)];
+        let rows = self.query(sql, params).await?;
+        let mut messages: Vec<Message> =
+            rows.iter().map(rows::message).collect::<Result<_, _>>()?;
+        messages.sort_unstable_by_key(|message| message.seq);
+        Ok(messages)
+    }
+
+    async fn fill(
+        &self,
+        id: SessionId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let rows = self.query(sql::FILL, &[&id.0, &after, &i64::from(limit)]).await?;
+        rows.iter().map(rows::message).collect()
+    }
+
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows =
+            self.query("select id, last_seq from sessions where id = any($1)", &[&ids]).await?;
+        rows.iter()
+            .map(|row| Ok((SessionId(rows::get(row, "id")?), rows::seq(row, "last_seq")?)))
+            .collect()
+    }
+
+    async fn mark_read(
+        &self,
+        me: &Person,
+        id: SessionId,
+        seq: u64,
+    ) -> Result<Option<ReadMark>, StoreError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq];
+        let rows = self.query(MARK_READ, params).await?;
+        rows.first()
+            .map(|row| {
+                Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? })
+            })
+            .transpose()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.query("select 1", &[]).await.map(drop)
+    }
+}
+
+/// The drafts, column by column, as `unnest` takes them.
+struct Columns<'a> {
+    session_ids: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    sender_kinds: Vec<&'a str>,
+    sender_ids: Vec<&'a str>,
+    client_ids: Vec<&'a str>,
+    kinds: Vec<&'a str>,
+    bodies: Vec<&'a str>,
+    replies_to: Vec<Option<Uuid>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(drafts: &'a [Draft]) -> Self {
+        Self {
+            session_ids: drafts.iter().map(|draft| draft.session_id.0).collect(),
+            ids: drafts.iter().map(|draft| draft.id).collect(),
+            sender_kinds: drafts.iter().map(|draft| draft.sender.kind.as_str()).collect(),
+            sender_ids: drafts.iter().map(|draft| draft.sender.id.as_str()).collect(),
+            client_ids: drafts.iter().map(|draft| draft.client_id.as_str()).collect(),
+            kinds: drafts.iter().map(|draft| draft.kind.as_str()).collect(),
+            bodies: drafts.iter().map(|draft| draft.body.as_str()).collect(),
+            replies_to: drafts.iter().map(|draft| draft.reply_to).collect(),
+        }
+    }
+
+    fn params(&self) -> [&(dyn ToSql + Sync); 8] {
+        [
+            &self.session_ids,
+            &self.ids,
+            &self.sender_kinds,
+            &self.sender_ids,
+            &self.client_ids,
+            &self.kinds,
+            &self.bodies,
+            &self.replies_to,
+        ]
+    }
+}
+
+async fn within_deadline<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|elapsed| Err(unavailable(elapsed)))
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Unavailable(Arc::new(error))
+}
+
+/// What the database said, by its code: the text may quote a row, and a row holds a body.
+#[derive(Debug, thiserror::Error)]
+#[error("SQLSTATE {code} (constraint {constraint})")]
+struct Refused {
+    code: String,
+    constraint: String,
+}
+
+fn classify(error: tokio_postgres::Error) -> StoreError {
+    let Some(db) = error.as_db_error() else { return unavailable(error) };
+    let source: Source = Arc::new(Refused {
+        code: db.code().code().to_owned(),
+        constraint: db.constraint().unwrap_or("none").to_owned(),
+    });
+    // Classes 22 (data), 23 (constraint), 42 (syntax, rights): the same statement fails again.
+    let permanent = ["22", "23", "42"].iter().any(|class| db.code().code().starts_with(class));
+    if permanent && *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
+        StoreError::Refused(source)
+    } else {
+        StoreError::Unavailable(source)
+    }
+}

@@ -1,0 +1,107 @@
+//! The pool, its TLS, and the migrations at start.
+
+use std::{ops::DerefMut, path::Path, time::Duration};
+
+use anyhow::Context;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{NoTls, config::SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::PostgresConfig;
+
+/// How long a node waits at its start for a database that is still starting itself.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// The database itself gives up on a statement a little before the node does.
+const STATEMENT_TIMEOUT_MS: u32 = 4_500;
+/// Any number will do, so long as it stays: it is the lock that one migrating node holds.
+const MIGRATION_LOCK: i64 = 7_203_114_825;
+
+refinery::embed_migrations!("migrations/postgres");
+
+pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
+    let mut target = tokio_postgres::Config::new();
+    target
+        .host(&config.host)
+        .port(config.port)
+        .dbname(&config.database)
+        .user(&config.user)
+        .application_name("frontdesk")
+        .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"))
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_user_timeout(Duration::from_secs(10))
+        .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
+    if let Some(password) = &config.password {
+        target.password(password.expose_secret());
+    }
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = if config.tls {
+        let tls = MakeRustlsConnect::new(tls(config.ca_file.as_deref())?);
+        Manager::from_config(target, tls, recycling)
+    } else {
+        Manager::from_config(target, NoTls, recycling)
+    };
+    let wait = Some(Duration::from_secs(4));
+    Pool::builder(manager)
+        .max_size(config.pool_size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(wait)
+        .create_timeout(wait)
+        .build()
+        .context("the PostgreSQL pool")
+}
+
+/// Certificates are checked against the system's authorities and those of the file.
+fn tls(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let certificates = CertificateDer::pem_file_iter(path)
+            .with_context(|| format!("POSTGRES_CA_FILE: {}", path.display()))?;
+        for certificate in certificates {
+            roots.add(certificate.context("POSTGRES_CA_FILE: not a certificate")?)?;
+        }
+    }
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Waits for the database, then brings it up to date, one node at a time.
+pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
+    let mut client = first_client(pool).await?;
+    // The lock ends with its transaction or its connection, whatever happens to this node.
+    client.batch_execute("set statement_timeout = 0").await?;
+    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    let report = migrations::runner()
+        // A database that a newer node has migrated is one that this node can live with.
+        .set_abort_missing(false)
+        .run_async(client.deref_mut().deref_mut())
+        .await
+        .context("migrating PostgreSQL");
+    // Its session's settings and lock go with the connection.
+    drop(Object::take(client));
+    for migration in report?.applied_migrations() {
+        tracing::info!(migration = %migration, "migrated");
+    }
+    Ok(())
+}
+
+async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
+    let give_up = Instant::now() + START_PATIENCE;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match pool.get().await {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() + pause > give_up => {
+                return Err(error).context("PostgreSQL can't be reached");
+            }
+            Err(error) => tracing::warn!(error = %error, "PostgreSQL can't be reached yet"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}

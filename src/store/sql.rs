@@ -1,0 +1,83 @@
+//! The look-ups that both databases run, in the words that both understand. Parameters are written
+//! as PostgreSQL writes them.
+
+/// Columns of a message `m` whose sender is the member `s`.
+macro_rules! message {
+    () => {
+        "m.id, m.session_id, m.seq, m.client_id, m.sender_kind, m.sender_id, s.name as sender_name, \
+         m.kind, m.body, m.reply_to, m.created_at"
+    };
+}
+
+/// Messages with their senders' names.
+macro_rules! messages {
+    () => {
+        "messages m join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
+         and s.person_id = m.sender_id"
+    };
+}
+
+/// Sessions as the member `me` ($1, $2) sees them. The last message, where there is one, is in
+/// columns of its own.
+macro_rules! sessions {
+    () => {
+        concat!(
+            "select c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, \
+           c.created_at as opened_at, c.active_at, me.kind as my_kind, me.name as my_name, \
+           other.name as other_name, me.read_seq, other.read_seq as other_read_seq, me.muted, \
+           (select count(*) from messages u where u.session_id = c.id and u.seq > me.read_seq \
+              and u.sender_kind <> me.kind) as unread, ",
+            message!(),
+            " from members me \
+         join sessions c on c.id = me.session_id \
+         join members other on other.session_id = c.id and other.kind <> me.kind \
+         left join messages m on m.session_id = c.id and m.seq = c.last_seq \
+         left join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
+           and s.person_id = m.sender_id \
+         where me.kind = $1 and me.person_id = $2 "
+        )
+    };
+}
+
+pub(super) const SESSION: &str = concat!(sessions!(), "and c.id = $3");
+
+/// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit.
+pub(super) const SESSIONS: &str = concat!(
+    sessions!(),
+    "and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) \
+     order by c.active_at desc, c.id desc limit $6"
+);
+
+pub(super) const UNREAD: &str = "select me.session_id, count(*) as unread from members me \
+    join messages m on m.session_id = me.session_id and m.seq > me.read_seq \
+    and m.sender_kind <> me.kind \
+    where me.kind = $1 and me.person_id = $2 group by me.session_id";
+
+/// $1 session, $2 after, $3 limit.
+pub(super) const FILL: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " where m.session_id = $1 and m.seq > $2 order by m.seq limit $3"
+);
+
+/// $1, $2 the member, $3 session, $4 after, $5 limit.
+pub(super) const HISTORY_AFTER: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
+     where m.session_id = $3 and m.seq > $4 order by m.seq limit $5"
+);
+
+/// $1, $2 the member, $3 session, $4 before, $5 limit; the last one first.
+pub(super) const HISTORY_BEFORE: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
+     where m.session_id = $3 and m.seq < $4 order by m.seq desc limit $5"
+);

@@ -1,0 +1,88 @@
+//! Rows into what the rest of the house knows.
+
+use std::{error::Error, fmt::Display, str::FromStr};
+
+use jiff::Timestamp;
+use rusqlite::{Result, Row, types::Type};
+use uuid::Uuid;
+
+use crate::{
+    message::Message,
+    person::{Person, PersonKind, Profile},
+    session::{Session, SessionId, SessionStatus},
+};
+
+/// Now, as precise as a row keeps it.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or_default()
+}
+
+fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+}
+
+fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: &str) -> Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error: T::Err| broken(format!("column {column}: {error}")))
+}
+
+pub(super) fn uuid(row: &Row<'_>, column: &str) -> Result<Uuid> {
+    parsed(row, column)
+}
+
+fn seq(row: &Row<'_>, column: &str) -> Result<u64> {
+    row.get::<_, i64>(column).map(|number| number.try_into().unwrap_or(0))
+}
+
+fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+    Timestamp::from_microsecond(row.get(column)?).map_err(broken)
+}
+
+/// A session and a number of it, in the columns `session_id` and `unread`.
+pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
+    Ok((SessionId(uuid(row, "session_id")?), seq(row, "unread")?))
+}
+
+pub(super) fn message(row: &Row<'_>) -> Result<Message> {
+    let reply_to: Option<String> = row.get("reply_to")?;
+    Ok(Message {
+        id: uuid(row, "id")?,
+        session_id: SessionId(uuid(row, "session_id")?),
+        seq: seq(row, "seq")?,
+        client_id: parsed(row, "client_id")?,
+        sender: Profile {
+            person: Person::new(parsed(row, "sender_kind")?, parsed(row, "sender_id")?),
+            name: row.get("sender_name")?,
+        },
+        kind: parsed(row, "kind")?,
+        body: row.get::<_, String>("body")?.try_into().map_err(broken)?,
+        reply_to: reply_to.map(|id| id.parse()).transpose().map_err(broken)?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+pub(super) fn session(row: &Row<'_>) -> Result<Session> {
+    let (mine, other) = (row.get("my_name")?, row.get("other_name")?);
+    let me: PersonKind = parsed(row, "my_kind")?;
+    let (customer, dentist) =
+        if me == PersonKind::Customer { (mine, other) } else { (other, mine) };
+    let profile = |kind, column, name| {
+        Ok::<_, rusqlite::Error>(Profile { person: Person::new(kind, parsed(row, column)?), name })
+    };
+    let last: Option<i64> = row.get("seq")?;
+    let status: String = row.get("status")?;
+    Ok(Session {
+        id: SessionId(uuid(row, "chat_id")?),
+        status: if status == "open" { SessionStatus::Open } else { SessionStatus::Closed },
+        customer: profile(PersonKind::Customer, "customer_id", customer)?,
+        dentist: profile(PersonKind::Dentist, "dentist_id", dentist)?,
+        last_seq: seq(row, "last_seq")?,
+        read_seq: seq(row, "read_seq")?,
+        other_read_seq: seq(row, "other_read_seq")?,
+        unread: seq(row, "unread")?,
+        muted: row.get("muted")?,
+        last_message: last.map(|_| message(row)).transpose()?,
+        created_at: time(row, "opened_at")?,
+        active_at: time(row, "active_at")?,
+    })
+}

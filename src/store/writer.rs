@@ -1,0 +1,165 @@
+//! The group-committing writer: what all connections of this node send is committed in batches.
+//!
+//! Law I3: a sender hears of its message after the commit, and so does the bus. While one batch is
+//! being committed the next one gathers; an idle writer waits for nobody.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{Appended, Refusal, Store, StoreError};
+use crate::{bus::Bus, error::Error, message::Draft, wire::broadcast::Broadcast};
+
+/// How many sends wait at most; one more is answered `busy`.
+const QUEUE: usize = 4_096;
+/// The largest batch: enough to make the commit cheap, small enough to be quick.
+const BATCH: usize = 256;
+/// How long a send may wait for a database that is away, before it hears so.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How soon a batch is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Takes drafts in; clones share one queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Job>,
+    closing: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Job {
+    draft: Draft,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Appended, Error>>,
+}
+
+/// A send that is under way: resolves when the database has decided.
+#[derive(Debug)]
+pub(crate) struct Pending(oneshot::Receiver<Result<Appended, Error>>);
+
+impl Pending {
+    pub(crate) async fn decided(self) -> Result<Appended, Error> {
+        self.0.await.unwrap_or(Err(Error::Unavailable))
+    }
+}
+
+impl Writer {
+    /// Starts the writer. After [`Writer::close`] the task ends, with everything decided.
+    pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> (Self, JoinHandle<()>) {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let closing = Arc::new(Notify::new());
+        let task = tokio::spawn(run(jobs, Arc::clone(&closing), store, bus));
+        (Self { queue, closing }, task)
+    }
+
+    /// Takes no more; what was taken is decided.
+    pub(crate) fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    /// Queues a draft. Drafts are committed in the order of these calls, which is why this does not
+    /// wait: a connection's sends keep the order in which they arrived.
+    pub(crate) fn submit(&self, draft: Draft) -> Result<Pending, Error> {
+        let (answer, pending) = oneshot::channel();
+        let job = Job { draft, deadline: Instant::now() + PATIENCE, answer };
+        self.queue.try_send(job).map_err(|_| Error::Busy)?;
+        Ok(Pending(pending))
+    }
+}
+
+async fn run(
+    mut jobs: mpsc::Receiver<Job>,
+    closing: Arc<Notify>,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+) {
+    let mut waiting: Vec<Job> = Vec::with_capacity(BATCH);
+    loop {
+        let room = BATCH.saturating_sub(waiting.len());
+        if waiting.is_empty() {
+            tokio::select! {
+                taken = jobs.recv_many(&mut waiting, room) => if taken == 0 { return },
+                () = closing.notified() => jobs.close(),
+            }
+        } else {
+            // A repeat was put off; what has come meanwhile goes with it, if anything has.
+            waiting.extend((0..room).map_while(|_| jobs.try_recv().ok()));
+        }
+        let batch = split_repeats(&mut waiting);
+        if !batch.is_empty() {
+            commit(batch, &*store, &*bus).await;
+        }
+    }
+}
+
+/// Takes a batch without repeats; a repeat stays behind for the next one, and finds the first there.
+fn split_repeats(waiting: &mut Vec<Job>) -> Vec<Job> {
+    let mut batch: Vec<Job> = Vec::with_capacity(waiting.len());
+    let mut seen = std::collections::HashSet::with_capacity(waiting.len());
+    let mut later = Vec::new();
+    for job in waiting.drain(..) {
+        let key = (job.draft.session_id, job.draft.sender.clone(), job.draft.client_id.clone());
+        if seen.insert(key) { batch.push(job) } else { later.push(job) }
+    }
+    *waiting = later;
+    batch
+}
+
+/// Commits a batch, or finds the ones in it that can't be: halves what the database refuses, and
+/// tries again what it was not there for.
+async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
+        match store.append(&drafts).await {
+            Ok(appended) => settle(part, appended, bus),
+            Err(StoreError::Refused(_)) if part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                // The first half is next: the order within a session stays.
+                parts.push(second);
+                parts.push(part);
+            }
+            Err(StoreError::Refused(source)) => {
+                tracing::warn!(error = %source, "a message was refused by the database");
+                for job in part {
+                    answer(job, Ok(Appended::Refused(Refusal::Value)));
+                }
+            }
+            Err(StoreError::Unavailable(source)) => {
+                tracing::warn!(error = %source, sends = part.len(), "a batch was not committed");
+                let part = give_up_late(part);
+                if !part.is_empty() {
+                    tokio::time::sleep(RETRY).await;
+                    parts.push(part);
+                }
+            }
+        }
+    }
+}
+
+fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus) {
+    for (job, appended) in part.into_iter().zip(appended) {
+        if let Appended::Committed(message) = &appended {
+            bus.publish(Broadcast::message_new(message));
+        }
+        answer(job, Ok(appended));
+    }
+}
+
+fn give_up_late(part: Vec<Job>) -> Vec<Job> {
+    let now = Instant::now();
+    let (late, rest): (Vec<_>, Vec<_>) = part.into_iter().partition(|job| job.deadline <= now);
+    for job in late {
+        answer(job, Err(Error::Unavailable));
+    }
+    rest
+}
+
+fn answer(job: Job, result: Result<Appended, Error>) {
+    // Whoever asked may have gone; the message is committed all the same.
+    drop(job.answer.send(result));
+}

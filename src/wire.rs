@@ -1,0 +1,176 @@
+//! The one event vocabulary: what clients say, what the server says, and why a connection ends.
+//! Framings (`wire/`) carry it.
+
+pub(crate) mod broadcast;
+pub(crate) mod native;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{
+    error::Error,
+    message::{Body, ClientId, MessageId, MessageKind},
+    session::SessionId,
+};
+
+/// What a client asks for.
+#[derive(Debug)]
+pub(crate) enum ClientEvent {
+    Join(Join),
+    Leave(InSession),
+    Send(Send),
+    Read(Read),
+    TypingStart(InSession),
+    TypingStop(InSession),
+    AuthRefresh(AuthRefresh),
+}
+
+impl ClientEvent {
+    /// Parses an event's data; what is wrong is told by the field's name.
+    pub(crate) fn parse(name: &str, data: Option<&RawValue>) -> Result<Self, Error> {
+        fn parse<T: DeserializeOwned>(data: Option<&RawValue>) -> Result<T, Error> {
+            let text = data.map_or("{}", RawValue::get);
+            serde_json::from_str(text).map_err(|error| invalid("data", &error))
+        }
+        match name {
+            "session:join" => parse(data).map(Self::Join),
+            "session:leave" => parse(data).map(Self::Leave),
+            "message:send" => parse(data).map(Self::Send),
+            "message:read" => parse(data).map(Self::Read),
+            "typing:start" => parse(data).map(Self::TypingStart),
+            "typing:stop" => parse(data).map(Self::TypingStop),
+            "auth:refresh" => parse(data).map(Self::AuthRefresh),
+            _ => Err(Error::UnknownEvent),
+        }
+    }
+}
+
+/// What is wrong with a piece of JSON, without a word of what it held.
+///
+/// `serde_json` quotes what it found (`invalid type: string "…"`): that may be a body or a token.
+pub(crate) fn invalid(what: &'static str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let problem =
+        if error.is_data() && (text.contains("invalid type") || text.contains("invalid value")) {
+            let expected = text.rsplit_once("expected ").map_or("another type", |(_, rest)| rest);
+            format!("expected {expected}")
+        } else if error.is_data() {
+            text
+        } else {
+            format!("is not JSON (column {})", error.column())
+        };
+    Error::Invalid(what, problem)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Join {
+    pub(crate) session_id: SessionId,
+    /// The last `seq` that the client has; without it, the join answers with the latest page.
+    #[serde(default)]
+    pub(crate) after: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InSession {
+    pub(crate) session_id: SessionId,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Send {
+    pub(crate) session_id: SessionId,
+    #[serde(flatten)]
+    pub(crate) content: Content,
+}
+
+/// What is sent, by whatever way.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Content {
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: MessageKind,
+    pub(crate) body: Body,
+    #[serde(default)]
+    pub(crate) reply_to: Option<MessageId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Read {
+    pub(crate) session_id: SessionId,
+    pub(crate) seq: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthRefresh {
+    pub(crate) token: String,
+}
+
+/// Law I14: a token never reaches a log, not by `{:?}` either.
+impl std::fmt::Debug for AuthRefresh {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("AuthRefresh")
+    }
+}
+
+/// What the server says to one connection of its own accord. What goes to many is a
+/// [`broadcast::Broadcast`].
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", content = "data")]
+pub(crate) enum Notice {
+    #[serde(rename = "auth:expiring", rename_all = "camelCase")]
+    AuthExpiring { expires_at: Timestamp },
+    #[serde(rename = "server:draining", rename_all = "camelCase")]
+    Draining { reconnect_after_ms: u64 },
+}
+
+/// Why a connection ends. The range tells the client what to do: 10xx come back, 44xx as said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseCode {
+    /// The client said goodbye, or has been silent for too long.
+    Bye,
+    /// The node shuts down: come back, with jitter.
+    Draining,
+    /// A frame over the limit.
+    TooBig,
+    /// A frame that is none, or not of this protocol.
+    BadFrame,
+    /// The token is missing, bad or expired.
+    Unauthorized,
+    /// The outbound queue is full: come back with `after`.
+    SlowReader,
+}
+
+impl CloseCode {
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Bye => 1000,
+            Self::Draining => 1001,
+            Self::TooBig => 1009,
+            Self::BadFrame => 4400,
+            Self::Unauthorized => 4401,
+            Self::SlowReader => 4408,
+        }
+    }
+
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Bye => "bye",
+            Self::Draining => "draining: reconnect",
+            Self::TooBig => "frame too big",
+            Self::BadFrame => "bad frame",
+            Self::Unauthorized => "token missing, bad or expired",
+            Self::SlowReader => "slow reader: reconnect with after",
+        }
+    }
+}
+
+/// A new `UUIDv7`.
+pub(crate) fn new_id() -> Uuid {
+    Uuid::now_v7()
+}

@@ -1,0 +1,235 @@
+//! What goes to everyone in a room, and the envelope in which it travels between nodes.
+//!
+//! Law I9: it is encoded once for each framing on each node, whoever many hear it. Law I12: the
+//! envelope carries a version; a node ignores fields that it doesn't know, and whole envelopes of a
+//! version that it doesn't (the check of the heads finds what was in them).
+
+use std::{fmt, str::FromStr, sync::OnceLock};
+
+use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::native;
+use crate::{
+    message::{ClientId, Message},
+    person::{Person, PersonId, PersonKind},
+    session::{Session, SessionId},
+};
+
+/// The version that this node writes.
+const VERSION: u32 = 1;
+
+/// Where something is said: in a session's room, or to all connections of one person.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Room {
+    Session(SessionId),
+    User(Person),
+}
+
+/// The room's name on the bus.
+impl fmt::Display for Room {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => write!(out, "frontdesk:session:{}", id.0),
+            Self::User(person) => write!(out, "frontdesk:user:{person}"),
+        }
+    }
+}
+
+/// A channel's name that names no room.
+#[derive(Debug, thiserror::Error)]
+#[error("not the name of a room")]
+pub(crate) struct NotARoom;
+
+impl FromStr for Room {
+    type Err = NotARoom;
+
+    fn from_str(channel: &str) -> Result<Self, Self::Err> {
+        let rest = channel.strip_prefix("frontdesk:").ok_or(NotARoom)?;
+        if let Some(id) = rest.strip_prefix("session:") {
+            return id.parse().map(|id| Self::Session(SessionId(id))).map_err(|_| NotARoom);
+        }
+        let person = rest.strip_prefix("user:").ok_or(NotARoom)?;
+        let (kind, id) = person.split_once(':').ok_or(NotARoom)?;
+        let kind: PersonKind = kind.parse().map_err(|_| NotARoom)?;
+        let id: PersonId = id.parse().map_err(|_| NotARoom)?;
+        Ok(Self::User(Person::new(kind, id)))
+    }
+}
+
+/// One event for a room.
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) room: Room,
+    envelope: Envelope,
+    native: OnceLock<Utf8Bytes>,
+}
+
+/// What travels. The head is for the hubs; `data` is what clients see, in the bytes that they see.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    v: u32,
+    event: String,
+    /// The message's number, in an event that is delivered in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// Who caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    author: Option<Person>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
+    data: Box<RawValue>,
+}
+
+/// An envelope that this node can't read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadEnvelope {
+    #[error("not an envelope")]
+    Malformed,
+    #[error("an envelope of version {0}")]
+    Version(u32),
+}
+
+impl Broadcast {
+    fn new(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
+        let data = serde_json::value::to_raw_value(data).unwrap_or_default();
+        let event = event.to_owned();
+        let envelope = Envelope { v: VERSION, event, seq: None, author, client_id: None, data };
+        Self { room, envelope, native: OnceLock::new() }
+    }
+
+    /// `message:new`, which is delivered in order, and not to the connection that sent it.
+    pub(crate) fn message_new(message: &Message) -> Self {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            message: &'a Message,
+        }
+        let room = Room::Session(message.session_id);
+        let author = Some(message.sender.person.clone());
+        let mut broadcast = Self::new(room, "message:new", author, &Data { message });
+        broadcast.envelope.seq = Some(message.seq);
+        broadcast.envelope.client_id = Some(message.client_id.clone());
+        broadcast
+    }
+
+    pub(crate) fn message_read(session_id: SessionId, reader: &Person, seq: u64) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data<'a> {
+            session_id: SessionId,
+            reader: &'a Person,
+            seq: u64,
+        }
+        let data = Data { session_id, reader, seq };
+        Self::new(Room::Session(session_id), "message:read", Some(reader.clone()), &data)
+    }
+
+    pub(crate) fn typing(session_id: SessionId, who: &Person, on: bool) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data<'a> {
+            session_id: SessionId,
+            who: &'a Person,
+            on: bool,
+        }
+        let data = Data { session_id, who, on };
+        Self::new(Room::Session(session_id), "typing", Some(who.clone()), &data)
+    }
+
+    /// `session:new`, as the person whose inbox it goes to sees the session.
+    pub(crate) fn session_new(to: Person, session: &Session) -> Self {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            session: &'a Session,
+        }
+        Self::new(Room::User(to), "session:new", None, &Data { session })
+    }
+
+    pub(crate) fn seq(&self) -> Option<u64> {
+        self.envelope.seq
+    }
+
+    pub(crate) fn author(&self) -> Option<&Person> {
+        self.envelope.author.as_ref()
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&ClientId> {
+        self.envelope.client_id.as_ref()
+    }
+
+    /// Whether its author's own connections do without it: nobody needs to hear themselves type.
+    pub(crate) fn is_for_others_only(&self) -> bool {
+        self.envelope.event == "typing"
+    }
+
+    /// The frame of the native framing, made by whoever needs it first.
+    pub(crate) fn native(&self) -> Utf8Bytes {
+        self.native.get_or_init(|| native::push(&self.envelope.event, &self.envelope.data)).clone()
+    }
+
+    /// The bytes that travel on the bus.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(&self.envelope).unwrap_or_default().into()
+    }
+
+    /// Reads what another node wrote.
+    pub(crate) fn from_bytes(room: Room, bytes: &[u8]) -> Result<Self, BadEnvelope> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let envelope = serde_json::from_slice::<Envelope>(bytes);
+        match envelope {
+            Ok(envelope) if envelope.v == VERSION => {
+                Ok(Self { room, envelope, native: OnceLock::new() })
+            }
+            _ => Err(serde_json::from_slice::<Version>(bytes)
+                .ok()
+                .filter(|version| version.v != VERSION)
+                .map_or(BadEnvelope::Malformed, |version| BadEnvelope::Version(version.v))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    #[test]
+    fn i9_a_broadcast_is_encoded_once() {
+        let session_id = SessionId(new_id());
+        let who = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let broadcast = Broadcast::typing(session_id, &who, true);
+        let (first, second) = (broadcast.native(), broadcast.native());
+        assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
+    }
+
+    #[test]
+    fn i12_an_envelope_with_more_in_it_is_read_and_one_of_another_version_is_not() {
+        let room = Room::Session(SessionId(new_id()));
+        let more = br#"{"v":1,"event":"x","data":{"a":1},"later":true}"#;
+        let broadcast = Broadcast::from_bytes(room.clone(), more).unwrap();
+        assert_eq!(broadcast.native().as_str(), r#"{"event":"x","data":{"a":1}}"#);
+        let newer = Broadcast::from_bytes(room.clone(), br#"{"v":2,"body":{}}"#);
+        assert!(matches!(newer, Err(BadEnvelope::Version(2))));
+        for bad in [&b""[..], b"{}", b"\xff", b"[1]", br#"{"v":1,"event":"x"}"#] {
+            let bad = Broadcast::from_bytes(room.clone(), bad);
+            assert!(matches!(bad, Err(BadEnvelope::Malformed)));
+        }
+    }
+
+    #[test]
+    fn a_rooms_name_is_the_room() {
+        let person = Person::new(PersonKind::Customer, "a:b".parse().unwrap());
+        for room in [Room::Session(SessionId(new_id())), Room::User(person)] {
+            assert_eq!(room.to_string().parse::<Room>().unwrap(), room);
+        }
+        for bad in ["", "frontdesk:session:1", "frontdesk:user:x:1", "other:session:1"] {
+            assert!(bad.parse::<Room>().is_err());
+        }
+    }
+}

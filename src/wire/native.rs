@@ -1,0 +1,124 @@
+//! The native framing: one JSON object in each text frame, as `docs/protocol.md` says.
+
+use std::borrow::Cow;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Notice;
+use crate::error::{Error, WireError};
+
+/// A client's request, as far as the framing goes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request<'a> {
+    /// The number that the answer carries; without it there is none.
+    #[serde(default)]
+    pub(crate) id: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) event: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) data: Option<&'a RawValue>,
+}
+
+/// A frame that is no request at all; its connection ends.
+#[derive(Debug)]
+pub(crate) struct BadFrame;
+
+/// Parses one frame.
+pub(crate) fn parse(frame: &str) -> Result<Request<'_>, BadFrame> {
+    serde_json::from_str(frame).map_err(|_| BadFrame)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: u64,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<WireError>,
+}
+
+/// The answer to the request of this id.
+pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
+    to_text(&match result {
+        Ok(data) => Answer { id, ok: true, data: Some(data), error: None },
+        Err(error) => Answer { id, ok: false, data: None, error: Some(error.to_wire()) },
+    })
+}
+
+#[derive(Serialize)]
+struct Push<'a> {
+    event: &'a str,
+    data: &'a RawValue,
+}
+
+/// Something that the server says.
+pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
+    to_text(&Push { event, data })
+}
+
+/// Something that the server says to this one connection.
+pub(crate) fn notice(notice: &Notice) -> Utf8Bytes {
+    to_text(notice)
+}
+
+fn to_text(value: &impl Serialize) -> Utf8Bytes {
+    // None of these can fail: no map with odd keys, no value that refuses.
+    serde_json::to_string(value).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::ClientEvent;
+
+    #[test]
+    fn a_request_has_an_event_and_may_have_an_id_and_data() {
+        let request = parse(r#"{"id":7,"event":"x","data":{"a":1}}"#).unwrap();
+        assert_eq!((request.id, &*request.event), (Some(7), "x"));
+        assert_eq!(request.data.map(RawValue::get), Some(r#"{"a":1}"#));
+        assert!(parse(r#"{"event":"x"}"#).is_ok());
+    }
+
+    #[test]
+    fn b31_b36_b37_what_is_no_request_is_a_bad_frame() {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"id":-1,"event":"x"}"#,
+            r#"{"id":1e999,"event":"x"}"#,
+            r#"{"id":99999999999999999999,"event":"x"}"#,
+            r#"{"event":{"toString":"x"}}"#,
+            r#"{"event":"x","event":"y"}"#,
+            r#"{"event":"x","data":NaN}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{}", &bad[..bad.len().min(60)]);
+        }
+    }
+
+    #[test]
+    fn b37_data_that_is_nested_too_deep_is_refused_and_its_connection_lives() {
+        let deep = format!("{}1{}", "[".repeat(9_999), "]".repeat(9_999));
+        for data in
+            [deep.clone(), format!(r#"{{"sessionId":{deep}}}"#), format!(r#"{{"x":{deep}}}"#)]
+        {
+            let frame = format!(r#"{{"event":"message:send","data":{data}}}"#);
+            let request = parse(&frame).unwrap();
+            let refused = ClientEvent::parse(&request.event, request.data).unwrap_err();
+            assert_eq!(refused.code(), "invalid_request");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_makes_the_parser_panic(frame in ".{0,200}") {
+            drop(parse(&frame));
+        }
+    }
+}

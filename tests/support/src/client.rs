@@ -1,0 +1,160 @@
+//! A client of the native framing.
+
+use std::{collections::VecDeque, net::SocketAddr};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+};
+
+use crate::PATIENCE;
+
+/// One connection to `/ws`.
+#[derive(Debug)]
+pub struct Client {
+    /// The socket, for a test that sends odd frames.
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next_id: u64,
+    /// Events that came while something else was waited for.
+    events: VecDeque<Value>,
+    closed: Option<u16>,
+}
+
+/// Opens a connection, with further headers; the handshake may be refused.
+pub async fn try_connect(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Client, Box<Error>> {
+    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let connecting = timeout(PATIENCE, connect_async(request)).await.expect("no handshake");
+    let (socket, _) = connecting.map_err(Box::new)?;
+    Ok(Client { socket, next_id: 1, events: VecDeque::new(), closed: None })
+}
+
+impl Client {
+    /// Connects with a token.
+    pub async fn connect(address: SocketAddr, token: &str) -> Self {
+        let bearer = format!("Bearer {token}");
+        try_connect(address, "/ws", &[("authorization", &bearer)]).await.unwrap()
+    }
+
+    /// Sends a request and waits for its answer: the data, or the error.
+    pub async fn request(&mut self, event: &str, data: Value) -> Result<Value, Value> {
+        let id = self.ask(event, &data).await;
+        self.answer(id).await
+    }
+
+    /// Sends a request; its id is for [`Client::answer`].
+    pub async fn ask(&mut self, event: &str, data: &Value) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.frame(&json!({ "id": id, "event": event, "data": data }).to_string()).await;
+        id
+    }
+
+    /// Waits for the answer to a request.
+    pub async fn answer(&mut self, id: u64) -> Result<Value, Value> {
+        let waiting = async {
+            loop {
+                match self.next().await {
+                    Some(frame) if frame["id"] == id => return frame,
+                    Some(frame) => self.events.push_back(frame),
+                    None => panic!("closed with {:?} before an answer", self.closed),
+                }
+            }
+        };
+        let frame = timeout(PATIENCE, waiting).await.expect("no answer");
+        if frame["ok"] == true { Ok(frame["data"].clone()) } else { Err(frame["error"].clone()) }
+    }
+
+    /// Sends an event that has no answer.
+    pub async fn say(&mut self, event: &str, data: &Value) {
+        self.frame(&json!({ "event": event, "data": data }).to_string()).await;
+    }
+
+    /// Sends any text frame.
+    pub async fn frame(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Waits for the next event of this name; others stay for later.
+    pub async fn event(&mut self, name: &str) -> Value {
+        if let Some(at) = self.events.iter().position(|event| event["event"] == name) {
+            return self.events.remove(at).unwrap()["data"].take();
+        }
+        let waiting = async {
+            loop {
+                match self.next().await {
+                    Some(mut frame) if frame["event"] == name => return frame["data"].take(),
+                    Some(frame) => self.events.push_back(frame),
+                    None => panic!("closed with {:?} before {name}", self.closed),
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("no {name}"))
+    }
+
+    /// Waits for the next `message:new` and gives its message.
+    pub async fn message(&mut self) -> Value {
+        self.event("message:new").await["message"].take()
+    }
+
+    /// Events that came and were not asked for yet, once everything sent before has been answered.
+    pub async fn events_so_far(&mut self) -> Vec<Value> {
+        // Answers come in order behind what was enqueued before them.
+        drop(self.request("no:such:event", json!({})).await);
+        self.events.drain(..).collect()
+    }
+
+    /// Joins a session.
+    pub async fn join(&mut self, session_id: &str, after: Option<u64>) -> Value {
+        let mut data = json!({ "sessionId": session_id });
+        if let Some(after) = after {
+            data["after"] = after.into();
+        }
+        self.request("session:join", data).await.unwrap()
+    }
+
+    /// Sends a text and waits for its acknowledgement: the message.
+    pub async fn send(&mut self, session_id: &str, client_id: &str, body: &str) -> Value {
+        let text = json!({
+            "sessionId": session_id, "clientId": client_id, "kind": "text", "body": body,
+        });
+        self.request("message:send", text).await.unwrap()["message"].take()
+    }
+
+    /// Waits until the server has closed the connection, and gives its code; 1006 where it is cut.
+    pub async fn closed(&mut self) -> u16 {
+        let waiting = async {
+            while let Some(event) = self.next().await {
+                self.events.push_back(event);
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("the connection stays open");
+        self.closed.unwrap_or(1006)
+    }
+
+    /// The next frame; `None` where the connection has ended.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            match self.socket.next().await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(frame)) => {
+                    self.closed = Some(frame.map_or(1005, |frame| match frame.code {
+                        CloseCode::Library(code) => code,
+                        code => code.into(),
+                    }));
+                }
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A whole frontdesk: an issuer, nodes, and the people who use them.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Client, DJANGO_SECRET, Http, Issuer, Node, PostgresDatabase, Servers, unique};
+
+/// Nodes that share a database and a bus, or one node on its own.
+#[derive(Debug)]
+pub struct Desk {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The customers' issuer.
+    pub issuer: Issuer,
+    /// The database; none where the node has its own.
+    pub database: Option<PostgresDatabase>,
+    /// What the embedded node keeps.
+    pub data: TempDir,
+}
+
+/// Someone with a token.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// `customer` or `dentist`.
+    pub kind: &'static str,
+    /// The id in the token.
+    pub id: String,
+    /// The token.
+    pub token: String,
+}
+
+impl Desk {
+    /// One node with the embedded database.
+    pub async fn embedded(binary: &str) -> Self {
+        Self::embedded_with(binary, &[]).await
+    }
+
+    /// One node with the embedded database and further variables.
+    pub async fn embedded_with(binary: &str, env: &[(&str, &str)]) -> Self {
+        let (issuer, data) = (Issuer::start().await, tempfile::tempdir().unwrap());
+        let env = environment(&issuer, data.path().to_str().unwrap(), env);
+        let nodes = vec![Node::start(binary, &env).await];
+        Self { nodes, issuer, database: None, data }
+    }
+
+    /// Nodes on a PostgreSQL database of their own and the Redis that the tests share.
+    pub async fn cluster(binary: &str, nodes: usize) -> Self {
+        let redis_port = Servers::get().await.redis_port;
+        Self::cluster_with(binary, nodes, redis_port, &[]).await
+    }
+
+    /// Nodes on a database of their own, a Redis, and further variables.
+    pub async fn cluster_with(
+        binary: &str,
+        nodes: usize,
+        redis_port: u16,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let database = Servers::get().await.postgres_database().await;
+        let (issuer, data) = (Issuer::start().await, tempfile::tempdir().unwrap());
+        let (postgres_port, redis_port) = (database.port.to_string(), redis_port.to_string());
+        let mut all = vec![
+            ("POSTGRES_HOST", "127.0.0.1"),
+            ("POSTGRES_PORT", &postgres_port),
+            ("POSTGRES_DB", &database.name),
+            ("POSTGRES_USER", "postgres"),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &redis_port),
+        ];
+        all.extend(env);
+        let env = environment(&issuer, data.path().to_str().unwrap(), &all);
+        // At once, as a deployment does it: migrations are theirs to agree on.
+        let starting = (0..nodes).map(|_| Node::start(binary, &env));
+        let nodes = futures_util::future::join_all(starting).await;
+        Self { nodes, issuer, database: Some(database), data }
+    }
+
+    /// A customer that no other test knows.
+    #[must_use]
+    pub fn customer(&self) -> Person {
+        let id = unique("patient");
+        Person { kind: "customer", token: self.issuer.customer(&id), id }
+    }
+
+    /// A dentist that no other test knows.
+    #[must_use]
+    pub fn dentist(&self) -> Person {
+        let id = unique("dentist");
+        Person { kind: "dentist", token: Issuer::dentist(&id), id }
+    }
+
+    /// The HTTP API of a node, for someone.
+    #[must_use]
+    pub fn http(&self, node: usize, person: &Person) -> Http {
+        Http::new(self.nodes[node].address, Some(&person.token))
+    }
+
+    /// A connection to a node, for someone.
+    pub async fn connect(&self, node: usize, person: &Person) -> Client {
+        Client::connect(self.nodes[node].address, &person.token).await
+    }
+
+    /// Opens a session between the two: its id.
+    pub async fn session(&self, customer: &Person, dentist: &Person) -> String {
+        let with = json!({ "dentistId": dentist.id });
+        let opened = self.http(0, customer).post("/api/chats", &with).await;
+        opened.expect(201)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Two people, and the session between them.
+    pub async fn pair(&self) -> (Person, Person, String) {
+        let (customer, dentist) = (self.customer(), self.dentist());
+        let session = self.session(&customer, &dentist).await;
+        (customer, dentist, session)
+    }
+}
+
+fn environment(issuer: &Issuer, data_dir: &str, env: &[(&str, &str)]) -> Vec<(String, String)> {
+    let common = [
+        ("DATA_DIR", data_dir),
+        ("COGNITO_ISSUER", &issuer.url),
+        ("DJANGO_JWT_SECRET", DJANGO_SECRET),
+        ("DRAIN_SPREAD_MS", "300"),
+    ];
+    let all = common.iter().chain(env);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

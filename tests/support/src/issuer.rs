@@ -1,0 +1,162 @@
+//! An issuer of tokens whose key set is served over HTTP, and which can be told to misbehave.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
+use axum::{Json, Router, http::StatusCode, routing::get};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header,
+    jwk::{Jwk, JwkSet},
+};
+use serde_json::{Value, json};
+
+/// The secret with which Django signs in the tests.
+pub const DJANGO_SECRET: &str = "a-secret-that-only-the-tests-know";
+
+/// A Cognito user pool, as far as its tokens and its key set go.
+#[derive(Debug)]
+pub struct Issuer {
+    /// What its tokens carry as `iss`; the key set is below it.
+    pub url: String,
+    keys: Arc<Keys>,
+}
+
+struct Keys {
+    current: Mutex<(EncodingKey, Jwk)>,
+    fetches: AtomicUsize,
+    away: AtomicBool,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Keys")
+    }
+}
+
+impl Issuer {
+    /// Starts an issuer with one key, whose id is `key-1`.
+    pub async fn start() -> Self {
+        let keys = Arc::new(Keys {
+            current: Mutex::new(new_key("key-1")),
+            fetches: AtomicUsize::new(0),
+            away: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&keys);
+        let answer = async move || {
+            serving.fetches.fetch_add(1, Ordering::SeqCst);
+            if serving.away.load(Ordering::SeqCst) {
+                return Err(StatusCode::SERVICE_UNAVAILABLE);
+            }
+            Ok(Json(JwkSet { keys: vec![serving.current.lock().unwrap().1.clone()] }))
+        };
+        let router = Router::new().route("/pool/.well-known/jwks.json", get(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url: format!("http://{address}/pool"), keys }
+    }
+
+    /// Where the key set is.
+    #[must_use]
+    pub fn jwks_url(&self) -> String {
+        format!("{}/.well-known/jwks.json", self.url)
+    }
+
+    /// How often the key set was asked for.
+    #[must_use]
+    pub fn fetches(&self) -> usize {
+        self.keys.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Whether to answer no more.
+    pub fn go_away(&self, away: bool) {
+        self.keys.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Signs with a new key of this id from now on, and forgets the old one.
+    pub fn rotate(&self, kid: &str) {
+        *self.keys.current.lock().unwrap() = new_key(kid);
+    }
+
+    /// The public key's modulus and exponent, as they stand in the key set.
+    #[must_use]
+    pub fn public_key(&self) -> Value {
+        serde_json::to_value(&self.keys.current.lock().unwrap().1).unwrap()
+    }
+
+    /// The claims of a customer's access token that is good for an hour.
+    #[must_use]
+    pub fn customer_claims(&self, sub: &str) -> Value {
+        json!({
+            "iss": self.url, "sub": sub, "token_use": "access", "client_id": "app",
+            "exp": now() + 3_600, "iat": now(),
+        })
+    }
+
+    /// The claims of a dentist's access token that is good for an hour.
+    #[must_use]
+    pub fn dentist_claims(user_id: &str) -> Value {
+        json!({ "user_id": user_id, "token_type": "access", "exp": now() + 3_600, "iat": now() })
+    }
+
+    /// A customer's token.
+    #[must_use]
+    pub fn customer(&self, sub: &str) -> String {
+        self.sign(&self.customer_claims(sub))
+    }
+
+    /// A dentist's token.
+    #[must_use]
+    pub fn dentist(user_id: &str) -> String {
+        Self::sign_with_secret(&Self::dentist_claims(user_id), DJANGO_SECRET.as_bytes())
+    }
+
+    /// Signs any claims with the current key.
+    #[must_use]
+    pub fn sign(&self, claims: &Value) -> String {
+        let kid = self.public_key()["kid"].as_str().unwrap().to_owned();
+        self.sign_as(claims, Some(kid))
+    }
+
+    /// Signs any claims with the current key, under any key id.
+    #[must_use]
+    pub fn sign_as(&self, claims: &Value, kid: Option<String>) -> String {
+        let header = Header { kid, ..Header::new(Algorithm::RS256) };
+        let key = self.keys.current.lock().unwrap();
+        jsonwebtoken::encode(&header, claims, &key.0).unwrap()
+    }
+
+    /// Signs any claims with HS256.
+    #[must_use]
+    pub fn sign_with_secret(claims: &Value, secret: &[u8]) -> String {
+        let key = EncodingKey::from_secret(secret);
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+    }
+}
+
+/// The time in seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn new_key(kid: &str) -> (EncodingKey, Jwk) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let text = BASE64_STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+    let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+    let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
+    jwk.common.key_id = Some(kid.to_owned());
+    (key, jwk)
+}

@@ -1,0 +1,58 @@
+//! Real servers, nodes and clients for the stories, the contract suites and the benchmarks.
+//!
+//! Everything has a deadline, and nothing sleeps in the hope that something has happened.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
+
+mod client;
+mod desk;
+mod http;
+mod issuer;
+mod nginx;
+mod node;
+mod redis;
+mod servers;
+
+use std::time::Duration;
+
+pub use client::{Client, try_connect};
+pub use desk::{Desk, Person};
+pub use http::{Http, Reply};
+pub use issuer::{DJANGO_SECRET, Issuer};
+pub use nginx::Nginx;
+pub use node::Node;
+pub use redis::Redis;
+pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
+
+/// How long anything that should happen may take. Long, as machines are shared: a story that fails
+/// by it has found something that does not happen at all.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A short name that no other test uses.
+#[must_use]
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
+}
+
+/// Waits until something is true, looking again and again.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let looking = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "never: {what}");
+}
+
+/// A port of this machine that is free for the moment.
+#[must_use]
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,120 @@
+//! A node: the real binary in a process of its own.
+
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::PATIENCE;
+
+/// A running node; it is killed with this value.
+#[derive(Debug)]
+pub struct Node {
+    /// Where it listens.
+    pub address: SocketAddr,
+    binary: String,
+    env: Vec<(String, String)>,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    /// Starts the binary with these variables and no others, and waits until it listens.
+    pub async fn start(binary: &str, env: &[(String, String)]) -> Self {
+        Self::start_at(binary, env, 0).await
+    }
+
+    async fn start_at(binary: &str, env: &[(String, String)], port: u16) -> Self {
+        let mut child = Command::new(binary)
+            .env_clear()
+            .env("HOST", "127.0.0.1")
+            .env("LOG_FORMAT", "json")
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .env("PORT", port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (listening, address) = tokio::sync::oneshot::channel();
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            let mut listening = Some(listening);
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let (Some(address), Some(sender)) = (address_of(&line), listening.take()) {
+                    sender.send(address).unwrap();
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let address = timeout(PATIENCE * 3, address).await.expect("the node does not listen");
+        let address = address.unwrap_or_else(|_| panic!("the node ended: {:#?}", log.lock()));
+        Self { address, binary: binary.to_owned(), env: env.to_vec(), child, log }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the node has ended")
+    }
+
+    /// Kills it as a crash would.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again on the port that it had.
+    pub async fn restart(&mut self) {
+        if self.child.id().is_some() {
+            self.kill().await;
+        }
+        *self = Self::start_at(&self.binary.clone(), &self.env.clone(), self.address.port()).await;
+    }
+
+    /// Asks it to drain.
+    pub fn terminate(&self) {
+        signal(self.pid(), "TERM");
+    }
+
+    /// Waits for its end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        timeout(PATIENCE * 2, self.child.wait()).await.expect("the node does not end").unwrap()
+    }
+
+    /// What it has logged so far, a line each.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The URL of a path on this node.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+fn address_of(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
+}
+
+/// Sends a signal to one process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success(), "kill -{name} {pid}");
+}

@@ -1,0 +1,81 @@
+//! A Redis of a test's own, to be ill-treated.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+use crate::{eventually, free_port, node::signal};
+
+/// A Redis server that ends with this value.
+#[derive(Debug)]
+pub struct Redis {
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    child: Child,
+}
+
+impl Redis {
+    /// Starts a server and waits for it.
+    pub async fn start() -> Self {
+        let port = free_port();
+        let redis = Self { port, child: spawn(port) };
+        redis.await_answer().await;
+        redis
+    }
+
+    async fn await_answer(&self) {
+        eventually("Redis answers", || async { command(self.port, "PING").await.is_some() }).await;
+    }
+
+    /// Kills it, with all that it knows.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it anew on the same port, empty.
+    pub async fn revive(&mut self) {
+        self.child = spawn(self.port);
+        self.await_answer().await;
+    }
+
+    /// Lets it hang: it holds its connections and answers nothing.
+    pub fn hang(&self) {
+        signal(self.child.id().unwrap(), "STOP");
+    }
+
+    /// Ends the hanging.
+    pub fn resume(&self) {
+        signal(self.child.id().unwrap(), "CONT");
+    }
+
+    /// Cuts the connections of all who subscribe.
+    pub async fn cut_subscribers(&self) {
+        let answer = command(self.port, "CLIENT KILL TYPE pubsub").await.unwrap();
+        assert_ne!(answer.trim(), ":0", "nobody subscribed");
+    }
+}
+
+fn spawn(port: u16) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server is not installed: scripts/test installs it")
+}
+
+/// One inline command; `None` where nobody answers.
+async fn command(port: u16, text: &str) -> Option<String> {
+    let asking = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        stream.write_all(format!("{text}\r\n").as_bytes()).await.ok()?;
+        let mut answer = [0; 128];
+        let length = stream.read(&mut answer).await.ok()?;
+        Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    tokio::time::timeout(Duration::from_secs(1), asking).await.ok()?
+}
