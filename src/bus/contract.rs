@@ -1,1 +1,185 @@
+//! What every bus must do: one suite, run on both.
 
+use std::sync::Arc;
+
+use frontdesk_test_support::{PATIENCE, Redis as RedisServer, Servers};
+use tokio::time::timeout;
+
+use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
+use crate::{
+    config::RedisConfig,
+    person::{Person, PersonKind},
+    session::SessionId,
+    wire::{
+        broadcast::{Broadcast, Room},
+        new_id,
+    },
+};
+
+/// Two nodes on one bus; for the bus of one node, both are the same.
+struct World {
+    speaker: Arc<dyn Bus>,
+    listener: Arc<dyn Bus>,
+    heard: BusEvents,
+}
+
+async fn redis(port: u16) -> (Arc<dyn Bus>, BusEvents) {
+    let config = RedisConfig { host: "127.0.0.1".into(), port, password: None };
+    let (bus, events) = Redis::open(&config).await.unwrap();
+    (Arc::new(bus), events)
+}
+
+impl World {
+    async fn on_redis() -> Self {
+        let port = Servers::get().await.redis_port;
+        let (speaker, _) = redis(port).await;
+        let (listener, heard) = redis(port).await;
+        Self { speaker, listener, heard }
+    }
+
+    fn on_one_node() -> Self {
+        let (bus, heard) = OneNode::open();
+        let bus: Arc<dyn Bus> = Arc::new(bus);
+        Self { speaker: Arc::clone(&bus), listener: bus, heard }
+    }
+
+    async fn hear(&mut self) -> String {
+        hear(&mut self.heard).await
+    }
+}
+
+/// The next broadcast, as clients see it.
+async fn hear(events: &mut BusEvents) -> String {
+    loop {
+        match timeout(PATIENCE, events.recv()).await.expect("nothing is heard").unwrap() {
+            BusEvent::Heard(broadcast) => return broadcast.native().to_string(),
+            BusEvent::Interrupted => {}
+        }
+    }
+}
+
+fn room() -> Room {
+    Room::Session(SessionId(new_id()))
+}
+
+/// Something to say in a room: a typing event of the person with this number.
+fn say(room: &Room, number: usize) -> Broadcast {
+    let Room::Session(id) = room else { panic!("not a session's room") };
+    let who = Person::new(PersonKind::Dentist, number.to_string().parse().unwrap());
+    Broadcast::typing(*id, &who, true)
+}
+
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::on_redis().await).await;
+            })*
+        }
+        mod on_one_node {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::on_one_node()).await;
+            })*
+        }
+    };
+}
+
+contract!(
+    what_is_said_in_a_room_is_heard_in_its_order,
+    what_is_said_elsewhere_is_not_heard,
+    subscribing_again_is_harmless,
+);
+
+async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
+    let rooms = [room(), room()];
+    world.listener.subscribe(&rooms).await.unwrap();
+    let said: Vec<_> = (0..600).map(|n| (n, &rooms[n % 2])).collect();
+    for (n, room) in &said {
+        world.speaker.publish(say(room, *n));
+    }
+    for (n, room) in said {
+        assert_eq!(world.hear().await, say(room, n).native().as_str());
+    }
+    world.speaker.flush().await;
+    world.listener.ping().await.unwrap();
+}
+
+async fn what_is_said_elsewhere_is_not_heard(mut world: World) {
+    let (mine, left, foreign) = (room(), room(), room());
+    world.listener.subscribe(&[mine.clone(), left.clone()]).await.unwrap();
+    world.listener.unsubscribe(std::slice::from_ref(&left)).await.unwrap();
+    for (n, room) in [&left, &foreign, &mine].into_iter().enumerate() {
+        world.speaker.publish(say(room, n));
+    }
+    assert_eq!(world.hear().await, say(&mine, 2).native().as_str());
+}
+
+async fn subscribing_again_is_harmless(mut world: World) {
+    let room = room();
+    for _ in 0..2 {
+        world.listener.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    }
+    world.speaker.publish(say(&room, 1));
+    world.speaker.publish(say(&room, 2));
+    assert_eq!(world.hear().await, say(&room, 1).native().as_str());
+    assert_eq!(world.hear().await, say(&room, 2).native().as_str());
+}
+
+#[tokio::test]
+async fn i4_a_node_hears_itself_from_the_bus() {
+    let (node, mut heard) = redis(Servers::get().await.redis_port).await;
+    let room = room();
+    node.publish(say(&room, 1));
+    node.flush().await;
+    node.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    node.publish(say(&room, 2));
+    assert_eq!(hear(&mut heard).await, say(&room, 2).native().as_str());
+}
+
+#[tokio::test]
+async fn f9_a_subscriber_that_is_cut_off_says_so_and_comes_back() {
+    let server = RedisServer::start().await;
+    let (node, mut heard) = redis(server.port).await;
+    let room = room();
+    node.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    while heard.try_recv().is_ok() {}
+    server.cut_subscribers().await;
+    let interrupted = timeout(PATIENCE, heard.recv()).await.expect("it never says so").unwrap();
+    assert!(matches!(interrupted, BusEvent::Interrupted));
+    node.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    node.publish(say(&room, 3));
+    assert_eq!(hear(&mut heard).await, say(&room, 3).native().as_str());
+}
+
+#[tokio::test]
+async fn f7_f8_a_redis_that_is_away_or_hangs_holds_nobody_up() {
+    let mut server = RedisServer::start().await;
+    let (node, mut heard) = redis(server.port).await;
+    for hang in [true, false] {
+        if hang {
+            server.hang()
+        } else {
+            server.kill().await
+        }
+        let started = std::time::Instant::now();
+        (0..100).for_each(|n| node.publish(say(&room(), n)));
+        assert!(started.elapsed().as_millis() < 500, "saying something waits for nobody");
+        assert!(node.subscribe(&[room()]).await.is_err());
+        assert!(node.ping().await.is_err());
+        assert!(started.elapsed() < PATIENCE, "every wait is bounded");
+        if hang {
+            server.resume()
+        } else {
+            server.revive().await
+        }
+        let room = room();
+        let back = async {
+            while node.subscribe(std::slice::from_ref(&room)).await.is_err() {}
+            node.publish(say(&room, 1));
+            hear(&mut heard).await
+        };
+        assert_eq!(timeout(PATIENCE, back).await.unwrap(), say(&room, 1).native().as_str());
+    }
+}

@@ -13,7 +13,7 @@ use fred::{
     clients::Client,
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{
-        Builder, Message,
+        Builder, Message, Value,
         config::{Config, ReconnectPolicy, Server, ServerConfig, UnresponsiveConfig},
     },
 };
@@ -180,7 +180,10 @@ impl Bus for Redis {
     }
 
     async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError> {
-        self.subscriber.subscribe(names(rooms)).await.map_err(|error| failed(&error))
+        self.subscriber.subscribe(names(rooms)).await.map_err(|error| failed(&error))?;
+        // The client returns when the command is on its way. Redis answers in order: what it says
+        // behind the subscription shows that it stands (law I5).
+        self.ping().await
     }
 
     async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), BusError> {
@@ -199,7 +202,8 @@ impl Bus for Redis {
     }
 
     async fn ping(&self) -> Result<(), BusError> {
-        let answer: Result<String, _> = self.subscriber.ping(None).await;
+        // A connection that subscribes gets an array, any other one a word.
+        let answer: Result<Value, _> = self.subscriber.ping(None).await;
         answer.map(drop).map_err(|error| failed(&error))
     }
 }

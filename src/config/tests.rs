@@ -1,6 +1,7 @@
 use super::*;
 
-fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+/// What a node reads from these variables.
+pub(crate) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::read(&variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Subscriptions {
 #[derive(Default)]
 struct State {
     standing: HashSet<Room>,
+    /// Counts the times that the bus lost them all: a subscription of an earlier time is none.
+    times_lost: u64,
     /// Rooms to look at again, with those who wait for them.
     marked: HashMap<Room, Vec<oneshot::Sender<()>>>,
     /// The bus was cut off: when all stands again, all heads are checked.
@@ -83,6 +85,7 @@ impl Hub {
         let rooms: Vec<Room> = self.engine().positions().map(|(room, _)| room.clone()).collect();
         let mut state = self.subscriptions.state();
         state.standing.clear();
+        state.times_lost += 1;
         state.interrupted = true;
         for room in rooms {
             state.marked.entry(room).or_default();
@@ -140,25 +143,32 @@ impl Hub {
         interrupted: bool,
     ) {
         let (rooms, waiters): (Vec<Room>, Vec<_>) = wanted.into_iter().unzip();
-        let missing: Vec<Room> = {
+        let (missing, times_lost): (Vec<Room>, _) = {
             let state = self.subscriptions.state();
-            rooms.into_iter().filter(|room| !state.standing.contains(room)).collect()
+            let missing = rooms.into_iter().filter(|room| !state.standing.contains(room));
+            (missing.collect(), state.times_lost)
         };
         let mut failed = None;
         for chunk in missing.chunks(CHUNK) {
             match self.bus.subscribe(chunk).await {
-                Ok(()) => self.subscriptions.state().standing.extend(chunk.iter().cloned()),
+                Ok(()) => {
+                    let mut state = self.subscriptions.state();
+                    // Otherwise they are marked again already.
+                    if state.times_lost == times_lost {
+                        state.standing.extend(chunk.iter().cloned());
+                    }
+                }
                 Err(error) => failed = Some(error),
             }
         }
         let was_failing = {
             let mut state = self.subscriptions.state();
             if failed.is_some() {
-                let standing = std::mem::take(&mut state.standing);
-                for room in missing.into_iter().filter(|room| !standing.contains(room)) {
-                    state.marked.entry(room).or_default();
+                for room in missing {
+                    if !state.standing.contains(&room) {
+                        state.marked.entry(room).or_default();
+                    }
                 }
-                state.standing = standing;
                 state.interrupted |= interrupted;
             }
             std::mem::replace(&mut state.failing, failed.is_some())

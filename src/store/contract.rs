@@ -1,1 +1,355 @@
+//! What every store must do: one suite, run on both.
 
+mod world;
+
+use std::sync::Arc;
+
+use super::{Appended, Refusal, SessionPage, Span, writer::Writer};
+use crate::{
+    bus::one_node::OneNode,
+    message::Message,
+    person::{Person, PersonKind},
+    session::{SessionId, SessionStatus},
+    wire::new_id,
+};
+use world::{Database, World, customer, dentist, draft, new_session};
+
+/// Runs each of the suite's functions on each store.
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::World::on_postgres().await).await;
+            })*
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::World::on_sqlite()).await;
+            })*
+        }
+    };
+}
+
+contract!(
+    i6_a_session_counts_1_2_3_in_the_order_of_arrival,
+    i6_a_repeated_client_id_gives_the_first_result,
+    i6_two_nodes_at_once_leave_no_gap,
+    f14_a_commit_whose_answer_was_lost_is_found_again,
+    f17_one_bad_message_in_a_batch_fails_alone,
+    one_who_is_refused_takes_nobody_along,
+    one_session_is_open_between_two_people,
+    b39_what_one_is_no_member_of_can_not_be_seen_or_changed,
+    a_history_is_read_from_either_end,
+    a_list_of_sessions_is_by_activity_and_pages,
+    a_read_mark_only_moves_forward,
+    heads_are_the_last_seqs,
+    the_database_enforces_every_limit,
+    i12_a_database_that_a_newer_node_migrated_is_used_as_it_is,
+);
+
+#[track_caller]
+fn committed(appended: &Appended) -> &Message {
+    match appended {
+        Appended::Committed(message) => message,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(appended: &Appended) -> Refusal {
+    match appended {
+        Appended::Refused(refusal) => *refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn i6_a_session_counts_1_2_3_in_the_order_of_arrival(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let (_, _, other) = world.pair().await;
+    let (first, second) = (draft(id, &customer, "one"), draft(id, &dentist, "two"));
+    let elsewhere = draft(other, &customer, "not a member");
+    let mut answer = draft(id, &customer, "three");
+    answer.reply_to = Some(second.id);
+    let mut appended = world.store.append(&[first, elsewhere, second]).await.unwrap();
+    assert_eq!(refused(&appended.remove(1)), Refusal::SessionNotFound);
+    appended.extend(world.store.append(&[answer]).await.unwrap());
+    let acknowledged: Vec<_> = appended.iter().map(|sent| committed(sent).clone()).collect();
+    assert_eq!(acknowledged.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(acknowledged[0].sender.name, "Ada");
+    assert_eq!(acknowledged[1].sender.name, "Dana");
+    // What was acknowledged is what is read, to the microsecond.
+    let read = world.store.history(&dentist, id, Span::After(0), 10).await.unwrap();
+    assert_eq!(read, acknowledged);
+    assert_eq!(world.store.fill(id, 1, 10).await.unwrap(), acknowledged[1..]);
+}
+
+async fn i6_a_repeated_client_id_gives_the_first_result(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let first = draft(id, &customer, "first");
+    let appended = world.store.append(std::slice::from_ref(&first)).await.unwrap();
+    let original = committed(&appended[0]).clone();
+    let mut again = draft(id, &customer, "something else");
+    again.client_id = first.client_id.clone();
+    let node = world.another_node().await;
+    let repeated = node.append(&[again.clone()]).await.unwrap();
+    assert!(matches!(&repeated[0], Appended::Repeated(message) if *message == original));
+    // Another sender's key is another key.
+    again.sender = dentist.clone();
+    again.id = new_id();
+    assert_eq!(committed(&node.append(&[again]).await.unwrap()[0]).seq, 2);
+    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
+}
+
+async fn i6_two_nodes_at_once_leave_no_gap(world: World) {
+    let (customer, dentist, busy) = world.pair().await;
+    let other = world.open(&customer, &self::dentist()).await;
+    let nodes = [Arc::clone(&world.store), world.another_node().await];
+    let sending = nodes.map(|node| {
+        let customer = customer.clone();
+        tokio::spawn(async move {
+            let mut seqs = Vec::new();
+            for _ in 0..15 {
+                // Both sessions in either order: two nodes must not wait for each other.
+                let mut drafts: Vec<_> =
+                    (0..6).map(|n| draft([busy, other][n % 2], &customer, "x")).collect();
+                if seqs.len() % 2 == 0 {
+                    drafts.reverse();
+                }
+                let appended = node.append(&drafts).await.unwrap();
+                let mine = appended.iter().map(committed).filter(|sent| sent.session_id == busy);
+                seqs.extend(mine.map(|message| message.seq));
+            }
+            seqs
+        })
+    });
+    let mut all = Vec::new();
+    for node in sending {
+        let seqs = node.await.unwrap();
+        assert!(seqs.is_sorted(), "a node's own sends keep their order");
+        all.extend(seqs);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (1..=90).collect::<Vec<_>>());
+    assert_eq!(world.history(&dentist, busy, Span::After(0), 200).await, all);
+}
+
+async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
+    let (customer, _, id) = world.pair().await;
+    let draft = draft(id, &customer, "once");
+    let first = world.store.append(std::slice::from_ref(&draft)).await.unwrap();
+    // The writer asks again with the very same draft: it is this one, not an earlier one.
+    let again = world.store.append(&[draft]).await.unwrap();
+    assert_eq!(committed(&first[0]), committed(&again[0]));
+    assert_eq!(world.history(&customer, id, Span::After(0), 10).await, [1]);
+}
+
+async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let (bus, _events) = OneNode::open();
+    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
+    let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
+    // No parser can see this one: its id is taken, which only the database knows.
+    drafts[4].id = drafts[1].id;
+    let pending: Vec<_> = drafts.into_iter().map(|draft| writer.submit(draft).unwrap()).collect();
+    let mut seqs = Vec::new();
+    for (at, pending) in pending.into_iter().enumerate() {
+        let decided = pending.decided().await.unwrap();
+        if at == 4 {
+            assert_eq!(refused(&decided), Refusal::Value);
+        } else {
+            seqs.push(committed(&decided).seq);
+        }
+    }
+    assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
+    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, seqs);
+}
+
+async fn one_who_is_refused_takes_nobody_along(world: World) {
+    let (customer, _, id) = world.pair().await;
+    let (_, dentist, closed) = world.pair().await;
+    world.say(closed, &dentist, 1).await;
+    assert!(
+        world
+            .execute(&format!("update sessions set status = 'closed' where id = '{}'", closed.0))
+            .await
+    );
+    let mut reply = draft(id, &customer, "to nothing");
+    reply.reply_to = Some(new_id());
+    let batch = [
+        draft(id, &customer, "good"),
+        draft(closed, &dentist, "late"),
+        reply,
+        draft(SessionId(new_id()), &customer, "nowhere"),
+        draft(id, &customer, "good too"),
+    ];
+    let appended = world.store.append(&batch).await.unwrap();
+    assert_eq!((committed(&appended[0]).seq, committed(&appended[4]).seq), (1, 2));
+    assert_eq!(refused(&appended[1]), Refusal::SessionClosed);
+    assert_eq!(refused(&appended[2]), Refusal::ReplyNotFound);
+    assert_eq!(refused(&appended[3]), Refusal::SessionNotFound);
+    assert_eq!(world.history(&dentist, closed, Span::After(0), 10).await, [1]);
+}
+
+async fn one_session_is_open_between_two_people(world: World) {
+    let (customer, dentist) = (customer(), dentist());
+    let node = world.another_node().await;
+    let opening = (0..16).map(|at| {
+        let store = if at % 2 == 0 { Arc::clone(&world.store) } else { Arc::clone(&node) };
+        let new = new_session(&customer, &dentist);
+        tokio::spawn(async move { store.open_session(&new).await.unwrap() })
+    });
+    let opened = futures_util::future::join_all(opening).await;
+    let opened: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
+    assert!(opened.iter().all(|(id, _)| *id == opened[0].0));
+    assert_eq!(opened.iter().filter(|(_, new)| *new).count(), 1);
+    // A closed one is out of the way.
+    let id = opened[0].0.0;
+    assert!(
+        world.execute(&format!("update sessions set status = 'closed' where id = '{id}'")).await
+    );
+    let (second, new) = node.open_session(&new_session(&customer, &dentist)).await.unwrap();
+    assert!(new && second.0 != id);
+}
+
+async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say(id, &customer, 2).await;
+    // The same id on the other side of the desk is somebody else.
+    let twin = Person::new(PersonKind::Dentist, customer.id.clone());
+    for stranger in [self::customer(), self::dentist(), twin] {
+        assert!(world.store.session(&stranger, id).await.unwrap().is_none());
+        assert!(world.history(&stranger, id, Span::After(0), 10).await.is_empty());
+        assert!(world.history(&stranger, id, Span::Before(9), 10).await.is_empty());
+        assert!(world.store.mark_read(&stranger, id, 1).await.unwrap().is_none());
+        assert!(world.store.unread(&stranger).await.unwrap().is_empty());
+        let page = SessionPage { status: None, after: None, limit: 10 };
+        assert!(world.store.sessions(&stranger, &page).await.unwrap().is_empty());
+        let sent = world.store.append(&[draft(id, &stranger, "x")]).await.unwrap();
+        assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
+    }
+    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
+}
+
+async fn a_history_is_read_from_either_end(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say(id, &customer, 10).await;
+    assert_eq!(world.history(&dentist, id, Span::After(0), 3).await, [1, 2, 3]);
+    assert_eq!(world.history(&dentist, id, Span::After(8), 3).await, [9, 10]);
+    assert_eq!(world.history(&dentist, id, Span::Before(u64::MAX), 3).await, [8, 9, 10]);
+    assert_eq!(world.history(&dentist, id, Span::Before(3), 5).await, [1, 2]);
+    for none in [Span::After(10), Span::After(u64::MAX), Span::Before(0), Span::Before(1)] {
+        assert!(world.history(&dentist, id, none, 5).await.is_empty());
+    }
+}
+
+async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
+    let me = dentist();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let customer = customer();
+        ids.push(world.open(&customer, &me).await);
+    }
+    world.say(ids[1], &me, 1).await;
+    let closed = ids[3].0;
+    assert!(
+        world
+            .execute(&format!("update sessions set status = 'closed' where id = '{closed}'"))
+            .await
+    );
+    let expected = [1, 4, 3, 2, 0].map(|at| ids[at]);
+    let mut page = SessionPage { status: None, after: None, limit: 2 };
+    let mut listed = Vec::new();
+    loop {
+        let sessions = world.store.sessions(&me, &page).await.unwrap();
+        let Some(last) = sessions.last() else { break };
+        page.after = Some((last.active_at, last.id));
+        listed.extend(sessions.iter().map(|session| session.id));
+    }
+    assert_eq!(listed, expected);
+    for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
+        let page = SessionPage { status: Some(status), after: None, limit: 10 };
+        let sessions = world.store.sessions(&me, &page).await.unwrap();
+        assert_eq!(sessions.len(), count);
+        assert!(sessions.iter().all(|session| session.status == status));
+    }
+    let session = world.store.session(&me, ids[1]).await.unwrap().unwrap();
+    assert_eq!(session.last_message.map(|message| message.seq), Some(1));
+    assert_eq!((session.dentist.person, session.dentist.name.as_str()), (me, "Dana"));
+}
+
+async fn a_read_mark_only_moves_forward(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say(id, &customer, 5).await;
+    world.say(id, &dentist, 1).await;
+    let mark = async |seq| {
+        let mark = world.store.mark_read(&dentist, id, seq).await.unwrap().unwrap();
+        (mark.seq, mark.moved)
+    };
+    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 5)]);
+    assert_eq!(mark(2).await, (2, true));
+    assert_eq!(mark(1).await, (2, false));
+    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 3)]);
+    assert_eq!(mark(u64::MAX).await, (6, true), "at most to the end");
+    assert!(world.store.unread(&dentist).await.unwrap().is_empty());
+    let seen = world.store.session(&customer, id).await.unwrap().unwrap();
+    assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (0, 6, 1));
+    let seen = world.store.session(&dentist, id).await.unwrap().unwrap();
+    assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (6, 0, 0));
+}
+
+async fn heads_are_the_last_seqs(world: World) {
+    let (customer, _, busy) = world.pair().await;
+    let (_, _, quiet) = world.pair().await;
+    world.say(busy, &customer, 3).await;
+    let mut heads = world.store.heads(&[quiet, busy, SessionId(new_id())]).await.unwrap();
+    heads.sort_unstable_by_key(|(_, seq)| *seq);
+    assert_eq!(heads, [(quiet, 0), (busy, 3)]);
+    world.store.ping().await.unwrap();
+}
+
+async fn the_database_enforces_every_limit(world: World) {
+    let (customer, _, id) = world.pair().await;
+    let (id, me) = (id.0, customer.id.as_str());
+    let message = |seq: i64, sender: &str, client_id: &str, body: &str| {
+        format!(
+            "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, \
+             body, created_at) values ('{id}', {seq}, '{}', 'customer', '{sender}', '{client_id}', \
+             'text', '{body}', {})",
+            new_id(),
+            if matches!(world.database, Database::Postgres(_)) { "now()" } else { "0" },
+        )
+    };
+    assert!(world.execute(&message(1, me, "k", &"x".repeat(8_000))).await, "a good one goes in");
+    for bad in [
+        message(0, me, "k1", "x"),
+        message(1, me, "k2", "the same seq"),
+        message(2, me, "k", "the same client_id"),
+        message(2, me, "k3", ""),
+        message(2, me, "k4", &"x".repeat(8_001)),
+        message(2, me, &"k".repeat(65), "x"),
+        message(2, &"s".repeat(129), "k5", "x"),
+        format!("update messages set kind = 'spell' where session_id = '{id}'"),
+        format!("update sessions set status = 'ajar' where id = '{id}'"),
+        format!("update sessions set customer_id = '' where id = '{id}'"),
+        format!("update members set name = '{}' where session_id = '{id}'", "n".repeat(201)),
+        format!("update members set read_seq = -1 where session_id = '{id}'"),
+        format!(
+            "insert into members (session_id, kind, person_id, name) values ('{id}', 'cat', 'c', 'C')"
+        ),
+    ] {
+        assert!(!world.execute(&bad).await, "{}", &bad[..bad.len().min(300)]);
+    }
+}
+
+async fn i12_a_database_that_a_newer_node_migrated_is_used_as_it_is(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    assert!(world.execute("alter table messages add column mood text").await);
+    let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
+                 values (999, 'mood', '2030-01-01T00:00:00Z', '1')";
+    assert!(world.execute(newer).await);
+    let old = world.another_node().await;
+    old.append(&[draft(id, &customer, "still here")]).await.unwrap();
+    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1]);
+}

@@ -115,8 +115,11 @@ impl Postgres {
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
         within_deadline(async {
             let client = self.client().await?;
-            let statement = client.prepare_cached(sql).await.map_err(classify)?;
-            client.query(&statement, params).await.map_err(classify)
+            let rows = async {
+                let statement = client.prepare_cached(sql).await?;
+                client.query(&statement, params).await
+            };
+            keep_if_good(rows.await, client)
         })
         .await
     }
@@ -129,26 +132,21 @@ impl Postgres {
     async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
         let columns = Columns::of(drafts);
         let client = self.client().await?;
-        let lock = client.prepare_cached(LOCK).await.map_err(classify)?;
-        let append = client.prepare_cached(APPEND).await.map_err(classify)?;
-        let lock_params: Params<'_> = &[&columns.session_ids];
-        let params = columns.params();
-        let (begun, locked, rows, committed) = Box::pin(join4(
-            client.batch_execute("BEGIN"),
-            client.query(&lock, lock_params),
-            client.query(&append, &params),
-            client.batch_execute("COMMIT"),
-        ))
-        .await;
-        let outcome = begun.and(locked).and(rows).and_then(|rows| committed.map(|()| rows));
-        outcome.map_err(|error| {
-            let error = classify(error);
-            if matches!(error, StoreError::Unavailable(_)) {
-                // It may be read-only now, or half gone: the pool makes a new one.
-                drop(Object::take(client));
-            }
-            error
-        })
+        let rows = async {
+            let lock = client.prepare_cached(LOCK).await?;
+            let append = client.prepare_cached(APPEND).await?;
+            let lock_params: Params<'_> = &[&columns.session_ids];
+            let params = columns.params();
+            let (begun, locked, rows, committed) = Box::pin(join4(
+                client.batch_execute("BEGIN"),
+                client.query(&lock, lock_params),
+                client.query(&append, &params),
+                client.batch_execute("COMMIT"),
+            ))
+            .await;
+            begun.and(locked).and(rows).and_then(|rows| committed.map(|()| rows))
+        };
+        keep_if_good(rows.await, client)
     }
 
     /// The stored messages of drafts that were sent before, by session and `seq`.
@@ -319,6 +317,21 @@ impl<'a> Columns<'a> {
             &self.replies_to,
         ]
     }
+}
+
+/// Gives the connection back to the pool, unless the failure may be the connection's own: it may be
+/// half gone, or its server read-only by now. The pool makes a new one.
+fn keep_if_good<T>(
+    outcome: Result<T, tokio_postgres::Error>,
+    client: Object,
+) -> Result<T, StoreError> {
+    outcome.map_err(|error| {
+        let error = classify(error);
+        if matches!(error, StoreError::Unavailable(_)) {
+            drop(Object::take(client));
+        }
+        error
+    })
 }
 
 async fn within_deadline<T>(

@@ -16,7 +16,9 @@ use std::{
 use anyhow::Context;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
+};
 use uuid::Uuid;
 
 use super::{Appended, NewSession, ReadMark, Refusal, SessionPage, Span, Store, StoreError, sql};
@@ -138,7 +140,7 @@ impl Store for Sqlite {
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
         let drafts = drafts.to_vec();
         self.write(move |db| {
-            let transaction = db.transaction()?;
+            let transaction = begin(db)?;
             let appended = drafts
                 .iter()
                 .map(|draft| match append_one(&transaction, draft) {
@@ -252,6 +254,11 @@ impl Store for Sqlite {
     }
 }
 
+/// A transaction that means to write, and so waits for its turn now rather than fail half-way.
+fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    db.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
 fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
@@ -333,7 +340,7 @@ fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
 
 fn open_session(db: &mut Connection, new: &NewSession) -> rusqlite::Result<(SessionId, bool)> {
     let (customer, dentist) = (new.customer.person.id.as_str(), new.dentist.person.id.as_str());
-    let transaction = db.transaction()?;
+    let transaction = begin(db)?;
     let open: Option<Uuid> = transaction
         .prepare_cached(
             "select id from sessions where tenant_id = 1 and customer_id = ?1 and dentist_id = ?2 \
@@ -365,7 +372,7 @@ fn mark_read(
     id: SessionId,
     seq: u64,
 ) -> rusqlite::Result<Option<ReadMark>> {
-    let transaction = db.transaction()?;
+    let transaction = begin(db)?;
     let member = params![me.kind.as_str(), me.id.as_str(), id.0.to_string()];
     let found: Option<(i64, i64)> = transaction
         .query_row(

@@ -1,0 +1,132 @@
+//! A fresh database, and people to write into it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use frontdesk_test_support::{PostgresDatabase, Servers, unique};
+use tempfile::TempDir;
+
+use crate::{
+    config::PostgresConfig,
+    message::{Draft, MessageKind},
+    person::{Person, PersonKind, Profile},
+    session::SessionId,
+    store::{NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
+    wire::new_id,
+};
+
+pub(super) enum Database {
+    Postgres(PostgresDatabase),
+    Sqlite(PathBuf, #[expect(dead_code, reason = "it is deleted with this")] TempDir),
+}
+
+/// A fresh database.
+pub(super) struct World {
+    pub(super) database: Database,
+    pub(super) store: Arc<dyn Store>,
+}
+
+fn config(database: &PostgresDatabase) -> PostgresConfig {
+    PostgresConfig {
+        host: "127.0.0.1".into(),
+        port: database.port,
+        database: database.name.clone(),
+        user: "postgres".into(),
+        password: None,
+        pool_size: 4,
+        tls: false,
+        ca_file: None,
+    }
+}
+
+impl World {
+    pub(super) async fn on_postgres() -> Self {
+        let database = Servers::get().await.postgres_database().await;
+        let store = Arc::new(Postgres::open(&config(&database)).await.unwrap());
+        Self { database: Database::Postgres(database), store }
+    }
+
+    pub(super) fn on_sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.db");
+        let store = Arc::new(Sqlite::open(&path).unwrap());
+        Self { database: Database::Sqlite(path, dir), store }
+    }
+
+    /// What another node would have: its own connections to the same database.
+    pub(super) async fn another_node(&self) -> Arc<dyn Store> {
+        match &self.database {
+            Database::Postgres(database) => {
+                Arc::new(Postgres::open(&config(database)).await.unwrap())
+            }
+            Database::Sqlite(path, _) => Arc::new(Sqlite::open(path).unwrap()),
+        }
+    }
+
+    /// Runs a statement past the store; false where the database refuses it.
+    pub(super) async fn execute(&self, sql: &str) -> bool {
+        match &self.database {
+            Database::Postgres(database) => {
+                database.client().await.batch_execute(sql).await.is_ok()
+            }
+            Database::Sqlite(path, _) => {
+                rusqlite::Connection::open(path).unwrap().execute_batch(sql).is_ok()
+            }
+        }
+    }
+
+    pub(super) async fn open(&self, customer: &Person, dentist: &Person) -> SessionId {
+        self.store.open_session(&new_session(customer, dentist)).await.unwrap().0
+    }
+
+    pub(super) async fn pair(&self) -> (Person, Person, SessionId) {
+        let (customer, dentist) = (customer(), dentist());
+        let id = self.open(&customer, &dentist).await;
+        (customer, dentist, id)
+    }
+
+    pub(super) async fn say(&self, id: SessionId, sender: &Person, count: usize) {
+        let drafts: Vec<Draft> = (0..count).map(|n| draft(id, sender, &n.to_string())).collect();
+        self.store.append(&drafts).await.unwrap();
+    }
+
+    pub(super) async fn history(
+        &self,
+        me: &Person,
+        id: SessionId,
+        span: Span,
+        limit: u32,
+    ) -> Vec<u64> {
+        let messages = self.store.history(me, id, span, limit).await.unwrap();
+        messages.iter().map(|message| message.seq).collect()
+    }
+}
+
+pub(super) fn customer() -> Person {
+    Person::new(PersonKind::Customer, unique("c").parse().unwrap())
+}
+
+pub(super) fn dentist() -> Person {
+    Person::new(PersonKind::Dentist, unique("d").parse().unwrap())
+}
+
+pub(super) fn new_session(customer: &Person, dentist: &Person) -> NewSession {
+    let profile =
+        |person: &Person, name: &str| Profile { person: person.clone(), name: name.into() };
+    NewSession {
+        id: SessionId(new_id()),
+        customer: profile(customer, "Ada"),
+        dentist: profile(dentist, "Dana"),
+    }
+}
+
+pub(super) fn draft(session_id: SessionId, sender: &Person, body: &str) -> Draft {
+    Draft {
+        id: new_id(),
+        session_id,
+        sender: sender.clone(),
+        client_id: unique("k").parse().unwrap(),
+        kind: MessageKind::Text,
+        body: body.to_owned().try_into().unwrap(),
+        reply_to: None,
+    }
+}
