@@ -1,1 +1,238 @@
+//! The hub on a bus that does as the test says, and a real store.
 
+use std::{collections::HashSet, time::Duration};
+
+use async_trait::async_trait;
+use frontdesk_test_support::{PATIENCE, eventually, unique};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
+
+use super::*;
+use crate::{
+    bus::BusError,
+    connection::outbound::Frame,
+    message::{Draft, Message, MessageKind},
+    person::{Person, PersonKind, Profile},
+    store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
+    wire::new_id,
+};
+
+/// A bus that carries nothing by itself.
+struct Puppet {
+    said: Mutex<Vec<Broadcast>>,
+    subscribed: Mutex<HashSet<Room>>,
+    /// One permit lets one subscription through.
+    gate: Semaphore,
+}
+
+#[async_trait]
+impl Bus for Puppet {
+    fn publish(&self, broadcast: Broadcast) {
+        self.said.lock().unwrap().push(broadcast);
+    }
+
+    async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError> {
+        let _permit = self.gate.acquire().await.unwrap();
+        self.subscribed.lock().unwrap().extend(rooms.iter().cloned());
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), BusError> {
+        self.subscribed.lock().unwrap().retain(|room| !rooms.contains(room));
+        Ok(())
+    }
+
+    async fn flush(&self) {}
+
+    async fn ping(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+}
+
+/// A hub with one session, whose dentist is about to listen.
+struct World {
+    hub: Arc<Hub>,
+    bus: Arc<Puppet>,
+    heard: mpsc::Sender<BusEvent>,
+    store: Arc<dyn Store>,
+    patient: Person,
+    dentist: Person,
+    session: SessionId,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&dir.path().join("test.db")).unwrap());
+        let bus = Arc::new(Puppet {
+            said: Mutex::default(),
+            subscribed: Mutex::default(),
+            gate: Semaphore::new(1),
+        });
+        let (heard, events) = mpsc::channel(64);
+        let hub = Hub::start(Arc::clone(&bus) as Arc<dyn Bus>, events, Arc::clone(&store));
+        let person = |kind| Person::new(kind, unique("p").parse().unwrap());
+        let (patient, dentist) = (person(PersonKind::Customer), person(PersonKind::Dentist));
+        let profile = |person: &Person| Profile { person: person.clone(), name: "N".into() };
+        let session = SessionId(new_id());
+        let new =
+            NewSession { id: session, customer: profile(&patient), dentist: profile(&dentist) };
+        store.open_session(&new).await.unwrap();
+        Self { hub, bus, heard, store, patient, dentist, session, _dir: dir }
+    }
+
+    fn room(&self) -> Room {
+        Room::Session(self.session)
+    }
+
+    /// A connection of the dentist's that hears the room live from the start of the session.
+    async fn listener(&self) -> Listener {
+        let (outbound, queue) = Outbound::new(self.hub.new_connection_id(), self.dentist.clone());
+        self.hub.connect(&outbound).await;
+        self.hub.enter(&self.room(), outbound.id(), 0).await;
+        assert_eq!(self.hub.go_live(&self.room(), outbound.id(), 0), GoLive::Live);
+        Listener { outbound, queue }
+    }
+
+    fn draft(&self, number: usize) -> Draft {
+        Draft {
+            id: new_id(),
+            session_id: self.session,
+            sender: self.patient.clone(),
+            client_id: format!("k{number}").parse().unwrap(),
+            kind: MessageKind::Text,
+            body: number.to_string().try_into().unwrap(),
+            reply_to: None,
+        }
+    }
+
+    /// Commits messages of which the bus says nothing.
+    async fn commit(&self, count: usize) -> Vec<Message> {
+        let drafts: Vec<_> = (0..count).map(|number| self.draft(number)).collect();
+        self.store.append(&drafts).await.unwrap();
+        self.store.history(&self.patient, self.session, Span::After(0), 200).await.unwrap()
+    }
+
+    async fn hear(&self, message: &Message) {
+        self.heard.send(BusEvent::Heard(Broadcast::message_new(message))).await.unwrap();
+    }
+}
+
+struct Listener {
+    outbound: Arc<Outbound>,
+    queue: mpsc::Receiver<Frame>,
+}
+
+impl Listener {
+    /// The next message's `seq`.
+    async fn seq(&mut self) -> u64 {
+        match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
+            Some(Frame::Broadcast(broadcast)) => broadcast.seq().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn seqs(&mut self, count: usize) -> Vec<u64> {
+        let mut seqs = Vec::new();
+        for _ in 0..count {
+            seqs.push(self.seq().await);
+        }
+        seqs
+    }
+}
+
+#[tokio::test]
+async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
+    let (writer, _) = Writer::start(Arc::clone(&world.store), bus);
+    writer.submit(world.draft(1)).unwrap().decided().await.unwrap();
+    let said = world.bus.said.lock().unwrap().pop().expect("a commit is published");
+    assert!(listener.queue.try_recv().is_err(), "its own node waits for the bus too");
+    world.heard.send(BusEvent::Heard(said)).await.unwrap();
+    assert_eq!(listener.seq().await, 1);
+}
+
+#[tokio::test]
+async fn i5_a_room_is_entered_when_its_subscription_stands() {
+    let world = World::new().await;
+    let (outbound, _queue) = Outbound::new(world.hub.new_connection_id(), world.dentist.clone());
+    world.hub.connect(&outbound).await;
+    let closed = world.bus.gate.acquire().await.unwrap();
+    let room = world.room();
+    let entering = world.hub.enter(&room, outbound.id(), 0);
+    let mut entering = std::pin::pin!(entering);
+    let early = timeout(Duration::from_millis(200), &mut entering).await;
+    assert!(early.is_err(), "it did not wait");
+    assert!(!world.bus.subscribed.lock().unwrap().contains(&room));
+    drop(closed);
+    timeout(PATIENCE, entering).await.expect("it waits for ever");
+    assert!(world.bus.subscribed.lock().unwrap().contains(&room));
+}
+
+#[tokio::test]
+async fn f12_i7_what_comes_twice_or_out_of_order_is_heard_once_and_in_order() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    let messages = world.commit(5).await;
+    for seq in [2, 1, 2, 5, 4, 1, 3, 3, 5] {
+        world.hear(&messages[seq - 1]).await;
+    }
+    assert_eq!(listener.seqs(5).await, [1, 2, 3, 4, 5]);
+    // A sixth that follows shows that nothing came in between.
+    world.commit(6).await;
+    assert_eq!(listener.seq().await, 6);
+}
+
+#[tokio::test]
+async fn i7_a_gap_is_filled_from_the_store() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    let messages = world.commit(4).await;
+    world.hear(&messages[3]).await;
+    assert_eq!(listener.seqs(4).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn f5_i7_a_quiet_room_is_checked_and_nobody_waits_for_5_s() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    world.commit(450).await;
+    let within = timeout(Duration::from_secs(5), listener.seqs(200)).await;
+    assert_eq!(within.expect("not within 5 s"), (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn f9_i7_after_an_interruption_all_is_subscribed_and_read_again() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    world.bus.subscribed.lock().unwrap().clear();
+    world.commit(2).await;
+    world.heard.send(BusEvent::Interrupted).await.unwrap();
+    eventually("both rooms are subscribed again", async || {
+        world.bus.subscribed.lock().unwrap().len() == 2
+    })
+    .await;
+    assert_eq!(listener.seqs(2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn f30_i2_when_the_last_one_goes_nothing_stays() {
+    let world = World::new().await;
+    let (first, second) = (world.listener().await, world.listener().await);
+    world.hub.disconnect(first.outbound.id());
+    assert!(world.hub.is_in(&world.room(), second.outbound.id()));
+    assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
+    // Whoever leaves and comes back at once is in.
+    world.hub.leave(&world.room(), second.outbound.id());
+    world.hub.enter(&world.room(), second.outbound.id(), 0).await;
+    assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
+    world.hub.disconnect(second.outbound.id());
+    eventually("no subscription stays", async || world.bus.subscribed.lock().unwrap().is_empty())
+        .await;
+    assert!(world.hub.engine().is_empty() && world.hub.len() == 0);
+}
