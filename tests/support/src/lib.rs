@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use client::{Client, try_connect};
 pub use desk::{Desk, Person};
 pub use http::{Http, Reply};
-pub use issuer::{DJANGO_SECRET, Issuer};
+pub use issuer::{DJANGO_SECRET, Issuer, now};
 pub use nginx::Nginx;
 pub use node::Node;
 pub use redis::Redis;
