@@ -79,6 +79,10 @@ async fn each_kind_of_person_is_known_by_their_own_kind_of_token() {
     let by_keys = World::with_django_keys().await;
     let token = by_keys.issuer.sign(&Issuer::dentist_claims("7"));
     assert_eq!(by_keys.verifier.verify(&token).await.unwrap().person, dana.person);
+    let by_curve = World::with_django_keys().await;
+    by_curve.issuer.rotate_to_ec("key-2");
+    let token = by_curve.issuer.sign(&Issuer::dentist_claims("7"));
+    assert_eq!(by_curve.verifier.verify(&token).await.unwrap().person, dana.person);
     let id = with(world.issuer.customer_claims("ada"), "token_use", json!("id"));
     assert!(world.verifier.verify(&world.issuer.sign(&id)).await.is_ok());
 }

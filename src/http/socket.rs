@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{RawQuery, State, WebSocketUpgrade},
+    extract::{RawQuery, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::ExposeSecret;
 
 use crate::{
@@ -29,8 +30,12 @@ pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
+    let upgrade = upgrade.map_err(|_| not_a_handshake("a WebSocket handshake of version 13"))?;
+    if !is_key(headers.get(header::SEC_WEBSOCKET_KEY)) {
+        return Err(not_a_handshake("a Sec-WebSocket-Key of 16 bytes in Base64"));
+    }
     if app.is_draining() {
         return Err(Error::Draining);
     }
@@ -57,6 +62,15 @@ pub(crate) async fn connect(
             Ok(upgrade.on_upgrade(|socket| connection::refuse(socket, CloseCode::Unauthorized)))
         }
     }
+}
+
+fn not_a_handshake(expected: &str) -> Error {
+    Error::Invalid("request", format!("expected {expected}"))
+}
+
+/// RFC 6455, section 4.2.1: the library takes any key.
+fn is_key(key: Option<&HeaderValue>) -> bool {
+    key.and_then(|key| BASE64_STANDARD.decode(key).ok()).is_some_and(|key| key.len() == 16)
 }
 
 /// A browser says where a page comes from; what is no browser says nothing, and brings its token.

@@ -1,4 +1,42 @@
 //! Stories: what people notice, against the real binary and real servers.
 
-#[tokio::test]
-async fn nothing_yet() {}
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod browser;
+mod catching_up;
+mod conversation;
+mod crowd;
+mod draining;
+mod faults;
+mod frames;
+mod handshake;
+mod http_api;
+mod page;
+mod privacy;
+mod starting;
+
+use frontdesk_test_support::Desk;
+
+/// The binary under test.
+const FRONTDESK: &str = env!("CARGO_BIN_EXE_frontdesk");
+
+/// One node with everything in it.
+async fn one_node() -> Desk {
+    Desk::embedded(FRONTDESK).await
+}
+
+/// Two nodes on PostgreSQL and Redis.
+async fn two_nodes() -> Desk {
+    Desk::cluster(FRONTDESK, 2).await
+}
+
+/// The `seq` of each message.
+fn seqs(messages: &serde_json::Value) -> Vec<u64> {
+    messages.as_array().unwrap().iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}

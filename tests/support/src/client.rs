@@ -18,7 +18,7 @@ pub struct Client {
     /// The socket, for a test that sends odd frames.
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_id: u64,
-    /// Events that came while something else was waited for.
+    /// Events and answers that came while something else was waited for.
     events: VecDeque<Value>,
     closed: Option<u16>,
 }
@@ -61,17 +61,30 @@ impl Client {
 
     /// Waits for the answer to a request.
     pub async fn answer(&mut self, id: u64) -> Result<Value, Value> {
+        let mut frame = self.wait(&format!("an answer to {id}"), |frame| frame["id"] == id).await;
+        if frame["ok"] == true { Ok(frame["data"].take()) } else { Err(frame["error"].take()) }
+    }
+
+    /// Waits for the next answer, whatever it answers.
+    pub async fn any_answer(&mut self) -> Value {
+        self.wait("an answer", |frame| frame["id"].is_u64()).await
+    }
+
+    /// The first frame that fits, among those that came and those that come; others stay for later.
+    async fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.events.iter().position(&fits) {
+            return self.events.remove(at).unwrap();
+        }
         let waiting = async {
             loop {
                 match self.next().await {
-                    Some(frame) if frame["id"] == id => return frame,
+                    Some(frame) if fits(&frame) => return frame,
                     Some(frame) => self.events.push_back(frame),
-                    None => panic!("closed with {:?} before an answer", self.closed),
+                    None => panic!("closed with {:?} before {what}", self.closed),
                 }
             }
         };
-        let frame = timeout(PATIENCE, waiting).await.expect("no answer");
-        if frame["ok"] == true { Ok(frame["data"].clone()) } else { Err(frame["error"].clone()) }
+        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
 
     /// Sends an event that has no answer.
@@ -86,19 +99,7 @@ impl Client {
 
     /// Waits for the next event of this name; others stay for later.
     pub async fn event(&mut self, name: &str) -> Value {
-        if let Some(at) = self.events.iter().position(|event| event["event"] == name) {
-            return self.events.remove(at).unwrap()["data"].take();
-        }
-        let waiting = async {
-            loop {
-                match self.next().await {
-                    Some(mut frame) if frame["event"] == name => return frame["data"].take(),
-                    Some(frame) => self.events.push_back(frame),
-                    None => panic!("closed with {:?} before {name}", self.closed),
-                }
-            }
-        };
-        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("no {name}"))
+        self.wait(name, |frame| frame["event"] == name).await["data"].take()
     }
 
     /// Waits for the next `message:new` and gives its message.

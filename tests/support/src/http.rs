@@ -76,7 +76,7 @@ impl Http {
 impl Reply {
     /// The body of an answer with this status.
     #[track_caller]
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "it asserts")]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         self.body

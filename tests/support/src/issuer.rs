@@ -12,6 +12,7 @@ use std::{
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::{KeyPair, KeySize},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
 use axum::{Json, Router, http::StatusCode, routing::get};
 use base64::{
@@ -36,7 +37,7 @@ pub struct Issuer {
 }
 
 struct Keys {
-    current: Mutex<(EncodingKey, Jwk)>,
+    current: Mutex<(EncodingKey, Jwk, Algorithm)>,
     fetches: AtomicUsize,
     away: AtomicBool,
 }
@@ -92,6 +93,13 @@ impl Issuer {
         *self.keys.current.lock().unwrap() = new_key(kid);
     }
 
+    /// Signs with a new ES256 key of this id from now on.
+    pub fn rotate_to_ec(&self, kid: &str) {
+        let der = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let der = der.to_pkcs8v1().unwrap();
+        *self.keys.current.lock().unwrap() = key(kid, der.as_ref(), Algorithm::ES256);
+    }
+
     /// The public key's modulus and exponent, as they stand in the key set.
     #[must_use]
     pub fn public_key(&self) -> Value {
@@ -135,8 +143,8 @@ impl Issuer {
     /// Signs any claims with the current key, under any key id.
     #[must_use]
     pub fn sign_as(&self, claims: &Value, kid: Option<String>) -> String {
-        let header = Header { kid, ..Header::new(Algorithm::RS256) };
         let key = self.keys.current.lock().unwrap();
+        let header = Header { kid, ..Header::new(key.2) };
         jsonwebtoken::encode(&header, claims, &key.0).unwrap()
     }
 
@@ -174,13 +182,22 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn new_key(kid: &str) -> (EncodingKey, Jwk) {
+fn new_key(kid: &str) -> (EncodingKey, Jwk, Algorithm) {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-    let text = BASE64_STANDARD.encode(der.as_ref());
+    key(kid, der.as_ref(), Algorithm::RS256)
+}
+
+/// A private key in PKCS #8, ready to sign with and to show the public half of.
+fn key(kid: &str, der: &[u8], algorithm: Algorithm) -> (EncodingKey, Jwk, Algorithm) {
+    let text = BASE64_STANDARD.encode(der);
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
-    let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
-    let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
+    let key = match algorithm {
+        Algorithm::ES256 => EncodingKey::from_ec_pem(pem.as_bytes()),
+        _ => EncodingKey::from_rsa_pem(pem.as_bytes()),
+    };
+    let key = key.unwrap();
+    let mut jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
     jwk.common.key_id = Some(kid.to_owned());
-    (key, jwk)
+    (key, jwk, algorithm)
 }

@@ -30,6 +30,7 @@ pub use nginx::Nginx;
 pub use node::Node;
 pub use redis::Redis;
 pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
+pub use tokio_tungstenite::tungstenite;
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails
 /// by it has found something that does not happen at all.

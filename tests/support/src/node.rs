@@ -52,8 +52,10 @@ impl Node {
         tokio::spawn(async move {
             let mut listening = Some(listening);
             while let Ok(Some(line)) = lines.next_line().await {
-                if let (Some(address), Some(sender)) = (address_of(&line), listening.take()) {
-                    sender.send(address).unwrap();
+                if let Some(address) = address_of(&line)
+                    && let Some(listening) = listening.take()
+                {
+                    listening.send(address).unwrap();
                 }
                 kept.lock().unwrap().push(line);
             }

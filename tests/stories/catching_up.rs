@@ -1,0 +1,135 @@
+//! Joining, coming back, and missing nothing.
+
+use std::collections::BTreeMap;
+
+use frontdesk_test_support::{Client, Desk, Person};
+use serde_json::json;
+
+use crate::{one_node, seqs, two_nodes};
+
+/// What a client has of a session: it counts what it sees, and asks for the rest with `after`.
+struct Reader {
+    client: Client,
+    seen: Vec<u64>,
+}
+
+impl Reader {
+    async fn join(desk: &Desk, node: usize, person: &Person, session: &str, after: u64) -> Self {
+        let mut client = desk.connect(node, person).await;
+        let joined = client.join(session, Some(after)).await;
+        Self { client, seen: seqs(&joined["messages"]) }
+    }
+
+    async fn read_up_to(&mut self, last: u64) {
+        while self.seen.last().is_none_or(|seen| *seen < last) {
+            self.seen.push(self.client.message().await["seq"].as_u64().unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_history_and_live_nothing_is_missing_and_nothing_is_twice() {
+    const MESSAGES: u64 = 400;
+    let desk = two_nodes().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    for number in 0..80 {
+        patient.send(&session, &number.to_string(), "so far").await;
+    }
+    let sending = async {
+        for number in 80..MESSAGES {
+            patient.send(&session, &number.to_string(), "and on").await;
+        }
+    };
+    // People join all the while, on both nodes, from where they were.
+    let joining = async {
+        let mut readers = Vec::new();
+        for at in 0..12_u64 {
+            let reader = Reader::join(&desk, (at % 2) as usize, &dentist, &session, at * 7).await;
+            readers.push((at * 7, reader));
+        }
+        readers
+    };
+    let ((), readers) = tokio::join!(sending, joining);
+    for (after, mut reader) in readers {
+        reader.read_up_to(MESSAGES).await;
+        assert_eq!(reader.seen, (after + 1..=MESSAGES).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_away_for_long_gets_everything_in_order() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    for number in 0..330 {
+        patient.ask("message:send", &text(&session, number)).await;
+    }
+    patient.answer(330).await.unwrap();
+    let mut reader = Reader::join(&desk, 0, &dentist, &session, 5).await;
+    reader.read_up_to(330).await;
+    assert_eq!(reader.seen, (6..=330).collect::<Vec<_>>());
+    // Who never was here gets the latest page, and reads on backwards.
+    let mut doctor = desk.connect(0, &dentist).await;
+    let joined = doctor.join(&session, None).await;
+    assert_eq!(joined["lastSeq"], 330);
+    assert_eq!(seqs(&joined["messages"]), (231..=330).collect::<Vec<_>>());
+    // Who claims to be ahead has everything.
+    assert_eq!(doctor.join(&session, Some(9_999)).await["messages"], json!([]));
+    patient.send(&session, "last", "still heard").await;
+    assert_eq!(doctor.message().await["seq"], 331);
+}
+
+fn text(session: &str, number: usize) -> serde_json::Value {
+    json!({ "sessionId": session, "clientId": number.to_string(), "kind": "text", "body": "x" })
+}
+
+#[tokio::test]
+async fn a_clients_sends_keep_their_order_without_waiting_for_answers() {
+    let desk = one_node().await;
+    let (customer, _, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let mut asked = Vec::new();
+    for number in 0..200 {
+        asked.push(patient.ask("message:send", &text(&session, number)).await);
+    }
+    for (number, id) in asked.into_iter().enumerate() {
+        let sent = patient.answer(id).await.unwrap();
+        assert_eq!(sent["message"]["seq"], number + 1);
+    }
+}
+
+#[tokio::test]
+async fn f29_i13_an_embedded_node_that_is_killed_has_all_that_it_acknowledged() {
+    let mut desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let mut acknowledged = BTreeMap::new();
+    for round in 0..3 {
+        for number in 0..40 {
+            patient.ask("message:send", &text(&session, round * 100 + number)).await;
+        }
+        // Killed with sends under way, right behind an acknowledgement.
+        for _ in 0..20 {
+            let message = patient.any_answer().await["data"]["message"].clone();
+            acknowledged.insert(message["seq"].as_u64().unwrap(), message);
+        }
+        desk.nodes[0].restart().await;
+        patient = desk.connect(0, &customer).await;
+        let mut reader = desk.connect(0, &dentist).await;
+        let mut history = Vec::new();
+        let mut path = format!("/api/chats/{session}/messages?after=0&limit=200");
+        loop {
+            let page = desk.http(0, &dentist).get(&path).await.expect(200);
+            history.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(cursor) = page["nextCursor"].as_str() else { break };
+            path = format!("/api/chats/{session}/messages?limit=200&cursor={cursor}");
+        }
+        assert_eq!(seqs(&json!(history)), (1..=history.len() as u64).collect::<Vec<_>>());
+        for (seq, message) in &acknowledged {
+            assert_eq!(history[*seq as usize - 1], *message);
+        }
+        let joined = reader.join(&session, None).await;
+        assert_eq!(joined["lastSeq"], history.len());
+    }
+}

@@ -1,0 +1,90 @@
+//! Many sessions at once, whose two ends are on different nodes.
+
+use std::sync::Arc;
+
+use frontdesk_test_support::{Client, Desk, Person};
+use serde_json::json;
+use tokio::{sync::Barrier, task::JoinSet};
+
+use crate::two_nodes;
+
+const SESSIONS: usize = 1_000;
+/// Messages from each side.
+const EACH: usize = 5;
+
+/// One side of one session: it sends, and notes what it sees.
+struct End {
+    client: Client,
+    /// Whose messages it has seen, by `seq`.
+    seen: Vec<(u64, String)>,
+}
+
+async fn end(desk: &Desk, node: usize, person: &Person, session: &str) -> End {
+    let mut client = desk.connect(node, person).await;
+    client.join(session, None).await;
+    End { client, seen: Vec::new() }
+}
+
+impl End {
+    /// Sends all at once, then waits for every acknowledgement and for the other side's messages.
+    async fn talk(&mut self, session: &str, name: &str) {
+        let mut asked = Vec::new();
+        for number in 0..EACH {
+            let text = json!({
+                "sessionId": session, "clientId": format!("{name}{number}"), "kind": "text",
+                "body": format!("{name}{number}"),
+            });
+            asked.push(self.client.ask("message:send", &text).await);
+        }
+        for id in asked {
+            let sent = self.client.answer(id).await.unwrap();
+            self.note(&sent["message"]);
+        }
+        let mut last = 0;
+        for _ in 0..EACH {
+            let message = self.client.message().await;
+            let seq = message["seq"].as_u64().unwrap();
+            assert!(seq > last, "out of order: {seq} after {last}");
+            last = seq;
+            self.note(&message);
+        }
+    }
+
+    fn note(&mut self, message: &serde_json::Value) {
+        let body = message["body"].as_str().unwrap().to_owned();
+        self.seen.push((message["seq"].as_u64().unwrap(), body));
+    }
+}
+
+async fn one_session(desk: Arc<Desk>, all_are_in: Arc<Barrier>) {
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = end(&desk, 0, &customer, &session).await;
+    let mut doctor = end(&desk, 1, &dentist, &session).await;
+    all_are_in.wait().await;
+    tokio::join!(patient.talk(&session, "patient"), doctor.talk(&session, "doctor"));
+    for end in [&mut patient, &mut doctor] {
+        end.seen.sort();
+        let seqs: Vec<u64> = end.seen.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, (1..=2 * EACH as u64).collect::<Vec<_>>(), "none missing, none twice");
+        let rest = end.client.events_so_far().await;
+        assert!(rest.iter().all(|event| event["event"] != "message:new"), "more came: {rest:?}");
+    }
+    assert_eq!(patient.seen, doctor.seen, "both see the same conversation");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_sessions_across_two_nodes_lose_double_and_disorder_nothing() {
+    let desk = Arc::new(two_nodes().await);
+    let all_are_in = Arc::new(Barrier::new(SESSIONS));
+    let mut sessions = JoinSet::new();
+    for _ in 0..SESSIONS {
+        sessions.spawn(one_session(Arc::clone(&desk), Arc::clone(&all_are_in)));
+    }
+    sessions.join_all().await;
+    let database = desk.database.as_ref().unwrap().client().await;
+    let count = "select count(*), count(distinct (session_id, seq)), max(seq) from messages";
+    let row = database.query_one(count, &[]).await.unwrap();
+    let all = (SESSIONS * EACH * 2) as i64;
+    let counted: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(counted, (all, all, 2 * EACH as i64));
+}

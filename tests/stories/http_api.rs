@@ -1,0 +1,355 @@
+//! The HTTP API: what it answers, what it refuses, and what it never shows.
+
+use frontdesk_test_support::{Desk, Http, Reply, Servers};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{FRONTDESK, one_node, seqs, two_nodes};
+
+#[track_caller]
+fn problem(reply: &Reply, status: u16, code: &str) {
+    assert_eq!((reply.status, reply.body["code"].as_str()), (status, Some(code)), "{}", reply.body);
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    assert_eq!(reply.body["status"], status);
+    assert_eq!(reply.body["requestId"], reply.header("x-request-id"));
+    for field in ["type", "title", "detail"] {
+        assert!(!reply.body[field].as_str().unwrap().is_empty(), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_listed_by_activity_a_page_at_a_time() {
+    let desk = one_node().await;
+    let dentist = desk.dentist();
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(desk.session(&desk.customer(), &dentist).await);
+    }
+    let http = desk.http(0, &dentist);
+    let text = json!({ "clientId": "k", "kind": "text", "body": "hello" });
+    http.post(&format!("/api/chats/{}/messages", sessions[1]), &text).await.expect(201);
+    let mut listed: Vec<Value> = Vec::new();
+    let mut path = "/api/chats?status=open&limit=2".to_owned();
+    loop {
+        let page = http.get(&path).await.expect(200);
+        listed.extend(page["items"].as_array().unwrap().iter().cloned());
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        path = format!("/api/chats?status=open&limit=2&cursor={cursor}");
+    }
+    let ids: Vec<_> = listed.iter().map(|session| session["id"].as_str().unwrap()).collect();
+    let expected = [1, 4, 3, 2, 0].map(|at: usize| sessions[at].as_str());
+    assert_eq!(ids, expected);
+    assert_eq!(listed[0]["lastMessage"]["body"], "hello");
+    assert_eq!((&listed[0]["lastSeq"], &listed[0]["unread"]), (&json!(1), &json!(0)));
+    let one = http.get(&format!("/api/chats/{}", sessions[1])).await.expect(200);
+    assert_eq!(one, listed[0]);
+    let closed = http.get("/api/chats?status=closed").await.expect(200);
+    assert_eq!(closed, json!({ "items": [], "nextCursor": null }));
+}
+
+#[tokio::test]
+async fn a_history_is_read_by_seq_from_either_end() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let path = format!("/api/chats/{session}/messages");
+    for number in 0..7 {
+        let text = json!({ "clientId": number.to_string(), "kind": "text", "body": "x" });
+        http.post(&path, &text).await.expect(201);
+    }
+    let http = desk.http(0, &dentist);
+    for (query, expected) in [
+        ("", vec![1, 2, 3, 4, 5, 6, 7]),
+        ("?limit=2", vec![6, 7]),
+        ("?before=4&limit=2", vec![2, 3]),
+        ("?after=4&limit=2", vec![5, 6]),
+        ("?after=7", vec![]),
+        ("?before=1", vec![]),
+    ] {
+        let page = http.get(&format!("{path}{query}")).await.expect(200);
+        assert_eq!(seqs(&page["items"]), expected, "{query}");
+    }
+    let first = http.get(&format!("{path}?limit=3")).await.expect(200);
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let second = http.get(&format!("{path}?limit=3&cursor={cursor}")).await.expect(200);
+    assert_eq!(seqs(&second["items"]), [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
+    let desk = two_nodes().await;
+    let (_, _, theirs) = desk.pair().await;
+    let (customer, _, mine) = desk.pair().await;
+    let text = json!({ "clientId": "k", "kind": "text", "body": "x" });
+    let nowhere = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for stranger in [&customer, &desk.dentist()] {
+        let http = desk.http(1, stranger);
+        let mut answers = Vec::new();
+        for id in [theirs.as_str(), nowhere, "1", "..", "%00"] {
+            let path = format!("/api/chats/{id}");
+            let replies = [
+                http.get(&path).await,
+                http.get(&format!("{path}/messages")).await,
+                http.post(&format!("{path}/messages"), &text).await,
+                http.post(&format!("{path}/read"), &json!({ "seq": 1 })).await,
+            ];
+            answers.push(replies.map(|reply| {
+                let Value::Object(mut body) = reply.body else { panic!("{id}: {}", reply.status) };
+                body.remove("requestId");
+                (reply.status, body)
+            }));
+        }
+        assert_eq!(answers[0][0].0, 404);
+        assert_eq!(answers[0][0].1["code"], "session_not_found");
+        assert!(answers.iter().take(3).all(|answer| *answer == answers[0]), "they look the same");
+        assert!(answers.iter().flatten().all(|(status, _)| *status == 404));
+
+        let mut socket = desk.connect(1, stranger).await;
+        for id in [&theirs, nowhere] {
+            let inside =
+                json!({ "sessionId": id, "seq": 1, "clientId": "k", "kind": "text", "body": "x" });
+            for event in ["session:join", "message:send", "message:read"] {
+                let refused = socket.request(event, inside.clone()).await.unwrap_err();
+                assert_eq!(refused["code"], "session_not_found", "{event}");
+            }
+            let refused = socket.request("typing:start", inside.clone()).await.unwrap_err();
+            assert_eq!(refused["code"], "session_not_found");
+        }
+    }
+    // It counts nothing and lists nothing that isn't theirs either.
+    let list = desk.http(0, &customer).get("/api/chats").await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list["items"][0]["id"], *mine);
+    // Another's cursor is only a place in one's own list.
+    let cursor = "czE3NjMwMDAwMDAwMDAwMDAuMDE4OTBhNWRhYzk2Nzc0YmJjY2ViMzAyMDk5YTgwNTc";
+    let page = desk.http(0, &customer).get(&format!("/api/chats?cursor={cursor}")).await;
+    assert!(page.expect(200)["items"].as_array().unwrap().iter().all(|item| item["id"] == *mine));
+}
+
+#[tokio::test]
+async fn b40_b42_what_a_client_may_not_say_counts_for_nothing() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let forged = json!({
+        "clientId": "k", "kind": "text", "body": "x", "seq": 99, "createdAt": "1999-01-01T00:00:00Z",
+        "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "sender": { "kind": "dentist", "id": dentist.id, "name": "Dr. Evil" },
+    });
+    let sent = http.post(&format!("/api/chats/{session}/messages"), &forged).await.expect(201);
+    let message = &sent["message"];
+    assert_eq!((&message["seq"], &message["sender"]["id"]), (&json!(1), &json!(customer.id)));
+    assert_eq!(message["sender"]["name"], "Patient");
+    assert_ne!(message["id"], forged["id"]);
+    assert!(message["createdAt"].as_str().unwrap() > "2020");
+    // A customer opens sessions with dentists, for themselves and for nobody else.
+    for wrong in [
+        json!({ "customerId": customer.id }),
+        json!({ "customerId": "someone", "dentistId": dentist.id }),
+        json!({}),
+        json!({ "dentistId": "" }),
+        json!({ "dentistId": "a b" }),
+        json!({ "dentistId": -7 }),
+        json!({ "dentistId": null }),
+    ] {
+        problem(&http.post("/api/chats", &wrong).await, 400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn whoever_the_directory_does_not_know_can_not_be_written_to() {
+    let servers = Servers::get().await;
+    let port = servers.mysql_port.to_string();
+    let mysql = [
+        ("MYSQL_HOST", "127.0.0.1"),
+        ("MYSQL_PORT", &port),
+        ("MYSQL_DB", "legacy"),
+        ("MYSQL_USER", "reader"),
+        ("MYSQL_PASSWORD", "reading"),
+    ];
+    let desk = Desk::embedded_with(FRONTDESK, &mysql).await;
+    let ada = Http::new(desk.nodes[0].address, Some(&desk.issuer.customer("sub-ada")));
+    let opened = ada.post("/api/chats", &json!({ "dentistId": 7 })).await.expect(201);
+    assert_eq!(opened["dentist"], json!({ "kind": "dentist", "id": "7", "name": "Dana Drill" }));
+    assert_eq!(opened["customer"]["name"], "Ada Lovelace");
+    problem(&ada.post("/api/chats", &json!({ "dentistId": 8 })).await, 404, "person_not_found");
+}
+
+#[tokio::test]
+async fn b44_b45_a_body_is_checked_by_name_and_kept_as_it_is() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let (http, path) = (desk.http(0, &customer), format!("/api/chats/{session}/messages"));
+    let text = |key: &str, body: &str| json!({ "clientId": key, "kind": "text", "body": body });
+    for bad in [
+        text("k", ""),
+        text("k", " \n\t"),
+        text("k", &"x".repeat(8_001)),
+        text("k", "a\0b"),
+        text("", "x"),
+        text("k k", "x"),
+        text(&"k".repeat(65), "x"),
+        json!({ "clientId": "k", "kind": "spell", "body": "x" }),
+        json!({ "clientId": "k", "kind": "text" }),
+        json!({ "clientId": "k", "kind": "text", "body": 7 }),
+        json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "1" }),
+        json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "01890a5d-ac96-774b-bcce-b302099a8057" }),
+        json!([]),
+        json!("x"),
+    ] {
+        problem(&http.post(&path, &bad).await, 400, "invalid_request");
+    }
+    let quoted = r#"{"clientId":"k","kind":"text","body":"\ud800"}"#;
+    let surrogate = http.send(Method::POST, &path, Some(quoted.into()), &[]).await;
+    problem(&surrogate, 400, "invalid_request");
+    for (number, kept) in
+        ["<script>alert(1)</script>", "\u{202e}txt", " a\r\nb ", "e\u{301}😀"].iter().enumerate()
+    {
+        let sent = http.post(&path, &text(&number.to_string(), kept)).await.expect(201);
+        assert_eq!(sent["message"]["body"], *kept);
+    }
+    let widest = "😀".repeat(8_000);
+    assert_eq!(http.post(&path, &text("w", &widest)).await.expect(201)["message"]["body"], widest);
+    let read = desk.http(0, &dentist).get(&path).await.expect(200);
+    assert_eq!(read["items"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn b46_b47_odd_queries_are_refused_by_name() {
+    let desk = one_node().await;
+    let (customer, _, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "limit=1.5",
+        "cursor=-1",
+        "cursor=xyz",
+        "before=-1",
+        "after=1e9",
+        "after=99999999999999999999",
+        "before=1&after=2",
+        "cursor=YTE&after=2",
+        "limit=1&limit=2",
+    ] {
+        let reply = http.get(&format!("/api/chats/{session}/messages?{query}")).await;
+        problem(&reply, 400, "invalid_request");
+    }
+    for query in ["status=ajar", "cursor=xyz", "limit=0"] {
+        problem(&http.get(&format!("/api/chats?{query}")).await, 400, "invalid_request");
+    }
+    http.get(&format!("/api/chats/{session}/messages?limit=1000000000")).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_as_a_problem() {
+    let desk = one_node().await;
+    let customer = desk.customer();
+    let http = desk.http(0, &customer);
+    let nobody = Http::new(desk.nodes[0].address, None);
+    problem(&nobody.get("/api/chats").await, 401, "token_missing");
+    assert_eq!(nobody.get("/api/chats").await.header("www-authenticate"), "Bearer");
+    let forged = Http::new(desk.nodes[0].address, Some("a.b.c"));
+    problem(&forged.get("/api/chats").await, 401, "token_invalid");
+    let mut claims = desk.issuer.customer_claims("ada");
+    claims["exp"] = (frontdesk_test_support::now() - 90).into();
+    let late = Http::new(desk.nodes[0].address, Some(&desk.issuer.sign(&claims)));
+    problem(&late.get("/api/chats").await, 401, "token_expired");
+    problem(&http.get("/api/nothing").await, 404, "not_found");
+    problem(&http.send(Method::DELETE, "/api/chats", None, &[]).await, 405, "method_not_allowed");
+    let plain =
+        http.send(Method::POST, "/api/chats", None, &[("content-type", "text/plain")]).await;
+    problem(&plain, 415, "unsupported_media_type");
+    for broken in ["{", "", "nonsense", "{\"dentistId\":\"7\"", &"[".repeat(10_000)] {
+        let reply = http.send(Method::POST, "/api/chats", Some(broken.into()), &[]).await;
+        problem(&reply, 400, "invalid_request");
+    }
+    let huge = json!({ "dentistId": "x".repeat(200_000) }).to_string();
+    problem(&http.send(Method::POST, "/api/chats", Some(huge), &[]).await, 413, "too_large");
+}
+
+#[tokio::test]
+async fn every_answer_has_its_request_id_and_its_security_headers() {
+    let desk = one_node().await;
+    let customer = desk.customer();
+    let http = desk.http(0, &customer);
+    for path in ["/api/chats", "/health/live", "/nowhere"] {
+        let reply = http.get(path).await;
+        assert!(reply.header("x-request-id").len() >= 32, "{path}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert_eq!(reply.header("x-frame-options"), "DENY");
+        assert_eq!(reply.header("cache-control"), "no-store");
+        assert!(reply.header("content-security-policy").starts_with("default-src 'none'"));
+    }
+    let with = |id: &'static str| {
+        let http = http.clone();
+        async move { http.send(Method::GET, "/version", None, &[("x-request-id", id)]).await }
+    };
+    assert_eq!(with("trace-7.a_b").await.header("x-request-id"), "trace-7.a_b");
+    for odd in ["a b", "<x>", "x\u{9}y"] {
+        assert_ne!(with(odd).await.header("x-request-id"), odd, "b49: it would go into the log");
+    }
+    assert_eq!(http.get("/version").await.expect(200)["name"], "frontdesk");
+}
+
+#[tokio::test]
+async fn only_the_origins_that_are_set_may_use_the_api_from_a_browser() {
+    let origins = [("CORS_ORIGINS", "https://portal.example, https://admin.example")];
+    let desk = Desk::embedded_with(FRONTDESK, &origins).await;
+    let customer = desk.customer();
+    let http = desk.http(0, &customer);
+    for (origin, allowed) in [
+        ("https://portal.example", true),
+        ("https://admin.example", true),
+        ("https://portal.example.evil.test", false),
+        ("null", false),
+    ] {
+        let reply = http.send(Method::GET, "/api/chats", None, &[("origin", origin)]).await;
+        let expected = if allowed { origin } else { "" };
+        assert_eq!(reply.header("access-control-allow-origin"), expected);
+        let asking = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type"),
+        ];
+        let preflight = http.send(Method::OPTIONS, "/api/chats", None, &asking).await;
+        assert_eq!(preflight.header("access-control-allow-origin"), expected);
+        assert!(preflight.header("access-control-allow-headers").contains("authorization"));
+    }
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_those_who_can_read_that() {
+    let desk = one_node().await;
+    let (customer, _, session) = desk.pair().await;
+    let (http, path) = (desk.http(0, &customer), format!("/api/chats/{session}/messages"));
+    let text = json!({ "clientId": "k", "kind": "text", "body": "again ".repeat(1_000) });
+    http.post(&path, &text).await.expect(201);
+    let gzip = http.send(Method::GET, &path, None, &[("accept-encoding", "gzip")]).await;
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    let plain = http.get(&path).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    assert!(plain.header("vary").contains("accept-encoding"));
+}
+
+#[tokio::test]
+async fn health_says_what_is_up_and_what_stands_in() {
+    let desk = one_node().await;
+    let anyone = Http::new(desk.nodes[0].address, None);
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(anyone.get(path).await.status, 200);
+    }
+    let health = anyone.get("/health").await.expect(200);
+    let embedded =
+        json!({ "postgres": "embedded", "redis": "off", "mysql": "embedded", "s3": "off" });
+    assert_eq!((&health["status"], &health["services"]), (&json!("ok"), &embedded));
+    assert!(health["uptime"].is_u64() && health["node"].is_string());
+
+    let desk = two_nodes().await;
+    let customer = desk.customer();
+    let _connected = desk.connect(0, &customer).await;
+    let anyone = Http::new(desk.nodes[0].address, None);
+    let services = anyone.get("/health").await.expect(200)["services"].clone();
+    assert_eq!((&services["postgres"], &services["redis"]), (&json!("up"), &json!("up")));
+}
