@@ -49,18 +49,19 @@ impl ClientEvent {
 
 /// What is wrong with a piece of JSON, without a word of what it held.
 ///
-/// `serde_json` quotes what it found (`invalid type: string "…"`): that may be a body or a token.
+/// `serde_json` quotes what it found (`invalid type: string "…"`, ``unknown variant `…` ``): that may
+/// be a body or a token.
 pub(crate) fn invalid(what: &'static str, error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    let problem =
-        if error.is_data() && (text.contains("invalid type") || text.contains("invalid value")) {
-            let expected = text.rsplit_once("expected ").map_or("another type", |(_, rest)| rest);
-            format!("expected {expected}")
-        } else if error.is_data() {
-            text
-        } else {
-            format!("is not JSON (column {})", error.column())
-        };
+    let quotes = ["invalid type", "invalid value", "unknown variant", "unknown field"];
+    let problem = if error.is_data() && quotes.iter().any(|quoting| text.starts_with(quoting)) {
+        let expected = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
+        format!("expected {expected}")
+    } else if error.is_data() {
+        text
+    } else {
+        format!("is not JSON (column {})", error.column())
+    };
     Error::Invalid(what, problem)
 }
 

@@ -1,1 +1,95 @@
+//! Law I14: whatever happens, no token, no body and no key reaches a log or an error.
 
+use frontdesk_test_support::{DJANGO_SECRET, Desk, Http, Servers, try_connect};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::FRONTDESK;
+
+const BODY: &str = "my-tooth-hurts-and-nobody-may-know";
+
+#[tokio::test]
+async fn i14_b15_b49_nothing_private_is_logged_or_told() {
+    let redis_port = Servers::get().await.redis_port;
+    let trace = [("LOG_LEVEL", "trace"), ("POSTGRES_PASSWORD", "pg-password-that-is-secret")];
+    let desk = Desk::cluster_with(FRONTDESK, 1, redis_port, &trace).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let address = desk.nodes[0].address;
+    let path = format!("/api/chats/{session}/messages");
+    let http = desk.http(0, &customer);
+    let mut told: Vec<Value> = Vec::new();
+
+    // Everything that works.
+    let mut patient = desk.connect(0, &customer).await;
+    let by_query = format!("/ws?token={}", dentist.token);
+    let mut doctor = try_connect(address, &by_query, &[]).await.unwrap();
+    patient.join(&session, None).await;
+    doctor.join(&session, None).await;
+    patient.send(&session, "k", BODY).await;
+    patient.request("auth:refresh", json!({ "token": customer.token })).await.unwrap();
+    http.get(&path).await.expect(200);
+
+    // Everything that does not, with something private at the very spot that is wrong.
+    for data in [
+        json!({ "sessionId": session, "clientId": "k2", "kind": BODY, "body": "x" }),
+        json!({ "sessionId": session, "clientId": format!("{BODY} with blanks"), "kind": "text", "body": "x" }),
+        json!({ "sessionId": BODY, "clientId": "k2", "kind": "text", "body": "x" }),
+        json!({ "sessionId": session, "clientId": "k2", "kind": "text", "body": { "text": BODY } }),
+        json!({ "sessionId": session, "clientId": "k2", "kind": "text", "body": format!("{BODY}\0") }),
+        json!(BODY),
+        json!([BODY]),
+    ] {
+        told.push(http.post(&path, &data).await.body);
+        told.push(patient.request("message:send", data).await.unwrap_err());
+    }
+    for token in [format!("{}x", customer.token), format!("{BODY}.{BODY}.{BODY}")] {
+        told.push(Http::new(address, Some(&token)).get(&path).await.body);
+        told.push(patient.request("auth:refresh", json!({ "token": token })).await.unwrap_err());
+        let mut refused = try_connect(address, &format!("/ws?token={token}"), &[]).await.unwrap();
+        refused.closed().await;
+    }
+    told.push(patient.request(BODY, json!({})).await.unwrap_err());
+    told.push(patient.request("auth:refresh", json!({ "token": [BODY] })).await.unwrap_err());
+    told.push(http.get(&format!("/{BODY}?{BODY}={BODY}")).await.body);
+    told.push(http.get(&format!("/api/chats?cursor={BODY}")).await.body);
+    let broken = format!("{{\"body\":\"{BODY}\"");
+    told.push(http.send(Method::POST, &path, Some(broken.clone()), &[]).await.body);
+    http.send(Method::GET, "/version", None, &[("x-request-id", &format!("{BODY} forged"))]).await;
+    patient.frame(&broken).await;
+    assert_eq!(patient.closed().await, 4400);
+
+    // The database fails while it holds a body in its hands.
+    let admin = desk.database.as_ref().unwrap().client().await;
+    let refuse =
+        format!("alter table messages add constraint no_more check (body <> '{BODY}') not valid");
+    admin.batch_execute(&refuse).await.unwrap();
+    let text = json!({ "sessionId": session, "clientId": "k3", "kind": "text", "body": BODY });
+    told.push(doctor.request("message:send", text).await.unwrap_err());
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+               where application_name = 'frontdesk' and datname = current_database()";
+    admin.execute(cut, &[]).await.unwrap();
+    doctor.send(&session, "k4", "after the cut").await;
+
+    for answer in told {
+        let answer = answer.to_string();
+        assert!(!answer.contains(BODY), "it is told: {answer}");
+    }
+    let log = desk.nodes[0].log();
+    assert!(log.iter().any(|line| line.contains("/api/chats/{id}/messages")), "a line a request");
+    assert!(log.iter().any(|line| line.contains("refused by the database")));
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    let secrets = [
+        BODY.to_owned(),
+        signature(&customer.token),
+        signature(&dentist.token),
+        customer.token[..60].to_owned(),
+        DJANGO_SECRET.to_owned(),
+        "pg-password-that-is-secret".to_owned(),
+        "after the cut".to_owned(),
+    ];
+    for line in &log {
+        let parsed: Value = serde_json::from_str(line).expect("a line is one JSON object");
+        assert!(parsed["level"].is_string() && parsed["timestamp"].is_string());
+        assert!(secrets.iter().all(|secret| !line.contains(secret)), "it is logged: {line}");
+    }
+}

@@ -1,1 +1,118 @@
+//! How a node starts, or says why it doesn't.
 
+use std::process::{Output, Stdio};
+
+use frontdesk_test_support::{Desk, Http, Servers};
+use tokio::{net::TcpListener, process::Command};
+
+use crate::{FRONTDESK, one_node};
+
+async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Command::new(FRONTDESK)
+        .args(arguments)
+        .env_clear()
+        .env("DATA_DIR", dir.path())
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    tokio::time::timeout(std::time::Duration::from_secs(60), running)
+        .await
+        .expect("it does not end")
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_wrong_variable_is_one_line_that_names_it_and_exit_code_2() {
+    let production =
+        |more: &[(&'static str, &'static str)]| [&[("NODE_ENV", "production")], more].concat();
+    for (env, named) in [
+        (vec![("PORT", "seventy")], "PORT: "),
+        (vec![("PORT", "70000")], "PORT: "),
+        (vec![("LOG_LEVEL", "loud")], "LOG_LEVEL: "),
+        (vec![("POSTGRES_HOST", "db")], "POSTGRES_DB: "),
+        (vec![("COGNITO_USER_POOL_ID", "pool")], "COGNITO_REGION: "),
+        (vec![("DJANGO_JWT_SECRET", "short")], "DJANGO_JWT_SECRET: "),
+        (vec![("CORS_ORIGINS", "https://a.example/")], "CORS_ORIGINS: "),
+        (production(&[]), "COGNITO_USER_POOL_ID: "),
+        (production(&[("DJANGO_JWT_SECRET", "0123456789abcdef")]), "POSTGRES_HOST: "),
+    ] {
+        let output = run(&[], &env).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("frontdesk: {named}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!said.contains("0123456789abcdef"));
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_told_and_a_strange_argument_is_refused() {
+    let help = run(&["--help"], &[]).await;
+    assert!(help.status.success());
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Usage: frontdesk"));
+    let version = run(&["--version"], &[]).await;
+    assert!(String::from_utf8(version.stdout).unwrap().starts_with("frontdesk "));
+    let strange = run(&["--port", "80"], &[]).await;
+    assert_eq!(strange.status.code(), Some(2));
+    assert!(String::from_utf8(strange.stderr).unwrap().contains("--port"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_and_a_data_directory_that_is_in_use_are_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&[], &[("PORT", &port)]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("frontdesk: PORT: "));
+
+    let desk = one_node().await;
+    let dir = desk.data.path().to_str().unwrap();
+    let second = run(&[], &[("PORT", "0"), ("DATA_DIR", dir)]).await;
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.starts_with("frontdesk: DATA_DIR: another process is using"), "{said}");
+}
+
+#[tokio::test]
+async fn in_production_a_small_practice_runs_on_one_machine_without_the_development_issuer() {
+    let production = [("NODE_ENV", "production"), ("EMBEDDED", "true")];
+    let desk = Desk::embedded_with(FRONTDESK, &production).await;
+    let (customer, _, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    assert_eq!(patient.send(&session, "k", "hello").await["seq"], 1);
+    let anyone = Http::new(desk.nodes[0].address, None);
+    for path in ["/dev/token", "/demo/", "/", "/dev/customers/.well-known/jwks.json"] {
+        assert_eq!(anyone.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn to_postgres_over_tls_only_with_a_certificate_that_is_trusted() {
+    let servers = Servers::get().await;
+    let certificate = servers.postgres_certificate.to_str().unwrap();
+    let tls = [("POSTGRES_CA_FILE", certificate)];
+    let desk = Desk::cluster_with(FRONTDESK, 1, servers.redis_port, &tls).await;
+    let (_, _, session) = desk.pair().await;
+    assert!(!session.is_empty());
+    let encrypted = "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) \
+                     where application_name = 'frontdesk' and datname = current_database()";
+    let admin = desk.database.as_ref().unwrap().client().await;
+    assert!(admin.query_one(encrypted, &[]).await.unwrap().get::<_, bool>(0));
+
+    // The same server, where nobody vouches for its certificate.
+    let port = servers.postgres_port.to_string();
+    let untrusted = [
+        ("POSTGRES_HOST", "127.0.0.1"),
+        ("POSTGRES_PORT", &port),
+        ("POSTGRES_DB", "postgres"),
+        ("POSTGRES_USER", "postgres"),
+        ("POSTGRES_TLS", "true"),
+        ("PORT", "0"),
+    ];
+    let output = run(&[], &untrusted).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("PostgreSQL can't be reached"), "{said}");
+}

@@ -65,6 +65,29 @@ impl Client {
         if frame["ok"] == true { Ok(frame["data"].take()) } else { Err(frame["error"].take()) }
     }
 
+    /// Sends a request; the answer's data, or nothing where the connection went first.
+    pub async fn try_request(&mut self, event: &str, data: &Value) -> Option<Value> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let text = json!({ "id": id, "event": event, "data": data }).to_string();
+        self.socket.send(Message::text(text)).await.ok()?;
+        let mut answer = self.try_wait("an answer", |frame| frame["id"] == id).await?;
+        (answer["ok"] == true).then(|| answer["data"].take())
+    }
+
+    /// The next `message:new`, or nothing where the connection went first.
+    pub async fn try_message(&mut self) -> Option<Value> {
+        let fits = |frame: &Value| frame["event"] == "message:new";
+        Some(self.try_wait("message:new", fits).await?["data"]["message"].take())
+    }
+
+    /// The answers that came and were not asked for.
+    pub fn answers_so_far(&mut self) -> Vec<Value> {
+        let (answers, events) = self.events.drain(..).partition(|frame| frame["id"].is_u64());
+        self.events = events;
+        Vec::from_iter::<VecDeque<Value>>(answers)
+    }
+
     /// Waits for the next answer, whatever it answers.
     pub async fn any_answer(&mut self) -> Value {
         self.wait("an answer", |frame| frame["id"].is_u64()).await
@@ -72,16 +95,21 @@ impl Client {
 
     /// The first frame that fits, among those that came and those that come; others stay for later.
     async fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let frame = self.try_wait(what, fits).await;
+        frame.unwrap_or_else(|| panic!("closed with {:?} before {what}", self.closed))
+    }
+
+    async fn try_wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Option<Value> {
         if let Some(at) = self.events.iter().position(&fits) {
-            return self.events.remove(at).unwrap();
+            return self.events.remove(at);
         }
         let waiting = async {
             loop {
-                match self.next().await {
-                    Some(frame) if fits(&frame) => return frame,
-                    Some(frame) => self.events.push_back(frame),
-                    None => panic!("closed with {:?} before {what}", self.closed),
+                let frame = self.next().await?;
+                if fits(&frame) {
+                    return Some(frame);
                 }
+                self.events.push_back(frame);
             }
         };
         timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))

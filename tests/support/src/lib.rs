@@ -43,7 +43,7 @@ pub fn unique(prefix: &str) -> String {
 }
 
 /// Waits until something is true, looking again and again.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !check().await {
             tokio::time::sleep(Duration::from_millis(50)).await;

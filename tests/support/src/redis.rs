@@ -52,9 +52,14 @@ impl Redis {
         signal(self.child.id().unwrap(), "CONT");
     }
 
+    /// One inline command and the start of its answer, as it is on the wire.
+    pub async fn command(&self, text: &str) -> String {
+        command(self.port, text).await.expect("Redis does not answer")
+    }
+
     /// Cuts the connections of all who subscribe.
     pub async fn cut_subscribers(&self) {
-        let answer = command(self.port, "CLIENT KILL TYPE pubsub").await.unwrap();
+        let answer = self.command("CLIENT KILL TYPE pubsub").await;
         assert_ne!(answer.trim(), ":0", "nobody subscribed");
     }
 }
