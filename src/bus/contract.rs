@@ -159,9 +159,9 @@ async fn f7_f8_a_redis_that_is_away_or_hangs_holds_nobody_up() {
     let (node, mut heard) = redis(server.port).await;
     for hang in [true, false] {
         if hang {
-            server.hang()
+            server.hang();
         } else {
-            server.kill().await
+            server.kill().await;
         }
         let started = std::time::Instant::now();
         (0..100).for_each(|n| node.publish(say(&room(), n)));
@@ -170,9 +170,9 @@ async fn f7_f8_a_redis_that_is_away_or_hangs_holds_nobody_up() {
         assert!(node.ping().await.is_err());
         assert!(started.elapsed() < PATIENCE, "every wait is bounded");
         if hang {
-            server.resume()
+            server.resume();
         } else {
-            server.revive().await
+            server.revive().await;
         }
         let room = room();
         let back = async {

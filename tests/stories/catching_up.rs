@@ -127,7 +127,7 @@ async fn f29_i13_an_embedded_node_that_is_killed_has_all_that_it_acknowledged() 
         }
         assert_eq!(seqs(&json!(history)), (1..=history.len() as u64).collect::<Vec<_>>());
         for (seq, message) in &acknowledged {
-            assert_eq!(history[*seq as usize - 1], *message);
+            assert_eq!(history[usize::try_from(*seq).unwrap() - 1], *message);
         }
         let joined = reader.join(&session, None).await;
         assert_eq!(joined["lastSeq"], history.len());

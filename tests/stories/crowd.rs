@@ -84,7 +84,8 @@ async fn a_thousand_sessions_across_two_nodes_lose_double_and_disorder_nothing()
     let database = desk.database.as_ref().unwrap().client().await;
     let count = "select count(*), count(distinct (session_id, seq)), max(seq) from messages";
     let row = database.query_one(count, &[]).await.unwrap();
-    let all = (SESSIONS * EACH * 2) as i64;
+    let each = i64::try_from(2 * EACH).unwrap();
+    let all = i64::try_from(SESSIONS).unwrap() * each;
     let counted: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    assert_eq!(counted, (all, all, 2 * EACH as i64));
+    assert_eq!(counted, (all, all, each));
 }

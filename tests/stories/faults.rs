@@ -43,7 +43,7 @@ async fn f1_f6_i13_a_node_is_killed_amid_sends_and_the_retries_elsewhere_make_on
         heard.push(message);
     }
     for message in acknowledged {
-        let seq = message["seq"].as_u64().unwrap() as usize;
+        let seq = usize::try_from(message["seq"].as_u64().unwrap()).unwrap();
         assert_eq!(heard[seq - 1], message, "what was acknowledged stands");
     }
     let rows = "select count(*) from messages";

@@ -22,11 +22,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..=125 => frame.push(0x80 | u8::try_from(short).unwrap()),
         medium @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(u16::try_from(medium).unwrap().to_be_bytes());
         }
         long => {
-            frame.push(0x80 | 127);
+            frame.push(0xff);
             frame.extend((long as u64).to_be_bytes());
         }
     }
@@ -86,7 +86,7 @@ async fn b22_to_b30_a_bad_frame_ends_its_own_connection_and_no_other() {
     bystander.join(&session, None).await;
 
     let unmasked = [FINAL | TEXT, 2, b'{', b'}'].to_vec();
-    let mut huge = vec![FINAL | TEXT, 0x80 | 127];
+    let mut huge = vec![FINAL | TEXT, 0xff];
     huge.extend((1_u64 << 63).to_be_bytes());
     huge.extend([0; 4]);
     let mut fragments = frame(TEXT, b"x");

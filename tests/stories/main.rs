@@ -8,7 +8,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod browser;
 mod catching_up;
 mod conversation;
 mod crowd;

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod browser;
 mod client;
 mod desk;
 mod http;
@@ -22,6 +23,7 @@ mod servers;
 
 use std::time::Duration;
 
+pub use browser::{Browser, Page};
 pub use client::{Client, try_connect};
 pub use desk::{Desk, Person};
 pub use http::{Http, Reply};
