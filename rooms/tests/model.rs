@@ -176,3 +176,19 @@ fn early_items_are_held_up_to_a_bound_and_then_left_to_the_filler() {
     }
     assert_eq!(heard, (1..=last).collect::<Vec<_>>());
 }
+
+#[test]
+fn i1_the_engine_depends_on_nothing_and_does_nothing_but_compute() {
+    let manifest = include_str!("../Cargo.toml");
+    assert!(!manifest.contains("[dependencies]"), "the engine has no dependency");
+    for source in [include_str!("../src/lib.rs"), include_str!("../src/room.rs")] {
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for word in
+                ["std::net", "std::fs", "std::io", "std::time", "std::thread", "async ", "Mutex"]
+            {
+                assert!(!line.contains(word), "{word} in {line:?}");
+            }
+        }
+    }
+}

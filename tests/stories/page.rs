@@ -80,4 +80,5 @@ async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
     for pane in ["patient", "dentist"] {
         page.until(&format!("{} === {all:?}", texts(pane))).await;
     }
+    browser.close().await;
 }
