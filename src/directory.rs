@@ -36,9 +36,10 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Directory>> {
     }
 }
 
-/// A name as it may be shown: trimmed, bounded, without control characters; `None` for an empty one.
+/// A name as it may be shown: trimmed, bounded, on one line; `None` for an empty one.
 fn shown(name: &str) -> Option<String> {
-    let name: String =
-        name.trim().chars().filter(|letter| !letter.is_control()).take(NAME_MAX_CHARS).collect();
+    let on_one_line = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let name: String = name.chars().map(on_one_line).collect();
+    let name: String = name.trim().chars().take(NAME_MAX_CHARS).collect();
     (!name.is_empty()).then_some(name)
 }

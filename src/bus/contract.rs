@@ -128,6 +128,18 @@ async fn subscribing_again_is_harmless(mut world: World) {
 }
 
 #[tokio::test]
+async fn a_redis_that_asks_for_a_password_gets_it() {
+    let server = RedisServer::start_with(&["--requirepass", "a secret"]).await;
+    let (host, port) = ("127.0.0.1".to_owned(), server.port);
+    let wrong = RedisConfig { host: host.clone(), port, password: None };
+    let right = RedisConfig { host, port, password: Some("a secret".to_owned().into()) };
+    let (node, _) = Redis::open(&right).await.unwrap();
+    node.ping().await.unwrap();
+    let (node, _) = Redis::open(&wrong).await.unwrap();
+    assert!(node.ping().await.is_err());
+}
+
+#[tokio::test]
 async fn i4_a_node_hears_itself_from_the_bus() {
     let (node, mut heard) = redis(Servers::get().await.redis_port).await;
     let room = room();

@@ -38,3 +38,24 @@ impl Directory for Local {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::person::PersonKind;
+
+    #[tokio::test]
+    async fn names_come_from_the_file_and_are_neutral_without_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("people.json");
+        let dentist = |id: &str| Person::new(PersonKind::Dentist, id.parse().unwrap());
+        let without = Local::open(&path).unwrap();
+        assert_eq!(without.name(&dentist("7")).await.unwrap().as_deref(), Some("Dentist"));
+        std::fs::write(&path, r#"{"dentist:7": " Dana\nDrill ", "dentist:8": " "}"#).unwrap();
+        let with = Local::open(&path).unwrap();
+        assert_eq!(with.name(&dentist("7")).await.unwrap().as_deref(), Some("Dana Drill"));
+        assert_eq!(with.name(&dentist("8")).await.unwrap().as_deref(), Some("Dentist"));
+        std::fs::write(&path, "[]").unwrap();
+        assert!(Local::open(&path).unwrap_err().to_string().contains("people.json"));
+    }
+}

@@ -166,6 +166,30 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, seqs);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_committed() {
+    let world = World::on_sqlite();
+    let (customer, dentist, id) = world.pair().await;
+    let (bus, _events) = OneNode::open();
+    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
+    let Database::Sqlite(path, _) = &world.database else { unreachable!() };
+    let slow = rusqlite::Connection::open(path).unwrap();
+    slow.execute_batch("begin immediate").unwrap();
+    let submitted: Vec<_> = (0..5_000).map(|_| writer.submit(draft(id, &customer, "x"))).collect();
+    slow.execute_batch("rollback").unwrap();
+    let (taken, busy): (Vec<_>, Vec<_>) = submitted.into_iter().partition(Result::is_ok);
+    assert!(busy.len() > 500, "the queue is bounded");
+    let error = busy.into_iter().next().unwrap().unwrap_err();
+    assert!(error.code() == "busy" && error.retry_after().is_some());
+    let mut seq = 0;
+    for pending in taken {
+        seq += 1;
+        assert_eq!(committed(&pending.unwrap().decided().await.unwrap()).seq, seq);
+    }
+    let head = world.store.session(&dentist, id).await.unwrap().unwrap().last_seq;
+    assert_eq!(head, seq, "what was refused is not there");
+}
+
 async fn one_who_is_refused_takes_nobody_along(world: World) {
     let (customer, _, id) = world.pair().await;
     let (_, dentist, closed) = world.pair().await;

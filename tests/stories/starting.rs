@@ -2,8 +2,11 @@
 
 use std::process::{Output, Stdio};
 
-use frontdesk_test_support::{Desk, Http, Servers};
-use tokio::{net::TcpListener, process::Command};
+use frontdesk_test_support::{Desk, Http, Node, Servers, free_port};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 
 use crate::{FRONTDESK, one_node};
 
@@ -86,6 +89,40 @@ async fn in_production_a_small_practice_runs_on_one_machine_without_the_developm
     for path in ["/dev/token", "/demo/", "/", "/dev/customers/.well-known/jwks.json"] {
         assert_eq!(anyone.get(path).await.status, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_is_there_before_its_database_waits_for_it() {
+    let servers = Servers::get().await;
+    let database = servers.postgres_database().await;
+    let (late, redis) = (free_port(), servers.redis_port.to_string());
+    let env = [
+        ("POSTGRES_HOST", "127.0.0.1".to_owned()),
+        ("POSTGRES_PORT", late.to_string()),
+        ("POSTGRES_DB", database.name.clone()),
+        ("POSTGRES_USER", "postgres".to_owned()),
+        ("REDIS_HOST", "127.0.0.1".to_owned()),
+        ("REDIS_PORT", redis),
+        ("DJANGO_JWT_SECRET", "0123456789abcdef".to_owned()),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value));
+    let starting = tokio::spawn(async move { Node::start(FRONTDESK, &env).await });
+    // The database comes up on its port when the node has tried in vain.
+    let listener = TcpListener::bind(("127.0.0.1", late)).await.unwrap();
+    for _ in 0..3 {
+        drop(listener.accept().await.unwrap());
+    }
+    tokio::spawn(async move {
+        while let Ok((mut node, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(("127.0.0.1", database.port)).await.unwrap();
+            tokio::spawn(async move {
+                drop(tokio::io::copy_bidirectional(&mut node, &mut server).await);
+            });
+        }
+    });
+    let node = starting.await.unwrap();
+    assert_eq!(Http::new(node.address, None).get("/health/ready").await.status, 200);
+    assert!(node.log().iter().any(|line| line.contains("can't be reached yet")));
 }
 
 #[tokio::test]

@@ -21,8 +21,13 @@ pub struct Redis {
 impl Redis {
     /// Starts a server and waits for it.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with further arguments.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let port = free_port();
-        let redis = Self { port, child: spawn(port) };
+        let redis = Self { port, child: spawn(port, arguments) };
         redis.await_answer().await;
         redis
     }
@@ -38,7 +43,7 @@ impl Redis {
 
     /// Starts it anew on the same port, empty.
     pub async fn revive(&mut self) {
-        self.child = spawn(self.port);
+        self.child = spawn(self.port, &[]);
         self.await_answer().await;
     }
 
@@ -64,9 +69,10 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16) -> Child {
+fn spawn(port: u16, arguments: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(arguments)
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
