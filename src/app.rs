@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     auth::Verifier,
@@ -32,6 +32,8 @@ pub(crate) struct App {
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
+    /// Every open socket holds a receiver.
+    pub(crate) sockets: watch::Sender<()>,
     draining: AtomicBool,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
@@ -59,6 +61,7 @@ impl App {
             directory: directory::open(&config)?,
             node: new_id().simple().to_string().split_off(20),
             started: Instant::now(),
+            sockets: watch::Sender::new(()),
             draining: AtomicBool::new(false),
             #[cfg(feature = "embedded")]
             issuer,

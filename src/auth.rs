@@ -15,7 +15,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, de::DeserializeOwned};
 
-pub(crate) use bearer::{Bearer, from_handshake, from_headers};
+pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers};
 
 use crate::{config::Config, person::Person};
 use cognito::Cognito;
@@ -68,10 +68,9 @@ struct Unverified<'a> {
 impl Verifier {
     /// Key sets are fetched when they are first needed, not now.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let http = jwks::client()?;
         Ok(Self {
-            cognito: config.cognito.as_ref().map(|config| Cognito::new(config, &http)),
-            django: config.django.as_ref().map(|config| Django::new(config, &http)),
+            cognito: config.cognito.as_ref().map(Cognito::new).transpose()?,
+            django: config.django.as_ref().map(Django::new).transpose()?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! What a client can ask for: one file an event, shared by HTTP and every framing.
 
+pub(crate) mod history;
 pub(crate) mod join;
 mod leave;
 pub(crate) mod open;
@@ -12,7 +13,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{connection::Caller, error::Error, session::SessionId, wire::ClientEvent};
+use crate::{connection::Caller, error::Error, wire::ClientEvent};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) enum Done {
     /// Answer with this.
     Data(Box<RawValue>),
     /// Answer with this, then let the connection hear the room from here on.
-    Joined { data: Box<RawValue>, session_id: SessionId, read_up_to: u64 },
+    Joined { data: Box<RawValue>, at: join::At },
     /// There is nothing to answer.
     Silent,
 }
@@ -54,7 +55,7 @@ pub(crate) fn start(
     event: ClientEvent,
 ) -> BoxFuture<'static, Result<Done, Error>> {
     match event {
-        ClientEvent::Join(join) => join::run(caller.clone(), join).boxed(),
+        ClientEvent::Join(join) => join::start(caller.clone(), join).boxed(),
         ClientEvent::Leave(leave) => leave::run(caller, &leave).boxed(),
         ClientEvent::Send(send) => send::on_socket(caller, send).boxed(),
         ClientEvent::Read(read) => read::on_socket(caller.clone(), read).boxed(),

@@ -72,6 +72,7 @@ pub(crate) struct MysqlConfig {
     pub(crate) database: String,
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
+    /// The person's id, then the parts of the name.
     pub(crate) customers_query: String,
     pub(crate) dentists_query: String,
 }
@@ -90,10 +91,13 @@ pub(crate) struct DjangoConfig {
     pub(crate) issuer: Option<String>,
 }
 
-const DEFAULT_CUSTOMERS_QUERY: &str =
-    "SELECT first_name, last_name FROM customers WHERE cognito_sub = ?";
-const DEFAULT_DENTISTS_QUERY: &str = "SELECT first_name, last_name FROM dentists WHERE user_id = ?";
+pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str =
+    "SELECT cognito_sub, first_name, last_name FROM customers WHERE cognito_sub = ?";
+pub(crate) const DEFAULT_DENTISTS_QUERY: &str =
+    "SELECT user_id, first_name, last_name FROM dentists WHERE user_id = ?";
 
+/// The shortest that a pool may be: one connection commits, one checks, one reads.
+const POOL_SIZE_MIN: usize = 3;
 /// The longest that a pool may be; PostgreSQL's own default limit is 100.
 const POOL_SIZE_MAX: usize = 500;
 
@@ -119,7 +123,7 @@ impl Config {
             cors_origins: Self::origins(variables)?,
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
-            drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=15_000)?,
+            drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=10_000)?,
         };
         config.with_host(variables)?.complete(variables)
     }
@@ -127,7 +131,10 @@ impl Config {
     /// A node that hands out development tokens listens to this machine only, unless told otherwise.
     fn with_host(mut self, variables: &Variables) -> Result<Self, ConfigError> {
         let default = if self.development_issuer() { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
-        self.host = variables.parsed("HOST", IpAddr::from(default))?;
+        self.host = match variables.text("HOST") {
+            Some("localhost") => IpAddr::from([127, 0, 0, 1]),
+            _ => variables.parsed("HOST", IpAddr::from(default))?,
+        };
         Ok(self)
     }
 
@@ -172,7 +179,15 @@ impl Config {
     }
 
     fn log(variables: &Variables) -> Result<LogConfig, ConfigError> {
-        let level = variables.parsed("LOG_LEVEL", tracing::Level::INFO)?;
+        let level = match variables.text("LOG_LEVEL").map(str::to_lowercase).as_deref() {
+            // The names that loggers of Node and Python have for the nearest level.
+            Some("fatal" | "critical") => tracing::Level::ERROR,
+            Some("warning") => tracing::Level::WARN,
+            Some("http") => tracing::Level::INFO,
+            Some("verbose") => tracing::Level::DEBUG,
+            Some("silly") => tracing::Level::TRACE,
+            _ => variables.parsed("LOG_LEVEL", tracing::Level::INFO)?,
+        };
         let json = match variables.text("LOG_FORMAT") {
             None => None,
             Some("json") => Some(true),
@@ -186,8 +201,8 @@ impl Config {
         let Some(host) = variables.text("POSTGRES_HOST") else { return Ok(None) };
         let ca_file: Option<PathBuf> = variables.text("POSTGRES_CA_FILE").map(Into::into);
         let pool_size = variables.parsed("POSTGRES_POOL_SIZE", 20)?;
-        if !(2..=POOL_SIZE_MAX).contains(&pool_size) {
-            let problem = format!("must be from 2 to {POOL_SIZE_MAX}");
+        if !(POOL_SIZE_MIN..=POOL_SIZE_MAX).contains(&pool_size) {
+            let problem = format!("must be from {POOL_SIZE_MIN} to {POOL_SIZE_MAX}");
             return Err(Variables::error("POSTGRES_POOL_SIZE", &problem));
         }
         Ok(Some(PostgresConfig {

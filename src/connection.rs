@@ -1,5 +1,6 @@
 //! One client connection of the native framing: what comes in, what goes out, and when it ends.
 
+pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;
 mod writing;
@@ -15,6 +16,7 @@ use futures_util::StreamExt;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{app::App, auth::Identity, person::Person, wire::CloseCode};
+use joins::Joins;
 use outbound::{ConnectionId, Outbound};
 
 /// How long a closing connection may take to hand over what it has still to say.
@@ -27,6 +29,7 @@ const SLOW_GOODBYE: Duration = Duration::from_secs(10);
 pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) joins: Arc<Joins>,
     identity: Arc<RwLock<Identity>>,
 }
 
@@ -52,6 +55,8 @@ impl Caller {
 
 /// Serves one socket until it ends.
 pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
+    // Held to the end: a node that drains waits for what is still to be said.
+    let _open = app.sockets.subscribe();
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
     let (outbound, queue) = Outbound::new(id, person);
     let (mut sink, mut stream) = socket.split();
@@ -61,10 +66,10 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
         outbound.close(CloseCode::Draining);
     }
     let identity = Arc::new(RwLock::new(identity));
-    let caller = Caller { app, outbound: Arc::clone(&outbound), identity };
+    let caller = Caller { app, outbound: Arc::clone(&outbound), joins: Arc::default(), identity };
     let (finish, finished) = oneshot::channel();
     let patience = caller.app.config.ping_timeout;
-    let mut write = pin!(writing::run(queue, &mut sink, finished, patience));
+    let mut write = pin!(writing::run(&outbound, queue, &mut sink, finished, patience));
     // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
     let code = tokio::select! {
         ended = reading::run(&caller, &mut stream) => ended,

@@ -3,12 +3,18 @@
 
 pub(crate) mod issuer;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use axum::{
     Router,
     http::header,
+    middleware,
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
@@ -22,12 +28,26 @@ const DATABASE: &str = "frontdesk.db";
 pub(crate) fn database(data_dir: &Path) -> anyhow::Result<Sqlite> {
     make_data_dir(data_dir)?;
     lock(data_dir)?;
-    Sqlite::open(&data_dir.join(DATABASE))
+    let path = data_dir.join(DATABASE);
+    // SQLite gives its other files the rights of this one.
+    for_this_user_only(fs::OpenOptions::new().append(true))
+        .open(&path)
+        .with_context(|| format!("DATA_DIR: can't write {}", path.display()))?;
+    Sqlite::open(&path)
 }
 
+/// What is in there is patients' conversations, and a key.
 fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(data_dir)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
         .with_context(|| format!("DATA_DIR: can't make {}", data_dir.display()))
+}
+
+/// Makes the file where there is none, so that nobody else may read it.
+fn for_this_user_only(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    options.create(true).mode(0o600)
 }
 
 /// Two processes on one file would not hear each other's messages: the second does not start.
@@ -80,6 +100,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         )
         .route("/dev/token", post(issuer::token))
         .route("/dev/{side}/.well-known/jwks.json", get(issuer::jwks))
+        .route_layer(middleware::from_fn(issuer::guard))
 }
 
 fn page(content_type: &'static str, text: &'static str) -> impl IntoResponse {

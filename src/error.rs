@@ -3,7 +3,7 @@
 //! An error answers one request and its connection lives on. What ends a connection is a
 //! [`crate::wire::CloseCode`].
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::{auth::AuthError, bus::BusError, directory::DirectoryError, store::St
 pub(crate) enum Error {
     /// A field that is missing or out of its limits: its name and what is wrong with it.
     #[error("{0}: {1}")]
-    Invalid(&'static str, String),
+    Invalid(Cow<'static, str>, String),
     #[error("the request has no token")]
     TokenMissing,
     #[error("the token is not valid: {0}")]
@@ -40,6 +40,8 @@ pub(crate) enum Error {
     UnknownEvent,
     #[error("the session is closed")]
     SessionClosed,
+    #[error("the request's body did not come in time")]
+    RequestTimeout,
     #[error("the request is too large")]
     TooLarge,
     #[error("the body must be application/json")]
@@ -66,6 +68,11 @@ pub(crate) struct WireError {
 }
 
 impl Error {
+    /// A field, or what the request is as a whole, and what is wrong with it.
+    pub(crate) fn invalid(name: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
+        Self::Invalid(name.into(), problem.into())
+    }
+
     /// The table: wire code, HTTP status, and when to try again, if that makes sense.
     fn row(&self) -> (&'static str, StatusCode, Option<Duration>) {
         let soon = Some(Duration::from_secs(1));
@@ -87,6 +94,7 @@ impl Error {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
             Self::UnknownEvent => ("unknown_event", StatusCode::BAD_REQUEST, None),
             Self::SessionClosed => ("session_closed", StatusCode::CONFLICT, None),
+            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, None),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, None)

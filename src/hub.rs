@@ -110,11 +110,6 @@ impl Hub {
         self.engine().is_in(room, conn)
     }
 
-    /// How many rooms the connection is in, its own inbox among them.
-    pub(crate) fn joined(&self, conn: ConnectionId) -> usize {
-        self.engine().joined(conn)
-    }
-
     /// Takes a connection out of a room.
     pub(crate) fn leave(&self, room: &Room, conn: ConnectionId) {
         let emptied = self.engine().leave(room, conn);
@@ -143,13 +138,15 @@ impl Hub {
     /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
     pub(crate) fn deliver(self: &Arc<Self>, broadcast: Broadcast) {
         let broadcast = Arc::new(broadcast);
+        // Encoded now, as everyone waits for the engine.
+        broadcast.native();
         let mut engine = self.engine();
         let offer = if let Some(seq) = broadcast.seq() {
             engine.offer(&broadcast.room, seq, Arc::clone(&broadcast), |conn, due| {
                 self.enqueue(conn, due);
             })
         } else {
-            engine.live(&broadcast.room).for_each(|conn| self.enqueue(conn, &broadcast));
+            engine.subscribers(&broadcast.room).for_each(|conn| self.enqueue(conn, &broadcast));
             Offer::Delivered
         };
         drop(engine);

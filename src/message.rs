@@ -75,6 +75,16 @@ impl Body {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// How many bytes it has in JSON, at most.
+    pub(crate) fn json_len(&self) -> usize {
+        let escaped = |byte: u8| match byte {
+            ..=0x1f => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        self.0.bytes().map(escaped).sum()
+    }
 }
 
 impl TryFrom<String> for Body {
@@ -178,6 +188,14 @@ mod tests {
         assert_eq!(body(&"\u{301}".repeat(1_000_000)), Err(InvalidBody::TooLong));
         for kept in ["<b>&amp;", "\u{202e}abc", " a ", &"😀".repeat(8_000)] {
             assert_eq!(body(kept).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn a_body_is_never_longer_in_json_than_it_says() {
+        for text in ["plain", "\"quoted\"\\\n\t\u{1}\u{7f}", "é😀\u{2028}"] {
+            let json = serde_json::to_string(text).unwrap();
+            assert!(body(text).unwrap().json_len() >= json.len() - 2, "{json}");
         }
     }
 

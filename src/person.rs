@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 
 /// Which side of the desk a person is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,17 +45,8 @@ impl FromStr for PersonKind {
 }
 
 /// A person's id: 1 to 128 of `A–Z a–z 0–9 . _ : @ -`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct PersonId(Arc<str>);
-
-/// An id as it comes in JSON: Django numbers its users.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
-}
 
 /// Text that is not a person's kind or id.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +72,28 @@ impl FromStr for PersonId {
     }
 }
 
-impl TryFrom<Written> for PersonId {
-    type Error = InvalidPerson;
+/// In JSON an id may be a number too: Django numbers its users.
+impl<'de> Deserialize<'de> for PersonId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
 
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        match written {
-            Written::Number(number) => number.to_string().parse(),
-            Written::Text(text) => text.parse(),
+        impl Visitor<'_> for Written {
+            type Value = PersonId;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an id: a string or a whole number")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PersonId, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PersonId, E> {
+                text.parse().map_err(E::custom)
+            }
         }
+
+        deserializer.deserialize_any(Written)
     }
 }
 

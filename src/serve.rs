@@ -11,8 +11,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{Config, app::App, router::router};
@@ -21,10 +22,16 @@ use crate::{Config, app::App, router::router};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head, in bytes, that is read into memory.
 const HEAD_MAX: usize = 32 * 1024;
-/// How long the sockets' goodbyes may take, after the last was told.
-const GOODBYES: Duration = Duration::from_secs(4);
-/// How long requests and the writer may take to finish.
-const FINISH: Duration = Duration::from_secs(4);
+/// How long a client may take nothing of what is written to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a drain may take in all, from the signal to the end.
+const GRACE: Duration = Duration::from_secs(23);
+/// How long the answers under way on sockets and their goodbyes may take, after the last was told.
+const GOODBYES: Duration = Duration::from_secs(9);
+/// How long requests may take to finish, and how long the writer.
+const FINISH: Duration = Duration::from_secs(5);
+/// How long what was decided last may take to reach those who wait for it.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long accepting rests where descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
@@ -37,28 +44,40 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("PORT: can't listen on {address}"))?;
     let address = listener.local_addr()?;
-    let (app, written) = App::open(config, address.port()).await?;
-    announce(&app, address);
-    // Every connection holds a receiver: it is told to finish, and its end is seen.
-    let (finishing, connections) = watch::channel(());
     let terminated = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
+    let mut terminated = pin!(terminated);
+    // It may wait for its database for a while.
+    let (app, written) = tokio::select! {
+        opened = App::open(config, address.port()) => opened?,
+        () = &mut terminated => return Ok(()),
+    };
+    announce(&app, address);
+    // Every connection holds a receiver: it is told to finish, and its end is seen.
+    let (finishing, connections) = watch::channel(());
     let live = async {
         terminated.await;
+        let deadline = Instant::now() + GRACE;
         // The port stays open, so that whoever asks hears 503 rather than nothing.
-        drain(&app).await;
+        drain(&app, deadline).await;
+        deadline
     };
-    tokio::select! {
-        () = accept(&listener, router(Arc::clone(&app)), connections) => {}
-        () = live => {}
-    }
+    let deadline = tokio::select! {
+        () = accept(&listener, router(Arc::clone(&app)), connections) => Instant::now() + GRACE,
+        deadline = live => deadline,
+    };
     drop(listener);
-    finish(app, finishing, written).await;
+    finish(&app, &finishing, written, deadline).await;
     Ok(())
+}
+
+/// Waits for something: so long at most, and not beyond the deadline. False where it did not come.
+async fn within<T>(limit: Duration, deadline: Instant, what: impl Future<Output = T>) -> bool {
+    timeout_at(deadline.min(Instant::now() + limit), what).await.is_ok()
 }
 
 fn announce(app: &App, address: SocketAddr) {
@@ -69,6 +88,9 @@ fn announce(app: &App, address: SocketAddr) {
     }
     #[cfg(feature = "embedded")]
     if app.issuer.is_some() {
+        if !address.ip().is_loopback() {
+            tracing::warn!("this node gives any token to whoever reaches it: set up an issuer");
+        }
         tracing::info!(link = %format!("http://{address}/"), "open this page");
     }
 }
@@ -104,6 +126,8 @@ fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
         router.clone().oneshot(request)
@@ -112,7 +136,7 @@ fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
     tokio::spawn(async move {
         let mut connection = pin!(connection);
@@ -130,28 +154,32 @@ fn serve_connection(
 }
 
 /// Readiness goes 503 and no socket comes in; those that are open are told, and closed spread out.
-async fn drain(app: &App) {
+async fn drain(app: &App, deadline: Instant) {
     app.begin_draining();
     tracing::info!(connections = app.hub.len(), "draining");
     app.hub.drain(app.config.drain_spread).await;
-    let empty = async {
-        while app.hub.len() > 0 {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    drop(timeout(GOODBYES, empty).await);
+    if !within(GOODBYES, deadline, app.sockets.closed()).await {
+        tracing::warn!("answers on sockets were still under way");
+    }
 }
 
 /// Requests finish, then the writer, then the node.
-async fn finish(app: Arc<App>, finishing: watch::Sender<()>, written: JoinHandle<()>) {
+async fn finish(
+    app: &App,
+    finishing: &watch::Sender<()>,
+    written: JoinHandle<()>,
+    deadline: Instant,
+) {
     finishing.send_replace(());
-    if timeout(FINISH, finishing.closed()).await.is_err() {
+    if !within(FINISH, deadline, finishing.closed()).await {
         tracing::warn!("requests were still under way");
     }
     app.writer.close();
-    if timeout(FINISH, written).await.is_err() {
+    if !within(FINISH, deadline, written).await {
         tracing::warn!("sends were still under way; their senders will try again");
     }
+    let answered = async { tokio::join!(finishing.closed(), app.sockets.closed()) };
+    within(LAST_ANSWERS, deadline, answered).await;
     // What was committed last is still on its way to the bus.
     app.bus.flush().await;
     tracing::info!("bye");

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::{
     message::{Draft, Message},
-    person::{Person, Profile},
+    person::{Person, PersonId, Profile},
     session::{Session, SessionId, SessionStatus},
 };
 
@@ -105,6 +105,13 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Opens a session, or finds the one that is open between the two: its id, and whether it is new.
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
+
+    /// The session that is open between the two.
+    async fn open_between(
+        &self,
+        customer: &PersonId,
+        dentist: &PersonId,
+    ) -> Result<Option<SessionId>, StoreError>;
 
     /// A session that `me` is a member of.
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;

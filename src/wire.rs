@@ -31,8 +31,7 @@ impl ClientEvent {
     /// Parses an event's data; what is wrong is told by the field's name.
     pub(crate) fn parse(name: &str, data: Option<&RawValue>) -> Result<Self, Error> {
         fn parse<T: DeserializeOwned>(data: Option<&RawValue>) -> Result<T, Error> {
-            let text = data.map_or("{}", RawValue::get);
-            serde_json::from_str(text).map_err(|error| invalid("data", &error))
+            object(data.map_or("{}", RawValue::get).as_bytes())
         }
         match name {
             "session:join" => parse(data).map(Self::Join),
@@ -47,22 +46,42 @@ impl ClientEvent {
     }
 }
 
+/// Reads a JSON object; what is wrong with it is told by the field's name.
+pub(crate) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    // An array of the right values would pass for an object: its order must not become our API.
+    if !is_object(json) {
+        return Err(Error::invalid("request", "expected a JSON object"));
+    }
+    let mut reading = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut reading)
+        .map_err(|error| invalid(&error.path().to_string(), error.inner()))?;
+    reading.end().map_err(|error| invalid(".", &error))?;
+    Ok(value)
+}
+
+/// Whether JSON is an object, if it is anything.
+pub(crate) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 /// What is wrong with a piece of JSON, without a word of what it held.
 ///
 /// `serde_json` quotes what it found (`invalid type: string "…"`, ``unknown variant `…` ``): that may
 /// be a body or a token.
-pub(crate) fn invalid(what: &'static str, error: &serde_json::Error) -> Error {
+fn invalid(path: &str, error: &serde_json::Error) -> Error {
+    let name = if path == "." { "request" } else { path };
     let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let quotes = ["invalid type", "invalid value", "unknown variant", "unknown field"];
-    let problem = if error.is_data() && quotes.iter().any(|quoting| text.starts_with(quoting)) {
+    let problem = if !error.is_data() {
+        format!("is not JSON (column {})", error.column())
+    } else if quotes.iter().any(|quoting| text.starts_with(quoting)) {
         let expected = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
         format!("expected {expected}")
-    } else if error.is_data() {
-        text
     } else {
-        format!("is not JSON (column {})", error.column())
+        text.to_owned()
     };
-    Error::Invalid(what, problem)
+    Error::invalid(name.to_owned(), problem)
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,8 +103,18 @@ pub(crate) struct InSession {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Send {
     pub(crate) session_id: SessionId,
-    #[serde(flatten)]
-    pub(crate) content: Content,
+    client_id: ClientId,
+    kind: MessageKind,
+    body: Body,
+    #[serde(default)]
+    reply_to: Option<MessageId>,
+}
+
+impl Send {
+    pub(crate) fn into_content(self) -> Content {
+        let Self { client_id, kind, body, reply_to, .. } = self;
+        Content { client_id, kind, body, reply_to }
+    }
 }
 
 /// What is sent, by whatever way.
@@ -130,10 +159,10 @@ pub(crate) enum Notice {
     Draining { reconnect_after_ms: u64 },
 }
 
-/// Why a connection ends. The range tells the client what to do: 10xx come back, 44xx as said.
+/// Why a connection is closed; `docs/protocol.md` says what a client does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseCode {
-    /// The client said goodbye, or has been silent for too long.
+    /// The client said goodbye.
     Bye,
     /// The node shuts down: come back, with jitter.
     Draining,

@@ -49,11 +49,10 @@ export class Chat extends EventTarget {
     } catch {
       return this.#again();
     }
-    socket.onopen = () => {
-      this.#tries = 0;
-      this.#emit('open');
-    };
+    socket.onopen = () => this.#emit('open');
     socket.onmessage = ({ data }) => {
+      // Only now: a refused token closes a socket that was opened for it.
+      this.#tries = 0;
       const frame = JSON.parse(data);
       if ('id' in frame) this.#settle(frame.id, frame);
       else this.#emit(frame.event, frame.data);

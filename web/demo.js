@@ -25,6 +25,7 @@ class Pane {
   #lastSeq = 0;
   #otherReadSeq = 0;
   #outbox = new Map(); // clientId → body: kept until acknowledged, resent after a reconnect
+  #lines = new Map(); // sender's kind and clientId → line: a clientId is its sender's own
   #typingTimer;
   #saidTyping = 0;
 
@@ -60,7 +61,7 @@ class Pane {
       const join = { sessionId: this.#session.id };
       if (this.#lastSeq) join.after = this.#lastSeq;
       const { session, messages } = await this.#chat.request('session:join', join);
-      this.#otherReadSeq = session.otherReadSeq;
+      this.#otherReadSeq = Math.max(this.#otherReadSeq, session.otherReadSeq);
       messages.forEach((message) => this.#show(message));
       this.#ticks();
       this.#state('live', 'live');
@@ -87,7 +88,7 @@ class Pane {
     this.#chat.say('typing:stop', { sessionId: this.#session?.id });
     const clientId = crypto.randomUUID();
     this.#outbox.set(clientId, body);
-    this.#line(clientId, body, true).classList.add('unsent');
+    this.#line(this.#me.kind, clientId, body).classList.add('unsent');
     this.#send(clientId, body);
   }
 
@@ -100,7 +101,7 @@ class Pane {
       // What has a code was refused for good; anything else is sent again after the reconnect.
       if (error.code && error.code !== 'busy' && error.code !== 'unavailable') {
         this.#outbox.delete(clientId);
-        this.#find(`[data-client-id="${clientId}"] small`).textContent = error.message;
+        this.#line(this.#me.kind, clientId, body).querySelector('small').textContent = error.message;
       }
     }
   }
@@ -108,8 +109,8 @@ class Pane {
   #show(message) {
     const mine = message.sender.kind === this.#me.kind;
     this.#lastSeq = Math.max(this.#lastSeq, message.seq);
-    this.#outbox.delete(message.clientId);
-    const line = this.#find(`[data-client-id="${message.clientId}"]`) ?? this.#line(message.clientId, message.body, mine);
+    if (mine) this.#outbox.delete(message.clientId);
+    const line = this.#line(message.sender.kind, message.clientId, message.body);
     line.classList.remove('unsent');
     line.dataset.seq = message.seq;
     line.dataset.time = new Date(message.createdAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
@@ -121,13 +122,15 @@ class Pane {
     }
   }
 
-  // What others wrote is text, never markup.
-  #line(clientId, body, mine) {
+  // The message's line, new or not. What others wrote is text, never markup.
+  #line(kind, clientId, body) {
+    const key = `${kind} ${clientId}`;
+    if (this.#lines.has(key)) return this.#lines.get(key);
     const line = document.createElement('li');
-    line.dataset.clientId = clientId;
+    this.#lines.set(key, line);
     line.dir = 'auto';
     line.textContent = body;
-    line.classList.toggle('mine', mine);
+    line.classList.toggle('mine', kind === this.#me.kind);
     line.append(document.createElement('small'));
     this.#find('.messages').append(line);
     line.scrollIntoView({ block: 'end' });

@@ -37,7 +37,7 @@ create table messages (
     sender_kind text        not null check (sender_kind in ('customer', 'dentist')),
     sender_id   text        not null check (char_length(sender_id) between 1 and 128),
     client_id   text        not null check (char_length(client_id) between 1 and 64),
-    kind        text        not null check (kind in ('text', 'image')),
+    kind        text        not null check (kind = 'text'),
     body        text        not null check (char_length(body) between 1 and 8000),
     reply_to    uuid,
     created_at  timestamptz not null,

@@ -8,7 +8,7 @@
 //!
 //! A room numbers what is published in it: 1, 2, 3 … A room has a **position**: the number up to
 //! which it has delivered. What arrives twice is dropped, what arrives early is held until the
-//! numbers between have come. A subscriber starts out *catching up*: it hears nothing live until
+//! numbers between have come. A subscriber starts out *catching up*: it hears no number until
 //! [`Rooms::go_live`] has been told how far it has read, and from then on each number once.
 
 mod room;
@@ -113,9 +113,10 @@ where
         }
     }
 
-    /// The live subscribers of a room, for what carries no number (typing, read marks).
-    pub fn live(&self, room: &R) -> impl Iterator<Item = C> {
-        self.rooms.get(room).into_iter().flat_map(Room::live)
+    /// Everyone in a room, for what carries no number (typing, read marks): one that is catching up
+    /// hears it too, as it could not be told later.
+    pub fn subscribers(&self, room: &R) -> impl Iterator<Item = C> {
+        self.rooms.get(room).into_iter().flat_map(Room::subscribers)
     }
 
     /// Whether anyone is in the room.

@@ -47,8 +47,8 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         }
     }
 
-    pub(crate) fn live(&self) -> impl Iterator<Item = C> {
-        self.subscribers.iter().filter(|(_, cursor)| cursor.is_some()).map(|(conn, _)| *conn)
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = C> {
+        self.subscribers.keys().copied()
     }
 
     pub(crate) fn offer(&mut self, seq: u64, item: M, mut deliver: impl FnMut(C, &M)) -> Offer {

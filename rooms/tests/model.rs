@@ -141,10 +141,10 @@ fn compare(rooms: &Rooms<u8, u8, u64>, model: &Model) -> Result<(), TestCaseErro
         prop_assert_eq!(rooms.joined(conn), joined.get(&conn).copied().unwrap_or(0));
     }
     for room in 0..4 {
-        let live: BTreeSet<u8> = rooms.live(&room).collect();
+        let subscribers: BTreeSet<u8> = rooms.subscribers(&room).collect();
         let expected: BTreeSet<u8> =
-            model.live.iter().filter(|(r, _)| *r == room).map(|(_, conn)| *conn).collect();
-        prop_assert_eq!(live, expected);
+            model.members.iter().filter(|(r, _)| *r == room).map(|(_, conn)| *conn).collect();
+        prop_assert_eq!(subscribers, expected);
     }
     Ok(())
 }

@@ -6,11 +6,8 @@ use serde::Deserialize;
 
 use super::AuthError;
 
-/// A token as it came, and whether it came as a WebSocket subprotocol, which the answer must name.
-pub(crate) struct Bearer {
-    pub(crate) token: SecretString,
-    pub(crate) as_subprotocol: bool,
-}
+/// The WebSocket subprotocol behind which a browser, which can set no other header, puts its token.
+pub(crate) const SUBPROTOCOL: &str = "bearer";
 
 /// `Authorization: Bearer …`
 pub(crate) fn from_headers(headers: &HeaderMap) -> Result<SecretString, AuthError> {
@@ -22,19 +19,19 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Result<SecretString, AuthErro
     }
 }
 
-/// A handshake's token: in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>` (for a
-/// browser, which can set no other header), or in `?token=`.
-pub(crate) fn from_handshake(headers: &HeaderMap, query: &str) -> Result<Bearer, AuthError> {
+/// A handshake's token: in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in
+/// `?token=`.
+pub(crate) fn from_handshake(headers: &HeaderMap, query: &str) -> Result<SecretString, AuthError> {
     #[derive(Deserialize)]
     struct Query {
         token: Option<String>,
     }
     match from_headers(headers) {
         Err(AuthError::Missing) => {}
-        other => return other.map(|token| Bearer { token, as_subprotocol: false }),
+        other => return other,
     }
     if let Some(token) = subprotocol(headers) {
-        return Ok(Bearer { token, as_subprotocol: true });
+        return Ok(token);
     }
     let uri = axum::http::Uri::builder().path_and_query(format!("/?{query}")).build();
     let token = uri
@@ -43,13 +40,13 @@ pub(crate) fn from_handshake(headers: &HeaderMap, query: &str) -> Result<Bearer,
         .and_then(|query| query.0.token)
         .filter(|token| !token.is_empty())
         .ok_or(AuthError::Missing)?;
-    Ok(Bearer { token: token.into(), as_subprotocol: false })
+    Ok(token.into())
 }
 
 fn subprotocol(headers: &HeaderMap) -> Option<SecretString> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let mut offered = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    offered.find(|name| name.trim().eq_ignore_ascii_case("bearer"))?;
+    offered.find(|name| name.trim() == SUBPROTOCOL)?;
     offered.next().map(|token| token.trim().into())
 }
 
@@ -67,14 +64,10 @@ mod tests {
     fn a_handshake_carries_its_token_in_one_of_three_places() {
         let authorization = headers(&[(header::AUTHORIZATION, "bearer a.b.c")]);
         let protocol = headers(&[(header::SEC_WEBSOCKET_PROTOCOL, "bearer, a.b.c")]);
-        for (headers, query, as_subprotocol) in [
-            (authorization, "token=x", false),
-            (protocol, "", true),
-            (HeaderMap::new(), "EIO=4&token=a.b.c", false),
-        ] {
-            let bearer = from_handshake(&headers, query).unwrap();
-            assert_eq!(bearer.token.expose_secret(), "a.b.c");
-            assert_eq!(bearer.as_subprotocol, as_subprotocol);
+        for (headers, query) in
+            [(authorization, "token=x"), (protocol, ""), (HeaderMap::new(), "EIO=4&token=a.b.c")]
+        {
+            assert_eq!(from_handshake(&headers, query).unwrap().expose_secret(), "a.b.c");
         }
         for query in ["", "token=", "token", "%zz", "nontoken=1"] {
             assert!(from_handshake(&HeaderMap::new(), query).is_err());

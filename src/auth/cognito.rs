@@ -34,13 +34,12 @@ struct Claims {
 }
 
 impl Cognito {
-    pub(super) fn new(config: &CognitoConfig, http: &reqwest::Client) -> Self {
-        let url = format!("{}/.well-known/jwks.json", config.issuer);
-        Self {
+    pub(super) fn new(config: &CognitoConfig) -> anyhow::Result<Self> {
+        Ok(Self {
             issuer: config.issuer.clone(),
             client_ids: config.client_ids.clone(),
-            keys: Jwks::new(url, http.clone()),
-        }
+            keys: Jwks::new(format!("{}/.well-known/jwks.json", config.issuer))?,
+        })
     }
 
     /// Whether the token says that it is this pool's.

@@ -42,13 +42,13 @@ struct Claims {
 }
 
 impl Django {
-    pub(super) fn new(config: &DjangoConfig, http: &reqwest::Client) -> Self {
+    pub(super) fn new(config: &DjangoConfig) -> anyhow::Result<Self> {
         let secret = config.secret.as_ref();
-        Self {
+        Ok(Self {
             secret: secret.map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
-            keys: config.jwks_url.as_ref().map(|url| Jwks::new(url.clone(), http.clone())),
+            keys: config.jwks_url.clone().map(Jwks::new).transpose()?,
             issuer: config.issuer.clone(),
-        }
+        })
     }
 
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -60,19 +61,23 @@ impl std::fmt::Debug for Jwks {
     }
 }
 
-/// The client that fetches key sets. It follows no redirect: the URL is the one that was configured.
-pub(super) fn client() -> anyhow::Result<reqwest::Client> {
-    let client = reqwest::Client::builder()
+/// The client that fetches a key set. It follows no redirect: the URL is the one that was
+/// configured. An issuer on this machine is not asked through a proxy.
+fn client(url: &str) -> anyhow::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .timeout(FETCH_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    Ok(client)
+        .redirect(reqwest::redirect::Policy::none());
+    let host = reqwest::Url::parse(url)?.host_str().unwrap_or_default().to_owned();
+    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    Ok(if local { builder.no_proxy() } else { builder }.build()?)
 }
 
 impl Jwks {
-    pub(super) fn new(url: String, http: reqwest::Client) -> Arc<Self> {
-        Arc::new(Self { url, http, state: Mutex::default() })
+    /// Fetches nothing yet.
+    pub(super) fn new(url: String) -> anyhow::Result<Arc<Self>> {
+        let http = client(&url)?;
+        Ok(Arc::new(Self { url, http, state: Mutex::default() }))
     }
 
     /// The key of this id, for this algorithm and no other.
@@ -116,8 +121,8 @@ impl Jwks {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.fetching = None;
         match outcome {
-            Ok(set) => {
-                state.keys = usable(&set);
+            Ok(keys) => {
+                state.keys = keys;
                 state.fetched = Some(Instant::now());
                 tracing::info!(url = %self.url, keys = state.keys.len(), "fetched a key set");
             }
@@ -127,14 +132,16 @@ impl Jwks {
         }
     }
 
-    async fn download(&self) -> anyhow::Result<JwkSet> {
+    async fn download(&self) -> anyhow::Result<Keys> {
         let mut response = self.http.get(&self.url).send().await?.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             anyhow::ensure!(body.len() <= SET_MAX_BYTES, "it has over {SET_MAX_BYTES} bytes");
         }
-        Ok(serde_json::from_slice(&body)?)
+        let keys = usable(&serde_json::from_slice(&body)?);
+        anyhow::ensure!(!keys.is_empty(), "it has no key that can be used");
+        Ok(keys)
     }
 }
 

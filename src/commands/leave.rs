@@ -13,6 +13,7 @@ pub(super) fn run(
     caller: &Caller,
     leave: &InSession,
 ) -> impl Future<Output = Result<Done, Error>> + use<> {
+    caller.joins.end(leave.session_id);
     caller.app.hub.leave(&Room::Session(leave.session_id), caller.conn());
     ready(Ok(Done::with(&Nothing {})))
 }

@@ -11,6 +11,13 @@ use crate::{
 
 /// Opens a session between `me` and `other`, or finds the open one; and whether it is new.
 pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Session, bool), Error> {
+    // An open one is found without the directory, which may be away.
+    let (customer, dentist) =
+        if me.kind == PersonKind::Customer { (&me.id, &other.id) } else { (&other.id, &me.id) };
+    if let Some(id) = app.store.open_between(customer, dentist).await? {
+        let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+        return Ok((session, false));
+    }
     let mine = known(app, me).await?;
     let theirs = known(app, &other).await?;
     let (customer, dentist) =

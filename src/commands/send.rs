@@ -12,7 +12,7 @@ use crate::{
     person::Person,
     session::SessionId,
     store::{Appended, Refusal},
-    wire::{self, Content, broadcast::Room, new_id},
+    wire::{self, Content, new_id},
 };
 
 /// The acknowledgement: the message as it is committed.
@@ -61,11 +61,9 @@ pub(crate) fn run(
             Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),
             Appended::Refused(Refusal::SessionClosed) => Err(Error::SessionClosed),
             Appended::Refused(Refusal::ReplyNotFound) => {
-                Err(Error::Invalid("replyTo", "there is no such message in this session".into()))
+                Err(Error::invalid("replyTo", "there is no such message in this session"))
             }
-            Appended::Refused(Refusal::Value) => {
-                Err(Error::Invalid("body", "can't be stored".into()))
-            }
+            Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
         }
     }
 }
@@ -76,11 +74,12 @@ pub(super) fn on_socket(
     send: wire::Send,
 ) -> BoxFuture<'static, Result<Done, Error>> {
     let (session_id, outbound) = (send.session_id, caller.outbound.clone());
-    let client_id = send.content.client_id.clone();
-    if caller.app.hub.is_in(&Room::Session(session_id), caller.conn()) {
+    let content = send.into_content();
+    let client_id = content.client_id.clone();
+    if caller.joins.contains(session_id) {
         outbound.remember_own(session_id, &client_id);
     }
-    let sending = run(&caller.app, caller.person().clone(), session_id, send.content);
+    let sending = run(&caller.app, caller.person().clone(), session_id, content);
     async move {
         let outcome = sending.await;
         if outcome.as_ref().map_or(true, |sent| sent.duplicate) {

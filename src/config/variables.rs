@@ -75,6 +75,10 @@ impl Variables {
     pub(super) fn url(&self, variable: &str) -> Result<Option<String>, ConfigError> {
         let Some(text) = self.text(variable) else { return Ok(None) };
         match reqwest::Url::parse(text) {
+            // It would be logged with the URL.
+            Ok(url) if url.password().is_some() || !url.username().is_empty() => {
+                Err(Self::error(variable, "must not hold a user or a password"))
+            }
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 Ok(Some(text.trim_end_matches('/').to_owned()))
             }

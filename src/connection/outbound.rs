@@ -5,12 +5,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     message::ClientId,
@@ -25,6 +28,12 @@ use crate::{
 
 /// How many frames wait for a reader at most.
 pub(crate) const QUEUE: usize = 256;
+/// How many bytes: one frame more than that may wait, so that any frame can be sent.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// With so many bytes waiting the client's next requests wait too: it reads too little for more.
+const BUSY_BYTES: usize = 512 * 1024;
+/// How many of them are history, which waits for its turn and must leave room for what is live.
+const HISTORY: usize = 32;
 /// How many of its own sends a connection remembers; far more than it can have under way.
 const OWN_SENDS: usize = 256;
 
@@ -36,8 +45,21 @@ pub(crate) struct ConnectionId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) enum Frame {
     Broadcast(Arc<Broadcast>),
+    History(Broadcast, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     Text(Utf8Bytes),
     Ping,
+}
+
+impl Frame {
+    /// What it holds, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.native().len(),
+            Self::History(broadcast, _) => broadcast.native().len(),
+            Self::Text(text) => text.len(),
+            Self::Ping => 0,
+        }
+    }
 }
 
 /// The end of the queue that everyone but the connection itself holds.
@@ -46,6 +68,9 @@ pub(crate) struct Outbound {
     id: ConnectionId,
     person: Person,
     queue: mpsc::Sender<Frame>,
+    queued_bytes: AtomicUsize,
+    room: Notify,
+    history: Arc<Semaphore>,
     closing: OnceLock<CloseCode>,
     closed: Notify,
     /// Sends whose acknowledgement is this connection's copy: the room's is left out.
@@ -59,6 +84,9 @@ impl Outbound {
             id,
             person,
             queue,
+            queued_bytes: AtomicUsize::new(0),
+            room: Notify::new(),
+            history: Arc::new(Semaphore::new(HISTORY)),
             closing: OnceLock::new(),
             closed: Notify::new(),
             own_sends: Mutex::default(),
@@ -91,9 +119,26 @@ impl Outbound {
     }
 
     fn enqueue(&self, frame: Frame) {
-        if self.queue.try_send(frame).is_err() {
+        let waiting = self.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
+        if waiting > QUEUE_BYTES || self.queue.try_send(frame).is_err() {
             self.close(CloseCode::SlowReader);
         }
+    }
+
+    /// So many bytes have been written.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.room.notify_one();
+    }
+
+    /// Whether more is waiting than the client should add to by asking.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queued_bytes.load(Ordering::Relaxed) > BUSY_BYTES
+    }
+
+    /// Resolves when something has been written, since the last time.
+    pub(crate) async fn until_written(&self) {
+        self.room.notified().await;
     }
 
     /// Enqueues a message of the history, waiting for room: the reader sets the pace here.
@@ -101,7 +146,10 @@ impl Outbound {
         if self.is_own(&broadcast) {
             return true;
         }
-        self.queue.send(Frame::Broadcast(Arc::new(broadcast))).await.is_ok()
+        let Ok(turn) = Arc::clone(&self.history).acquire_owned().await else { return false };
+        let frame = Frame::History(broadcast, turn);
+        self.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
+        self.queue.send(frame).await.is_ok()
     }
 
     pub(crate) fn tell_draining(&self, after: Duration) {
@@ -182,6 +230,24 @@ mod tests {
         }
         assert_eq!(outbound.closing(), None);
         outbound.push(&typing);
+        assert_eq!(outbound.until_closing().await, CloseCode::SlowReader);
+    }
+
+    #[tokio::test]
+    async fn i8_so_does_one_that_is_full_of_bytes() {
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
+        let page = Utf8Bytes::from("x".repeat(QUEUE_BYTES / 4));
+        outbound.say(page.clone());
+        assert!(outbound.is_busy(), "its requests wait");
+        // What is written makes room.
+        outbound.written(page.len());
+        assert!(!outbound.is_busy());
+        for _ in 0..5 {
+            outbound.say(page.clone());
+        }
+        assert_eq!(outbound.closing(), None);
+        outbound.say(page);
         assert_eq!(outbound.until_closing().await, CloseCode::SlowReader);
     }
 

@@ -59,7 +59,8 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
     loop {
         let wake = match reading.tick() {
             Ok(wake) => wake,
-            Err(code) => return Some(code),
+            Err(End::Closed(code)) => return Some(code),
+            Err(End::Silent) => return None,
         };
         tokio::select! {
             biased;
@@ -70,7 +71,12 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
                 return Some(code);
             }
             Some(answered) = reading.under_way.next() => reading.answer(answered),
-            frame = stream.next(), if reading.under_way.len() < IN_FLIGHT => {
+            // Whoever does not read what there is may not ask for more.
+            () = caller.outbound.until_written(), if caller.outbound.is_busy() => {
+                // It takes what it is given, so it is there, though its pongs are not read yet.
+                reading.heard = Instant::now();
+            }
+            frame = stream.next(), if reading.may_ask() => {
                 reading.heard = Instant::now();
                 match reading.take(frame) {
                     Took::Next => {}
@@ -86,6 +92,13 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
     }
 }
 
+/// Why the clock ends a connection.
+enum End {
+    Closed(CloseCode),
+    /// Nobody is there to be told, and a close would tell an app that comes back to stay away.
+    Silent,
+}
+
 enum Took {
     Next,
     End(CloseCode),
@@ -93,6 +106,10 @@ enum Took {
 }
 
 impl Reading<'_> {
+    fn may_ask(&self) -> bool {
+        self.under_way.len() < IN_FLIGHT && !self.caller.outbound.is_busy()
+    }
+
     fn take(&mut self, frame: Option<Result<Message, SocketError>>) -> Took {
         match frame {
             Some(Ok(Message::Text(text))) => self.request(&text),
@@ -122,9 +139,9 @@ impl Reading<'_> {
         if let (Some(id), Some(answer)) = (id, result.as_ref().map(Done::data).transpose()) {
             self.caller.outbound.say(native::answer(id, answer));
         }
-        if let Ok(Done::Joined { session_id, read_up_to, .. }) = result {
+        if let Ok(Done::Joined { at, .. }) = result {
             // Only now, behind the answer: what is live must not overtake what was read.
-            let catching_up = commands::join::go_live(self.caller.clone(), session_id, read_up_to);
+            let catching_up = commands::join::go_live(self.caller.clone(), at);
             self.under_way.push(catching_up.map(|result| Answered { id: None, result }).boxed());
         }
     }
@@ -144,18 +161,18 @@ impl Reading<'_> {
     }
 
     /// Does what is due by the clock; when to look again, or why the connection ends.
-    fn tick(&mut self) -> Result<Instant, CloseCode> {
+    fn tick(&mut self) -> Result<Instant, End> {
         let config = &self.caller.app.config;
         let now = Instant::now();
         let silent_until = self.heard + config.ping_interval + config.ping_timeout;
         if now >= silent_until {
-            return Err(CloseCode::Bye);
+            return Err(End::Silent);
         }
         if now >= self.pinged + config.ping_interval {
             self.caller.outbound.ping();
             self.pinged = now;
         }
-        let token = self.token(now)?;
+        let token = self.token(now).map_err(End::Closed)?;
         Ok(silent_until.min(self.pinged + config.ping_interval).min(token))
     }
 

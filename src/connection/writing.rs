@@ -10,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{close_frame, outbound::Frame};
+use super::{
+    close_frame,
+    outbound::{Frame, Outbound},
+};
 use crate::wire::CloseCode;
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -22,6 +25,7 @@ const BATCH: usize = 64;
 ///
 /// `patience` is how long one write may take: a reader that takes nothing for so long is dead.
 pub(super) async fn run(
+    outbound: &Outbound,
     mut queue: mpsc::Receiver<Frame>,
     sink: &mut Sink,
     mut finish: oneshot::Receiver<CloseCode>,
@@ -37,9 +41,11 @@ pub(super) async fn run(
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
+        let bytes = batch.iter().map(Frame::bytes).sum();
         if !matches!(timeout(patience, write(&mut batch, sink)).await, Ok(Ok(()))) {
             return;
         }
+        outbound.written(bytes);
     }
 }
 
@@ -53,6 +59,7 @@ async fn write(batch: &mut Vec<Frame>, sink: &mut Sink) -> Result<(), axum::Erro
 fn message(frame: Frame) -> Message {
     match frame {
         Frame::Broadcast(broadcast) => Message::Text(broadcast.native()),
+        Frame::History(broadcast, _) => Message::Text(broadcast.native()),
         Frame::Text(text) => Message::Text(text),
         Frame::Ping => Message::Ping(Bytes::new()),
     }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mysql_async::{OptsBuilder, Pool, PoolConstraints, PoolOpts, Row, prelude::Queryable};
+use mysql_async::{OptsBuilder, Pool, PoolConstraints, PoolOpts, Row, Value, prelude::Queryable};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
@@ -73,16 +73,28 @@ impl Directory for Mysql {
             self.pool.get_conn().await?.exec_first(query, (person.id.as_str(),)).await
         })
         .await?;
-        Ok(row.map(|mut row| {
-            let parts: Vec<String> = (0..row.len())
-                .filter_map(|column| row.take_opt::<Option<String>, _>(column)?.ok().flatten())
-                .collect();
-            shown(&parts.join(" ")).unwrap_or_else(|| person.kind.neutral_name().to_owned())
-        }))
+        let mut columns = row.map(Row::unwrap).unwrap_or_default().into_iter().map(text);
+        // MySQL finds the number 7 by "7abc", and "Ada" by "ADA": that is somebody else's id.
+        if columns.next().flatten().as_deref() != Some(person.id.as_str()) {
+            return Ok(None);
+        }
+        let parts: Vec<String> = columns.flatten().collect();
+        let name = shown(&parts.join(" "));
+        Ok(Some(name.unwrap_or_else(|| person.kind.neutral_name().to_owned())))
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
         Self::within_deadline(async { self.pool.get_conn().await?.ping().await }).await
+    }
+}
+
+/// A column as text; an id may be a number.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Bytes(bytes) => String::from_utf8(bytes).ok(),
+        Value::Int(number) => Some(number.to_string()),
+        Value::UInt(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -100,9 +112,8 @@ mod tests {
             database: database.name,
             user: database.user,
             password: Some(database.password.into()),
-            customers_query: "SELECT first_name, last_name FROM customers WHERE cognito_sub = ?"
-                .into(),
-            dentists_query: "SELECT first_name, last_name FROM dentists WHERE user_id = ?".into(),
+            customers_query: crate::config::DEFAULT_CUSTOMERS_QUERY.into(),
+            dentists_query: crate::config::DEFAULT_DENTISTS_QUERY.into(),
         })
         .unwrap()
     }
@@ -114,8 +125,12 @@ mod tests {
         assert_eq!(directory.name(&ada).await.unwrap().as_deref(), Some("Ada Lovelace"));
         let dentist = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         assert_eq!(directory.name(&dentist).await.unwrap().as_deref(), Some("Dana Drill"));
-        let nobody = Person::new(PersonKind::Dentist, "8".parse().unwrap());
-        assert_eq!(directory.name(&nobody).await.unwrap(), None);
+        for nobody in ["8", "7abc", "07", "7.0", "7e0", "7-x", "7:1"] {
+            let nobody = Person::new(PersonKind::Dentist, nobody.parse().unwrap());
+            assert_eq!(directory.name(&nobody).await.unwrap(), None, "{nobody}");
+        }
+        let shouting = Person::new(PersonKind::Customer, "SUB-ADA".parse().unwrap());
+        assert_eq!(directory.name(&shouting).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -2,7 +2,13 @@
 //! so that the verifiers of production run. It exists only where no other issuer is configured, and
 //! never with `NODE_ENV=production`.
 
-use std::{fs, io::Write, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use aws_lc_rs::{
@@ -11,7 +17,10 @@ use aws_lc_rs::{
 };
 use axum::{
     Json,
-    extract::{Path as UrlPath, State},
+    extract::{Path as UrlPath, Request, State},
+    http::{HeaderMap, header, uri::Authority},
+    middleware::Next,
+    response::Response,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{Timestamp, ToSpan};
@@ -127,10 +136,30 @@ fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
         pem.push(letter);
     }
     pem.push_str("\n-----END PRIVATE KEY-----\n");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut options = fs::OpenOptions::new();
+    let mut file = super::for_this_user_only(options.write(true).truncate(true)).open(path)?;
     file.write_all(pem.as_bytes())?;
     Ok(pem.into_bytes())
+}
+
+/// Whoever asks gets any token, so a page from elsewhere must not ask. It is known by its origin, or,
+/// where it has made a name of its own point here, by that name.
+pub(crate) async fn guard(request: Request, next: Next) -> Result<Response, Error> {
+    if is_from_here(request.headers()) {
+        Ok(next.run(request).await)
+    } else {
+        Err(Error::OriginRefused)
+    }
+}
+
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = header(header::HOST).unwrap_or_default();
+    let authority: Option<Authority> = host.parse().ok();
+    let name = authority.as_ref().map_or("", |authority| authority.host().trim_matches(['[', ']']));
+    let by_own_name = name == "localhost" || name.parse::<IpAddr>().is_ok();
+    let origin = header(header::ORIGIN);
+    by_own_name && origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
 }
 
 #[derive(Deserialize)]
@@ -164,5 +193,36 @@ pub(crate) async fn jwks(
     match &app.issuer {
         Some(issuer) if known.contains(&asked.as_str()) => Ok(Json(issuer.set.clone())),
         _ => Err(Error::RouteNotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b17_a_page_from_elsewhere_gets_no_development_token() {
+        let ask = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            is_from_here(&headers)
+        };
+        assert!(ask("localhost:3000", None) && ask("127.0.0.1:3000", None));
+        assert!(ask("localhost:3000", Some("http://localhost:3000")));
+        assert!(ask("[::1]:3000", Some("http://[::1]:3000")));
+        for (host, origin) in [
+            ("localhost:3000", Some("https://evil.example")),
+            ("localhost:3000", Some("http://localhost:8080")),
+            ("localhost:3000", Some("null")),
+            ("rebind.evil.example:3000", None),
+            ("rebind.evil.example:3000", Some("http://rebind.evil.example:3000")),
+            ("localhost.evil.example", None),
+            ("", None),
+        ] {
+            assert!(!ask(host, origin), "{host} {origin:?}");
+        }
     }
 }

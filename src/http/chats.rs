@@ -36,16 +36,10 @@ pub(crate) async fn open(
         (PersonKind::Customer, None, Some(id)) => Person::new(PersonKind::Dentist, id),
         (PersonKind::Dentist, Some(id), None) => Person::new(PersonKind::Customer, id),
         (PersonKind::Customer, ..) => {
-            return Err(Error::Invalid(
-                "dentistId",
-                "is what a customer opens a session with".into(),
-            ));
+            return Err(Error::invalid("dentistId", "is what a customer opens a session with"));
         }
         (PersonKind::Dentist, ..) => {
-            return Err(Error::Invalid(
-                "customerId",
-                "is what a dentist opens a session with".into(),
-            ));
+            return Err(Error::invalid("customerId", "is what a dentist opens a session with"));
         }
     };
     let (session, opened) = commands::open::run(&app, &me.person, other).await?;
@@ -69,7 +63,7 @@ pub(crate) async fn list(
         None => None,
         Some("open") => Some(SessionStatus::Open),
         Some("closed") => Some(SessionStatus::Closed),
-        Some(_) => return Err(Error::Invalid("status", "must be open or closed".into())),
+        Some(_) => return Err(Error::invalid("status", "must be open or closed")),
     };
     let after = list.cursor.as_deref().map(cursor::to_session).transpose()?;
     let limit = cursor::limit(list.limit.as_deref())?;

@@ -30,7 +30,7 @@ pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
     let Some(asked) = asked else { return Ok(PAGE) };
     match asked.parse::<u64>() {
         Ok(limit) if limit >= 1 => Ok(u32::try_from(limit).unwrap_or(PAGE_MAX).min(PAGE_MAX)),
-        _ => Err(Error::Invalid("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
+        _ => Err(Error::invalid("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
     }
 }
 
@@ -43,7 +43,8 @@ pub(crate) fn to_session(cursor: &str) -> Result<(Timestamp, SessionId), Error> 
     let place = || {
         let text = decode(cursor)?;
         let (micros, id) = text.strip_prefix('s')?.split_once('.')?;
-        let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
+        // Not before 1970, where databases' times may end.
+        let at = Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()?;
         Some((at, SessionId(Uuid::try_parse(id).ok()?)))
     };
     place().ok_or_else(invalid)
@@ -77,7 +78,7 @@ fn decode(cursor: &str) -> Option<String> {
 }
 
 fn invalid() -> Error {
-    Error::Invalid("cursor", "must be a nextCursor that this list gave".into())
+    Error::invalid("cursor", "must be a nextCursor that this list gave")
 }
 
 #[cfg(test)]
@@ -105,6 +106,8 @@ mod tests {
         }
         let huge = encode(&format!("s{}.{}", i64::MAX, new_id().simple()));
         assert!(to_session(&huge).is_err());
+        let early = encode(&format!("s-300000000000000000.{}", new_id().simple()));
+        assert!(to_session(&early).is_err());
         assert!(
             limit(Some("0")).is_err() && limit(Some("-1")).is_err() && limit(Some("x")).is_err()
         );

@@ -29,14 +29,14 @@ pub(crate) struct History {
 impl History {
     fn span(&self) -> Result<Span, Error> {
         let seq = |name, text: &str| {
-            text.parse().map_err(|_| Error::Invalid(name, "must be a seq: 0, 1, 2 …".into()))
+            text.parse().map_err(|_| Error::invalid(name, "must be a seq: 0, 1, 2 …"))
         };
         match (&self.cursor, &self.before, &self.after) {
             (Some(cursor), None, None) => cursor::to_span(cursor),
             (None, Some(before), None) => Ok(Span::Before(seq("before", before)?)),
             (None, None, Some(after)) => Ok(Span::After(seq("after", after)?)),
             (None, None, None) => Ok(Span::Before(u64::MAX)),
-            _ => Err(Error::Invalid("query", "takes one of before, after and cursor".into())),
+            _ => Err(Error::invalid("query", "takes one of before, after and cursor")),
         }
     }
 }
@@ -49,11 +49,11 @@ pub(crate) async fn history(
 ) -> Result<JsonBody<Page<Message>>, Error> {
     let span = params.span()?;
     let limit = cursor::limit(params.limit.as_deref())?;
-    app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
-    let items = app.store.history(&me.person, id, span, limit).await?;
+    let session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    let items = commands::history::page(&app, &me.person, id, span, limit).await?;
     let next = match (span, items.first(), items.last()) {
         (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),
-        (Span::After(_), _, Some(last)) if items.len() == limit as usize => {
+        (Span::After(_), _, Some(last)) if last.seq < session.last_seq => {
             Some(Span::After(last.seq))
         }
         _ => None,

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use crate::{error::Error, wire::new_id};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that carries a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

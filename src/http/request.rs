@@ -1,6 +1,6 @@
 //! What handlers ask of a request: who it is from, and a body, a path and a query that are parsed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -9,13 +9,14 @@ use axum::{
 };
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::{
     app::App,
     auth::{Identity, from_headers},
     error::Error,
     session::SessionId,
-    wire::invalid,
+    wire,
 };
 
 /// The person whose token the request carries.
@@ -42,6 +43,9 @@ impl<S: Send + Sync> FromRequestParts<S> for InSession {
     }
 }
 
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -52,8 +56,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Error::UnsupportedMediaType);
         }
-        let body = Bytes::from_request(request, state).await.map_err(|_| Error::TooLarge)?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| invalid("body", &error))
+        let body = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let body = body.map_err(|_| Error::RequestTimeout)?.map_err(|_| Error::TooLarge)?;
+        wire::object(&body).map(Self)
     }
 }
 
@@ -71,7 +76,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        let problem = |_| Error::Invalid("query", "a parameter can't be read".into());
+        let problem = |_| Error::invalid("query", "a parameter can't be read");
         query.map(|Query(params)| Self(params)).map_err(problem)
     }
 }

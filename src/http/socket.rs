@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     app::App,
-    auth::{AuthError, Bearer, from_handshake},
+    auth::{AuthError, SUBPROTOCOL, from_handshake},
     connection,
     error::Error,
     wire::CloseCode,
@@ -42,18 +42,16 @@ pub(crate) async fn connect(
     if !origin_allowed(&app.config.cors_origins, headers.get(header::ORIGIN)) {
         return Err(Error::OriginRefused);
     }
-    let bearer = from_handshake(&headers, query.as_deref().unwrap_or_default());
-    let as_subprotocol = matches!(&bearer, Ok(Bearer { as_subprotocol: true, .. }));
-    let identity = match bearer {
-        Ok(bearer) => app.verifier.verify(bearer.token.expose_secret()).await,
+    let identity = match from_handshake(&headers, query.as_deref().unwrap_or_default()) {
+        Ok(token) => app.verifier.verify(token.expose_secret()).await,
         Err(error) => Err(error),
     };
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(FRAME_MAX)
-        .max_frame_size(FRAME_MAX);
-    let upgrade = if as_subprotocol { upgrade.protocols(["bearer"]) } else { upgrade };
+        .max_frame_size(FRAME_MAX)
+        .protocols([SUBPROTOCOL]);
     match identity {
         Ok(identity) => Ok(upgrade.on_upgrade(|socket| connection::run(app, socket, identity))),
         // Not the client's fault: a status lets it try elsewhere.
@@ -65,7 +63,7 @@ pub(crate) async fn connect(
 }
 
 fn not_a_handshake(expected: &str) -> Error {
-    Error::Invalid("request", format!("expected {expected}"))
+    Error::invalid("request", format!("expected {expected}"))
 }
 
 /// RFC 6455, section 4.2.1: the library takes any key.

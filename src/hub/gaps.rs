@@ -94,6 +94,10 @@ impl Hub {
             for message in &missed {
                 self.deliver(Broadcast::message_new(message));
             }
+            if self.engine().position(&room) == Some(position) {
+                tracing::error!(session = %id.0, position, "the store has a gap of its own");
+                return;
+            }
         }
     }
 }

@@ -30,6 +30,9 @@ pub(super) struct Subscriptions {
     changed: Notify,
 }
 
+/// A room to look at again, with those who wait for it.
+type Marked = (Room, Vec<oneshot::Sender<()>>);
+
 #[derive(Default)]
 struct State {
     standing: HashSet<Room>,
@@ -82,13 +85,12 @@ impl Hub {
 
     /// The bus lost every subscription: make them again, then look for what was missed.
     pub(super) fn resubscribe_all(&self) {
-        let rooms: Vec<Room> = self.engine().positions().map(|(room, _)| room.clone()).collect();
         let mut state = self.subscriptions.state();
         state.standing.clear();
         state.times_lost += 1;
         state.interrupted = true;
-        for room in rooms {
-            state.marked.entry(room).or_default();
+        for (room, _) in self.engine().positions() {
+            state.marked.entry(room.clone()).or_default();
         }
         drop(state);
         self.subscriptions.changed.notify_one();
@@ -107,26 +109,7 @@ impl Hub {
 
     /// One round; `None` where nothing is marked.
     async fn bring_in_step(self: &Arc<Self>) -> Option<bool> {
-        let (marked, interrupted) = {
-            let mut state = self.subscriptions.state();
-            let marked = std::mem::take(&mut state.marked);
-            (marked, std::mem::take(&mut state.interrupted))
-        };
-        if marked.is_empty() && !interrupted {
-            return None;
-        }
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = {
-            let engine = self.engine();
-            marked.into_iter().partition(|(room, _)| engine.contains(room))
-        };
-        let unwanted: Vec<Room> = {
-            let mut state = self.subscriptions.state();
-            unwanted
-                .into_iter()
-                .map(|(room, _)| room)
-                .filter(|room| state.standing.remove(room))
-                .collect()
-        };
+        let (wanted, unwanted, interrupted) = self.marked_rooms()?;
         for chunk in unwanted.chunks(CHUNK) {
             // One that stays by mistake costs what is published in it, and nothing else.
             if let Err(error) = self.bus.unsubscribe(chunk).await {
@@ -137,11 +120,29 @@ impl Hub {
         Some(interrupted)
     }
 
-    async fn subscribe(
-        self: &Arc<Self>,
-        wanted: Vec<(Room, Vec<oneshot::Sender<()>>)>,
-        interrupted: bool,
-    ) {
+    /// The rooms that were marked, by whether someone is in them, and whether the bus was cut off.
+    ///
+    /// The engine is asked under the state's lock: whoever enters a room looks at the state after, and
+    /// finds it standing, or no longer standing, but never about to fall.
+    fn marked_rooms(&self) -> Option<(Vec<Marked>, Vec<Room>, bool)> {
+        let mut state = self.subscriptions.state();
+        let marked = std::mem::take(&mut state.marked);
+        let interrupted = std::mem::take(&mut state.interrupted);
+        if marked.is_empty() && !interrupted {
+            return None;
+        }
+        let engine = self.engine();
+        let (wanted, unwanted): (Vec<Marked>, Vec<Marked>) =
+            marked.into_iter().partition(|(room, _)| engine.contains(room));
+        drop(engine);
+        let unwanted: Vec<Room> = unwanted.into_iter().map(|(room, _)| room).collect();
+        for room in &unwanted {
+            state.standing.remove(room);
+        }
+        Some((wanted, unwanted, interrupted))
+    }
+
+    async fn subscribe(self: &Arc<Self>, wanted: Vec<Marked>, interrupted: bool) {
         let (rooms, waiters): (Vec<Room>, Vec<_>) = wanted.into_iter().unzip();
         let (missing, times_lost): (Vec<Room>, _) = {
             let state = self.subscriptions.state();

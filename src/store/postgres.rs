@@ -3,12 +3,16 @@
 mod connect;
 mod rows;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
-use futures_util::future::join4;
+use futures_util::future::join5;
 use jiff::Timestamp;
+use tokio::{
+    sync::Semaphore,
+    time::{error::Elapsed, timeout},
+};
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
@@ -18,11 +22,11 @@ use super::{
 use crate::{
     config::PostgresConfig,
     message::{Draft, Message},
-    person::Person,
+    person::{Person, PersonId},
     session::{Session, SessionId},
 };
 
-/// How long one look-up or transaction may take, with the wait for a connection.
+/// How long one look-up or transaction may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
@@ -96,10 +100,16 @@ with target as (
 )
 select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
 
+/// How many connections of the pool look-ups leave alone: one for the writer, one for the checks of
+/// health. However many people read, sends are committed.
+const RESERVED: usize = 2;
+
 /// The production store.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pool: Pool,
+    /// One permit a connection that a look-up may use.
+    reads: Semaphore,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -109,26 +119,31 @@ impl Postgres {
     pub(crate) async fn open(config: &PostgresConfig) -> anyhow::Result<Self> {
         let pool = connect::pool(config)?;
         connect::migrate(&pool).await?;
-        Ok(Self { pool })
+        let reads = Semaphore::new(config.pool_size - RESERVED);
+        Ok(Self { pool, reads })
     }
 
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        within_deadline(async {
-            let client = self.client().await?;
-            let rows = async {
-                let statement = client.prepare_cached(sql).await?;
-                client.query(&statement, params).await
-            };
-            keep_if_good(rows.await, client)
-        })
-        .await
+        let turn = timeout(DEADLINE, self.reads.acquire()).await.map_err(unavailable)?;
+        let _turn = turn.map_err(unavailable)?;
+        self.query_at_once(sql, params).await
+    }
+
+    /// Without waiting for other look-ups.
+    async fn query_at_once(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        let client = self.client().await?;
+        let rows = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        };
+        settle(timeout(DEADLINE, rows).await, client)
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(unavailable)
     }
 
-    /// One round trip: the four are sent together, and where the third fails the fourth undoes.
+    /// One round trip: the five are sent together, and where the third fails the last one undoes.
     async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
         let columns = Columns::of(drafts);
         let client = self.client().await?;
@@ -137,16 +152,19 @@ impl Postgres {
             let append = client.prepare_cached(APPEND).await?;
             let lock_params: Params<'_> = &[&columns.session_ids];
             let params = columns.params();
-            let (begun, locked, rows, committed) = Box::pin(join4(
+            let (begun, locked, rows, patient, committed) = Box::pin(join5(
                 client.batch_execute("BEGIN"),
                 client.query(&lock, lock_params),
                 client.query(&append, &params),
+                // A commit that is cut short in its wait for a standby would pass for a good one.
+                client.batch_execute("SET LOCAL statement_timeout = 0"),
                 client.batch_execute("COMMIT"),
             ))
             .await;
-            begun.and(locked).and(rows).and_then(|rows| committed.map(|()| rows))
+            let rows = begun.and(locked).and(rows)?;
+            patient.and(committed).map(|()| rows)
         };
-        keep_if_good(rows.await, client)
+        settle(timeout(DEADLINE, rows).await, client)
     }
 
     /// The stored messages of drafts that were sent before, by session and `seq`.
@@ -159,7 +177,7 @@ impl Postgres {
 #[async_trait]
 impl Store for Postgres {
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
-        let rows = within_deadline(self.append_rows(drafts)).await?;
+        let rows = self.append_rows(drafts).await?;
         let mut appended = Vec::with_capacity(drafts.len());
         for (draft, row) in drafts.iter().zip(&rows) {
             let outcome: String = rows::get(row, "outcome")?;
@@ -190,10 +208,20 @@ impl Store for Postgres {
             if !self.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));
             }
-            if let Some(row) = self.query(FIND_OPEN, &[&customer, &dentist]).await?.first() {
-                return Ok((SessionId(rows::get(row, "id")?), false));
+            let people = (&new.customer.person.id, &new.dentist.person.id);
+            if let Some(id) = self.open_between(people.0, people.1).await? {
+                return Ok((id, false));
             }
         }
+    }
+
+    async fn open_between(
+        &self,
+        customer: &PersonId,
+        dentist: &PersonId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let rows = self.query(FIND_OPEN, &[&customer.as_str(), &dentist.as_str()]).await?;
+        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
     }
 
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
@@ -275,7 +303,7 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.query("select 1", &[]).await.map(drop)
+        self.query_at_once("select 1", &[]).await.map(drop)
     }
 }
 
@@ -321,23 +349,15 @@ impl<'a> Columns<'a> {
 
 /// Gives the connection back to the pool, unless the failure may be the connection's own: it may be
 /// half gone, or its server read-only by now. The pool makes a new one.
-fn keep_if_good<T>(
-    outcome: Result<T, tokio_postgres::Error>,
+fn settle<T>(
+    outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>,
     client: Object,
 ) -> Result<T, StoreError> {
-    outcome.map_err(|error| {
-        let error = classify(error);
-        if matches!(error, StoreError::Unavailable(_)) {
-            drop(Object::take(client));
-        }
-        error
-    })
-}
-
-async fn within_deadline<T>(
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|elapsed| Err(unavailable(elapsed)))
+    let outcome = outcome.map_err(unavailable).and_then(|answer| answer.map_err(classify));
+    if matches!(outcome, Err(StoreError::Unavailable(_))) {
+        drop(Object::take(client));
+    }
+    outcome
 }
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {

@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit is on the disk before it is acknowledged.
 
 mod rows;
+mod writes;
 
 use std::{
     path::Path,
@@ -16,15 +17,13 @@ use std::{
 use anyhow::Context;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::{Appended, NewSession, ReadMark, Refusal, SessionPage, Span, Store, StoreError, sql};
+use super::{Appended, NewSession, ReadMark, SessionPage, Span, Store, StoreError, sql};
 use crate::{
     message::{Draft, Message},
-    person::Person,
+    person::{Person, PersonId},
     session::{Session, SessionId},
 };
 
@@ -122,16 +121,15 @@ async fn on<T: Send + 'static>(
 struct Failure(String);
 
 fn classify(error: &rusqlite::Error) -> StoreError {
-    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
     let source = Arc::new(Failure(match error {
         rusqlite::Error::SqliteFailure(code, _) => code.to_string(),
         other => other.to_string(),
     }));
     match error.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure | CannotOpen) => {
-            StoreError::Unavailable(source)
-        }
-        _ => StoreError::Refused(source),
+        // The rest is the file's, the disk's or another process's doing: full, busy, read-only …
+        Some(ConstraintViolation | TooBig | TypeMismatch) | None => StoreError::Refused(source),
+        Some(_) => StoreError::Unavailable(source),
     }
 }
 
@@ -139,25 +137,21 @@ fn classify(error: &rusqlite::Error) -> StoreError {
 impl Store for Sqlite {
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
         let drafts = drafts.to_vec();
-        self.write(move |db| {
-            let transaction = begin(db)?;
-            let appended = drafts
-                .iter()
-                .map(|draft| match append_one(&transaction, draft) {
-                    // Only this statement was undone: the others of the batch stand.
-                    Err(error) if is_constraint(&error) => Ok(Appended::Refused(Refusal::Value)),
-                    other => other,
-                })
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            transaction.commit()?;
-            Ok(appended)
-        })
-        .await
+        self.write(move |db| writes::append(db, &drafts)).await
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
         let new = new.clone();
-        self.write(move |db| open_session(db, &new)).await
+        self.write(move |db| writes::open_session(db, &new)).await
+    }
+
+    async fn open_between(
+        &self,
+        customer: &PersonId,
+        dentist: &PersonId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let (customer, dentist) = (customer.clone(), dentist.clone());
+        self.read(move |db| writes::open_between(db, &customer, &dentist)).await
     }
 
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
@@ -246,154 +240,12 @@ impl Store for Sqlite {
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {
         let me = me.clone();
-        self.write(move |db| mark_read(db, &me, id, seq)).await
+        self.write(move |db| writes::mark_read(db, &me, id, seq)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(|db| db.query_row("select 1", [], |_| Ok(()))).await
     }
-}
-
-/// A transaction that means to write, and so waits for its turn now rather than fail half-way.
-fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    db.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-fn is_constraint(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
-}
-
-fn append_one(db: &Connection, draft: &Draft) -> rusqlite::Result<Appended> {
-    let session_id = draft.session_id.0.to_string();
-    let sender: [&dyn ToSql; 3] =
-        [&session_id, &draft.sender.kind.as_str(), &draft.sender.id.as_str()];
-    let member = db
-        .prepare_cached(
-            "select c.status, c.last_seq, me.name from members me \
-             join sessions c on c.id = me.session_id \
-             where me.session_id = ?1 and me.kind = ?2 and me.person_id = ?3",
-        )?
-        .query_row(sender, |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?))
-        })
-        .optional()?;
-    let Some((status, last_seq, name)) = member else {
-        return Ok(Appended::Refused(Refusal::SessionNotFound));
-    };
-    if let Some(stored) = stored(db, draft)? {
-        return Ok(draft.found(stored));
-    }
-    if status != "open" {
-        return Ok(Appended::Refused(Refusal::SessionClosed));
-    }
-    let reply_to = draft.reply_to.map(|id| id.to_string());
-    if let Some(reply_to) = &reply_to {
-        let sql = "select 1 from messages where session_id = ?1 and id = ?2";
-        if !db.prepare_cached(sql)?.exists([&session_id, reply_to])? {
-            return Ok(Appended::Refused(Refusal::ReplyNotFound));
-        }
-    }
-    let now = rows::now();
-    db.prepare_cached(
-        "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, \
-         reply_to, created_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
-    .execute(params![
-        session_id,
-        last_seq + 1,
-        draft.id.to_string(),
-        draft.sender.kind.as_str(),
-        draft.sender.id.as_str(),
-        draft.client_id.as_str(),
-        draft.kind.as_str(),
-        draft.body.as_str(),
-        reply_to,
-        now.as_microsecond(),
-    ])?;
-    db.prepare_cached("update sessions set last_seq = ?2, active_at = ?3 where id = ?1")?
-        .execute(params![session_id, last_seq + 1, now.as_microsecond()])?;
-    Ok(Appended::Committed(draft.committed(last_seq.unsigned_abs() + 1, name, now)))
-}
-
-/// The message that this draft's `clientId` gave before.
-fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
-    let session_id = draft.session_id.0.to_string();
-    let seq: Option<i64> = db
-        .prepare_cached(
-            "select seq from messages where session_id = ?1 and sender_kind = ?2 \
-             and sender_id = ?3 and client_id = ?4",
-        )?
-        .query_row(
-            params![
-                session_id,
-                draft.sender.kind.as_str(),
-                draft.sender.id.as_str(),
-                draft.client_id.as_str()
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(seq) = seq else { return Ok(None) };
-    let mut statement = db.prepare_cached(&numbered(sql::FILL))?;
-    statement.query_row(params![session_id, seq - 1, 1], rows::message).optional()
-}
-
-fn open_session(db: &mut Connection, new: &NewSession) -> rusqlite::Result<(SessionId, bool)> {
-    let (customer, dentist) = (new.customer.person.id.as_str(), new.dentist.person.id.as_str());
-    let transaction = begin(db)?;
-    let open: Option<Uuid> = transaction
-        .prepare_cached(
-            "select id from sessions where tenant_id = 1 and customer_id = ?1 and dentist_id = ?2 \
-             and status = 'open'",
-        )?
-        .query_row([customer, dentist], |row| rows::uuid(row, "id"))
-        .optional()?;
-    if let Some(id) = open {
-        return Ok((SessionId(id), false));
-    }
-    let (id, now) = (new.id.0.to_string(), rows::now().as_microsecond());
-    transaction.execute(
-        "insert into sessions (id, customer_id, dentist_id, created_at, active_at) \
-         values (?1, ?2, ?3, ?4, ?4)",
-        params![id, customer, dentist, now],
-    )?;
-    transaction.execute(
-        "insert into members (session_id, kind, person_id, name) \
-         values (?1, 'customer', ?2, ?3), (?1, 'dentist', ?4, ?5)",
-        params![id, customer, new.customer.name, dentist, new.dentist.name],
-    )?;
-    transaction.commit()?;
-    Ok((new.id, true))
-}
-
-fn mark_read(
-    db: &mut Connection,
-    me: &Person,
-    id: SessionId,
-    seq: u64,
-) -> rusqlite::Result<Option<ReadMark>> {
-    let transaction = begin(db)?;
-    let member = params![me.kind.as_str(), me.id.as_str(), id.0.to_string()];
-    let found: Option<(i64, i64)> = transaction
-        .query_row(
-            "select me.read_seq, c.last_seq from members me join sessions c on c.id = me.session_id \
-             where me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
-            member,
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((read_seq, last_seq)) = found else { return Ok(None) };
-    let wanted = position(seq).min(last_seq);
-    let moved = wanted > read_seq;
-    if moved {
-        transaction.execute(
-            "update members set read_seq = ?4 \
-             where kind = ?1 and person_id = ?2 and session_id = ?3",
-            params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), wanted],
-        )?;
-    }
-    transaction.commit()?;
-    Ok(Some(ReadMark { seq: wanted.max(read_seq).unsigned_abs(), moved }))
 }
 
 fn position(seq: u64) -> i64 {

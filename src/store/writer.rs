@@ -113,7 +113,11 @@ fn split_repeats(waiting: &mut Vec<Job>) -> Vec<Job> {
 /// tries again what it was not there for.
 async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
     let mut parts = vec![batch];
-    while let Some(mut part) = parts.pop() {
+    while let Some(part) = parts.pop() {
+        let mut part = give_up_late(part);
+        if part.is_empty() {
+            continue;
+        }
         let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
         match store.append(&drafts).await {
             Ok(appended) => settle(part, appended, bus),
@@ -131,11 +135,8 @@ async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
             }
             Err(StoreError::Unavailable(source)) => {
                 tracing::warn!(error = %source, sends = part.len(), "a batch was not committed");
-                let part = give_up_late(part);
-                if !part.is_empty() {
-                    tokio::time::sleep(RETRY).await;
-                    parts.push(part);
-                }
+                tokio::time::sleep(RETRY).await;
+                parts.push(part);
             }
         }
     }
@@ -150,6 +151,7 @@ fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus) {
     }
 }
 
+/// Whoever has waited for too long hears so, be it in a try or in the queue.
 fn give_up_late(part: Vec<Job>) -> Vec<Job> {
     let now = Instant::now();
     let (late, rest): (Vec<_>, Vec<_>) = part.into_iter().partition(|job| job.deadline <= now);

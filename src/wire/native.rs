@@ -6,7 +6,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Notice;
+use super::{Notice, is_object};
 use crate::error::{Error, WireError};
 
 /// A client's request, as far as the framing goes.
@@ -27,6 +27,9 @@ pub(crate) struct BadFrame;
 
 /// Parses one frame.
 pub(crate) fn parse(frame: &str) -> Result<Request<'_>, BadFrame> {
+    if !is_object(frame.as_bytes()) {
+        return Err(BadFrame);
+    }
     serde_json::from_str(frame).map_err(|_| BadFrame)
 }
 
@@ -97,6 +100,7 @@ mod tests {
             r#"{"event":{"toString":"x"}}"#,
             r#"{"event":"x","event":"y"}"#,
             r#"{"event":"x","data":NaN}"#,
+            r#"[7,"session:leave",{}]"#,
         ] {
             assert!(parse(bad).is_err(), "{}", &bad[..bad.len().min(60)]);
         }

@@ -240,7 +240,7 @@ async fn b48_a_connection_is_in_a_bounded_number_of_rooms() {
             refused.push(error["code"].clone());
         }
     }
-    assert_eq!(refused, ["invalid_request"; 2], "its inbox is a room too");
+    assert_eq!(refused, ["invalid_request"]);
     doctor.request("session:leave", json!({ "sessionId": sessions[0] })).await.unwrap();
     doctor.join(sessions[1_000].as_str().unwrap(), None).await;
 }

@@ -19,6 +19,9 @@ use crate::config::PostgresConfig;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The database itself gives up on a statement a little before the node does.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
+/// A node whose machine is gone must not hold the rows that it has locked.
+const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
+                    -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 /// Any number will do, so long as it stays: it is the lock that one migrating node holds.
 const MIGRATION_LOCK: i64 = 7_203_114_825;
 
@@ -32,7 +35,7 @@ pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
         .dbname(&config.database)
         .user(&config.user)
         .application_name("frontdesk")
-        .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"))
+        .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC {GONE}"))
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
         .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
