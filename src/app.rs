@@ -8,11 +8,15 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     auth::Verifier,
     bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
+    commands::history,
     config::Config,
     directory::{self, Directory},
     hub::Hub,
@@ -32,6 +36,8 @@ pub(crate) struct App {
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
+    /// One permit a page of history that is being read.
+    pub(crate) history_turns: Semaphore,
     /// Every open socket holds a receiver.
     pub(crate) sockets: watch::Sender<()>,
     draining: AtomicBool,
@@ -61,6 +67,7 @@ impl App {
             directory: directory::open(&config)?,
             node: new_id().simple().to_string().split_off(20),
             started: Instant::now(),
+            history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),
             draining: AtomicBool::new(false),
             #[cfg(feature = "embedded")]

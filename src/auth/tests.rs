@@ -211,6 +211,21 @@ async fn f19_keys_serve_on_while_their_issuer_is_away_and_new_ones_are_found() {
 }
 
 #[tokio::test]
+async fn f19_a_set_without_keys_takes_none_away() {
+    let world = World::new().await;
+    let good = world.issuer.customer("ada");
+    assert!(world.verifier.verify(&good).await.is_ok());
+    world.issuer.show_no_keys(true);
+    let unknown = world.issuer.sign_as(&world.issuer.customer_claims("ada"), Some("other".into()));
+    eventually("it is fetched again", async || {
+        assert!(world.refuses(&unknown).await);
+        world.issuer.fetches() == 2
+    })
+    .await;
+    assert!(world.verifier.verify(&good).await.is_ok());
+}
+
+#[tokio::test]
 async fn b6_what_a_token_says_of_its_own_key_is_not_read() {
     let world = World::new().await;
     let eve = Issuer::start().await;

@@ -7,6 +7,8 @@ use crate::{
 /// How many bytes of JSON a page has, about: common WebSocket clients take frames of 1 MiB at most. One
 /// message is always in it.
 const PAGE_BYTES: usize = 256 * 1024;
+/// How many pages a node reads at the same time: each may be megabytes before it is cut.
+pub(crate) const TURNS: usize = 8;
 /// What a message is in JSON beside its body, at most.
 const AROUND_A_BODY: usize = 2_048;
 
@@ -19,6 +21,7 @@ pub(crate) async fn page(
     span: Span,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
+    let _turn = app.history_turns.acquire().await;
     Ok(fit(app.store.history(me, id, span, limit).await?, span))
 }
 

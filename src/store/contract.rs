@@ -190,6 +190,25 @@ async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_com
     assert_eq!(head, seq, "what was refused is not there");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn f16_nobody_waits_in_the_queue_for_longer_than_a_try_takes() {
+    let world = World::on_sqlite();
+    let (customer, _, id) = world.pair().await;
+    let (bus, _events) = OneNode::open();
+    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
+    let Database::Sqlite(path, _) = &world.database else { unreachable!() };
+    let stuck = rusqlite::Connection::open(path).unwrap();
+    stuck.execute_batch("begin immediate").unwrap();
+    let started = std::time::Instant::now();
+    let pending: Vec<_> =
+        (0..2_000).map(|_| writer.submit(draft(id, &customer, "x")).unwrap()).collect();
+    for pending in pending {
+        assert_eq!(pending.decided().await.unwrap_err().code(), "unavailable");
+    }
+    // 8 s of patience and the try that was under way.
+    assert!(started.elapsed().as_secs() < 18, "{:?}", started.elapsed());
+}
+
 async fn one_who_is_refused_takes_nobody_along(world: World) {
     let (customer, _, id) = world.pair().await;
     let (_, dentist, closed) = world.pair().await;

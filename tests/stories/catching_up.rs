@@ -85,6 +85,80 @@ fn text(session: &str, number: usize) -> serde_json::Value {
 }
 
 #[tokio::test]
+async fn large_messages_come_in_pages_that_any_client_can_take() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let body = "😀".repeat(8_000);
+    for number in 0..60 {
+        patient.send(&session, &number.to_string(), &body).await;
+    }
+    // 32 KB each. A stock client takes frames of 1 MiB.
+    let mut doctor = desk.connect(0, &dentist).await;
+    let latest = doctor.join(&session, None).await;
+    assert!(latest.to_string().len() < 512 * 1024);
+    assert_eq!(seqs(&latest["messages"]).last(), Some(&60));
+    let mut reader = Reader::join(&desk, 0, &dentist, &session, 1).await;
+    assert!(reader.seen.len() < 20);
+    reader.read_up_to(60).await;
+    assert_eq!(reader.seen, (2..=60).collect::<Vec<_>>());
+    let http = desk.http(0, &dentist);
+    for span in ["after=0", "before=61"] {
+        let (mut seen, mut query) = (Vec::new(), span.to_owned());
+        loop {
+            let path = format!("/api/chats/{session}/messages?limit=200&{query}");
+            let page = http.get(&path).await.expect(200);
+            assert!(page.to_string().len() < 512 * 1024);
+            seen.extend(seqs(&page["items"]));
+            let Some(cursor) = page["nextCursor"].as_str() else { break };
+            query = format!("cursor={cursor}");
+        }
+        // Backwards, the pages come last first.
+        assert!(span.starts_with("before") || seen.is_sorted());
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=60).collect::<Vec<_>>(), "{span}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_follow_a_join_without_waiting_find_it_done() {
+    let desk = two_nodes().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut doctor = desk.connect(1, &dentist).await;
+    let inside = json!({ "sessionId": session });
+    let from_start = json!({ "sessionId": session, "after": 0 });
+    for round in 0..20_u64 {
+        let mut patient = desk.connect(0, &customer).await;
+        // A send behind a join is acknowledged, and not heard as well.
+        let joined = patient.ask("session:join", &from_start).await;
+        let sent =
+            patient.ask("message:send", &text(&session, usize::try_from(round).unwrap())).await;
+        assert_eq!(patient.answer(sent).await.unwrap()["message"]["seq"], 2 * round + 1);
+        patient.answer(joined).await.unwrap();
+        // Two joins at once are one: what comes next is heard once.
+        let first = patient.ask("session:join", &from_start).await;
+        let second = patient.ask("session:join", &from_start).await;
+        let said = doctor.send(&session, &format!("d{round}"), "heard once").await;
+        patient.answer(first).await.unwrap();
+        let mut seen = seqs(&patient.answer(second).await.unwrap()["messages"]);
+        while seen.last() != Some(&(2 * round + 2)) {
+            seen.push(patient.message().await["seq"].as_u64().unwrap());
+        }
+        assert_eq!(seen, (1..=2 * round + 2).collect::<Vec<_>>());
+        assert_eq!(said["seq"], 2 * round + 2);
+        // A leave behind a join leaves.
+        let joined = patient.ask("session:join", &inside).await;
+        let left = patient.ask("session:leave", &inside).await;
+        patient.answer(left).await.unwrap();
+        patient.answer(joined).await.unwrap();
+        patient
+            .request("typing:start", inside.clone())
+            .await
+            .expect_err("it is not in the session");
+    }
+}
+
+#[tokio::test]
 async fn a_clients_sends_keep_their_order_without_waiting_for_answers() {
     let desk = one_node().await;
     let (customer, _, session) = desk.pair().await;

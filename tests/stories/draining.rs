@@ -99,6 +99,26 @@ async fn f3_a_send_under_way_is_committed_and_acknowledged_or_neither() {
     assert_eq!(last, 500);
 }
 
+#[tokio::test]
+async fn f3_an_answer_that_the_database_keeps_waiting_is_waited_for() {
+    let mut desk = Desk::cluster(FRONTDESK, 1).await;
+    let (customer, _, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let mut admin = desk.database.as_ref().unwrap().client().await;
+    let lock = admin.transaction().await.unwrap();
+    lock.execute("lock table messages in access exclusive mode", &[]).await.unwrap();
+    let text = json!({ "sessionId": session, "clientId": "k", "kind": "text", "body": "x" });
+    let waiting = patient.ask("message:send", &text).await;
+    desk.nodes[0].terminate();
+    patient.event("server:draining").await;
+    let ready = Http::new(desk.nodes[0].address, None);
+    eventually("it drains", async || ready.get("/health/ready").await.status == 503).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(patient.answer(waiting).await.unwrap()["message"]["seq"], 1);
+    assert_eq!(patient.closed().await, 1001);
+    assert!(desk.nodes[0].exit().await.success());
+}
+
 /// A client as apps are: it comes back when its connection goes, asks for what it missed, and sends
 /// again what was not acknowledged.
 struct App {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk_test_support::{Client, Desk, Http, Redis, eventually};
+use frontdesk_test_support::{Client, Desk, Http, Redis, Relay, Servers, eventually};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -257,6 +257,65 @@ async fn f23_a_stalled_reader_is_closed_with_4408_and_nobody_else_notices() {
         seen.push(back.message().await["seq"].as_u64().unwrap());
     }
     assert_eq!(seen, (1..=MESSAGES).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let body = "😀".repeat(8_000);
+    for number in 0..100 {
+        patient.send(&session, &number.to_string(), &body).await;
+    }
+    let before = memory(desk.nodes[0].pid());
+    let mut greedy = desk.connect(0, &dentist).await;
+    for _ in 0..2_000 {
+        greedy.ask("session:join", &json!({ "sessionId": session, "after": 0 })).await;
+    }
+    // Everyone else is served meanwhile.
+    for number in 100..130 {
+        patient.send(&session, &number.to_string(), "x").await;
+    }
+    let grown = memory(desk.nodes[0].pid()).saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB");
+}
+
+/// A process's memory, in KiB.
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
+    let mysql = Relay::start(Servers::get().await.mysql_port).await;
+    let port = mysql.port.to_string();
+    let env = [
+        ("MYSQL_HOST", "127.0.0.1"),
+        ("MYSQL_PORT", &port),
+        ("MYSQL_DB", "legacy"),
+        ("MYSQL_USER", "reader"),
+        ("MYSQL_PASSWORD", "reading"),
+    ];
+    let desk = Desk::embedded_with(FRONTDESK, &env).await;
+    let ada = Http::new(desk.nodes[0].address, Some(&desk.issuer.customer("sub-ada")));
+    let with = json!({ "dentistId": "7" });
+    let opened = ada.post("/api/chats", &with).await.expect(201);
+    mysql.cut();
+    assert_eq!(ada.post("/api/chats", &with).await.expect(200)["dentist"]["name"], "Dana Drill");
+    let path = format!("/api/chats/{}/messages", opened["id"].as_str().unwrap());
+    let sent = ada.post(&path, &json!({ "clientId": "k", "kind": "text", "body": "x" })).await;
+    assert_eq!(sent.expect(201)["message"]["sender"]["name"], "Ada Lovelace");
+    // Whom nobody has written to yet has to wait for the directory.
+    let stranger = ada.post("/api/chats", &json!({ "dentistId": "8" })).await;
+    assert_eq!((stranger.status, &stranger.body["code"]), (503, &json!("unavailable")));
+    let health = ada.get("/health").await.expect(200);
+    assert_eq!(
+        (&health["status"], &health["services"]["mysql"]),
+        (&json!("degraded"), &json!("down"))
+    );
 }
 
 /// How many descriptors a node has open.

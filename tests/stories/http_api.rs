@@ -151,6 +151,8 @@ async fn b40_b42_what_a_client_may_not_say_counts_for_nothing() {
         json!({ "dentistId": "a b" }),
         json!({ "dentistId": -7 }),
         json!({ "dentistId": null }),
+        json!({ "dentistId": true }),
+        json!([null, "55"]),
     ] {
         problem(&http.post("/api/chats", &wrong).await, 400, "invalid_request");
     }
@@ -181,23 +183,27 @@ async fn b44_b45_a_body_is_checked_by_name_and_kept_as_it_is() {
     let (customer, dentist, session) = desk.pair().await;
     let (http, path) = (desk.http(0, &customer), format!("/api/chats/{session}/messages"));
     let text = |key: &str, body: &str| json!({ "clientId": key, "kind": "text", "body": body });
-    for bad in [
-        text("k", ""),
-        text("k", " \n\t"),
-        text("k", &"x".repeat(8_001)),
-        text("k", "a\0b"),
-        text("", "x"),
-        text("k k", "x"),
-        text(&"k".repeat(65), "x"),
-        json!({ "clientId": "k", "kind": "spell", "body": "x" }),
-        json!({ "clientId": "k", "kind": "text" }),
-        json!({ "clientId": "k", "kind": "text", "body": 7 }),
-        json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "1" }),
-        json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "01890a5d-ac96-774b-bcce-b302099a8057" }),
-        json!([]),
-        json!("x"),
+    let nowhere = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (bad, named) in [
+        (text("k", ""), "body"),
+        (text("k", " \n\t"), "body"),
+        (text("k", &"x".repeat(8_001)), "body"),
+        (text("k", "a\0b"), "body"),
+        (text("", "x"), "clientId"),
+        (text("k k", "x"), "clientId"),
+        (text(&"k".repeat(65), "x"), "clientId"),
+        (json!({ "clientId": 7, "kind": "text", "body": "x" }), "clientId"),
+        (json!({ "clientId": "k", "kind": "spell", "body": "x" }), "kind"),
+        (json!({ "clientId": "k", "kind": "text", "body": 7 }), "body"),
+        (json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "1" }), "replyTo"),
+        (json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": nowhere }), "replyTo"),
+        (json!({ "clientId": "k", "kind": "text" }), "request: missing field `body`"),
+        (json!(["k", "text", "x"]), "request"),
+        (json!("x"), "request"),
     ] {
-        problem(&http.post(&path, &bad).await, 400, "invalid_request");
+        let refused = http.post(&path, &bad).await;
+        problem(&refused, 400, "invalid_request");
+        assert!(refused.body["detail"].as_str().unwrap().starts_with(named), "{}", refused.body);
     }
     let quoted = r#"{"clientId":"k","kind":"text","body":"\ud800"}"#;
     let surrogate = http.send(Method::POST, &path, Some(quoted.into()), &[]).await;
@@ -267,6 +273,24 @@ async fn what_is_wrong_with_a_request_is_told_as_a_problem() {
     }
     let huge = json!({ "dentistId": "x".repeat(200_000) }).to_string();
     problem(&http.send(Method::POST, "/api/chats", Some(huge), &[]).await, 413, "too_large");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let desk = one_node().await;
+    let mut stream = tokio::net::TcpStream::connect(desk.nodes[0].address).await.unwrap();
+    let head = format!(
+        "POST /api/chats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{",
+        desk.customer().token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    tokio::time::timeout(frontdesk_test_support::PATIENCE, reading).await.unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
 }
 
 #[tokio::test]

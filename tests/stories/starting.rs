@@ -1,10 +1,14 @@
 //! How a node starts, or says why it doesn't.
 
-use std::process::{Output, Stdio};
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Output, Stdio},
+};
 
-use frontdesk_test_support::{Desk, Http, Node, Servers, free_port};
+use frontdesk_test_support::{Desk, Http, Node, Relay, Servers, free_port, signal};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
     process::Command,
 };
 
@@ -112,17 +116,62 @@ async fn a_node_that_is_there_before_its_database_waits_for_it() {
     for _ in 0..3 {
         drop(listener.accept().await.unwrap());
     }
-    tokio::spawn(async move {
-        while let Ok((mut node, _)) = listener.accept().await {
-            let mut server = TcpStream::connect(("127.0.0.1", database.port)).await.unwrap();
-            tokio::spawn(async move {
-                drop(tokio::io::copy_bidirectional(&mut node, &mut server).await);
-            });
-        }
-    });
+    let _relay = Relay::on(listener, database.port);
     let node = starting.await.unwrap();
     assert_eq!(Http::new(node.address, None).get("/health/ready").await.status, 200);
     assert!(node.log().iter().any(|line| line.contains("can't be reached yet")));
+}
+
+#[tokio::test]
+async fn a_node_that_waits_for_its_database_ends_when_it_is_told_to() {
+    let port = free_port().to_string();
+    let mut child = Command::new(FRONTDESK)
+        .env_clear()
+        .envs([("POSTGRES_HOST", "127.0.0.1"), ("POSTGRES_PORT", &port), ("PORT", "0")])
+        .envs([("POSTGRES_DB", "x"), ("POSTGRES_USER", "x"), ("LOG_FORMAT", "json")])
+        .env("DJANGO_JWT_SECRET", "0123456789abcdef")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().unwrap().contains("can't be reached yet") {}
+    signal(child.id().unwrap(), "TERM");
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
+    assert!(ended.expect("it waits on").unwrap().success());
+}
+
+#[tokio::test]
+async fn what_an_embedded_node_keeps_is_for_its_user_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let env = [("DATA_DIR".to_owned(), data.to_str().unwrap().to_owned())];
+    let node = Node::start(FRONTDESK, &env).await;
+    let ask = serde_json::json!({ "kind": "customer", "id": "ada" });
+    Http::new(node.address, None).post("/dev/token", &ask).await.expect(200);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&data) & 0o777, 0o700);
+    for file in ["frontdesk.db", "frontdesk.db-wal", "issuer.pem"] {
+        assert_eq!(mode(&data.join(file)) & 0o077, 0, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_in_the_environment_does_not_come_between_a_node_and_its_own_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = "http://127.0.0.1:1";
+    let env =
+        [("DATA_DIR", dir.path().to_str().unwrap()), ("HTTP_PROXY", proxy), ("http_proxy", proxy)];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let node = Node::start(FRONTDESK, &env).await;
+    let ask = serde_json::json!({ "kind": "dentist", "id": 7 });
+    let issued = Http::new(node.address, None).post("/dev/token", &ask).await.expect(200);
+    let dentist = Http::new(node.address, issued["token"].as_str());
+    dentist.get("/api/chats").await.expect(200);
+    let foreign = [("origin", "https://evil.example")];
+    let body = Some(ask.to_string());
+    let refused = dentist.send(reqwest::Method::POST, "/dev/token", body, &foreign).await;
+    assert_eq!(refused.status, 403);
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ struct Keys {
     current: Mutex<(EncodingKey, Jwk, Algorithm)>,
     fetches: AtomicUsize,
     away: AtomicBool,
+    empty: AtomicBool,
 }
 
 impl std::fmt::Debug for Keys {
@@ -55,6 +56,7 @@ impl Issuer {
             current: Mutex::new(new_key("key-1")),
             fetches: AtomicUsize::new(0),
             away: AtomicBool::new(false),
+            empty: AtomicBool::new(false),
         });
         let serving = Arc::clone(&keys);
         let answer = async move || {
@@ -62,7 +64,9 @@ impl Issuer {
             if serving.away.load(Ordering::SeqCst) {
                 return Err(StatusCode::SERVICE_UNAVAILABLE);
             }
-            Ok(Json(JwkSet { keys: vec![serving.current.lock().unwrap().1.clone()] }))
+            let empty = serving.empty.load(Ordering::SeqCst);
+            let keys = (!empty).then(|| serving.current.lock().unwrap().1.clone());
+            Ok(Json(JwkSet { keys: keys.into_iter().collect() }))
         };
         let router = Router::new().route("/pool/.well-known/jwks.json", get(answer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,6 +90,11 @@ impl Issuer {
     /// Whether to answer no more.
     pub fn go_away(&self, away: bool) {
         self.keys.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Whether to answer with a set of no keys.
+    pub fn show_no_keys(&self, empty: bool) {
+        self.keys.empty.store(empty, Ordering::SeqCst);
     }
 
     /// Signs with a new key of this id from now on, and forgets the old one.

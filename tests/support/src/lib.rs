@@ -19,6 +19,7 @@ mod issuer;
 mod nginx;
 mod node;
 mod redis;
+mod relay;
 mod servers;
 
 use std::time::Duration;
@@ -29,8 +30,9 @@ pub use desk::{Desk, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};
 pub use nginx::Nginx;
-pub use node::Node;
+pub use node::{Node, signal};
 pub use redis::Redis;
+pub use relay::Relay;
 pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
 pub use tokio_tungstenite::tungstenite;
 

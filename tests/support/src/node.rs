@@ -113,7 +113,7 @@ fn address_of(line: &str) -> Option<SocketAddr> {
 }
 
 /// Sends a signal to one process.
-pub(crate) fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let sent = std::process::Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
         .status()
