@@ -138,8 +138,6 @@ impl Hub {
     /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
     pub(crate) fn deliver(self: &Arc<Self>, broadcast: Broadcast) {
         let broadcast = Arc::new(broadcast);
-        // Encoded now, as everyone waits for the engine.
-        broadcast.native();
         let mut engine = self.engine();
         let offer = if let Some(seq) = broadcast.seq() {
             engine.offer(&broadcast.room, seq, Arc::clone(&broadcast), |conn, due| {

@@ -4,6 +4,7 @@
 pub(crate) mod broadcast;
 pub(crate) mod native;
 
+use axum::extract::ws::Utf8Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -151,12 +152,55 @@ impl std::fmt::Debug for AuthRefresh {
 /// What the server says to one connection of its own accord. What goes to many is a
 /// [`broadcast::Broadcast`].
 #[derive(Debug, Serialize)]
-#[serde(tag = "event", content = "data")]
+#[serde(untagged, rename_all_fields = "camelCase")]
 pub(crate) enum Notice {
-    #[serde(rename = "auth:expiring", rename_all = "camelCase")]
     AuthExpiring { expires_at: Timestamp },
-    #[serde(rename = "server:draining", rename_all = "camelCase")]
     Draining { reconnect_after_ms: u64 },
+}
+
+impl Notice {
+    pub(crate) fn event(&self) -> &'static str {
+        match self {
+            Self::AuthExpiring { .. } => "auth:expiring",
+            Self::Draining { .. } => "server:draining",
+        }
+    }
+}
+
+/// How events are written for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `docs/protocol.md`: one JSON object in each text frame.
+    Native,
+}
+
+impl Framing {
+    /// The answer to the request of this id.
+    pub(crate) fn answer(self, id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
+        match self {
+            Self::Native => native::answer(id, result),
+        }
+    }
+
+    /// Something that the server says.
+    pub(crate) fn push(self, event: &str, data: &RawValue) -> Utf8Bytes {
+        match self {
+            Self::Native => native::push(event, data),
+        }
+    }
+}
+
+/// What a connection hears from its client, whatever carries it.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Something to do, or what is wrong with it, and the id under which the client waits for it.
+    Request { id: Option<u64>, event: Result<ClientEvent, Error> },
+    /// A sign of life and no more.
+    Alive,
+    /// The connection is to end.
+    End(CloseCode),
+    /// Nobody is there any more.
+    Gone,
 }
 
 /// Why a connection is closed; `docs/protocol.md` says what a client does about it.

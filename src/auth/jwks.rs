@@ -24,6 +24,8 @@ use super::AuthError;
 
 /// How often an unknown `kid` may cost a fetch.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
+/// How often a fetch may be tried while there are no keys at all, and so nobody comes in.
+const FIRST_FETCH_EVERY: Duration = Duration::from_secs(1);
 /// How old the keys get before they are fetched anew, in the background.
 const FRESH: Duration = Duration::from_secs(3_600);
 /// How long a fetch may take, and how large a key set may be.
@@ -107,7 +109,8 @@ impl Jwks {
         if known && state.fetched.is_some_and(|at| now < at + FRESH) {
             return None;
         }
-        if state.fetching.is_none() && state.tried.is_none_or(|at| now >= at + FETCH_EVERY) {
+        let every = if state.fetched.is_some() { FETCH_EVERY } else { FIRST_FETCH_EVERY };
+        if state.fetching.is_none() && state.tried.is_none_or(|at| now >= at + every) {
             state.tried = Some(now);
             let fetch = Arc::clone(self).fetch().boxed().shared();
             tokio::spawn(fetch.clone());

@@ -192,6 +192,11 @@ async fn f19_keys_serve_on_while_their_issuer_is_away_and_new_ones_are_found() {
     world.issuer.go_away(true);
     let early = world.verifier.verify(&world.issuer.customer("ada")).await;
     assert_eq!(early, Err(AuthError::IssuerUnavailable), "not the token's fault");
+    world.issuer.go_away(false);
+    let back = std::time::Instant::now();
+    let token = world.issuer.customer("ada");
+    eventually("it is found soon", async || world.verifier.verify(&token).await.is_ok()).await;
+    assert!(back.elapsed().as_secs() < 5, "without any keys it asks again sooner");
     let world = World::new().await;
     let old = world.issuer.customer("ada");
     let fetched = std::time::Instant::now();

@@ -11,6 +11,7 @@ use crate::{
     person::{Person, PersonKind},
     session::SessionId,
     wire::{
+        Framing,
         broadcast::{Broadcast, Room},
         new_id,
     },
@@ -52,7 +53,7 @@ impl World {
 async fn hear(events: &mut BusEvents) -> String {
     loop {
         match timeout(PATIENCE, events.recv()).await.expect("nothing is heard").unwrap() {
-            BusEvent::Heard(broadcast) => return broadcast.native().to_string(),
+            BusEvent::Heard(broadcast) => return broadcast.text(Framing::Native).to_string(),
             BusEvent::Interrupted => {}
         }
     }
@@ -100,7 +101,7 @@ async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
         world.speaker.publish(say(room, *n));
     }
     for (n, room) in said {
-        assert_eq!(world.hear().await, say(room, n).native().as_str());
+        assert_eq!(world.hear().await, say(room, n).text(Framing::Native).as_str());
     }
     world.speaker.flush().await;
     world.listener.ping().await.unwrap();
@@ -113,7 +114,7 @@ async fn what_is_said_elsewhere_is_not_heard(mut world: World) {
     for (n, room) in [&left, &foreign, &mine].into_iter().enumerate() {
         world.speaker.publish(say(room, n));
     }
-    assert_eq!(world.hear().await, say(&mine, 2).native().as_str());
+    assert_eq!(world.hear().await, say(&mine, 2).text(Framing::Native).as_str());
 }
 
 async fn subscribing_again_is_harmless(mut world: World) {
@@ -123,8 +124,8 @@ async fn subscribing_again_is_harmless(mut world: World) {
     }
     world.speaker.publish(say(&room, 1));
     world.speaker.publish(say(&room, 2));
-    assert_eq!(world.hear().await, say(&room, 1).native().as_str());
-    assert_eq!(world.hear().await, say(&room, 2).native().as_str());
+    assert_eq!(world.hear().await, say(&room, 1).text(Framing::Native).as_str());
+    assert_eq!(world.hear().await, say(&room, 2).text(Framing::Native).as_str());
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn i4_a_node_hears_itself_from_the_bus() {
     node.flush().await;
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 2));
-    assert_eq!(hear(&mut heard).await, say(&room, 2).native().as_str());
+    assert_eq!(hear(&mut heard).await, say(&room, 2).text(Framing::Native).as_str());
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn f9_a_subscriber_that_is_cut_off_says_so_and_comes_back() {
     assert!(matches!(interrupted, BusEvent::Interrupted));
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 3));
-    assert_eq!(hear(&mut heard).await, say(&room, 3).native().as_str());
+    assert_eq!(hear(&mut heard).await, say(&room, 3).text(Framing::Native).as_str());
 }
 
 #[tokio::test]
@@ -192,6 +193,9 @@ async fn f7_f8_a_redis_that_is_away_or_hangs_holds_nobody_up() {
             node.publish(say(&room, 1));
             hear(&mut heard).await
         };
-        assert_eq!(timeout(PATIENCE, back).await.unwrap(), say(&room, 1).native().as_str());
+        assert_eq!(
+            timeout(PATIENCE, back).await.unwrap(),
+            say(&room, 1).text(Framing::Native).as_str()
+        );
     }
 }

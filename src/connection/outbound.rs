@@ -13,16 +13,17 @@ use std::{
 };
 
 use axum::extract::ws::Utf8Bytes;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
+    error::Error,
     message::ClientId,
     person::Person,
     session::SessionId,
     wire::{
-        CloseCode, Notice,
+        CloseCode, Framing, Notice,
         broadcast::{Broadcast, Room},
-        native,
     },
 };
 
@@ -54,8 +55,8 @@ impl Frame {
     /// What it holds, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Broadcast(broadcast) => broadcast.native().len(),
-            Self::History(broadcast, _) => broadcast.native().len(),
+            Self::Broadcast(broadcast) => broadcast.size(),
+            Self::History(broadcast, _) => broadcast.size(),
             Self::Text(text) => text.len(),
             Self::Ping => 0,
         }
@@ -67,6 +68,7 @@ impl Frame {
 pub(crate) struct Outbound {
     id: ConnectionId,
     person: Person,
+    framing: Framing,
     queue: mpsc::Sender<Frame>,
     queued_bytes: AtomicUsize,
     room: Notify,
@@ -78,11 +80,17 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(id: ConnectionId, person: Person) -> (Arc<Self>, mpsc::Receiver<Frame>) {
-        let (queue, frames) = mpsc::channel(QUEUE);
-        let outbound = Self {
+    /// Frames go to `queue`, whose other end writes them.
+    pub(crate) fn new(
+        id: ConnectionId,
+        person: Person,
+        framing: Framing,
+        queue: mpsc::Sender<Frame>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             id,
             person,
+            framing,
             queue,
             queued_bytes: AtomicUsize::new(0),
             room: Notify::new(),
@@ -90,12 +98,15 @@ impl Outbound {
             closing: OnceLock::new(),
             closed: Notify::new(),
             own_sends: Mutex::default(),
-        };
-        (Arc::new(outbound), frames)
+        })
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
     pub(crate) fn person(&self) -> &Person {
@@ -109,9 +120,15 @@ impl Outbound {
         }
     }
 
-    /// Enqueues an answer, or something that concerns this connection alone.
-    pub(crate) fn say(&self, text: Utf8Bytes) {
-        self.enqueue(Frame::Text(text));
+    /// Enqueues the answer to the request of this id.
+    pub(crate) fn answer(&self, id: u64, result: Result<&RawValue, &Error>) {
+        self.enqueue(Frame::Text(self.framing.answer(id, result)));
+    }
+
+    /// Enqueues something that concerns this connection alone.
+    pub(crate) fn tell(&self, notice: &Notice) {
+        let data = serde_json::value::to_raw_value(notice).unwrap_or_default();
+        self.enqueue(Frame::Text(self.framing.push(notice.event(), &data)));
     }
 
     pub(crate) fn ping(&self) {
@@ -154,7 +171,7 @@ impl Outbound {
 
     pub(crate) fn tell_draining(&self, after: Duration) {
         let reconnect_after_ms = after.as_millis().try_into().unwrap_or(u64::MAX);
-        self.say(native::notice(&Notice::Draining { reconnect_after_ms }));
+        self.tell(&Notice::Draining { reconnect_after_ms });
     }
 
     /// Ends the connection; the first reason counts.
@@ -219,10 +236,15 @@ mod tests {
     use super::*;
     use crate::{person::PersonKind, wire::new_id};
 
+    fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let (queue, frames) = mpsc::channel(QUEUE);
+        (Outbound::new(ConnectionId(1), person, Framing::Native, queue), frames)
+    }
+
     #[tokio::test]
     async fn i8_a_full_queue_ends_its_connection_as_slow() {
-        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
+        let (outbound, _queue) = outbound();
         let other = Person::new(PersonKind::Customer, "c".parse().unwrap());
         let typing = Arc::new(Broadcast::typing(SessionId(new_id()), &other, true));
         for _ in 0..QUEUE {
@@ -235,26 +257,24 @@ mod tests {
 
     #[tokio::test]
     async fn i8_so_does_one_that_is_full_of_bytes() {
-        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
-        let page = Utf8Bytes::from("x".repeat(QUEUE_BYTES / 4));
-        outbound.say(page.clone());
+        let (outbound, _queue) = outbound();
+        let page = serde_json::value::to_raw_value(&"x".repeat(QUEUE_BYTES / 4)).unwrap();
+        outbound.answer(1, Ok(&page));
         assert!(outbound.is_busy(), "its requests wait");
         // What is written makes room.
-        outbound.written(page.len());
+        outbound.written(QUEUE_BYTES / 4);
         assert!(!outbound.is_busy());
-        for _ in 0..5 {
-            outbound.say(page.clone());
+        for id in 2..6 {
+            outbound.answer(id, Ok(&page));
         }
         assert_eq!(outbound.closing(), None);
-        outbound.say(page);
+        outbound.answer(6, Ok(&page));
         assert_eq!(outbound.until_closing().await, CloseCode::SlowReader);
     }
 
     #[test]
     fn own_sends_are_left_out_once_and_bounded() {
-        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        let (outbound, _queue) = Outbound::new(ConnectionId(1), person);
+        let (outbound, _queue) = outbound();
         let session_id = SessionId(new_id());
         let keys: Vec<ClientId> = (0..300).map(|n| n.to_string().parse().unwrap()).collect();
         for key in &keys {

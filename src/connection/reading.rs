@@ -2,15 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    Error as SocketError,
-    extract::ws::{Message, WebSocket},
-};
-use futures_util::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{FuturesUnordered, SplitStream},
-};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,10 +11,8 @@ use crate::{
     auth::LEEWAY,
     commands::{self, Done},
     error::Error,
-    wire::{ClientEvent, CloseCode, Notice, native},
+    wire::{CloseCode, Incoming, Notice},
 };
-
-type Stream = SplitStream<WebSocket>;
 
 /// How many commands one connection has under way at most; further frames wait in the socket.
 const IN_FLIGHT: usize = 32;
@@ -47,7 +37,10 @@ struct Reading<'a> {
 }
 
 /// Runs until the connection is to end for this reason, or (`None`) the peer is gone.
-pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCode> {
+pub(super) async fn run(
+    caller: &Caller,
+    mut incoming: impl Stream<Item = Incoming> + Unpin,
+) -> Option<CloseCode> {
     let now = Instant::now();
     let mut reading = Reading {
         caller,
@@ -60,7 +53,7 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
         let wake = match reading.tick() {
             Ok(wake) => wake,
             Err(End::Closed(code)) => return Some(code),
-            Err(End::Silent) => return None,
+            Err(End::Gone) => return None,
         };
         tokio::select! {
             biased;
@@ -76,15 +69,15 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
                 // It takes what it is given, so it is there, though its pongs are not read yet.
                 reading.heard = Instant::now();
             }
-            frame = stream.next(), if reading.may_ask() => {
+            next = incoming.next(), if reading.may_ask() => {
                 reading.heard = Instant::now();
-                match reading.take(frame) {
-                    Took::Next => {}
-                    Took::End(code) => {
+                match reading.take(next.unwrap_or(Incoming::Gone)) {
+                    None => {}
+                    Some(End::Closed(code)) => {
                         reading.finish_answers().await;
                         return Some(code);
                     }
-                    Took::Gone => return None,
+                    Some(End::Gone) => return None,
                 }
             }
             () = sleep_until(wake) => {}
@@ -92,16 +85,11 @@ pub(super) async fn run(caller: &Caller, stream: &mut Stream) -> Option<CloseCod
     }
 }
 
-/// Why the clock ends a connection.
+/// How a connection ends.
 enum End {
     Closed(CloseCode),
-    /// Nobody is there to be told, and a close would tell an app that comes back to stay away.
-    Silent,
-}
-
-enum Took {
-    Next,
-    End(CloseCode),
+    /// Nobody is there to be told. To one that is merely silent a close would say that it need not
+    /// come back.
     Gone,
 }
 
@@ -110,34 +98,27 @@ impl Reading<'_> {
         self.under_way.len() < IN_FLIGHT && !self.caller.outbound.is_busy()
     }
 
-    fn take(&mut self, frame: Option<Result<Message, SocketError>>) -> Took {
-        match frame {
-            Some(Ok(Message::Text(text))) => self.request(&text),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Took::Next,
-            Some(Ok(Message::Binary(_))) => Took::End(CloseCode::BadFrame),
-            Some(Ok(Message::Close(_))) => Took::End(CloseCode::Bye),
-            Some(Err(error)) => broken(error).map_or(Took::Gone, Took::End),
-            None => Took::Gone,
-        }
-    }
-
-    fn request(&mut self, text: &str) -> Took {
-        let Ok(request) = native::parse(text) else { return Took::End(CloseCode::BadFrame) };
-        let id = request.id;
-        match ClientEvent::parse(&request.event, request.data) {
-            Ok(event) => {
+    /// Begins what is asked for; why the connection ends, if it does.
+    fn take(&mut self, incoming: Incoming) -> Option<End> {
+        match incoming {
+            Incoming::Request { id, event: Ok(event) } => {
                 let command = commands::start(self.caller, event);
                 self.under_way.push(command.map(move |result| Answered { id, result }).boxed());
             }
-            Err(error) => self.answer(Answered { id, result: Err(error) }),
+            Incoming::Request { id, event: Err(error) } => {
+                self.answer(Answered { id, result: Err(error) });
+            }
+            Incoming::Alive => {}
+            Incoming::End(code) => return Some(End::Closed(code)),
+            Incoming::Gone => return Some(End::Gone),
         }
-        Took::Next
+        None
     }
 
     fn answer(&mut self, answered: Answered) {
         let Answered { id, result } = answered;
         if let (Some(id), Some(answer)) = (id, result.as_ref().map(Done::data).transpose()) {
-            self.caller.outbound.say(native::answer(id, answer));
+            self.caller.outbound.answer(id, answer);
         }
         if let Ok(Done::Joined { at, .. }) = result {
             // Only now, behind the answer: what is live must not overtake what was read.
@@ -153,7 +134,7 @@ impl Reading<'_> {
                 if let (Some(id), Some(answer)) =
                     (answered.id, answered.result.as_ref().map(Done::data).transpose())
                 {
-                    self.caller.outbound.say(native::answer(id, answer));
+                    self.caller.outbound.answer(id, answer);
                 }
             }
         };
@@ -166,7 +147,7 @@ impl Reading<'_> {
         let now = Instant::now();
         let silent_until = self.heard + config.ping_interval + config.ping_timeout;
         if now >= silent_until {
-            return Err(End::Silent);
+            return Err(End::Gone);
         }
         if now >= self.pinged + config.ping_interval {
             self.caller.outbound.ping();
@@ -190,7 +171,7 @@ impl Reading<'_> {
         if self.told_of != Some(expires_at) {
             self.told_of = Some(expires_at);
             let expires_at = Timestamp::from_second(expires_at).unwrap_or(Timestamp::MAX);
-            self.caller.outbound.say(native::notice(&Notice::AuthExpiring { expires_at }));
+            self.caller.outbound.tell(&Notice::AuthExpiring { expires_at });
         }
         Ok(now + left)
     }
@@ -199,19 +180,4 @@ impl Reading<'_> {
 /// Seconds as a duration; none where they are negative, a year at most.
 fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(31_536_000))
-}
-
-/// Why a frame could not be read: for what the peer did, the code that says so.
-fn broken(error: SocketError) -> Option<CloseCode> {
-    use tungstenite::Error as E;
-    match *error.into_inner().downcast::<E>().ok()? {
-        E::Capacity(_) => Some(CloseCode::TooBig),
-        E::Utf8(_) => Some(CloseCode::BadFrame),
-        E::Protocol(problem)
-            if problem != tungstenite::error::ProtocolError::ResetWithoutClosingHandshake =>
-        {
-            Some(CloseCode::BadFrame)
-        }
-        _ => None,
-    }
 }

@@ -11,10 +11,10 @@ use tokio::{
 };
 
 use super::{
-    close_frame,
     outbound::{Frame, Outbound},
+    websocket::close_frame,
 };
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, Framing};
 
 type Sink = SplitSink<WebSocket, Message>;
 
@@ -37,36 +37,45 @@ pub(super) async fn run(
             biased;
             code = &mut finish => {
                 let Ok(code) = code else { return };
-                return say_goodbye(code, &mut queue, sink).await;
+                return say_goodbye(outbound, code, &mut queue, sink).await;
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
         let bytes = batch.iter().map(Frame::bytes).sum();
-        if !matches!(timeout(patience, write(&mut batch, sink)).await, Ok(Ok(()))) {
+        if !matches!(timeout(patience, write(outbound, &mut batch, sink)).await, Ok(Ok(()))) {
             return;
         }
         outbound.written(bytes);
     }
 }
 
-async fn write(batch: &mut Vec<Frame>, sink: &mut Sink) -> Result<(), axum::Error> {
+async fn write(
+    outbound: &Outbound,
+    batch: &mut Vec<Frame>,
+    sink: &mut Sink,
+) -> Result<(), axum::Error> {
     for frame in batch.drain(..) {
-        sink.feed(message(frame)).await?;
+        sink.feed(message(outbound.framing(), &frame)).await?;
     }
     sink.flush().await
 }
 
-fn message(frame: Frame) -> Message {
+fn message(framing: Framing, frame: &Frame) -> Message {
     match frame {
-        Frame::Broadcast(broadcast) => Message::Text(broadcast.native()),
-        Frame::History(broadcast, _) => Message::Text(broadcast.native()),
-        Frame::Text(text) => Message::Text(text),
+        Frame::Broadcast(broadcast) => Message::Text(broadcast.text(framing)),
+        Frame::History(broadcast, _) => Message::Text(broadcast.text(framing)),
+        Frame::Text(text) => Message::Text(text.clone()),
         Frame::Ping => Message::Ping(Bytes::new()),
     }
 }
 
 /// Says what is still to be said, then why it ends.
-async fn say_goodbye(code: CloseCode, queue: &mut mpsc::Receiver<Frame>, sink: &mut Sink) {
+async fn say_goodbye(
+    outbound: &Outbound,
+    code: CloseCode,
+    queue: &mut mpsc::Receiver<Frame>,
+    sink: &mut Sink,
+) {
     let mut rest = Vec::new();
     // A slow reader has had its chance; it finds what it missed with `after`.
     while code != CloseCode::SlowReader
@@ -74,7 +83,7 @@ async fn say_goodbye(code: CloseCode, queue: &mut mpsc::Receiver<Frame>, sink: &
     {
         rest.push(frame);
     }
-    if write(&mut rest, sink).await.is_ok() {
+    if write(outbound, &mut rest, sink).await.is_ok() {
         // A peer that is gone needs no goodbye.
         drop(sink.send(close_frame(code)).await);
     }

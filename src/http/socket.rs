@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use crate::{
     app::App,
     auth::{AuthError, SUBPROTOCOL, from_handshake},
-    connection,
+    connection::websocket,
     error::Error,
     wire::CloseCode,
 };
@@ -53,11 +53,11 @@ pub(crate) async fn connect(
         .max_frame_size(FRAME_MAX)
         .protocols([SUBPROTOCOL]);
     match identity {
-        Ok(identity) => Ok(upgrade.on_upgrade(|socket| connection::run(app, socket, identity))),
+        Ok(identity) => Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity))),
         // Not the client's fault: a status lets it try elsewhere.
         Err(AuthError::IssuerUnavailable) => Err(Error::IssuerUnavailable),
         Err(_) => {
-            Ok(upgrade.on_upgrade(|socket| connection::refuse(socket, CloseCode::Unauthorized)))
+            Ok(upgrade.on_upgrade(|socket| websocket::refuse(socket, CloseCode::Unauthorized)))
         }
     }
 }

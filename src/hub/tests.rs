@@ -12,11 +12,11 @@ use tokio::{
 use super::*;
 use crate::{
     bus::BusError,
-    connection::outbound::Frame,
+    connection::outbound::{Frame, QUEUE},
     message::{Draft, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
-    wire::new_id,
+    wire::{Framing, new_id},
 };
 
 /// A bus that carries nothing by itself.
@@ -90,7 +90,7 @@ impl World {
 
     /// A connection of the dentist's that hears the room live from the start of the session.
     async fn listener(&self) -> Listener {
-        let (outbound, queue) = Outbound::new(self.hub.new_connection_id(), self.dentist.clone());
+        let (outbound, queue) = outbound(&self.hub, &self.dentist);
         self.hub.connect(&outbound).await;
         self.hub.enter(&self.room(), outbound.id(), 0).await;
         assert_eq!(self.hub.go_live(&self.room(), outbound.id(), 0), GoLive::Live);
@@ -119,6 +119,12 @@ impl World {
     async fn hear(&self, message: &Message) {
         self.heard.send(BusEvent::Heard(Broadcast::message_new(message))).await.unwrap();
     }
+}
+
+fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
+    let (queue, frames) = mpsc::channel(QUEUE);
+    let id = hub.new_connection_id();
+    (Outbound::new(id, person.clone(), Framing::Native, queue), frames)
 }
 
 struct Listener {
@@ -160,7 +166,7 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
 #[tokio::test]
 async fn i5_a_room_is_entered_when_its_subscription_stands() {
     let world = World::new().await;
-    let (outbound, _queue) = Outbound::new(world.hub.new_connection_id(), world.dentist.clone());
+    let (outbound, _queue) = outbound(&world.hub, &world.dentist);
     world.hub.connect(&outbound).await;
     let closed = world.bus.gate.acquire().await.unwrap();
     let room = world.room();

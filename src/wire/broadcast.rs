@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::native;
+use super::Framing;
 use crate::{
     message::{ClientId, Message},
     person::{Person, PersonId, PersonKind},
@@ -165,9 +165,17 @@ impl Broadcast {
         self.envelope.event == "typing"
     }
 
-    /// The frame of the native framing, made by whoever needs it first.
-    pub(crate) fn native(&self) -> Utf8Bytes {
-        self.native.get_or_init(|| native::push(&self.envelope.event, &self.envelope.data)).clone()
+    /// About how many bytes it has in any framing.
+    pub(crate) fn size(&self) -> usize {
+        self.envelope.event.len() + self.envelope.data.get().len()
+    }
+
+    /// The frame of a framing, made by whoever needs it first.
+    pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
+        let made = match framing {
+            Framing::Native => &self.native,
+        };
+        made.get_or_init(|| framing.push(&self.envelope.event, &self.envelope.data)).clone()
     }
 
     /// The bytes that travel on the bus.
@@ -204,7 +212,7 @@ mod tests {
         let session_id = SessionId(new_id());
         let who = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let broadcast = Broadcast::typing(session_id, &who, true);
-        let (first, second) = (broadcast.native(), broadcast.native());
+        let (first, second) = (broadcast.text(Framing::Native), broadcast.text(Framing::Native));
         assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
     }
 
@@ -213,7 +221,7 @@ mod tests {
         let room = Room::Session(SessionId(new_id()));
         let more = br#"{"v":1,"event":"x","data":{"a":1},"later":true}"#;
         let broadcast = Broadcast::from_bytes(room.clone(), more).unwrap();
-        assert_eq!(broadcast.native().as_str(), r#"{"event":"x","data":{"a":1}}"#);
+        assert_eq!(broadcast.text(Framing::Native).as_str(), r#"{"event":"x","data":{"a":1}}"#);
         let newer = Broadcast::from_bytes(room.clone(), br#"{"v":2,"body":{}}"#);
         assert!(matches!(newer, Err(BadEnvelope::Version(2))));
         for bad in [&b""[..], b"{}", b"\xff", b"[1]", br#"{"v":1,"event":"x"}"#] {

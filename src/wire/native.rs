@@ -6,31 +6,30 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Notice, is_object};
+use super::{ClientEvent, CloseCode, Incoming, is_object};
 use crate::error::{Error, WireError};
 
 /// A client's request, as far as the framing goes.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Request<'a> {
+struct Request<'a> {
     /// The number that the answer carries; without it there is none.
     #[serde(default)]
-    pub(crate) id: Option<u64>,
+    id: Option<u64>,
     #[serde(borrow)]
-    pub(crate) event: Cow<'a, str>,
+    event: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(crate) data: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
 }
 
-/// A frame that is no request at all; its connection ends.
-#[derive(Debug)]
-pub(crate) struct BadFrame;
-
-/// Parses one frame.
-pub(crate) fn parse(frame: &str) -> Result<Request<'_>, BadFrame> {
+/// Parses one frame. One that is no request at all ends its connection.
+pub(crate) fn parse(frame: &str) -> Incoming {
     if !is_object(frame.as_bytes()) {
-        return Err(BadFrame);
+        return Incoming::End(CloseCode::BadFrame);
     }
-    serde_json::from_str(frame).map_err(|_| BadFrame)
+    let Ok(Request { id, event, data }) = serde_json::from_str(frame) else {
+        return Incoming::End(CloseCode::BadFrame);
+    };
+    Incoming::Request { id, event: ClientEvent::parse(&event, data) }
 }
 
 #[derive(Serialize)]
@@ -62,11 +61,6 @@ pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
     to_text(&Push { event, data })
 }
 
-/// Something that the server says to this one connection.
-pub(crate) fn notice(notice: &Notice) -> Utf8Bytes {
-    to_text(notice)
-}
-
 fn to_text(value: &impl Serialize) -> Utf8Bytes {
     // None of these can fail: no map with odd keys, no value that refuses.
     serde_json::to_string(value).unwrap_or_default().into()
@@ -77,14 +71,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::ClientEvent;
 
     #[test]
     fn a_request_has_an_event_and_may_have_an_id_and_data() {
-        let request = parse(r#"{"id":7,"event":"x","data":{"a":1}}"#).unwrap();
-        assert_eq!((request.id, &*request.event), (Some(7), "x"));
-        assert_eq!(request.data.map(RawValue::get), Some(r#"{"a":1}"#));
-        assert!(parse(r#"{"event":"x"}"#).is_ok());
+        let frame = r#"{"id":7,"event":"auth:refresh","data":{"token":"t"}}"#;
+        let request = parse(frame);
+        let Incoming::Request { id: Some(7), event: Ok(ClientEvent::AuthRefresh(refresh)) } =
+            request
+        else {
+            panic!("{request:?}")
+        };
+        assert_eq!(refresh.token, "t");
+        assert!(matches!(parse(r#"{"event":"x"}"#), Incoming::Request { id: None, event: Err(_) }));
     }
 
     #[test]
@@ -102,7 +100,7 @@ mod tests {
             r#"{"event":"x","data":NaN}"#,
             r#"[7,"session:leave",{}]"#,
         ] {
-            assert!(parse(bad).is_err(), "{}", &bad[..bad.len().min(60)]);
+            assert!(matches!(parse(bad), Incoming::End(CloseCode::BadFrame)), "{bad}");
         }
     }
 
@@ -113,8 +111,7 @@ mod tests {
             [deep.clone(), format!(r#"{{"sessionId":{deep}}}"#), format!(r#"{{"x":{deep}}}"#)]
         {
             let frame = format!(r#"{{"event":"message:send","data":{data}}}"#);
-            let request = parse(&frame).unwrap();
-            let refused = ClientEvent::parse(&request.event, request.data).unwrap_err();
+            let Incoming::Request { event: Err(refused), .. } = parse(&frame) else { panic!() };
             assert_eq!(refused.code(), "invalid_request");
         }
     }

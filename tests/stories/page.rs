@@ -45,15 +45,18 @@ async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
 
     write(&mut page, "patient", "Hel").await;
     page.until("document.querySelector('#dentist .typing').textContent === 'typing…'").await;
-    send(&mut page, "patient", "Hello, my crown came off. Can I come in today?").await;
-    send(&mut page, "dentist", "Of course. Is there any pain?").await;
-    page.until(&format!("{}.endsWith('pain?')", texts("patient"))).await;
-    send(&mut page, "patient", "Only with cold drinks.").await;
-    send(&mut page, "dentist", "Come at three, we will cement it again.").await;
-    let all = "Hello, my crown came off. Can I come in today?|Of course. Is there any pain?|\
-               Only with cold drinks.|Come at three, we will cement it again.";
-    for pane in ["patient", "dentist"] {
-        page.until(&format!("{} === {all:?}", texts(pane))).await;
+    let mut all = String::new();
+    for (side, text) in [
+        ("patient", "Hello, my crown came off. Can I come in today?"),
+        ("dentist", "Of course. Is there any pain?"),
+        ("patient", "Only with cold drinks."),
+        ("dentist", "Come at three, we will cement it again."),
+    ] {
+        send(&mut page, side, text).await;
+        all = if all.is_empty() { text.to_owned() } else { format!("{all}|{text}") };
+        for pane in ["patient", "dentist"] {
+            page.until(&format!("{} === {all:?}", texts(pane))).await;
+        }
     }
     page.until(
         "[...document.querySelectorAll('li.mine small')].every(small => small.textContent.endsWith('✓✓'))",

@@ -1,0 +1,90 @@
+//! The native framing on a WebSocket.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Error as SocketError,
+    extract::ws::{CloseFrame, Message, WebSocket},
+};
+use futures_util::{StreamExt, future::ready};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    live,
+    outbound::{Outbound, QUEUE},
+    writing,
+};
+use crate::{
+    app::App,
+    auth::Identity,
+    wire::{CloseCode, Framing, Incoming, native},
+};
+
+/// How long a closing connection may take to hand over what it has still to say.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// A slow reader gets longer to take the frame that says so.
+const SLOW_GOODBYE: Duration = Duration::from_secs(10);
+
+/// Serves one socket until it ends.
+pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
+    // Held to the end: a node that drains waits for what is still to be said.
+    let _open = app.sockets.subscribe();
+    let (queue, frames) = mpsc::channel(QUEUE);
+    let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
+    let outbound = Outbound::new(id, person, Framing::Native, queue);
+    let (mut sink, mut stream) = socket.split();
+    let (finish, finished) = oneshot::channel();
+    let patience = app.config.ping_timeout;
+    let mut write = pin!(writing::run(&outbound, frames, &mut sink, finished, patience));
+    let incoming = stream.by_ref().map(incoming);
+    // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
+    let code = tokio::select! {
+        ended = live(&app, identity, &outbound, incoming) => ended,
+        () = &mut write => None,
+    };
+    let Some(code) = code else { return };
+    let patience = if code == CloseCode::SlowReader { SLOW_GOODBYE } else { GOODBYE };
+    if finish.send(code).is_ok() && timeout(patience, &mut write).await.is_ok() {
+        // The peer answers the close; dropping the socket before could cut off what was just said.
+        drop(timeout(GOODBYE, stream.for_each(|_| ready(()))).await);
+    }
+}
+
+/// Accepts a socket only to say why it ends, as a browser sees no status of a refused handshake.
+pub(crate) async fn refuse(mut socket: WebSocket, code: CloseCode) {
+    let goodbye = async {
+        if socket.send(close_frame(code)).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    drop(timeout(GOODBYE, goodbye).await);
+}
+
+/// The WebSocket's own goodbye.
+pub(super) fn close_frame(code: CloseCode) -> Message {
+    Message::Close(Some(CloseFrame { code: code.code(), reason: code.reason().into() }))
+}
+
+fn incoming(frame: Result<Message, SocketError>) -> Incoming {
+    match frame {
+        Ok(Message::Text(text)) => native::parse(&text),
+        Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Alive,
+        Ok(Message::Binary(_)) => Incoming::End(CloseCode::BadFrame),
+        Ok(Message::Close(_)) => Incoming::End(CloseCode::Bye),
+        Err(error) => broken(error).map_or(Incoming::Gone, Incoming::End),
+    }
+}
+
+/// Why a frame could not be read: for what the peer did, the code that says so.
+fn broken(error: SocketError) -> Option<CloseCode> {
+    use tungstenite::{Error as E, error::ProtocolError::ResetWithoutClosingHandshake};
+    match *error.into_inner().downcast::<E>().ok()? {
+        E::Capacity(_) => Some(CloseCode::TooBig),
+        E::Protocol(ResetWithoutClosingHandshake) => None,
+        E::Utf8(_) | E::Protocol(_) => Some(CloseCode::BadFrame),
+        _ => None,
+    }
+}
