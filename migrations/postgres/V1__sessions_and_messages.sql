@@ -7,8 +7,8 @@ create table sessions (
     dentist_id  text        not null check (char_length(dentist_id) between 1 and 128),
     status      text        not null default 'open' check (status in ('open', 'closed')),
     last_seq    bigint      not null default 0 check (last_seq >= 0),
-    created_at  timestamptz not null,
-    active_at   timestamptz not null
+    created_at  timestamptz not null check (created_at between '2020-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'),
+    active_at   timestamptz not null check (active_at between '2020-01-01T00:00:00Z' and '2200-01-01T00:00:00Z')
 );
 
 -- One open session for each customer and dentist.
@@ -40,7 +40,7 @@ create table messages (
     kind        text        not null check (kind = 'text'),
     body        text        not null check (char_length(body) between 1 and 8000),
     reply_to    uuid,
-    created_at  timestamptz not null,
+    created_at  timestamptz not null check (created_at between '2020-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'),
     primary key (session_id, seq),
     unique (session_id, id),
     -- A send is idempotent for ever: its sender's client_id names it.

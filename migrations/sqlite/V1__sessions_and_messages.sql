@@ -1,4 +1,5 @@
--- Forward only. Times are microseconds since 1970 in UTC, ids are hyphenated UUIDs.
+-- Forward only. Times are microseconds since 1970 in UTC, from 2020 to 2200; ids are hyphenated
+-- UUIDs.
 
 create table sessions (
     tenant_id   integer not null default 1,
@@ -7,8 +8,8 @@ create table sessions (
     dentist_id  text    not null check (length(dentist_id) between 1 and 128),
     status      text    not null default 'open' check (status in ('open', 'closed')),
     last_seq    integer not null default 0 check (last_seq >= 0),
-    created_at  integer not null,
-    active_at   integer not null
+    created_at  integer not null check (created_at between 1577836800000000 and 7258118400000000),
+    active_at   integer not null check (active_at between 1577836800000000 and 7258118400000000)
 ) strict;
 
 -- One open session for each customer and dentist.
@@ -39,8 +40,8 @@ create table messages (
     client_id   text    not null check (length(client_id) between 1 and 64),
     kind        text    not null check (kind = 'text'),
     body        text    not null check (length(body) between 1 and 8000),
-    reply_to    text,
-    created_at  integer not null,
+    reply_to    text    check (length(reply_to) = 36),
+    created_at  integer not null check (created_at between 1577836800000000 and 7258118400000000),
     primary key (session_id, seq),
     unique (session_id, id),
     -- A send is idempotent for ever: its sender's client_id names it.

@@ -1,5 +1,6 @@
 //! What every store must do: one suite, run on both.
 
+mod queue;
 mod world;
 
 use std::sync::Arc;
@@ -166,49 +167,6 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, seqs);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_committed() {
-    let world = World::on_sqlite();
-    let (customer, dentist, id) = world.pair().await;
-    let (bus, _events) = OneNode::open();
-    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
-    let Database::Sqlite(path, _) = &world.database else { unreachable!() };
-    let slow = rusqlite::Connection::open(path).unwrap();
-    slow.execute_batch("begin immediate").unwrap();
-    let submitted: Vec<_> = (0..5_000).map(|_| writer.submit(draft(id, &customer, "x"))).collect();
-    slow.execute_batch("rollback").unwrap();
-    let (taken, busy): (Vec<_>, Vec<_>) = submitted.into_iter().partition(Result::is_ok);
-    assert!(busy.len() > 500, "the queue is bounded");
-    let error = busy.into_iter().next().unwrap().unwrap_err();
-    assert!(error.code() == "busy" && error.retry_after().is_some());
-    let mut seq = 0;
-    for pending in taken {
-        seq += 1;
-        assert_eq!(committed(&pending.unwrap().decided().await.unwrap()).seq, seq);
-    }
-    let head = world.store.session(&dentist, id).await.unwrap().unwrap().last_seq;
-    assert_eq!(head, seq, "what was refused is not there");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f16_nobody_waits_in_the_queue_for_longer_than_a_try_takes() {
-    let world = World::on_sqlite();
-    let (customer, _, id) = world.pair().await;
-    let (bus, _events) = OneNode::open();
-    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
-    let Database::Sqlite(path, _) = &world.database else { unreachable!() };
-    let stuck = rusqlite::Connection::open(path).unwrap();
-    stuck.execute_batch("begin immediate").unwrap();
-    let started = std::time::Instant::now();
-    let pending: Vec<_> =
-        (0..2_000).map(|_| writer.submit(draft(id, &customer, "x")).unwrap()).collect();
-    for pending in pending {
-        assert_eq!(pending.decided().await.unwrap_err().code(), "unavailable");
-    }
-    // 8 s of patience and the try that was under way.
-    assert!(started.elapsed().as_secs() < 18, "{:?}", started.elapsed());
-}
-
 async fn one_who_is_refused_takes_nobody_along(world: World) {
     let (customer, _, id) = world.pair().await;
     let (_, dentist, closed) = world.pair().await;
@@ -361,10 +319,16 @@ async fn the_database_enforces_every_limit(world: World) {
              body, created_at) values ('{id}', {seq}, '{}', 'customer', '{sender}', '{client_id}', \
              'text', '{body}', {})",
             new_id(),
-            if matches!(world.database, Database::Postgres(_)) { "now()" } else { "0" },
+            if matches!(world.database, Database::Postgres(_)) {
+                "now()"
+            } else {
+                "1800000000000000"
+            },
         )
     };
     assert!(world.execute(&message(1, me, "k", &"x".repeat(8_000))).await, "a good one goes in");
+    let postgres = matches!(world.database, Database::Postgres(_));
+    let early = if postgres { "'1999-01-01T00:00:00Z'" } else { "0" };
     for bad in [
         message(0, me, "k1", "x"),
         message(1, me, "k2", "the same seq"),
@@ -377,6 +341,9 @@ async fn the_database_enforces_every_limit(world: World) {
         format!("update sessions set status = 'ajar' where id = '{id}'"),
         format!("update sessions set customer_id = '' where id = '{id}'"),
         format!("update members set name = '{}' where session_id = '{id}'", "n".repeat(201)),
+        format!("update sessions set created_at = {early} where id = '{id}'"),
+        format!("update sessions set active_at = {early} where id = '{id}'"),
+        format!("update messages set created_at = {early} where session_id = '{id}'"),
         format!("update members set read_seq = -1 where session_id = '{id}'"),
         format!(
             "insert into members (session_id, kind, person_id, name) values ('{id}', 'cat', 'c', 'C')"
