@@ -1,13 +1,8 @@
 //! The handles that a request may use.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use dashmap::DashMap;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -18,6 +13,7 @@ use crate::{
     bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
     commands::history,
     config::Config,
+    connection::engineio::Session,
     directory::{self, Directory},
     hub::Hub,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -40,7 +36,9 @@ pub(crate) struct App {
     pub(crate) history_turns: Semaphore,
     /// Every open socket holds a receiver.
     pub(crate) sockets: watch::Sender<()>,
-    draining: AtomicBool,
+    /// Socket.IO connections of this node, by their Engine.IO session's id.
+    pub(crate) engines: DashMap<String, Arc<Session>>,
+    draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
 }
@@ -69,7 +67,8 @@ impl App {
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),
-            draining: AtomicBool::new(false),
+            engines: DashMap::new(),
+            draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
             issuer,
             config,
@@ -79,11 +78,16 @@ impl App {
 
     /// Whether the node is on its way out: it takes no new sockets.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        *self.draining.borrow()
     }
 
     pub(crate) fn begin_draining(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.draining.send_replace(true);
+    }
+
+    /// Resolves when the node begins to drain.
+    pub(crate) async fn until_draining(&self) {
+        drop(self.draining.subscribe().wait_for(|draining| *draining).await);
     }
 }
 

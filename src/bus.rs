@@ -8,6 +8,8 @@ mod contract;
 pub(crate) mod one_node;
 pub(crate) mod redis;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -20,7 +22,7 @@ const EVENTS: usize = 8_192;
 #[derive(Debug)]
 pub(crate) enum BusEvent {
     /// Something was said in a room that this node subscribes to.
-    Heard(Broadcast),
+    Heard(Arc<Broadcast>),
     /// No subscription stands any more, and anything may have been missed.
     Interrupted,
 }

@@ -1,5 +1,6 @@
 //! One client connection, whatever carries it: what comes in, what goes out, and when it ends.
 
+pub(crate) mod engineio;
 pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;

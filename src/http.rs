@@ -7,3 +7,4 @@ pub(crate) mod messages;
 pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod socket;
+pub(crate) mod socketio;

@@ -70,7 +70,7 @@ impl Hub {
     async fn listen(self: Arc<Self>, mut events: BusEvents) {
         while let Some(event) = events.recv().await {
             match event {
-                BusEvent::Heard(broadcast) => self.deliver(broadcast),
+                BusEvent::Heard(broadcast) => self.deliver(&broadcast),
                 BusEvent::Interrupted => self.resubscribe_all(),
             }
         }
@@ -136,15 +136,14 @@ impl Hub {
     }
 
     /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
-    pub(crate) fn deliver(self: &Arc<Self>, broadcast: Broadcast) {
-        let broadcast = Arc::new(broadcast);
+    pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
         let mut engine = self.engine();
         let offer = if let Some(seq) = broadcast.seq() {
-            engine.offer(&broadcast.room, seq, Arc::clone(&broadcast), |conn, due| {
+            engine.offer(&broadcast.room, seq, Arc::clone(broadcast), |conn, due| {
                 self.enqueue(conn, due);
             })
         } else {
-            engine.subscribers(&broadcast.room).for_each(|conn| self.enqueue(conn, &broadcast));
+            engine.subscribers(&broadcast.room).for_each(|conn| self.enqueue(conn, broadcast));
             Offer::Delivered
         };
         drop(engine);

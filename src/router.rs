@@ -7,7 +7,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -18,7 +18,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{chats, health, messages, problem, socket},
+    http::{chats, health, messages, problem, socket, socketio},
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -36,7 +36,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/version", get(health::version))
-        .route("/ws", get(socket::connect));
+        .route("/ws", get(socket::connect))
+        .route("/socket.io/", any(socketio::handle));
     #[cfg(feature = "embedded")]
     let router =
         if app.issuer.is_some() { router.merge(crate::embedded::router()) } else { router };

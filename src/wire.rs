@@ -2,7 +2,9 @@
 //! Framings (`wire/`) carry it.
 
 pub(crate) mod broadcast;
+pub(crate) mod engineio;
 pub(crate) mod native;
+pub(crate) mod socketio;
 
 use axum::extract::ws::Utf8Bytes;
 use jiff::Timestamp;
@@ -170,8 +172,10 @@ impl Notice {
 /// How events are written for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// `docs/protocol.md`: one JSON object in each text frame.
+    /// One JSON object in each text frame, as `docs/protocol.md` says.
     Native,
+    /// Socket.IO packets in Engine.IO messages.
+    SocketIo,
 }
 
 impl Framing {
@@ -179,6 +183,7 @@ impl Framing {
     pub(crate) fn answer(self, id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
         match self {
             Self::Native => native::answer(id, result),
+            Self::SocketIo => socketio::answer(id, result),
         }
     }
 
@@ -186,6 +191,7 @@ impl Framing {
     pub(crate) fn push(self, event: &str, data: &RawValue) -> Utf8Bytes {
         match self {
             Self::Native => native::push(event, data),
+            Self::SocketIo => socketio::push(event, data),
         }
     }
 }

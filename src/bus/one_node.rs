@@ -1,5 +1,7 @@
 //! The bus of a node that is alone.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use dashmap::DashSet;
 use tokio::sync::mpsc;
@@ -25,7 +27,7 @@ impl OneNode {
 impl Bus for OneNode {
     fn publish(&self, broadcast: Broadcast) {
         if self.subscribed.contains(&broadcast.room)
-            && self.events.try_send(BusEvent::Heard(broadcast)).is_err()
+            && self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err()
         {
             tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
         }

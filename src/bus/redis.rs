@@ -133,7 +133,7 @@ async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>) {
         let event = tokio::select! {
             message = messages.recv() => match message {
                 Ok(message) => match read(&message) {
-                    Some(broadcast) => BusEvent::Heard(broadcast),
+                    Some(broadcast) => BusEvent::Heard(Arc::new(broadcast)),
                     None => continue,
                 },
                 Err(RecvError::Lagged(_)) => BusEvent::Interrupted,

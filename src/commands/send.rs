@@ -76,9 +76,8 @@ pub(super) fn on_socket(
     let (session_id, outbound) = (send.session_id, caller.outbound.clone());
     let content = send.into_content();
     let client_id = content.client_id.clone();
-    if caller.joins.contains(session_id) {
-        outbound.remember_own(session_id, &client_id);
-    }
+    // Whether it has joined or not: it may join before the message is delivered.
+    outbound.remember_own(session_id, &client_id);
     let sending = run(&caller.app, caller.person().clone(), session_id, content);
     async move {
         let outcome = sending.await;

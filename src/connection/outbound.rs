@@ -24,6 +24,7 @@ use crate::{
     wire::{
         CloseCode, Framing, Notice,
         broadcast::{Broadcast, Room},
+        engineio,
     },
 };
 
@@ -48,6 +49,8 @@ pub(crate) enum Frame {
     Broadcast(Arc<Broadcast>),
     History(Broadcast, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     Text(Utf8Bytes),
+    /// A packet of the framing's own, beside the connection.
+    Control(Utf8Bytes),
     Ping,
 }
 
@@ -58,7 +61,17 @@ impl Frame {
             Self::Broadcast(broadcast) => broadcast.size(),
             Self::History(broadcast, _) => broadcast.size(),
             Self::Text(text) => text.len(),
-            Self::Ping => 0,
+            Self::Control(_) | Self::Ping => 0,
+        }
+    }
+
+    /// As it is written in a framing. The native one has pings of its own.
+    pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.text(framing),
+            Self::History(broadcast, _) => broadcast.text(framing),
+            Self::Text(text) | Self::Control(text) => text.clone(),
+            Self::Ping => engineio::PING,
         }
     }
 }
@@ -103,10 +116,6 @@ impl Outbound {
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
-    }
-
-    pub(crate) fn framing(&self) -> Framing {
-        self.framing
     }
 
     pub(crate) fn person(&self) -> &Person {

@@ -24,21 +24,23 @@ use crate::{
 };
 
 /// How long a closing connection may take to hand over what it has still to say.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 /// A slow reader gets longer to take the frame that says so.
-const SLOW_GOODBYE: Duration = Duration::from_secs(10);
+pub(super) const SLOW_GOODBYE: Duration = Duration::from_secs(10);
 
 /// Serves one socket until it ends.
 pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
     // Held to the end: a node that drains waits for what is still to be said.
     let _open = app.sockets.subscribe();
-    let (queue, frames) = mpsc::channel(QUEUE);
+    let (queue, mut frames) = mpsc::channel(QUEUE);
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
     let outbound = Outbound::new(id, person, Framing::Native, queue);
     let (mut sink, mut stream) = socket.split();
     let (finish, finished) = oneshot::channel();
     let patience = app.config.ping_timeout;
-    let mut write = pin!(writing::run(&outbound, frames, &mut sink, finished, patience));
+    let written = |bytes| outbound.written(bytes);
+    let write = writing::run(Framing::Native, &written, &mut frames, &mut sink, finished, patience);
+    let mut write = pin!(write);
     let incoming = stream.by_ref().map(incoming);
     // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
     let code = tokio::select! {
@@ -79,7 +81,7 @@ fn incoming(frame: Result<Message, SocketError>) -> Incoming {
 }
 
 /// Why a frame could not be read: for what the peer did, the code that says so.
-fn broken(error: SocketError) -> Option<CloseCode> {
+pub(super) fn broken(error: SocketError) -> Option<CloseCode> {
     use tungstenite::{Error as E, error::ProtocolError::ResetWithoutClosingHandshake};
     match *error.into_inner().downcast::<E>().ok()? {
         E::Capacity(_) => Some(CloseCode::TooBig),

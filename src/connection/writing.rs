@@ -10,10 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    outbound::{Frame, Outbound},
-    websocket::close_frame,
-};
+use super::{outbound::Frame, websocket::close_frame};
 use crate::wire::{CloseCode, Framing};
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -23,10 +20,11 @@ const BATCH: usize = 64;
 
 /// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
 ///
-/// `patience` is how long one write may take: a reader that takes nothing for so long is dead.
+/// `written` hears how many bytes the socket has taken. `patience` is how long one write may take: a reader that takes nothing for so long is dead.
 pub(super) async fn run(
-    outbound: &Outbound,
-    mut queue: mpsc::Receiver<Frame>,
+    framing: Framing,
+    written: &(dyn Fn(usize) + Sync),
+    queue: &mut mpsc::Receiver<Frame>,
     sink: &mut Sink,
     mut finish: oneshot::Receiver<CloseCode>,
     patience: Duration,
@@ -37,41 +35,39 @@ pub(super) async fn run(
             biased;
             code = &mut finish => {
                 let Ok(code) = code else { return };
-                return say_goodbye(outbound, code, &mut queue, sink).await;
+                return say_goodbye(framing, code, queue, sink).await;
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
         let bytes = batch.iter().map(Frame::bytes).sum();
-        if !matches!(timeout(patience, write(outbound, &mut batch, sink)).await, Ok(Ok(()))) {
+        if !matches!(timeout(patience, write(framing, &mut batch, sink)).await, Ok(Ok(()))) {
             return;
         }
-        outbound.written(bytes);
+        written(bytes);
     }
 }
 
 async fn write(
-    outbound: &Outbound,
+    framing: Framing,
     batch: &mut Vec<Frame>,
     sink: &mut Sink,
 ) -> Result<(), axum::Error> {
     for frame in batch.drain(..) {
-        sink.feed(message(outbound.framing(), &frame)).await?;
+        sink.feed(message(framing, &frame)).await?;
     }
     sink.flush().await
 }
 
 fn message(framing: Framing, frame: &Frame) -> Message {
-    match frame {
-        Frame::Broadcast(broadcast) => Message::Text(broadcast.text(framing)),
-        Frame::History(broadcast, _) => Message::Text(broadcast.text(framing)),
-        Frame::Text(text) => Message::Text(text.clone()),
-        Frame::Ping => Message::Ping(Bytes::new()),
+    match (framing, frame) {
+        (Framing::Native, Frame::Ping) => Message::Ping(Bytes::new()),
+        _ => Message::Text(frame.text(framing)),
     }
 }
 
 /// Says what is still to be said, then why it ends.
 async fn say_goodbye(
-    outbound: &Outbound,
+    framing: Framing,
     code: CloseCode,
     queue: &mut mpsc::Receiver<Frame>,
     sink: &mut Sink,
@@ -83,7 +79,7 @@ async fn say_goodbye(
     {
         rest.push(frame);
     }
-    if write(outbound, &mut rest, sink).await.is_ok() {
+    if write(framing, &mut rest, sink).await.is_ok() {
         // A peer that is gone needs no goodbye.
         drop(sink.send(close_frame(code)).await);
     }

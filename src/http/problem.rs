@@ -54,7 +54,8 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let quiet = route.starts_with("/health");
+    // Probes and polls come by the second.
+    let quiet = route.starts_with("/health") || route.starts_with("/socket.io");
     if response.status().is_server_error() && !quiet {
         tracing::warn!(request_id = %id, %method, route, status, micros, "request");
     } else if quiet {

@@ -46,12 +46,7 @@ pub(crate) async fn connect(
         Ok(token) => app.verifier.verify(token.expose_secret()).await,
         Err(error) => Err(error),
     };
-    let upgrade = upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(FRAME_MAX)
-        .max_frame_size(FRAME_MAX)
-        .protocols([SUBPROTOCOL]);
+    let upgrade = limited(upgrade).protocols([SUBPROTOCOL]);
     match identity {
         Ok(identity) => Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity))),
         // Not the client's fault: a status lets it try elsewhere.
@@ -60,6 +55,15 @@ pub(crate) async fn connect(
             Ok(upgrade.on_upgrade(|socket| websocket::refuse(socket, CloseCode::Unauthorized)))
         }
     }
+}
+
+/// A socket with small buffers and the limit on frames.
+pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(FRAME_MAX)
+        .max_frame_size(FRAME_MAX)
 }
 
 fn not_a_handshake(expected: &str) -> Error {
@@ -72,7 +76,7 @@ fn is_key(key: Option<&HeaderValue>) -> bool {
 }
 
 /// A browser says where a page comes from; what is no browser says nothing, and brings its token.
-fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
+pub(crate) fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
     let Some(origin) = origin else { return true };
     allowed.is_empty() || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
 }

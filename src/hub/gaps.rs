@@ -92,7 +92,7 @@ impl Hub {
             };
             tracing::debug!(session = %id.0, messages = missed.len(), "filling a gap");
             for message in &missed {
-                self.deliver(Broadcast::message_new(message));
+                self.deliver(&Arc::new(Broadcast::message_new(message)));
             }
             if self.engine().position(&room) == Some(position) {
                 tracing::error!(session = %id.0, position, "the store has a gap of its own");

@@ -117,7 +117,7 @@ impl World {
     }
 
     async fn hear(&self, message: &Message) {
-        self.heard.send(BusEvent::Heard(Broadcast::message_new(message))).await.unwrap();
+        self.heard.send(BusEvent::Heard(Arc::new(Broadcast::message_new(message)))).await.unwrap();
     }
 }
 
@@ -159,7 +159,7 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     writer.submit(world.draft(1)).unwrap().decided().await.unwrap();
     let said = world.bus.said.lock().unwrap().pop().expect("a commit is published");
     assert!(listener.queue.try_recv().is_err(), "its own node waits for the bus too");
-    world.heard.send(BusEvent::Heard(said)).await.unwrap();
+    world.heard.send(BusEvent::Heard(Arc::new(said))).await.unwrap();
     assert_eq!(listener.seq().await, 1);
 }
 

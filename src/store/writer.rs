@@ -15,7 +15,7 @@ use super::{Appended, Refusal, Store, StoreError};
 use crate::{bus::Bus, error::Error, message::Draft, wire::broadcast::Broadcast};
 
 /// How many sends wait at most; one more is answered `busy`.
-const QUEUE: usize = 4_096;
+const QUEUE: usize = 8_192;
 /// The largest batch: enough to make the commit cheap, small enough to be quick.
 const BATCH: usize = 256;
 /// How long a send may wait for a database that is away, before it hears so.

@@ -65,6 +65,7 @@ pub(crate) struct Broadcast {
     pub(crate) room: Room,
     envelope: Envelope,
     native: OnceLock<Utf8Bytes>,
+    socketio: OnceLock<Utf8Bytes>,
 }
 
 /// What travels. The head is for the hubs; `data` is what clients see, in the bytes that they see.
@@ -94,11 +95,15 @@ pub(crate) enum BadEnvelope {
 }
 
 impl Broadcast {
+    fn of(room: Room, envelope: Envelope) -> Self {
+        Self { room, envelope, native: OnceLock::new(), socketio: OnceLock::new() }
+    }
+
     fn new(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
         let data = serde_json::value::to_raw_value(data).unwrap_or_default();
         let event = event.to_owned();
         let envelope = Envelope { v: VERSION, event, seq: None, author, client_id: None, data };
-        Self { room, envelope, native: OnceLock::new() }
+        Self::of(room, envelope)
     }
 
     /// `message:new`, which is delivered in order, and not to the connection that sent it.
@@ -174,6 +179,7 @@ impl Broadcast {
     pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
         let made = match framing {
             Framing::Native => &self.native,
+            Framing::SocketIo => &self.socketio,
         };
         made.get_or_init(|| framing.push(&self.envelope.event, &self.envelope.data)).clone()
     }
@@ -191,9 +197,7 @@ impl Broadcast {
         }
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
-            Ok(envelope) if envelope.v == VERSION => {
-                Ok(Self { room, envelope, native: OnceLock::new() })
-            }
+            Ok(envelope) if envelope.v == VERSION => Ok(Self::of(room, envelope)),
             _ => Err(serde_json::from_slice::<Version>(bytes)
                 .ok()
                 .filter(|version| version.v != VERSION)
@@ -212,8 +216,10 @@ mod tests {
         let session_id = SessionId(new_id());
         let who = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let broadcast = Broadcast::typing(session_id, &who, true);
-        let (first, second) = (broadcast.text(Framing::Native), broadcast.text(Framing::Native));
-        assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
+        for framing in [Framing::Native, Framing::SocketIo] {
+            let (first, second) = (broadcast.text(framing), broadcast.text(framing));
+            assert_eq!(first.as_str().as_ptr(), second.as_str().as_ptr(), "the same bytes");
+        }
     }
 
     #[test]

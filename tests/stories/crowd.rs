@@ -34,11 +34,16 @@ impl End {
                 "sessionId": session, "clientId": format!("{name}{number}"), "kind": "text",
                 "body": format!("{name}{number}"),
             });
-            asked.push(self.client.ask("message:send", &text).await);
+            let id = self.client.ask("message:send", &text).await;
+            asked.push((text, id));
         }
-        for id in asked {
-            let sent = self.client.answer(id).await.unwrap();
-            self.note(&sent["message"]);
+        for (text, id) in asked {
+            let mut answer = self.client.answer(id).await;
+            while answer.as_ref().is_err_and(|error| error["code"] == "busy") {
+                // As apps do: the same clientId, again.
+                answer = self.client.request("message:send", text.clone()).await;
+            }
+            self.note(&answer.unwrap()["message"]);
         }
         let mut last = 0;
         for _ in 0..EACH {

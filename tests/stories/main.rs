@@ -19,6 +19,7 @@ mod http_api;
 mod page;
 mod privacy;
 mod starting;
+mod stock_clients;
 
 use frontdesk_test_support::Desk;
 

@@ -17,7 +17,7 @@ async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_com
     let Database::Sqlite(path, _) = &world.database else { unreachable!() };
     let slow = rusqlite::Connection::open(path).unwrap();
     slow.execute_batch("begin immediate").unwrap();
-    let submitted: Vec<_> = (0..5_000).map(|_| writer.submit(draft(id, &customer, "x"))).collect();
+    let submitted: Vec<_> = (0..9_500).map(|_| writer.submit(draft(id, &customer, "x"))).collect();
     slow.execute_batch("rollback").unwrap();
     let (taken, busy): (Vec<_>, Vec<_>) = submitted.into_iter().partition(Result::is_ok);
     assert!(busy.len() > 500, "the queue is bounded");

@@ -21,6 +21,7 @@ mod node;
 mod redis;
 mod relay;
 mod servers;
+mod stock;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub use node::{Node, signal};
 pub use redis::Redis;
 pub use relay::Relay;
 pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
+pub use stock::StockClient;
 pub use tokio_tungstenite::tungstenite;
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails

@@ -1,0 +1,272 @@
+//! An Engine.IO session: one Socket.IO connection, whatever carries it now, polls or a WebSocket.
+//!
+//! The session's task lives as long as the connection. What carries it comes and goes: it puts what
+//! the client says into `inbound`, and takes what is for the client from `frames`.
+
+pub(crate) mod polling;
+pub(crate) mod websocket;
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use futures_util::{Stream, stream};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    time::timeout,
+};
+
+use super::{
+    live,
+    outbound::{Frame, Outbound, QUEUE},
+};
+use crate::{
+    app::App,
+    auth::{AuthError, Identity},
+    error::Error,
+    wire::{
+        CloseCode, Framing, Incoming,
+        engineio::{self, Open},
+        socketio::{self, NAMESPACE, Packet},
+    },
+};
+
+/// The largest packet, and the largest poll, of a client, in bytes.
+pub(crate) const PAYLOAD_MAX: usize = 64 * 1024;
+/// How many packets of a client wait for the connection at most; further ones wait in the transport.
+const INBOUND: usize = 64;
+/// How long a client may take to enter the namespace.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it may try.
+const CONNECT_TRIES: usize = 10;
+
+/// What a transport has received.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Message(String),
+    Binary,
+    Pong,
+    Bad(CloseCode),
+    Closed,
+}
+
+/// The session, as transports see it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Names the node, and is otherwise unguessable: who has it is the client.
+    sid: String,
+    inbound: mpsc::Sender<Inbound>,
+    frames: Mutex<mpsc::Receiver<Frame>>,
+    /// Set when the client has entered the namespace.
+    outbound: OnceLock<Arc<Outbound>>,
+    on_websocket: AtomicBool,
+    /// A WebSocket is being tried, so polls end at once.
+    probing: watch::Sender<bool>,
+    polling: AtomicBool,
+    posting: AtomicBool,
+    ended: watch::Sender<Option<CloseCode>>,
+}
+
+impl Session {
+    /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
+    /// with the handshake, and counts where the client connects without one.
+    pub(crate) fn open(
+        app: &Arc<App>,
+        token: Option<SecretString>,
+        upgrades: &[&str],
+    ) -> Arc<Self> {
+        let (inbound, packets) = mpsc::channel(INBOUND);
+        let (queue, frames) = mpsc::channel(QUEUE);
+        let session = Arc::new(Self {
+            sid: format!("{}.{:032x}", app.node, rand::random::<u128>()),
+            inbound,
+            frames: Mutex::new(frames),
+            outbound: OnceLock::new(),
+            on_websocket: AtomicBool::new(false),
+            probing: watch::Sender::new(false),
+            polling: AtomicBool::new(false),
+            posting: AtomicBool::new(false),
+            ended: watch::Sender::new(None),
+        });
+        let open = Open {
+            sid: &session.sid,
+            upgrades,
+            ping_interval: app.config.ping_interval.as_millis(),
+            ping_timeout: app.config.ping_timeout.as_millis(),
+            max_payload: PAYLOAD_MAX,
+        };
+        // The queue is empty, so there is room.
+        drop(queue.try_send(Frame::Control(open.to_packet())));
+        app.engines.insert(session.sid.clone(), Arc::clone(&session));
+        tokio::spawn(run(Arc::clone(app), Arc::clone(&session), packets, queue, token));
+        session
+    }
+
+    /// Whose it is, once the client has entered the namespace.
+    pub(crate) fn outbound(&self) -> Option<&Arc<Outbound>> {
+        self.outbound.get()
+    }
+
+    pub(crate) fn is_on_websocket(&self) -> bool {
+        self.on_websocket.load(Ordering::SeqCst)
+    }
+
+    /// So many bytes have been written.
+    fn written(&self, bytes: usize) {
+        if let Some(outbound) = self.outbound.get() {
+            outbound.written(bytes);
+        }
+    }
+
+    /// Hands on what a transport has received; false where the session has ended.
+    async fn receive(&self, inbound: Inbound) -> bool {
+        self.inbound.send(inbound).await.is_ok()
+    }
+
+    /// Hands on a packet in its text form.
+    async fn receive_text(&self, text: &str) -> bool {
+        let inbound = match engineio::parse(text) {
+            Ok(engineio::Packet::Message(message)) => Inbound::Message(message.to_owned()),
+            Ok(engineio::Packet::Binary) => Inbound::Binary,
+            Ok(engineio::Packet::Pong | engineio::Packet::Noop) => Inbound::Pong,
+            Ok(engineio::Packet::Close) => Inbound::Closed,
+            Err(engineio::BadPacket) => Inbound::Bad(CloseCode::BadFrame),
+        };
+        self.receive(inbound).await
+    }
+
+    /// Resolves when the session has ended, with why.
+    async fn until_ended(&self) -> CloseCode {
+        let mut ended = self.ended.subscribe();
+        ended.wait_for(Option::is_some).await.ok().and_then(|code| *code).unwrap_or(CloseCode::Bye)
+    }
+}
+
+async fn run(
+    app: Arc<App>,
+    session: Arc<Session>,
+    mut packets: mpsc::Receiver<Inbound>,
+    queue: mpsc::Sender<Frame>,
+    token: Option<SecretString>,
+) {
+    let _open = app.sockets.subscribe();
+    let code = match enter(&app, &mut packets, &queue, token).await {
+        Ok(identity) => {
+            let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
+            let outbound = Outbound::new(id, person, Framing::SocketIo, queue.clone());
+            let outbound = session.outbound.get_or_init(|| outbound);
+            live(&app, identity, outbound, Box::pin(incoming(packets))).await
+        }
+        Err(code) => Some(code),
+    };
+    if code == Some(CloseCode::Unauthorized) {
+        // A client that is told so does not come back by itself, with the same token.
+        drop(queue.try_send(Frame::Control(socketio::DISCONNECT)));
+    }
+    session.ended.send_replace(Some(code.unwrap_or(CloseCode::Bye)));
+    app.engines.remove(&session.sid);
+}
+
+/// Waits for the client to enter the namespace with a token that counts.
+async fn enter(
+    app: &Arc<App>,
+    packets: &mut mpsc::Receiver<Inbound>,
+    queue: &mpsc::Sender<Frame>,
+    token: Option<SecretString>,
+) -> Result<Identity, CloseCode> {
+    let say =
+        async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
+    let patience = CONNECT_TIMEOUT.min(app.config.ping_interval);
+    for _ in 0..CONNECT_TRIES {
+        let packet = tokio::select! {
+            packet = timeout(patience, packets.recv()) => packet,
+            () = app.until_draining() => return Err(CloseCode::Draining),
+        };
+        let Ok(Some(Inbound::Message(text))) = packet else { return Err(CloseCode::Bye) };
+        let Ok(Packet::Connect { namespace, auth }) = socketio::parse(&text) else {
+            return Err(CloseCode::BadFrame);
+        };
+        if namespace != NAMESPACE {
+            say(socketio::connect_error(namespace, "Invalid namespace", None)).await?;
+            continue;
+        }
+        let token = auth.token.map(SecretString::from).or_else(|| token.clone());
+        match verify(app, token).await {
+            Ok(identity) => {
+                say(socketio::connected(&format!("{:032x}", rand::random::<u128>()))).await?;
+                return Ok(identity);
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                say(socketio::connect_error(NAMESPACE, error.code(), Some(&error))).await?;
+            }
+        }
+    }
+    Err(CloseCode::Unauthorized)
+}
+
+async fn verify(app: &App, token: Option<SecretString>) -> Result<Identity, AuthError> {
+    let token = token.ok_or(AuthError::Missing)?;
+    let token = token.expose_secret();
+    app.verifier.verify(token.strip_prefix("Bearer ").unwrap_or(token)).await
+}
+
+/// The packets as what a connection hears.
+fn incoming(packets: mpsc::Receiver<Inbound>) -> impl Stream<Item = Incoming> {
+    let reader = Reader { packets, bytes: None };
+    stream::unfold(reader, |mut reader| async {
+        let inbound = reader.packets.recv().await?;
+        Some((reader.read(&inbound), reader))
+    })
+}
+
+struct Reader {
+    packets: mpsc::Receiver<Inbound>,
+    /// An event whose bytes are still to come: its id, and in how many pieces.
+    bytes: Option<(Option<u64>, usize)>,
+}
+
+impl Reader {
+    fn read(&mut self, inbound: &Inbound) -> Incoming {
+        match (inbound, self.bytes.take()) {
+            (Inbound::Message(text), None) => self.message(text),
+            (Inbound::Binary, Some((id, left))) => self.await_bytes(id, left - 1),
+            (Inbound::Message(_), Some(_)) | (Inbound::Binary, None) => {
+                Incoming::End(CloseCode::BadFrame)
+            }
+            (Inbound::Pong, bytes) => {
+                self.bytes = bytes;
+                Incoming::Alive
+            }
+            (Inbound::Bad(code), _) => Incoming::End(*code),
+            (Inbound::Closed, _) => Incoming::Gone,
+        }
+    }
+
+    fn message(&mut self, text: &str) -> Incoming {
+        match socketio::parse(text) {
+            Ok(Packet::Event { id, event }) => Incoming::Request { id, event },
+            Ok(Packet::BinaryEvent { id, attachments }) => self.await_bytes(id, attachments),
+            Ok(Packet::Ack) => Incoming::Alive,
+            Ok(Packet::Disconnect) => Incoming::End(CloseCode::Bye),
+            Ok(Packet::Connect { .. }) | Err(socketio::BadPacket) => {
+                Incoming::End(CloseCode::BadFrame)
+            }
+        }
+    }
+
+    /// Nothing here takes bytes: when they have all come, the client hears so.
+    fn await_bytes(&mut self, id: Option<u64>, left: usize) -> Incoming {
+        if left > 0 {
+            self.bytes = Some((id, left));
+            return Incoming::Alive;
+        }
+        Incoming::Request { id, event: Err(Error::invalid("data", "expected JSON, not bytes")) }
+    }
+}

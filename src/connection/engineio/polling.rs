@@ -1,0 +1,76 @@
+//! The session carried by HTTP: a GET waits for what the server says, a POST brings what the client
+//! says.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Inbound, Session};
+use crate::{
+    connection::outbound::Frame,
+    wire::{CloseCode, Framing, engineio},
+};
+
+/// How many packets one poll brings at most.
+const BATCH: usize = 64;
+
+/// A request that this session can't take now; a second one at a time ends it.
+#[derive(Debug)]
+pub(crate) struct BadRequest;
+
+/// One request of its kind at a time.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(taken: &'a AtomicBool) -> Option<Self> {
+        (!taken.swap(true, Ordering::SeqCst)).then_some(Self(taken))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Waits until there is something for the client.
+pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
+    let Some(_turn) = Turn::take(&session.polling) else { return overlap(session).await };
+    if session.is_on_websocket() {
+        return Err(BadRequest);
+    }
+    let mut frames = session.frames.lock().await;
+    let mut probing = session.probing.subscribe();
+    let mut batch = Vec::new();
+    tokio::select! {
+        biased;
+        count = frames.recv_many(&mut batch, BATCH) => {
+            if count == 0 {
+                return Ok(engineio::CLOSE.to_owned());
+            }
+        }
+        _ = session.until_ended() => return Ok(engineio::CLOSE.to_owned()),
+        _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
+    }
+    session.written(batch.iter().map(Frame::bytes).sum());
+    let packets: Vec<_> = batch.iter().map(|frame| frame.text(Framing::SocketIo)).collect();
+    Ok(engineio::join(&packets))
+}
+
+/// Takes in what a client says.
+pub(crate) async fn post(session: &Session, body: &str) -> Result<(), BadRequest> {
+    let Some(_turn) = Turn::take(&session.posting) else { return overlap(session).await };
+    if session.is_on_websocket() {
+        return Err(BadRequest);
+    }
+    for packet in engineio::split(body) {
+        if !session.receive_text(packet).await {
+            return Err(BadRequest);
+        }
+    }
+    Ok(())
+}
+
+/// As the reference server does: a client that polls twice at once has lost its way.
+async fn overlap<T>(session: &Session) -> Result<T, BadRequest> {
+    session.receive(Inbound::Bad(CloseCode::BadFrame)).await;
+    Err(BadRequest)
+}

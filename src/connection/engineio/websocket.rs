@@ -1,0 +1,117 @@
+//! The session carried by a WebSocket, from the start or after an upgrade from polling.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::{
+    SinkExt, StreamExt,
+    future::ready,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{Inbound, Session};
+use crate::{
+    app::App,
+    connection::{
+        websocket::{GOODBYE, SLOW_GOODBYE, broken},
+        writing,
+    },
+    wire::{CloseCode, Framing, engineio},
+};
+
+/// How long an upgrade may take.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Carries a session that began on this WebSocket.
+pub(crate) async fn carry(app: Arc<App>, session: Arc<Session>, socket: WebSocket) {
+    session.on_websocket.store(true, Ordering::SeqCst);
+    let (sink, stream) = socket.split();
+    run(&app, &session, sink, stream).await;
+}
+
+/// Carries a session that has been polling, if the client goes through with it.
+pub(crate) async fn upgrade(app: Arc<App>, session: Arc<Session>, socket: WebSocket) {
+    let (mut sink, mut stream) = socket.split();
+    let upgraded = timeout(UPGRADE_TIMEOUT, probe(&session, &mut sink, &mut stream)).await;
+    if upgraded != Ok(true) || session.on_websocket.swap(true, Ordering::SeqCst) {
+        session.probing.send_replace(false);
+        return;
+    }
+    run(&app, &session, sink, stream).await;
+}
+
+/// The client asks whether the WebSocket works, waits for its last poll to end, and moves over.
+async fn probe(
+    session: &Session,
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+) -> bool {
+    let mut next = async || match stream.next().await {
+        Some(Ok(Message::Text(text))) => Some(text),
+        _ => None,
+    };
+    if next().await.is_none_or(|text| text.as_str() != engineio::PROBE) {
+        return false;
+    }
+    if sink.send(Message::text(engineio::PROBED)).await.is_err() {
+        return false;
+    }
+    session.probing.send_replace(true);
+    next().await.is_some_and(|text| text.as_str() == engineio::UPGRADE)
+}
+
+async fn run(
+    app: &App,
+    session: &Session,
+    mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
+) {
+    let _open = app.sockets.subscribe();
+    // A poll that was under way ends at once, as the session was probed.
+    let mut frames = session.frames.lock().await;
+    let (finish, finished) = oneshot::channel();
+    let written = |bytes| session.written(bytes);
+    let patience = app.config.ping_timeout;
+    let write =
+        writing::run(Framing::SocketIo, &written, &mut frames, &mut sink, finished, patience);
+    let mut write = pin!(write);
+    let code = tokio::select! {
+        code = session.until_ended() => code,
+        () = read(session, &mut stream) => session.until_ended().await,
+        () = &mut write => {
+            session.receive(Inbound::Closed).await;
+            return;
+        }
+    };
+    let patience = if code == CloseCode::SlowReader { SLOW_GOODBYE } else { GOODBYE };
+    if finish.send(code).is_ok() && timeout(patience, &mut write).await.is_ok() {
+        drop(timeout(GOODBYE, stream.for_each(|_| ready(()))).await);
+    }
+}
+
+/// Hands on what the client says, until it says no more.
+async fn read(session: &Session, stream: &mut SplitStream<WebSocket>) {
+    loop {
+        let open = match stream.next().await {
+            Some(Ok(Message::Text(text))) => session.receive_text(&text).await,
+            Some(Ok(Message::Binary(_))) => session.receive(Inbound::Binary).await,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => true,
+            Some(Ok(Message::Close(_))) | None => {
+                session.receive(Inbound::Closed).await;
+                false
+            }
+            Some(Err(error)) => {
+                session.receive(broken(error).map_or(Inbound::Closed, Inbound::Bad)).await;
+                false
+            }
+        };
+        if !open {
+            return;
+        }
+    }
+}

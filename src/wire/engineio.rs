@@ -1,0 +1,125 @@
+//! Engine.IO, revision 4: the packets that carry Socket.IO over WebSockets and HTTP polls.
+//!
+//! <https://github.com/socketio/engine.io-protocol>
+
+use axum::extract::ws::Utf8Bytes;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Serialize;
+
+/// Between the packets of one poll.
+const SEPARATOR: char = '\x1e';
+/// The version of the protocol, as `EIO` names it.
+pub(crate) const VERSION: &str = "4";
+
+/// A ping of ours.
+pub(crate) const PING: Utf8Bytes = Utf8Bytes::from_static("2");
+/// Nothing, said so that a poll ends.
+pub(crate) const NOOP: &str = "6";
+/// The end of the session.
+pub(crate) const CLOSE: &str = "1";
+/// The client tries a WebSocket, and our answer.
+pub(crate) const PROBE: &str = "2probe";
+pub(crate) const PROBED: &str = "3probe";
+/// The client has moved to the WebSocket.
+pub(crate) const UPGRADE: &str = "5";
+
+/// What a client may send, once its session stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Packet<'a> {
+    Close,
+    Pong,
+    Message(&'a str),
+    /// Bytes, which belong to the message before; what is in them nobody asks.
+    Binary,
+    Noop,
+}
+
+/// Text that is no packet, or none that a client may send.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadPacket;
+
+/// Reads one packet in its text form.
+pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some('1') if letters.as_str().is_empty() => Ok(Packet::Close),
+        Some('3') => Ok(Packet::Pong),
+        Some('4') => Ok(Packet::Message(letters.as_str())),
+        Some('6') => Ok(Packet::Noop),
+        Some('b') => {
+            BASE64_STANDARD.decode(letters.as_str()).map(|_| Packet::Binary).map_err(|_| BadPacket)
+        }
+        _ => Err(BadPacket),
+    }
+}
+
+/// The packets of one poll's body.
+pub(crate) fn split(body: &str) -> impl Iterator<Item = &str> {
+    body.split(SEPARATOR)
+}
+
+/// A poll's body.
+pub(crate) fn join(packets: &[Utf8Bytes]) -> String {
+    let mut body = String::with_capacity(packets.iter().map(|packet| packet.len() + 1).sum());
+    for packet in packets {
+        if !body.is_empty() {
+            body.push(SEPARATOR);
+        }
+        body.push_str(packet.as_str());
+    }
+    body
+}
+
+/// What a session is opened with.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Open<'a> {
+    pub(crate) sid: &'a str,
+    pub(crate) upgrades: &'a [&'a str],
+    /// Milliseconds.
+    pub(crate) ping_interval: u128,
+    pub(crate) ping_timeout: u128,
+    /// Bytes.
+    pub(crate) max_payload: usize,
+}
+
+impl Open<'_> {
+    pub(crate) fn to_packet(&self) -> Utf8Bytes {
+        format!("0{}", serde_json::to_string(self).unwrap_or_default()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_packet_is_known_by_its_first_letter() {
+        assert_eq!(parse("1"), Ok(Packet::Close));
+        assert_eq!(parse("3"), Ok(Packet::Pong));
+        assert_eq!(parse("42[\"x\"]"), Ok(Packet::Message("2[\"x\"]")));
+        assert_eq!(parse("bAQID"), Ok(Packet::Binary));
+        assert_eq!(parse("6"), Ok(Packet::Noop));
+        for bad in ["", "0{}", "1x", "2", "2probe", "5", "7", "b!", "é", "hello"] {
+            assert_eq!(parse(bad), Err(BadPacket), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_joined_is_split_again(packets in prop::collection::vec("[a-z0-9\u{1f600}]{1,20}", 1..8)) {
+            let texts: Vec<Utf8Bytes> = packets.iter().map(|packet| packet.as_str().into()).collect();
+            let body = join(&texts);
+            prop_assert_eq!(split(&body).collect::<Vec<_>>(), packets);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,100}") {
+            for packet in split(&text) {
+                drop(parse(packet));
+            }
+        }
+    }
+}

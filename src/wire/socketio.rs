@@ -1,0 +1,276 @@
+//! Socket.IO, revision 5 of the protocol: packets in Engine.IO messages, as the clients of version 4
+//! speak it.
+//!
+//! <https://github.com/socketio/socket.io-protocol>
+
+use axum::extract::ws::Utf8Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::ClientEvent;
+use crate::error::{Error, WireError};
+
+/// The namespace that everything is in.
+pub(crate) const NAMESPACE: &str = "/";
+/// How many pieces of bytes an event may come with; none is of use here.
+const ATTACHMENTS_MAX: usize = 10;
+/// The digits of the largest id, and more: a longer row of digits is not read.
+const DIGITS_MAX: usize = 20;
+/// Events that only the library itself may raise.
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// What a client says.
+#[derive(Debug)]
+pub(crate) enum Packet<'a> {
+    Connect {
+        namespace: &'a str,
+        auth: Auth,
+    },
+    Disconnect,
+    Event {
+        id: Option<u64>,
+        event: Result<ClientEvent, Error>,
+    },
+    /// An event whose bytes follow in so many Engine.IO packets.
+    BinaryEvent {
+        id: Option<u64>,
+        attachments: usize,
+    },
+    /// An acknowledgement, which nobody waits for.
+    Ack,
+}
+
+/// What a client connects with.
+#[derive(Default, Deserialize)]
+pub(crate) struct Auth {
+    #[serde(default)]
+    pub(crate) token: Option<String>,
+}
+
+/// Law I14: a token never reaches a log, not by `{:?}` either.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Auth")
+    }
+}
+
+/// Text that is no packet, or none that a client may send: its connection ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadPacket;
+
+/// Reads one packet.
+pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
+    let kind = text.as_bytes().first().ok_or(BadPacket)?;
+    let rest = text.get(1..).ok_or(BadPacket)?;
+    let (attachments, rest) = match kind {
+        b'5' | b'6' => {
+            let (count, rest) = rest.split_once('-').ok_or(BadPacket)?;
+            (number(count).ok_or(BadPacket)?, rest)
+        }
+        _ => (0, rest),
+    };
+    let attachments = usize::try_from(attachments).map_err(|_| BadPacket)?;
+    if attachments > ATTACHMENTS_MAX {
+        return Err(BadPacket);
+    }
+    let (namespace, rest) = match rest.strip_prefix('/') {
+        Some(_) => rest.split_once(',').unwrap_or((rest, "")),
+        None => (NAMESPACE, rest),
+    };
+    if *kind == b'0' {
+        return connect(namespace, rest);
+    }
+    if namespace != NAMESPACE {
+        return Err(BadPacket);
+    }
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (id, data) = rest.split_at_checked(digits).ok_or(BadPacket)?;
+    let id = if id.is_empty() { None } else { Some(number(id).ok_or(BadPacket)?) };
+    match kind {
+        b'1' if data.is_empty() => Ok(Packet::Disconnect),
+        b'2' => event(id, data),
+        b'3' | b'6' => Ok(Packet::Ack),
+        b'5' => event(id, data).map(|_| Packet::BinaryEvent { id, attachments }),
+        _ => Err(BadPacket),
+    }
+}
+
+fn connect<'a>(namespace: &'a str, data: &str) -> Result<Packet<'a>, BadPacket> {
+    let auth = match data {
+        "" => Auth::default(),
+        data if super::is_object(data.as_bytes()) => {
+            serde_json::from_str(data).map_err(|_| BadPacket)?
+        }
+        _ => return Err(BadPacket),
+    };
+    Ok(Packet::Connect { namespace, auth })
+}
+
+fn event(id: Option<u64>, data: &str) -> Result<Packet<'_>, BadPacket> {
+    let parts: Vec<&RawValue> = serde_json::from_str(data).map_err(|_| BadPacket)?;
+    let name: String =
+        parts.first().and_then(|name| serde_json::from_str(name.get()).ok()).ok_or(BadPacket)?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(BadPacket);
+    }
+    let event = ClientEvent::parse(&name, parts.get(1).copied());
+    Ok(Packet::Event { id, event })
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let plain = digits.len() <= DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// Something that the server says, as an Engine.IO message.
+pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
+    format!("42[{},{}]", json(&event), data.get()).into()
+}
+
+/// The acknowledgement of the event of this id: the data's fields stand at its top level too.
+pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
+    #[derive(Serialize)]
+    struct Failed {
+        ok: bool,
+        error: WireError,
+    }
+    match result {
+        Ok(data) => {
+            let data = data.get();
+            let fields = data.strip_prefix('{').and_then(|data| data.strip_suffix('}'));
+            match fields.filter(|fields| !fields.trim().is_empty()) {
+                Some(fields) => format!(r#"43{id}[{{"ok":true,"data":{data},{fields}}}]"#),
+                None => format!(r#"43{id}[{{"ok":true,"data":{data}}}]"#),
+            }
+        }
+        Err(error) => {
+            format!("43{id}[{}]", json(&Failed { ok: false, error: error.to_wire() }))
+        }
+    }
+    .into()
+}
+
+/// The namespace has let the client in, under this id.
+pub(crate) fn connected(id: &str) -> Utf8Bytes {
+    #[derive(Serialize)]
+    struct Connected<'a> {
+        sid: &'a str,
+    }
+    format!("40{}", json(&Connected { sid: id })).into()
+}
+
+/// It has not.
+pub(crate) fn connect_error(namespace: &str, message: &str, error: Option<&Error>) -> Utf8Bytes {
+    #[derive(Serialize)]
+    struct Refused<'a> {
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<WireError>,
+    }
+    let refused = json(&Refused { message, data: error.map(Error::to_wire) });
+    match namespace {
+        NAMESPACE => format!("44{refused}"),
+        other => format!("44{other},{refused}"),
+    }
+    .into()
+}
+
+/// The server ends the connection, and the client is not to come back by itself.
+pub(crate) const DISCONNECT: Utf8Bytes = Utf8Bytes::from_static("41");
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn packets_are_read_as_the_protocol_has_them() {
+        let Ok(Packet::Connect { namespace: "/", auth }) = parse(r#"0{"token":"t"}"#) else {
+            panic!()
+        };
+        assert_eq!(auth.token.as_deref(), Some("t"));
+        let admin = parse(r#"0/admin,{"token":"t"}"#);
+        assert!(matches!(admin, Ok(Packet::Connect { namespace: "/admin", .. })));
+        assert!(matches!(parse("0"), Ok(Packet::Connect { namespace: "/", .. })));
+        assert!(matches!(parse("1"), Ok(Packet::Disconnect)));
+        let refresh = parse(r#"212["auth:refresh",{"token":"t"},"more"]"#);
+        assert!(matches!(refresh, Ok(Packet::Event { id: Some(12), event: Ok(_) })));
+        let named = parse(r#"2/,["x"]"#);
+        assert!(matches!(named, Ok(Packet::Event { id: None, event: Err(_) })));
+        let bytes = parse(r#"51-7["message:send",{"_placeholder":true,"num":0}]"#);
+        assert!(matches!(bytes, Ok(Packet::BinaryEvent { id: Some(7), attachments: 1 })));
+        assert!(matches!(parse("37[1]"), Ok(Packet::Ack)));
+    }
+
+    #[test]
+    fn b31_to_b37_what_is_none_ends_its_connection() {
+        let deep = format!("2[\"x\",{}1{}]", "[".repeat(9_999), "]".repeat(9_999));
+        for bad in [
+            "",
+            "7",
+            "é",
+            r#"2[{"toString":"x"}]"#,
+            "2[1]",
+            "2[]",
+            "2",
+            "2{}",
+            r#"2["connect"]"#,
+            r#"2["disconnect"]"#,
+            r#"299999999999999999999["x"]"#,
+            r#"2-1["x"]"#,
+            r#"2["x",NaN]"#,
+            r#"599999-["x"]"#,
+            r#"5["x"]"#,
+            r#"5x-["x"]"#,
+            r#"2/admin,["x"]"#,
+            "1x",
+            "4{}",
+            "0[]",
+            "0\"token\"",
+            r#"0{"token":7}"#,
+            r#"0{"token":"a","token":"b"}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        // What is nested too deep for anything is skipped over, and refused as data.
+        assert!(!matches!(parse(&deep), Ok(Packet::Event { event: Ok(_), .. })));
+    }
+
+    #[test]
+    fn answers_carry_their_fields_twice() {
+        let data = RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
+        assert_eq!(answer(7, Ok(&data)).as_str(), r#"437[{"ok":true,"data":{"a":1},"a":1}]"#);
+        let none = RawValue::from_string("{}".into()).unwrap();
+        assert_eq!(answer(7, Ok(&none)).as_str(), r#"437[{"ok":true,"data":{}}]"#);
+        let error = answer(0, Err(&Error::SessionNotFound));
+        assert!(
+            error.as_str().starts_with(r#"430[{"ok":false,"error":{"code":"session_not_found""#)
+        );
+        assert_eq!(push("a\"b", &none).as_str(), r#"42["a\"b",{}]"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[0-6]{0,2}.{0,80}") {
+            drop(parse(&text));
+        }
+
+        /// What we write is what a client reads: the same grammar.
+        #[test]
+        fn what_is_written_can_be_read(event in "[a-z:]{1,12}", number in any::<u64>()) {
+            prop_assume!(!RESERVED.contains(&event.as_str()));
+            let data = serde_json::value::to_raw_value(&serde_json::json!({ "n": number })).unwrap();
+            let pushed = push(&event, &data);
+            let message = pushed.as_str().strip_prefix('4').unwrap();
+            prop_assert!(matches!(parse(message), Ok(Packet::Event { id: None, .. })), "{message}");
+            let answered = answer(number, Ok(&data));
+            prop_assert!(matches!(parse(&answered.as_str()[1..]), Ok(Packet::Ack)));
+        }
+    }
+}

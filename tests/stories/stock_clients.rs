@@ -1,0 +1,60 @@
+//! Stock Socket.IO clients, unchanged: connect, a refused token, join, send, receive, and coming back
+//! when the nodes are killed.
+
+use frontdesk_test_support::{Desk, StockClient};
+use serde_json::{Value, json};
+
+use crate::{one_node, two_nodes};
+
+/// What the clients tell, each end on its own node where there are two.
+async fn story(desk: &Desk, transports: Option<&[&str]>) -> Value {
+    let (customer, dentist, session) = desk.pair().await;
+    let last = desk.nodes.len() - 1;
+    json!({
+        "urls": [desk.nodes[0].url(""), desk.nodes[last].url("")],
+        "transports": transports, "session": session,
+        "patient": customer.token, "dentist": dentist.token,
+    })
+}
+
+async fn tell(mut desk: Desk, mut client: StockClient) {
+    client.reaches("restart").await;
+    for node in &mut desk.nodes {
+        node.restart().await;
+    }
+    client.go_on().await;
+    client.end().await;
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_its_default_options() {
+    for desk in [one_node().await, two_nodes().await] {
+        let client = StockClient::javascript(&story(&desk, None).await).await;
+        tell(desk, client).await;
+    }
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_websockets_only() {
+    for desk in [one_node().await, two_nodes().await] {
+        let client = StockClient::javascript(&story(&desk, Some(&["websocket"])).await).await;
+        tell(desk, client).await;
+    }
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_polling_only() {
+    for desk in [one_node().await, two_nodes().await] {
+        let client = StockClient::javascript(&story(&desk, Some(&["polling"])).await).await;
+        tell(desk, client).await;
+    }
+}
+
+#[tokio::test]
+async fn the_python_client() {
+    for transports in [None, Some(&["websocket"][..]), Some(&["polling"][..])] {
+        let desk = two_nodes().await;
+        let client = StockClient::python(&story(&desk, transports).await).await;
+        tell(desk, client).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! Clients of the real kind: what npm and PyPI have, in processes of their own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::OnceCell,
+    time::timeout,
+};
+
+use crate::PATIENCE;
+
+/// A story that a stock client tells.
+#[derive(Debug)]
+pub struct StockClient {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+static JAVASCRIPT: OnceCell<()> = OnceCell::const_new();
+static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
+
+impl StockClient {
+    /// The JavaScript client of npm; it is installed first where it is not there.
+    pub async fn javascript(story: &Value) -> Self {
+        let dir = clients().join("js");
+        JAVASCRIPT
+            .get_or_init(|| async {
+                if !dir.join("node_modules/socket.io-client").exists() {
+                    run(Command::new("npm").arg("ci").arg("--silent").current_dir(&dir)).await;
+                }
+            })
+            .await;
+        Self::start(Command::new("node").arg(dir.join("story.mjs")), story)
+    }
+
+    /// The Python client of PyPI; it is installed first where it is not there.
+    pub async fn python(story: &Value) -> Self {
+        let dir = clients().join("python");
+        let python = PYTHON
+            .get_or_init(|| async {
+                let venv = dir.join(".venv");
+                let python = venv.join("bin/python");
+                if !venv.join("ready").exists() {
+                    run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).await;
+                    let mut install = Command::new(&python);
+                    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
+                    run(install.arg(dir.join("requirements.txt"))).await;
+                    std::fs::write(venv.join("ready"), "").unwrap();
+                }
+                python
+            })
+            .await;
+        Self::start(Command::new(python).arg("-u").arg(dir.join("story.py")), story)
+    }
+
+    fn start(command: &mut Command, story: &Value) -> Self {
+        let mut child = command
+            .arg(story.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, stdin, lines }
+    }
+
+    /// Waits for the story to come to this line.
+    pub async fn reaches(&mut self, line: &str) {
+        let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
+        assert_eq!(told.unwrap().as_deref(), Some(line), "the story broke off");
+    }
+
+    /// Lets it go on.
+    pub async fn go_on(&mut self) {
+        self.stdin.write_all(b"\n").await.unwrap();
+    }
+
+    /// Waits for its good end.
+    pub async fn end(mut self) {
+        self.reaches("done").await;
+        assert!(timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success());
+    }
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
+}
+
+async fn run(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status().await;
+    assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
+}
