@@ -8,7 +8,7 @@ mod contract;
 pub(crate) mod one_node;
 pub(crate) mod redis;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -49,6 +49,12 @@ pub(crate) trait Bus: Send + Sync + 'static {
 
     /// Waits, within bounds, until what was said so far is on its way.
     async fn flush(&self);
+
+    /// Tells the other nodes where this one is, for [`crate::peers::ANNOUNCED_SECS`].
+    async fn announce(&self, node: &str, address: SocketAddr) -> Result<(), BusError>;
+
+    /// Where another node is; `None` where it has not told for too long.
+    async fn whereabouts(&self, node: &str) -> Result<Option<SocketAddr>, BusError>;
 
     /// Whether the bus answers.
     async fn ping(&self) -> Result<(), BusError>;

@@ -2,7 +2,11 @@
 
 mod variables;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
@@ -22,6 +26,8 @@ pub struct Config {
     pub(crate) production: bool,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
+    /// Where the other nodes reach this one, where it can't find out itself.
+    pub(crate) node_address: Option<SocketAddr>,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogConfig,
     pub(crate) postgres: Option<PostgresConfig>,
@@ -113,6 +119,7 @@ impl Config {
             production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
             host: IpAddr::from([0, 0, 0, 0]),
             port: variables.parsed("PORT", 3000)?,
+            node_address: Self::node_address(variables)?,
             data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
             log: Self::log(variables)?,
             postgres: Self::postgres(variables)?,
@@ -176,6 +183,14 @@ impl Config {
     #[must_use]
     pub fn log_config(&self) -> LogConfig {
         self.log
+    }
+
+    fn node_address(variables: &Variables) -> Result<Option<SocketAddr>, ConfigError> {
+        let parse = |text: &str| {
+            let problem = "must be an IP address and a port, like 10.0.0.7:3000";
+            text.parse().map_err(|_| Variables::error("NODE_ADDRESS", problem))
+        };
+        variables.text("NODE_ADDRESS").map(parse).transpose()
     }
 
     fn log(variables: &Variables) -> Result<LogConfig, ConfigError> {

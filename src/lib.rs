@@ -17,6 +17,7 @@ mod error;
 mod http;
 mod hub;
 mod message;
+mod peers;
 mod person;
 mod router;
 mod serve;

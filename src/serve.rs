@@ -16,7 +16,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{Config, app::App, router::router};
+use crate::{Config, app::App, peers, router::router};
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         () = &mut terminated => return Ok(()),
     };
     announce(&app, address);
+    tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
     // Every connection holds a receiver: it is told to finish, and its end is seen.
     let (finishing, connections) = watch::channel(());
     let live = async {

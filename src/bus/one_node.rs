@@ -1,6 +1,6 @@
 //! The bus of a node that is alone.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use dashmap::DashSet;
@@ -48,6 +48,14 @@ impl Bus for OneNode {
     }
 
     async fn flush(&self) {}
+
+    async fn announce(&self, _node: &str, _address: SocketAddr) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn whereabouts(&self, _node: &str) -> Result<Option<SocketAddr>, BusError> {
+        Ok(None)
+    }
 
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())

@@ -1,6 +1,7 @@
 //! Redis pub/sub: one connection that publishes, one that subscribes.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use fred::{
     clients::Client,
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
     types::{
-        Builder, Message, Value,
+        Builder, Expiration, Message, Value,
         config::{Config, ReconnectPolicy, Server, ServerConfig, UnresponsiveConfig},
     },
 };
@@ -26,6 +27,7 @@ use tokio::{
 use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
 use crate::{
     config::RedisConfig,
+    peers::ANNOUNCED_SECS,
     wire::broadcast::{Broadcast, Room},
 };
 
@@ -44,6 +46,7 @@ pub(crate) struct Redis {
     queue: mpsc::Sender<Broadcast>,
     /// Broadcasts that were queued and are not on their way yet.
     unsaid: Arc<AtomicUsize>,
+    publisher: Client,
     subscriber: Client,
 }
 
@@ -66,8 +69,8 @@ impl Redis {
             }
         }
         let unsaid = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(say(publisher, broadcasts, Arc::clone(&unsaid)));
-        Ok((Self { queue, unsaid, subscriber }, heard))
+        tokio::spawn(say(publisher.clone(), broadcasts, Arc::clone(&unsaid)));
+        Ok((Self { queue, unsaid, publisher, subscriber }, heard))
     }
 }
 
@@ -161,6 +164,11 @@ fn read(message: &Message) -> Option<Broadcast> {
     }
 }
 
+/// Where a node's address is kept.
+fn key(node: &str) -> String {
+    format!("frontdesk:node:{node}")
+}
+
 fn names(rooms: &[Room]) -> Vec<String> {
     rooms.iter().map(ToString::to_string).collect()
 }
@@ -199,6 +207,18 @@ impl Bus for Redis {
         if timeout(DEADLINE * 2, said).await.is_err() {
             tracing::warn!("Redis did not take everything; other nodes find it in the store");
         }
+    }
+
+    async fn announce(&self, node: &str, address: SocketAddr) -> Result<(), BusError> {
+        let lasts = Some(Expiration::EX(ANNOUNCED_SECS));
+        let told = self.publisher.set(key(node), address.to_string(), lasts, None, false).await;
+        told.map_err(|error| failed(&error))
+    }
+
+    async fn whereabouts(&self, node: &str) -> Result<Option<SocketAddr>, BusError> {
+        let told: Option<String> =
+            self.publisher.get(key(node)).await.map_err(|error| failed(&error))?;
+        Ok(told.and_then(|address| address.parse().ok()))
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{RawQuery, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    extract::{FromRequest, Request, State, WebSocketUpgrade},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -18,10 +18,9 @@ use crate::{
     auth::from_handshake,
     connection::engineio::{PAYLOAD_MAX, Session, polling, websocket},
     error::Error,
-    wire::engineio::VERSION,
+    peers,
+    wire::engineio::{self, VERSION},
 };
-
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 #[derive(Default, Deserialize)]
 struct Query {
@@ -66,73 +65,111 @@ impl IntoResponse for Refused {
 
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    RawQuery(raw): RawQuery,
-    upgrade: Upgrade,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Response> {
-    let query = axum::extract::Query::<Query>::try_from_uri(&uri);
+    let query = axum::extract::Query::<Query>::try_from_uri(request.uri());
     let query = query.map_err(|_| Refused::BadRequest.into_response())?.0;
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
         _ => return Err(Refused::UnknownTransport.into_response()),
     };
-    if !origin_allowed(&app.config.cors_origins, headers.get(header::ORIGIN)) {
+    if !origin_allowed(&app.config.cors_origins, request.headers().get(header::ORIGIN)) {
         return Err(Refused::Forbidden.into_response());
     }
-    let token = from_handshake(&headers, raw.as_deref().unwrap_or_default());
     let Some(sid) = &query.sid else {
-        if method != Method::GET {
-            return Err(Refused::BadHandshakeMethod.into_response());
-        }
-        if query.version.as_deref() != Some(VERSION) {
-            return Err(Refused::UnsupportedVersion.into_response());
-        }
-        if app.is_draining() {
-            return Err(Error::Draining.into_response());
-        }
-        return open(&app, token.ok(), transport, upgrade).await.map_err(Refused::into_response);
+        return begin(app, query.version.as_deref(), transport, request).await;
     };
     let session = app.engines.get(sid).map(|found| Arc::clone(&found));
-    let session = session.ok_or_else(|| Refused::UnknownSid.into_response())?;
-    if let (Some(outbound), Ok(token)) = (session.outbound(), token) {
+    match session {
+        Some(session) => go_on(app, session, transport, request).await,
+        None => elsewhere(&app, sid, transport, request).await,
+    }
+}
+
+/// The token that came with a request, if one did.
+fn token(request: &Request) -> Option<SecretString> {
+    from_handshake(request.headers(), request.uri().query().unwrap_or_default()).ok()
+}
+
+async fn begin(
+    app: Arc<App>,
+    version: Option<&str>,
+    transport: Transport,
+    request: Request,
+) -> Result<Response, Response> {
+    if request.method() != Method::GET {
+        return Err(Refused::BadHandshakeMethod.into_response());
+    }
+    if version != Some(VERSION) {
+        return Err(Refused::UnsupportedVersion.into_response());
+    }
+    if app.is_draining() {
+        return Err(Error::Draining.into_response());
+    }
+    let token = token(&request);
+    if transport == Transport::WebSocket {
+        let upgrade = upgrade(request).await?;
+        return Ok(upgrade.on_upgrade(async move |socket| {
+            let session = Session::open(&app, token, &[]);
+            websocket::carry(app, session, socket).await;
+        }));
+    }
+    poll(&Session::open(&app, token, &["websocket"])).await
+}
+
+async fn go_on(
+    app: Arc<App>,
+    session: Arc<Session>,
+    transport: Transport,
+    request: Request,
+) -> Result<Response, Response> {
+    // The id is the session's key; a token beside it must be the same person's.
+    if let (Some(outbound), Some(token)) = (session.outbound(), token(&request)) {
         let bearer = app.verifier.verify(token.expose_secret()).await;
         if !bearer.is_ok_and(|bearer| bearer.person == *outbound.person()) {
             return Err(Refused::Forbidden.into_response());
         }
     }
-    match (transport, method) {
-        (Transport::WebSocket, Method::GET) if !session.is_on_websocket() => {
-            let upgrade = upgrade.map_err(|_| Refused::BadRequest.into_response())?;
-            Ok(limited(upgrade).on_upgrade(|socket| websocket::upgrade(app, session, socket)))
+    match (transport, request.method()) {
+        (Transport::WebSocket, &Method::GET) if !session.is_on_websocket() => {
+            let upgrade = upgrade(request).await?;
+            Ok(upgrade.on_upgrade(|socket| websocket::upgrade(app, session, socket)))
         }
-        (Transport::Polling, Method::GET) => {
-            polling::poll(&session).await.map(text).map_err(|_| Refused::BadRequest.into_response())
-        }
-        (Transport::Polling, Method::POST) => post(&session, body).await,
+        (Transport::Polling, &Method::GET) => poll(&session).await,
+        (Transport::Polling, &Method::POST) => post(&session, request.into_body()).await,
         _ => Err(Refused::BadRequest.into_response()),
     }
 }
 
-async fn open(
-    app: &Arc<App>,
-    token: Option<secrecy::SecretString>,
+/// The session is not here: its id names the node that has it, if any does.
+async fn elsewhere(
+    app: &App,
+    sid: &str,
     transport: Transport,
-    upgrade: Upgrade,
-) -> Result<Response, Refused> {
-    if transport == Transport::WebSocket {
-        let upgrade = upgrade.map_err(|_| Refused::BadRequest)?;
-        let app = Arc::clone(app);
-        return Ok(limited(upgrade).on_upgrade(async move |socket| {
-            let session = Session::open(&app, token, &[]);
-            websocket::carry(app, session, socket).await;
-        }));
+    request: Request,
+) -> Result<Response, Response> {
+    let node = sid.split_once('.').map_or("", |(node, _)| node);
+    let is_name = node.len() == app.node.len() && node.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_name || node == app.node || request.headers().contains_key(peers::CARRIED) {
+        return Err(Refused::UnknownSid.into_response());
     }
-    let session = Session::open(app, token, &["websocket"]);
-    polling::poll(&session).await.map(text).map_err(|_| Refused::BadRequest)
+    let is_poll = transport == Transport::Polling && request.method() == Method::GET;
+    let carried = tokio::select! {
+        carried = peers::carry(app, node, request) => carried,
+        // The next poll goes to a node that stays.
+        () = app.until_draining(), if is_poll => return Ok(text(engineio::NOOP.to_owned())),
+    };
+    carried.map_err(|_| Refused::UnknownSid.into_response())
+}
+
+async fn upgrade(request: Request) -> Result<WebSocketUpgrade, Response> {
+    let upgrade = WebSocketUpgrade::from_request(request, &()).await;
+    upgrade.map(limited).map_err(|_| Refused::BadRequest.into_response())
+}
+
+async fn poll(session: &Session) -> Result<Response, Response> {
+    polling::poll(session).await.map(text).map_err(|_| Refused::BadRequest.into_response())
 }
 
 async fn post(session: &Session, body: Body) -> Result<Response, Response> {

@@ -1,6 +1,6 @@
 //! The hub on a bus that does as the test says, and a real store.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use frontdesk_test_support::{PATIENCE, eventually, unique};
@@ -45,6 +45,14 @@ impl Bus for Puppet {
     }
 
     async fn flush(&self) {}
+
+    async fn announce(&self, _node: &str, _address: SocketAddr) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn whereabouts(&self, _node: &str) -> Result<Option<SocketAddr>, BusError> {
+        Ok(None)
+    }
 
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())

@@ -129,10 +129,15 @@ async fn requests_that_follow_a_join_without_waiting_find_it_done() {
     let from_start = json!({ "sessionId": session, "after": 0 });
     for round in 0..20_u64 {
         let mut patient = desk.connect(0, &customer).await;
-        // A send behind a join is acknowledged, and not heard as well.
-        let joined = patient.ask("session:join", &from_start).await;
-        let sent =
-            patient.ask("message:send", &text(&session, usize::try_from(round).unwrap())).await;
+        // A send beside a join is acknowledged, and not heard as well.
+        let message = text(&session, usize::try_from(round).unwrap());
+        let (joined, sent) = if round % 2 == 0 {
+            let joined = patient.ask("session:join", &from_start).await;
+            (joined, patient.ask("message:send", &message).await)
+        } else {
+            let sent = patient.ask("message:send", &message).await;
+            (patient.ask("session:join", &from_start).await, sent)
+        };
         assert_eq!(patient.answer(sent).await.unwrap()["message"]["seq"], 2 * round + 1);
         patient.answer(joined).await.unwrap();
         // Two joins at once are one: what comes next is heard once.

@@ -12,6 +12,7 @@ mod catching_up;
 mod conversation;
 mod crowd;
 mod draining;
+mod engineio;
 mod faults;
 mod frames;
 mod handshake;

@@ -1,7 +1,7 @@
 //! Stock Socket.IO clients, unchanged: connect, a refused token, join, send, receive, and coming back
 //! when the nodes are killed.
 
-use frontdesk_test_support::{Desk, StockClient};
+use frontdesk_test_support::{Desk, Nginx, StockClient};
 use serde_json::{Value, json};
 
 use crate::{one_node, two_nodes};
@@ -48,6 +48,26 @@ async fn the_javascript_client_with_polling_only() {
         let client = StockClient::javascript(&story(&desk, Some(&["polling"])).await).await;
         tell(desk, client).await;
     }
+}
+
+/// Every request of a client may come to another node than the one before.
+async fn behind_nginx(transports: Option<&[&str]>) {
+    let desk = two_nodes().await;
+    let nginx = Nginx::start(&desk.nodes.iter().map(|node| node.address).collect::<Vec<_>>()).await;
+    let mut story = story(&desk, transports).await;
+    let url = format!("http://{}", nginx.address);
+    story["urls"] = json!([url, url]);
+    tell(desk, StockClient::javascript(&story).await).await;
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_its_default_options_behind_nginx_without_stickiness() {
+    behind_nginx(None).await;
+}
+
+#[tokio::test]
+async fn the_javascript_client_with_polling_only_behind_nginx_without_stickiness() {
+    behind_nginx(Some(&["polling"])).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body, or null where it is not JSON.
     pub body: Value,
+    /// The body as it is.
+    pub text: String,
 }
 
 impl Http {
@@ -60,16 +62,21 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+        let typed = headers.iter().any(|(name, _)| *name == "content-type");
+        if body.is_some() && !typed {
+            request = request.header("content-type", "application/json");
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap();
-        Reply { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Reply { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
     }
 }
 

@@ -1,0 +1,235 @@
+//! Engine.IO as an attacker or a broken client speaks it: what the reference server answers.
+
+use std::net::SocketAddr;
+
+use frontdesk_test_support::{Desk, Http, Reply, eventually, try_connect, tungstenite::Message};
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{one_node, two_nodes};
+
+const POLL: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// A client of the polling transport, a request at a time.
+struct Poller {
+    http: Http,
+    sid: String,
+}
+
+impl Poller {
+    async fn open(address: SocketAddr) -> Self {
+        let http = Http::new(address, None);
+        let opened = http.get(POLL).await;
+        assert_eq!(opened.status, 200);
+        let open: Value = serde_json::from_str(opened.text.strip_prefix('0').unwrap()).unwrap();
+        assert_eq!(open["upgrades"], json!(["websocket"]));
+        assert_eq!((&open["pingInterval"], &open["pingTimeout"]), (&json!(25_000), &json!(20_000)));
+        assert_eq!(open["maxPayload"], 65_536);
+        Self { http, sid: open["sid"].as_str().unwrap().to_owned() }
+    }
+
+    /// One whose person has entered the namespace.
+    async fn enter(address: SocketAddr, token: &str) -> Self {
+        let poller = Self::open(address).await;
+        poller.say(&format!("40{}", json!({ "token": token }))).await;
+        assert!(poller.hear().await.starts_with("40{\"sid\":"));
+        poller
+    }
+
+    fn path(&self) -> String {
+        format!("{POLL}&sid={}", self.sid)
+    }
+
+    async fn post(&self, body: &str) -> Reply {
+        let text = [("content-type", "text/plain;charset=UTF-8")];
+        self.http.send(Method::POST, &self.path(), Some(body.to_owned()), &text).await
+    }
+
+    async fn say(&self, body: &str) {
+        assert_eq!(self.post(body).await.text, "ok");
+    }
+
+    async fn hear(&self) -> String {
+        let heard = self.http.get(&self.path()).await;
+        assert_eq!(heard.status, 200, "{}", heard.text);
+        heard.text
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_answered_as_the_reference_server_does() {
+    let desk = one_node().await;
+    let http = Http::new(desk.nodes[0].address, None);
+    let poller = Poller::open(desk.nodes[0].address).await;
+    let sid = &poller.sid;
+    for (method, path, code, message) in [
+        (Method::GET, "/socket.io/?EIO=4".into(), 0, "Transport unknown"),
+        (Method::GET, "/socket.io/?EIO=4&transport=pigeon".into(), 0, "Transport unknown"),
+        (Method::GET, format!("{POLL}&sid=nobody"), 1, "Session ID unknown"),
+        (Method::GET, format!("{POLL}&sid=0123456789ab.x"), 1, "Session ID unknown"),
+        (Method::POST, POLL.into(), 2, "Bad handshake method"),
+        (Method::GET, "/socket.io/?EIO=4&transport=websocket".into(), 3, "Bad request"),
+        (Method::DELETE, format!("{POLL}&sid={sid}"), 3, "Bad request"),
+        (
+            Method::GET,
+            "/socket.io/?EIO=3&transport=polling".into(),
+            5,
+            "Unsupported protocol version",
+        ),
+        (Method::GET, "/socket.io/?transport=polling".into(), 5, "Unsupported protocol version"),
+    ] {
+        let refused = http.send(method, &path, None, &[]).await;
+        assert_eq!(
+            (refused.status, &refused.body),
+            (400, &json!({ "code": code, "message": message }))
+        );
+    }
+}
+
+#[tokio::test]
+async fn several_packets_come_in_one_poll_and_go_in_one_post() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let patient = Poller::enter(desk.nodes[0].address, &customer.token).await;
+    let join = json!(["session:join", { "sessionId": session }]);
+    let send = |key: &str| json!(["message:send", { "sessionId": session, "clientId": key, "kind": "text", "body": "x" }]);
+    patient.say(&format!("420{join}\x1e421{}\x1e422{}", send("a"), send("b"))).await;
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        heard.extend(patient.hear().await.split('\x1e').map(|packet| packet[..3].to_owned()));
+    }
+    heard.sort();
+    assert_eq!(heard, ["430", "431", "432"]);
+    let mut doctor = desk.connect(0, &dentist).await;
+    assert_eq!(doctor.join(&session, None).await["lastSeq"], 2, "both framings are one chat");
+    doctor.send(&session, "c", "from the other framing").await;
+    assert!(patient.hear().await.starts_with(r#"42["message:new",{"message":"#));
+}
+
+#[tokio::test]
+async fn b38_a_second_poll_at_once_an_oversized_one_and_anothers_token_are_refused() {
+    let desk = one_node().await;
+    let (customer, _, _) = desk.pair().await;
+    let address = desk.nodes[0].address;
+    let greedy = Poller::enter(address, &customer.token).await;
+    let path = greedy.path();
+    let (first, second) = tokio::join!(greedy.http.get(&path), async {
+        tokio::task::yield_now().await;
+        greedy.http.get(&path).await
+    });
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400], "one is refused, and the session ends");
+    eventually("it is gone", async || greedy.http.get(&path).await.body["code"] == 1).await;
+
+    let big = Poller::enter(address, &customer.token).await;
+    assert_eq!(big.post(&"x".repeat(65_537)).await.status, 413);
+
+    let mine = Poller::enter(address, &customer.token).await;
+    let thief = Http::new(address, Some(&desk.customer().token));
+    assert_eq!(thief.get(&mine.path()).await.status, 403);
+    let own = Http::new(address, Some(&customer.token));
+    mine.say(r#"420["no:such"]"#).await;
+    assert!(own.get(&mine.path()).await.text.starts_with("430["));
+}
+
+#[tokio::test]
+async fn b31_to_b37_a_bad_packet_ends_its_own_session() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let address = desk.nodes[0].address;
+    for bad in [
+        r#"42[{"toString":"x"}]"#,
+        "4599999-[\"x\"]",
+        "42[\"disconnect\"]",
+        "42[\"x\"",
+        "40{\"token\":\"again\"}",
+        "451-[\"x\",{\"_placeholder\":true,\"num\":0}]\x1e42[\"x\"]",
+        "bAQID",
+        "b!",
+        "9",
+        "2",
+    ] {
+        let poller = Poller::enter(address, &customer.token).await;
+        poller.post(bad).await;
+        eventually("it is gone", async || poller.http.get(&poller.path()).await.body["code"] == 1)
+            .await;
+    }
+    // b34: an event before the namespace is entered.
+    let early = Poller::open(address).await;
+    early.post(r#"42["session:join",{}]"#).await;
+    eventually("it is gone", async || early.http.get(&early.path()).await.body["code"] == 1).await;
+    let mut doctor = desk.connect(0, &dentist).await;
+    assert_eq!(doctor.send(&session, "k", "unmoved").await["seq"], 1);
+}
+
+#[tokio::test]
+async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_that_is_neither() {
+    let desk = Desk::cluster(crate::FRONTDESK, 3).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
+    // From now on its requests come to a node that does not hold the session.
+    poller.http = Http::new(desk.nodes[2].address, None);
+    eventually("the nodes know each other", async || {
+        poller.post(r#"42["no:such"]"#).await.text == "ok"
+    })
+    .await;
+    let join = json!(["session:join", { "sessionId": session }]);
+    poller.say(&format!("420{join}")).await;
+    assert!(poller.hear().await.starts_with("430[{\"ok\":true"));
+    let mut doctor = desk.connect(1, &dentist).await;
+    let said = async {
+        tokio::task::yield_now().await;
+        doctor.send(&session, "k", "all the way round").await
+    };
+    let (heard, said) = tokio::join!(poller.hear(), said);
+    let heard: Value = serde_json::from_str(heard.strip_prefix("42").unwrap()).unwrap();
+    assert_eq!(heard, json!(["message:new", { "message": said }]));
+}
+
+#[tokio::test]
+async fn an_upgrade_on_another_node_loses_no_packet() {
+    let desk = two_nodes().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
+    let join = json!(["session:join", { "sessionId": session }]);
+    poller.say(&format!("420{join}")).await;
+    assert!(poller.hear().await.starts_with("430["));
+    let mut doctor = desk.connect(1, &dentist).await;
+    doctor.join(&session, None).await;
+
+    let path = format!("/socket.io/?EIO=4&transport=websocket&sid={}", poller.sid);
+    poller.http = Http::new(desk.nodes[1].address, None);
+    eventually("the nodes know each other", async || poller.post("3").await.text == "ok").await;
+    let mut socket = try_connect(desk.nodes[1].address, &path, &[]).await.unwrap().socket;
+    let mut next = async |say: Option<&str>| {
+        if let Some(text) = say {
+            socket.send(Message::text(text)).await.unwrap();
+        }
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => text.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    doctor.send(&session, "1", "before the probe").await;
+    assert_eq!(next(Some("2probe")).await, "3probe");
+    doctor.send(&session, "2", "after the probe").await;
+    // The last poll brings what there is, or nothing, at once.
+    let last = poller.hear().await;
+    let mut heard: Vec<String> = last.split('\x1e').map(str::to_owned).collect();
+    doctor.send(&session, "3", "while it moves").await;
+    let first = next(Some("5")).await;
+    heard.push(first);
+    doctor.send(&session, "4", "on the WebSocket").await;
+    while heard.iter().filter(|packet| packet.starts_with("42")).count() < 4 {
+        heard.push(next(None).await);
+    }
+    let bodies: Vec<Value> = heard
+        .iter()
+        .filter_map(|packet| packet.strip_prefix("42"))
+        .map(|packet| serde_json::from_str::<Value>(packet).unwrap()[1]["message"]["seq"].take())
+        .collect();
+    assert_eq!(bodies, [1, 2, 3, 4]);
+    assert_eq!(poller.post("3").await.status, 400, "it does not poll any more");
+}
