@@ -1,8 +1,8 @@
 //! What a message costs where the two ends of its session are on different nodes, on PostgreSQL and
-//! Redis: messages a second, and the nodes' CPU time a message.
+//! Redis: messages a second, and the nodes' CPU time a message, in either framing.
 //!
-//! `cargo bench --bench cross_node [-- SESSIONS MESSAGES]`: so many sessions, so many messages in
-//! each. Clients and servers share the machine, so the rate is the machine's; the CPU time, read from
+//! `cargo bench --bench cross_node [-- SESSIONS MESSAGES ROUNDS]`: so many sessions, so many messages
+//! in each, so many times, the framings taking turns. Clients and servers share the machine, so the rate is the machine's; the CPU time, read from
 //! `/proc`, is the nodes' own. Every message is checked to arrive once and in order.
 
 #![allow(
@@ -15,7 +15,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use frontdesk_test_support::{Client, Desk};
+use frontdesk_test_support::{Client, Desk, Framing, Node};
 use serde_json::json;
 use tokio::{sync::Barrier, task::JoinSet};
 
@@ -29,17 +29,17 @@ struct Session {
 }
 
 impl Session {
-    async fn open(desk: Arc<Desk>) -> Self {
+    async fn open(desk: Arc<Desk>, framing: Framing) -> Self {
         let (customer, dentist, id) = desk.pair().await;
-        let mut patient = desk.connect(0, &customer).await;
-        let mut doctor = desk.connect(1, &dentist).await;
+        let mut patient = desk.connect_by(framing, 0, &customer).await;
+        let mut doctor = desk.connect_by(framing, 1, &dentist).await;
         patient.join(&id, None).await;
         doctor.join(&id, None).await;
         Self { id, patient, doctor }
     }
 
     /// Sends all, keeping a few under way, while the other end listens.
-    async fn run(mut self, messages: usize) {
+    async fn run(&mut self, messages: usize) {
         let sending = async {
             let mut under_way = std::collections::VecDeque::new();
             for number in 0..messages {
@@ -79,45 +79,81 @@ fn rss_kib(pid: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[tokio::main]
-async fn main() {
-    let numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
-    let numbers: Vec<usize> = numbers.collect();
-    let sessions = numbers.first().copied().unwrap_or(1_000);
-    let messages = numbers.get(1).copied().unwrap_or(50);
-    let desk = Arc::new(Desk::cluster(env!("CARGO_BIN_EXE_frontdesk"), 2).await);
-    let pids: Vec<u32> = desk.nodes.iter().map(frontdesk_test_support::Node::pid).collect();
-    let empty: u64 = pids.iter().map(|pid| rss_kib(*pid)).sum();
+/// One round's figures.
+struct Round {
+    messages_per_s: f64,
+    cpu_us: f64,
+    memory_kib: f64,
+}
 
+async fn round(desk: &Arc<Desk>, framing: Framing, sessions: usize, messages: usize) -> Round {
+    let pids: Vec<u32> = desk.nodes.iter().map(Node::pid).collect();
+    let empty: u64 = pids.iter().map(|pid| rss_kib(*pid)).sum();
     let mut opening = JoinSet::new();
-    (0..sessions).for_each(|_| drop(opening.spawn(Session::open(Arc::clone(&desk)))));
+    for _ in 0..sessions {
+        opening.spawn(Session::open(Arc::clone(desk), framing));
+    }
     let open = opening.join_all().await;
     let full: u64 = pids.iter().map(|pid| rss_kib(*pid)).sum();
 
     let start = Arc::new(Barrier::new(sessions + 1));
     let mut running = JoinSet::new();
-    for session in open {
+    for mut session in open {
         let start = Arc::clone(&start);
         running.spawn(async move {
             start.wait().await;
             session.run(messages).await;
+            session
         });
     }
     let before: u64 = pids.iter().map(|pid| cpu_ms(*pid)).sum();
     start.wait().await;
     let started = Instant::now();
-    running.join_all().await;
+    let done = running.join_all().await;
     let took = started.elapsed();
     let spent = pids.iter().map(|pid| cpu_ms(*pid)).sum::<u64>() - before;
-
+    drop(done);
     let all = (sessions * messages) as f64;
-    println!("sessions                 {sessions}, each with one end on each of two nodes");
-    println!("messages                 {all}, each once and in order");
-    println!("messages a second        {:.0}", all / took.as_secs_f64());
-    println!("server CPU a message     {:.1} µs (both nodes)", spent as f64 * 1_000.0 / all);
-    let connections = (sessions * 2) as f64;
+    Round {
+        messages_per_s: all / took.as_secs_f64(),
+        cpu_us: spent as f64 * 1_000.0 / all,
+        memory_kib: full.saturating_sub(empty) as f64 / (sessions * 2) as f64,
+    }
+}
+
+fn median(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+#[tokio::main]
+async fn main() {
+    let numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let numbers: Vec<usize> = numbers.collect();
+    let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
+    let (sessions, messages, rounds) = (number(0, 1_000), number(1, 20), number(2, 3));
+    let desk = Arc::new(Desk::cluster(env!("CARGO_BIN_EXE_frontdesk"), 2).await);
     println!(
-        "memory a connection      {:.1} KiB, over {empty} KiB for two empty nodes",
-        full.saturating_sub(empty) as f64 / connections
+        "{sessions} sessions, each with one end on each of two nodes; {messages} messages in each,"
     );
+    println!("each once and in order; medians of {rounds} rounds\n");
+    let mut figures = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for (framing, figures) in [Framing::Native, Framing::SocketIo].into_iter().zip(&mut figures)
+        {
+            figures.push(round(&desk, framing, sessions, messages).await);
+        }
+    }
+    let [native, socketio] = &figures;
+    println!("                          native  Socket.IO");
+    let line = |name: &str, figure: fn(&Round) -> f64| {
+        println!("{name:<24}{:>8.1}{:>11.1}", median(native, figure), median(socketio, figure));
+    };
+    line("messages a second", |round| round.messages_per_s);
+    line("server CPU, µs a message", |round| round.cpu_us);
+    // Later rounds find the memory of those before; the first shows what a connection takes.
+    println!("KiB a connection        {:>8.1}", native[0].memory_kib);
+    let ratio = median(socketio, |round| round.cpu_us) / median(native, |round| round.cpu_us);
+    println!("\nSocket.IO takes {ratio:.2} times the CPU of the native framing");
 }

@@ -1,26 +1,39 @@
 //! A customer and a dentist talk.
 
-use frontdesk_test_support::{Desk, unique};
+use frontdesk_test_support::{Desk, Framing, unique};
 use serde_json::json;
 
 use crate::{one_node, two_nodes};
 
 #[tokio::test]
 async fn a_message_sent_on_one_node_reaches_a_member_on_another() {
-    two_people_talk(two_nodes().await).await;
+    let desk = two_nodes().await;
+    for framings in FRAMINGS {
+        two_people_talk(&desk, framings).await;
+    }
 }
 
 #[tokio::test]
 async fn two_people_talk_on_a_node_that_is_alone() {
-    two_people_talk(one_node().await).await;
+    let desk = one_node().await;
+    for framings in FRAMINGS {
+        two_people_talk(&desk, framings).await;
+    }
 }
 
+/// How the two speak: each framing, and one with the other.
+const FRAMINGS: [[Framing; 2]; 3] = [
+    [Framing::Native, Framing::Native],
+    [Framing::SocketIo, Framing::SocketIo],
+    [Framing::SocketIo, Framing::Native],
+];
+
 /// The dentist is on the last node, which may be the customer's too.
-async fn two_people_talk(desk: Desk) {
+async fn two_people_talk(desk: &Desk, framings: [Framing; 2]) {
     let last = desk.nodes.len() - 1;
     let (customer, dentist, session) = desk.pair().await;
-    let mut patient = desk.connect(0, &customer).await;
-    let mut doctor = desk.connect(last, &dentist).await;
+    let mut patient = desk.connect_by(framings[0], 0, &customer).await;
+    let mut doctor = desk.connect_by(framings[1], last, &dentist).await;
     for client in [&mut patient, &mut doctor] {
         let joined = client.join(&session, None).await;
         assert_eq!((&joined["lastSeq"], &joined["messages"]), (&json!(0), &json!([])));

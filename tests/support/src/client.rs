@@ -1,4 +1,4 @@
-//! A client of the native framing.
+//! A client of either framing, as thin as can be.
 
 use std::{collections::VecDeque, net::SocketAddr};
 
@@ -12,11 +12,21 @@ use tokio_tungstenite::{
 
 use crate::PATIENCE;
 
-/// One connection to `/ws`.
+/// How a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// JSON on `/ws`.
+    Native,
+    /// Socket.IO on a WebSocket from the start.
+    SocketIo,
+}
+
+/// One connection.
 #[derive(Debug)]
 pub struct Client {
     /// The socket, for a test that sends odd frames.
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    framing: Framing,
     next_id: u64,
     /// Events and answers that came while something else was waited for.
     events: VecDeque<Value>,
@@ -35,7 +45,8 @@ pub async fn try_connect(
     }
     let connecting = timeout(PATIENCE, connect_async(request)).await.expect("no handshake");
     let (socket, _) = connecting.map_err(Box::new)?;
-    Ok(Client { socket, next_id: 1, events: VecDeque::new(), closed: None })
+    let framing = Framing::Native;
+    Ok(Client { socket, framing, next_id: 1, events: VecDeque::new(), closed: None })
 }
 
 impl Client {
@@ -43,6 +54,19 @@ impl Client {
     pub async fn connect(address: SocketAddr, token: &str) -> Self {
         let bearer = format!("Bearer {token}");
         try_connect(address, "/ws", &[("authorization", &bearer)]).await.unwrap()
+    }
+
+    /// Connects with a token, in either framing.
+    pub async fn connect_by(framing: Framing, address: SocketAddr, token: &str) -> Self {
+        if framing == Framing::Native {
+            return Self::connect(address, token).await;
+        }
+        let path = "/socket.io/?EIO=4&transport=websocket";
+        let mut client = try_connect(address, path, &[]).await.unwrap();
+        client.framing = framing;
+        client.frame(&format!("40{}", json!({ "token": token }))).await;
+        while !client.text().await.expect("refused").starts_with("40") {}
+        client
     }
 
     /// Sends a request and waits for its answer: the data, or the error.
@@ -55,8 +79,20 @@ impl Client {
     pub async fn ask(&mut self, event: &str, data: &Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.frame(&json!({ "id": id, "event": event, "data": data }).to_string()).await;
+        let frame = self.written(Some(id), event, data);
+        self.frame(&frame).await;
         id
+    }
+
+    fn written(&self, id: Option<u64>, event: &str, data: &Value) -> String {
+        match (self.framing, id) {
+            (Framing::Native, Some(id)) => {
+                json!({ "id": id, "event": event, "data": data }).to_string()
+            }
+            (Framing::Native, None) => json!({ "event": event, "data": data }).to_string(),
+            (Framing::SocketIo, Some(id)) => format!("42{id}{}", json!([event, data])),
+            (Framing::SocketIo, None) => format!("42{}", json!([event, data])),
+        }
     }
 
     /// Waits for the answer to a request.
@@ -69,7 +105,7 @@ impl Client {
     pub async fn try_request(&mut self, event: &str, data: &Value) -> Option<Value> {
         let id = self.next_id;
         self.next_id += 1;
-        let text = json!({ "id": id, "event": event, "data": data }).to_string();
+        let text = self.written(Some(id), event, data);
         self.socket.send(Message::text(text)).await.ok()?;
         let mut answer = self.try_wait("an answer", |frame| frame["id"] == id).await?;
         (answer["ok"] == true).then(|| answer["data"].take())
@@ -117,7 +153,8 @@ impl Client {
 
     /// Sends an event that has no answer.
     pub async fn say(&mut self, event: &str, data: &Value) {
-        self.frame(&json!({ "event": event, "data": data }).to_string()).await;
+        let frame = self.written(None, event, data);
+        self.frame(&frame).await;
     }
 
     /// Sends any text frame.
@@ -170,11 +207,32 @@ impl Client {
         self.closed.unwrap_or(1006)
     }
 
-    /// The next frame; `None` where the connection has ended.
+    /// The next frame, as the native framing has it; `None` where the connection has ended.
     async fn next(&mut self) -> Option<Value> {
         loop {
+            let text = self.text().await?;
+            if self.framing == Framing::Native {
+                return Some(serde_json::from_str(&text).unwrap());
+            }
+            if text == "2" {
+                self.frame("3").await;
+            } else if let Some(event) = text.strip_prefix("42") {
+                let mut event: Value = serde_json::from_str(event).unwrap();
+                return Some(json!({ "event": event[0].take(), "data": event[1].take() }));
+            } else if let Some(answer) = text.strip_prefix("43") {
+                let (id, answer) = answer.split_at(answer.find('[').unwrap());
+                let mut answer: Value = serde_json::from_str::<Value>(answer).unwrap()[0].take();
+                answer["id"] = id.parse().unwrap();
+                return Some(answer);
+            }
+        }
+    }
+
+    /// The next text frame.
+    async fn text(&mut self) -> Option<String> {
+        loop {
             match self.socket.next().await? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => return Some(text.to_string()),
                 Ok(Message::Close(frame)) => {
                     self.closed = Some(frame.map_or(1005, |frame| match frame.code {
                         CloseCode::Library(code) => code,

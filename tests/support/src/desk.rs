@@ -3,7 +3,9 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Client, DJANGO_SECRET, Http, Issuer, Node, PostgresDatabase, Servers, unique};
+use crate::{
+    Client, DJANGO_SECRET, Framing, Http, Issuer, Node, PostgresDatabase, Servers, unique,
+};
 
 /// Nodes that share a database and a bus, or one node on its own.
 #[derive(Debug)]
@@ -98,6 +100,11 @@ impl Desk {
     /// A connection to a node, for someone.
     pub async fn connect(&self, node: usize, person: &Person) -> Client {
         Client::connect(self.nodes[node].address, &person.token).await
+    }
+
+    /// The same, in either framing.
+    pub async fn connect_by(&self, framing: Framing, node: usize, person: &Person) -> Client {
+        Client::connect_by(framing, self.nodes[node].address, &person.token).await
     }
 
     /// Opens a session between the two: its id.
