@@ -26,5 +26,18 @@ mod store;
 pub mod telemetry;
 mod wire;
 
+/// The parsers of what comes from clients, for `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// Reads a frame or packet as every framing would.
+    pub fn packets(text: &str) {
+        drop(crate::wire::native::parse(text));
+        drop(crate::wire::socketio::parse(text));
+        for packet in crate::wire::engineio::split(text) {
+            drop(crate::wire::engineio::parse(packet));
+        }
+    }
+}
+
 pub use config::Config;
 pub use serve::serve;

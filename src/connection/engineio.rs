@@ -19,7 +19,7 @@ use futures_util::{Stream, stream};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     sync::{Mutex, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -182,13 +182,23 @@ async fn enter(
 ) -> Result<Identity, CloseCode> {
     let say =
         async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
-    let patience = CONNECT_TIMEOUT.min(app.config.ping_interval);
-    for _ in 0..CONNECT_TRIES {
+    // The client hears the first ping when it is in: until then the time is short.
+    let deadline = Instant::now() + CONNECT_TIMEOUT.min(app.config.ping_interval);
+    let mut message = async || loop {
         let packet = tokio::select! {
-            packet = timeout(patience, packets.recv()) => packet,
+            packet = timeout_at(deadline, packets.recv()) => packet,
             () = app.until_draining() => return Err(CloseCode::Draining),
         };
-        let Ok(Some(Inbound::Message(text))) = packet else { return Err(CloseCode::Bye) };
+        match packet {
+            Ok(Some(Inbound::Message(text))) => return Ok(text),
+            // Some clients say that they are there before they are asked.
+            Ok(Some(Inbound::Pong)) => {}
+            Ok(Some(Inbound::Bad(code))) => return Err(code),
+            _ => return Err(CloseCode::Bye),
+        }
+    };
+    for _ in 0..CONNECT_TRIES {
+        let text = message().await?;
         let Ok(Packet::Connect { namespace, auth }) = socketio::parse(&text) else {
             return Err(CloseCode::BadFrame);
         };

@@ -71,6 +71,15 @@ async fn the_javascript_client_with_polling_only_behind_nginx_without_stickiness
 }
 
 #[tokio::test]
+async fn the_rust_client() {
+    for transports in [None, Some(&["websocket"][..]), Some(&["polling"][..])] {
+        let desk = two_nodes().await;
+        let client = StockClient::rust(&story(&desk, transports).await).await;
+        tell(desk, client).await;
+    }
+}
+
+#[tokio::test]
 async fn the_python_client() {
     for transports in [None, Some(&["websocket"][..]), Some(&["polling"][..])] {
         let desk = two_nodes().await;

@@ -24,6 +24,7 @@ pub struct StockClient {
 }
 
 static JAVASCRIPT: OnceCell<()> = OnceCell::const_new();
+static RUST: OnceCell<()> = OnceCell::const_new();
 static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
 
 impl StockClient {
@@ -58,6 +59,19 @@ impl StockClient {
             })
             .await;
         Self::start(Command::new(python).arg("-u").arg(dir.join("story.py")), story)
+    }
+
+    /// The Rust client of crates.io; it is built first.
+    pub async fn rust(story: &Value) -> Self {
+        let dir = clients().join("rust");
+        let target = clients().join("../../target/clients");
+        RUST.get_or_init(|| async {
+            let mut build = Command::new("cargo");
+            build.args(["build", "--locked", "--quiet", "--target-dir"]).arg(&target);
+            run(build.current_dir(&dir)).await;
+        })
+        .await;
+        Self::start(&mut Command::new(target.join("debug/frontdesk-stock-client")), story)
     }
 
     fn start(command: &mut Command, story: &Value) -> Self {
