@@ -101,7 +101,11 @@ pub(crate) async fn carry(
     tokio::spawn(connection.with_upgrades());
     request.headers_mut().insert(CARRIED, axum::http::HeaderValue::from_static("1"));
     let from_client = hyper::upgrade::on(&mut request);
-    let mut response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
+    // A poll is answered by the next ping at the latest.
+    let patience = app.config.ping_interval + app.config.ping_timeout;
+    let response = timeout(patience, sender.send_request(request)).await;
+    let mut response =
+        response.map_err(|error| unreachable(&error))?.map_err(|error| unreachable(&error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let to_node = hyper::upgrade::on(&mut response);
         tokio::spawn(async move {
