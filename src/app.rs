@@ -1,6 +1,6 @@
 //! The handles that a request may use.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use dashmap::DashMap;
 use tokio::{
@@ -13,7 +13,7 @@ use crate::{
     bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
     commands::history,
     config::Config,
-    connection::engineio::Session,
+    connection::engineio::{ENTERING_MAX, Session},
     directory::{self, Directory},
     hub::Hub,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -38,6 +38,10 @@ pub(crate) struct App {
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
     pub(crate) engines: DashMap<String, Arc<Session>>,
+    /// One permit a Socket.IO session that nobody has entered yet.
+    pub(crate) entering: Arc<Semaphore>,
+    /// Where other nodes were last.
+    pub(crate) peers: DashMap<String, SocketAddr>,
     draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
@@ -68,6 +72,8 @@ impl App {
             history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),
             engines: DashMap::new(),
+            entering: Arc::new(Semaphore::new(ENTERING_MAX)),
+            peers: DashMap::new(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
             issuer,

@@ -10,6 +10,7 @@ mod writing;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::Stream;
+use tokio::time::Instant;
 
 use crate::{
     app::App,
@@ -50,12 +51,14 @@ impl Caller {
 }
 
 /// Lives from its handshake until it is to end for this reason, or (`None`) nobody is there any more.
-/// What it says goes to `outbound`, whose other end writes it.
+/// What it says goes to `outbound`, whose other end writes it. `opened` is when its client began to
+/// wait for pings.
 pub(crate) async fn live(
     app: &Arc<App>,
     identity: Identity,
     outbound: &Arc<Outbound>,
     incoming: impl Stream<Item = Incoming> + Unpin,
+    opened: Instant,
 ) -> Option<CloseCode> {
     let _connected = Connected { app: Arc::clone(app), id: outbound.id() };
     app.hub.connect(outbound).await;
@@ -68,7 +71,7 @@ pub(crate) async fn live(
         joins: Arc::default(),
         identity: Arc::new(RwLock::new(identity)),
     };
-    reading::run(&caller, incoming).await
+    reading::run(&caller, incoming, opened).await
 }
 
 /// Takes the connection out of the hub however its task ends.

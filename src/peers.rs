@@ -4,21 +4,22 @@
 //! holds it, and that is where the request is carried; an upgrade to a WebSocket becomes a tunnel.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use axum::{body::Body, extract::Request, http::StatusCode, response::Response};
-use hyper::{client::conn::http1, http::HeaderName};
+use hyper::{client::conn::http1, http::HeaderName, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpStream, UdpSocket},
+    io::{AsyncWriteExt, copy, split},
+    net::{TcpStream, UdpSocket, lookup_host},
     time::{sleep, timeout},
 };
 
-use crate::{app::App, config::Config};
+use crate::app::App;
 
 /// How long an announcement holds.
 pub(crate) const ANNOUNCED_SECS: i64 = 30;
@@ -28,6 +29,8 @@ const ANNOUNCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the other end of a tunnel may take to end too.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// Marks a request that another node has carried here: it is not carried on.
 pub(crate) const CARRIED: HeaderName = HeaderName::from_static("x-frontdesk-carried");
 
@@ -42,55 +45,63 @@ pub(crate) enum PeerError {
 
 /// Tells the others where this node is, again and again.
 pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
-    let Some(address) = address(&app.config, listening).await else { return };
+    let Some(redis) = &app.config.redis else { return };
+    let mut warned = false;
     loop {
-        let announced = app.bus.announce(&app.node, address).await;
-        if let Err(error) = &announced {
-            tracing::debug!(%error, "can't tell the other nodes where this one is");
+        let address = match app.config.node_address {
+            Some(address) => Some(address),
+            None if listening.ip().is_unspecified() => way_to(&redis.host, redis.port)
+                .await
+                .map(|ip| SocketAddr::new(ip, listening.port())),
+            None => Some(listening),
+        };
+        if address.is_none() && !warned {
+            tracing::warn!("NODE_ADDRESS: is not set, and can't be found out yet");
+            warned = true;
         }
-        sleep(if announced.is_ok() { ANNOUNCE } else { RETRY }).await;
+        let announced = match address {
+            Some(address) => app.bus.announce(&app.node, address).await.is_ok(),
+            None => false,
+        };
+        sleep(if announced { ANNOUNCE } else { RETRY }).await;
     }
-}
-
-/// Where the others reach this node: as it was told, or by the address with which it reaches Redis.
-async fn address(config: &Config, listening: SocketAddr) -> Option<SocketAddr> {
-    let redis = config.redis.as_ref()?;
-    if config.node_address.is_some() {
-        return config.node_address;
-    }
-    if !listening.ip().is_unspecified() {
-        return Some(listening);
-    }
-    let ip = way_to(&redis.host, redis.port).await;
-    if ip.is_none() {
-        tracing::warn!("NODE_ADDRESS: is not set, and can't be found out");
-    }
-    Some(SocketAddr::new(ip?, listening.port()))
 }
 
 /// The address of this machine on the way to another; nothing is sent.
 async fn way_to(host: &str, port: u16) -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").await.ok()?;
-    socket.connect((host, port)).await.ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    for target in lookup_host((host, port)).await.ok()? {
+        let any: IpAddr = match target {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let Ok(socket) = UdpSocket::bind((any, 0)).await else { continue };
+        if socket.connect(target).await.is_ok()
+            && let Ok(address) = socket.local_addr()
+        {
+            return Some(address.ip());
+        }
+    }
+    None
+}
+
+/// Where a node is, or was when the bus was last asked with success.
+async fn whereabouts(app: &App, node: &str) -> Result<SocketAddr, PeerError> {
+    if let Ok(Some(address)) = app.bus.whereabouts(node).await {
+        app.peers.insert(node.to_owned(), address);
+    }
+    app.peers.get(node).map(|address| *address).ok_or(PeerError::Unknown)
 }
 
 /// Carries a request to a node, and its answer back.
 pub(crate) async fn carry(
-    app: &App,
+    app: &Arc<App>,
     node: &str,
     mut request: Request,
 ) -> Result<Response, PeerError> {
-    let address = match app.bus.whereabouts(node).await {
-        Ok(Some(address)) => address,
-        Ok(None) => return Err(PeerError::Unknown),
-        Err(error) => {
-            tracing::warn!(%error, "can't find out where a node is");
-            return Err(PeerError::Unreachable);
-        }
-    };
+    let address = whereabouts(app, node).await?;
     let unreachable = |error: &dyn std::error::Error| {
         tracing::warn!(%address, error = %error, "a node can't be reached");
+        app.peers.remove(node);
         PeerError::Unreachable
     };
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
@@ -108,12 +119,41 @@ pub(crate) async fn carry(
         response.map_err(|error| unreachable(&error))?.map_err(|error| unreachable(&error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let to_node = hyper::upgrade::on(&mut response);
+        let app = Arc::clone(app);
         tokio::spawn(async move {
+            let _open = app.sockets.subscribe();
             if let (Ok(client), Ok(node)) = tokio::join!(from_client, to_node) {
-                // It ends when either end does.
-                drop(copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(node)).await);
+                tokio::select! {
+                    () = tunnel(client, node) => {}
+                    () = leave(&app) => {}
+                }
             }
         });
     }
     Ok(response.map(Body::new))
+}
+
+/// When a tunnel of a node that drains ends: spread out, as sockets do.
+async fn leave(app: &App) {
+    app.until_draining().await;
+    sleep(app.config.drain_spread.mul_f64(rand::random::<f64>())).await;
+}
+
+/// Carries bytes both ways. When one end has closed, the other gets a little time for its goodbye.
+async fn tunnel(client: Upgraded, node: Upgraded) {
+    let (mut from_client, mut to_client) = split(TokioIo::new(client));
+    let (mut from_node, mut to_node) = split(TokioIo::new(node));
+    let up = async {
+        drop(copy(&mut from_client, &mut to_node).await);
+        drop(to_node.shutdown().await);
+    };
+    let down = async {
+        drop(copy(&mut from_node, &mut to_client).await);
+        drop(to_client.shutdown().await);
+    };
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    tokio::select! {
+        () = &mut up => drop(timeout(GOODBYE, down).await),
+        () = &mut down => drop(timeout(GOODBYE, up).await),
+    }
 }

@@ -74,6 +74,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(allowed)
+        // A client that asks for them gets nothing by it, and would not go on without.
+        .allow_credentials(!origins.is_empty())
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, problem::REQUEST_ID])
         .expose_headers([problem::REQUEST_ID, header::RETRY_AFTER])

@@ -18,8 +18,8 @@ use axum::extract::ws::Utf8Bytes;
 use futures_util::{Stream, stream};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
-    sync::{Mutex, mpsc, watch},
-    time::{Instant, timeout_at},
+    sync::{Mutex, Notify, OwnedSemaphorePermit, mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -40,11 +40,15 @@ use crate::{
 /// The largest packet, and the largest poll, of a client, in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 64 * 1024;
 /// How many packets of a client wait for the connection at most; further ones wait in the transport.
-const INBOUND: usize = 64;
+const INBOUND: usize = 8;
 /// How long a client may take to enter the namespace.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often it may try.
 const CONNECT_TRIES: usize = 10;
+/// How many sessions of a node may be about to enter at the same time: they are nobody's yet.
+pub(crate) const ENTERING_MAX: usize = 4_096;
+/// How long a session that has ended waits for one more poll to take what is left.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a transport has received.
 #[derive(Debug)]
@@ -70,6 +74,10 @@ pub(crate) struct Session {
     probing: watch::Sender<bool>,
     polling: AtomicBool,
     posting: AtomicBool,
+    /// The token that came with the handshake.
+    token: Option<SecretString>,
+    /// A poll has told the client of the end.
+    told: Notify,
     ended: watch::Sender<Option<CloseCode>>,
 }
 
@@ -78,6 +86,7 @@ impl Session {
     /// with the handshake, and counts where the client connects without one.
     pub(crate) fn open(
         app: &Arc<App>,
+        entering: OwnedSemaphorePermit,
         token: Option<SecretString>,
         upgrades: &[&str],
     ) -> Arc<Self> {
@@ -92,6 +101,8 @@ impl Session {
             probing: watch::Sender::new(false),
             polling: AtomicBool::new(false),
             posting: AtomicBool::new(false),
+            token,
+            told: Notify::new(),
             ended: watch::Sender::new(None),
         });
         let open = Open {
@@ -104,8 +115,20 @@ impl Session {
         // The queue is empty, so there is room.
         drop(queue.try_send(Frame::Control(open.to_packet())));
         app.engines.insert(session.sid.clone(), Arc::clone(&session));
-        tokio::spawn(run(Arc::clone(app), Arc::clone(&session), packets, queue, token));
+        let registered = Registered { app: Arc::clone(app), session: Arc::clone(&session) };
+        tokio::spawn(run(registered, entering, packets, queue));
         session
+    }
+
+    /// Whether this is the token that came with the handshake.
+    pub(crate) fn began_with(&self, token: &SecretString) -> bool {
+        let (Some(first), token) = (&self.token, token.expose_secret().as_bytes()) else {
+            return false;
+        };
+        let first = first.expose_secret().as_bytes();
+        // In the same time, wherever they differ.
+        first.len() == token.len()
+            && first.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
     }
 
     /// Whose it is, once the client has entered the namespace.
@@ -148,20 +171,36 @@ impl Session {
     }
 }
 
-async fn run(
+/// Takes the session out of the node's however its task ends.
+struct Registered {
     app: Arc<App>,
     session: Arc<Session>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.app.engines.remove(&self.session.sid);
+    }
+}
+
+async fn run(
+    registered: Registered,
+    entering: OwnedSemaphorePermit,
     mut packets: mpsc::Receiver<Inbound>,
     queue: mpsc::Sender<Frame>,
-    token: Option<SecretString>,
 ) {
+    let Registered { app, session } = &registered;
+    let opened = Instant::now();
     let _open = app.sockets.subscribe();
-    let code = match enter(&app, &mut packets, &queue, token).await {
+    let entered = enter(app, &mut packets, &queue, session.token.as_ref()).await;
+    drop(entering);
+    let code = match entered {
         Ok(identity) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = Outbound::new(id, person, Framing::SocketIo, queue.clone());
             let outbound = session.outbound.get_or_init(|| outbound);
-            live(&app, identity, outbound, Box::pin(incoming(packets))).await
+            let reader = Reader { packets, bytes: None, queue: queue.clone() };
+            live(app, identity, outbound, Box::pin(incoming(reader)), opened).await
         }
         Err(code) => Some(code),
     };
@@ -170,7 +209,9 @@ async fn run(
         drop(queue.try_send(Frame::Control(socketio::DISCONNECT)));
     }
     session.ended.send_replace(Some(code.unwrap_or(CloseCode::Bye)));
-    app.engines.remove(&session.sid);
+    if !session.is_on_websocket() && code.is_some() {
+        drop(timeout(LINGER, session.told.notified()).await);
+    }
 }
 
 /// Waits for the client to enter the namespace with a token that counts.
@@ -178,7 +219,7 @@ async fn enter(
     app: &Arc<App>,
     packets: &mut mpsc::Receiver<Inbound>,
     queue: &mpsc::Sender<Frame>,
-    token: Option<SecretString>,
+    token: Option<&SecretString>,
 ) -> Result<Identity, CloseCode> {
     let say =
         async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
@@ -206,12 +247,14 @@ async fn enter(
             say(socketio::connect_error(namespace, "Invalid namespace", None)).await?;
             continue;
         }
-        let token = auth.token.map(SecretString::from).or_else(|| token.clone());
+        let token = auth.token.map(SecretString::from).or_else(|| token.cloned());
         match verify(app, token).await {
             Ok(identity) => {
                 say(socketio::connected(&format!("{:032x}", rand::random::<u128>()))).await?;
                 return Ok(identity);
             }
+            // Not the client's fault, and a refusal would keep it away: it is to come back.
+            Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
             Err(error) => {
                 let error = Error::from(error);
                 say(socketio::connect_error(NAMESPACE, error.code(), Some(&error))).await?;
@@ -228,8 +271,7 @@ async fn verify(app: &App, token: Option<SecretString>) -> Result<Identity, Auth
 }
 
 /// The packets as what a connection hears.
-fn incoming(packets: mpsc::Receiver<Inbound>) -> impl Stream<Item = Incoming> {
-    let reader = Reader { packets, bytes: None };
+fn incoming(reader: Reader) -> impl Stream<Item = Incoming> {
     stream::unfold(reader, |mut reader| async {
         let inbound = reader.packets.recv().await?;
         Some((reader.read(&inbound), reader))
@@ -240,6 +282,7 @@ struct Reader {
     packets: mpsc::Receiver<Inbound>,
     /// An event whose bytes are still to come: its id, and in how many pieces.
     bytes: Option<(Option<u64>, usize)>,
+    queue: mpsc::Sender<Frame>,
 }
 
 impl Reader {
@@ -265,6 +308,14 @@ impl Reader {
             Ok(Packet::BinaryEvent { id, attachments }) => self.await_bytes(id, attachments),
             Ok(Packet::Ack) => Incoming::Alive,
             Ok(Packet::Disconnect) => Incoming::End(CloseCode::Bye),
+            Ok(Packet::Connect { namespace, .. }) if namespace != NAMESPACE => {
+                // Clients share one connection between namespaces: this one goes on.
+                let refused = socketio::connect_error(namespace, "Invalid namespace", None);
+                match self.queue.try_send(Frame::Control(refused)) {
+                    Ok(()) => Incoming::Alive,
+                    Err(_) => Incoming::End(CloseCode::SlowReader),
+                }
+            }
             Ok(Packet::Connect { .. }) | Err(socketio::BadPacket) => {
                 Incoming::End(CloseCode::BadFrame)
             }

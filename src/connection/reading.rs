@@ -40,13 +40,13 @@ struct Reading<'a> {
 pub(super) async fn run(
     caller: &Caller,
     mut incoming: impl Stream<Item = Incoming> + Unpin,
+    opened: Instant,
 ) -> Option<CloseCode> {
-    let now = Instant::now();
     let mut reading = Reading {
         caller,
         under_way: FuturesUnordered::new(),
-        heard: now,
-        pinged: now,
+        heard: Instant::now(),
+        pinged: opened,
         told_of: None,
     };
     loop {

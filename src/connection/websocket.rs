@@ -9,7 +9,7 @@ use axum::{
 use futures_util::{StreamExt, future::ready};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -44,7 +44,7 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
     let incoming = stream.by_ref().map(incoming);
     // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
     let code = tokio::select! {
-        ended = live(&app, identity, &outbound, incoming) => ended,
+        ended = live(&app, identity, &outbound, incoming, Instant::now()) => ended,
         () = &mut write => None,
     };
     let Some(code) = code else { return };

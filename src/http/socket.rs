@@ -39,7 +39,7 @@ pub(crate) async fn connect(
     if app.is_draining() {
         return Err(Error::Draining);
     }
-    if !origin_allowed(&app.config.cors_origins, headers.get(header::ORIGIN)) {
+    if !origin_allowed(&app.config.cors_origins, &headers) {
         return Err(Error::OriginRefused);
     }
     let identity = match from_handshake(&headers, query.as_deref().unwrap_or_default()) {
@@ -76,9 +76,14 @@ fn is_key(key: Option<&HeaderValue>) -> bool {
 }
 
 /// A browser says where a page comes from; what is no browser says nothing, and brings its token.
-pub(crate) fn origin_allowed(allowed: &[String], origin: Option<&HeaderValue>) -> bool {
-    let Some(origin) = origin else { return true };
-    allowed.is_empty() || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+/// Some apps say our own address.
+pub(crate) fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let ours = |scheme: &str| origin.as_bytes().strip_prefix(scheme.as_bytes()) == Some(host);
+    allowed.is_empty()
+        || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        || (!host.is_empty() && (ours("https://") || ours("http://")))
 }
 
 #[cfg(test)]
@@ -88,19 +93,29 @@ mod tests {
     #[test]
     fn b17_only_the_very_origins_that_are_set_are_allowed() {
         let allowed = ["https://portal.example".to_owned()];
-        let ask = |origin: &str| origin_allowed(&allowed, Some(&origin.parse().unwrap()));
+        let ask = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            headers.insert(header::HOST, "chat.example:8443".parse().unwrap());
+            origin_allowed(&allowed, &headers)
+        };
         assert!(ask("https://portal.example"));
+        assert!(ask("https://chat.example:8443"), "an app that says our own address");
         for foreign in [
             "https://portal.example.evil.test",
             "https://evilportal.example",
             "http://portal.example",
             "https://portal.example:444",
+            "https://chat.example",
+            "https://evilchat.example:8443",
             "null",
             "",
         ] {
             assert!(!ask(foreign), "{foreign}");
         }
-        assert!(origin_allowed(&allowed, None), "an app sends none");
-        assert!(origin_allowed(&[], Some(&"https://any.example".parse().unwrap())));
+        assert!(origin_allowed(&allowed, &HeaderMap::new()), "an app sends none");
+        let mut any = HeaderMap::new();
+        any.insert(header::ORIGIN, "https://any.example".parse().unwrap());
+        assert!(origin_allowed(&[], &any));
     }
 }

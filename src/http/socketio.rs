@@ -15,11 +15,11 @@ use serde_json::json;
 use super::socket::{limited, origin_allowed};
 use crate::{
     app::App,
-    auth::from_handshake,
+    auth::{AuthError, from_handshake},
     connection::engineio::{PAYLOAD_MAX, Session, polling, websocket},
     error::Error,
     peers,
-    wire::engineio::{self, VERSION},
+    wire::engineio::VERSION,
 };
 
 #[derive(Default, Deserialize)]
@@ -74,7 +74,7 @@ pub(crate) async fn handle(
         Some("websocket") => Transport::WebSocket,
         _ => return Err(Refused::UnknownTransport.into_response()),
     };
-    if !origin_allowed(&app.config.cors_origins, request.headers().get(header::ORIGIN)) {
+    if !origin_allowed(&app.config.cors_origins, request.headers()) {
         return Err(Refused::Forbidden.into_response());
     }
     let Some(sid) = &query.sid else {
@@ -108,14 +108,16 @@ async fn begin(
         return Err(Error::Draining.into_response());
     }
     let token = token(&request);
+    let entering = Arc::clone(&app.entering).try_acquire_owned();
+    let entering = entering.map_err(|_| Error::Busy.into_response())?;
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
-            let session = Session::open(&app, token, &[]);
+            let session = Session::open(&app, entering, token, &[]);
             websocket::carry(app, session, socket).await;
         }));
     }
-    poll(&Session::open(&app, token, &["websocket"])).await
+    poll(&Session::open(&app, entering, token, &["websocket"])).await
 }
 
 async fn go_on(
@@ -124,11 +126,15 @@ async fn go_on(
     transport: Transport,
     request: Request,
 ) -> Result<Response, Response> {
-    // The id is the session's key; a token beside it must be the same person's.
-    if let (Some(outbound), Some(token)) = (session.outbound(), token(&request)) {
-        let bearer = app.verifier.verify(token.expose_secret()).await;
-        if !bearer.is_ok_and(|bearer| bearer.person == *outbound.person()) {
-            return Err(Refused::Forbidden.into_response());
+    // The id is the session's key. A token beside it is the one that came with the handshake (which
+    // may have been refreshed since), or another one of the same person.
+    if let (Some(outbound), Some(token)) = (session.outbound(), token(&request))
+        && !session.began_with(&token)
+    {
+        match app.verifier.verify(token.expose_secret()).await {
+            Ok(bearer) if bearer.person == *outbound.person() => {}
+            Err(AuthError::IssuerUnavailable) => {}
+            _ => return Err(Refused::Forbidden.into_response()),
         }
     }
     match (transport, request.method()) {
@@ -144,7 +150,7 @@ async fn go_on(
 
 /// The session is not here: its id names the node that has it, if any does.
 async fn elsewhere(
-    app: &App,
+    app: &Arc<App>,
     sid: &str,
     transport: Transport,
     request: Request,
@@ -154,13 +160,11 @@ async fn elsewhere(
     if !is_name || node == app.node || request.headers().contains_key(peers::CARRIED) {
         return Err(Refused::UnknownSid.into_response());
     }
-    let is_poll = transport == Transport::Polling && request.method() == Method::GET;
-    let carried = tokio::select! {
-        carried = peers::carry(app, node, request) => carried,
-        // The next poll goes to a node that stays.
-        () = app.until_draining(), if is_poll => return Ok(text(engineio::NOOP.to_owned())),
-    };
-    carried.map_err(|_| Refused::UnknownSid.into_response())
+    // The client goes on polling, and moves over when it is elsewhere.
+    if transport == Transport::WebSocket && app.is_draining() {
+        return Err(Refused::BadRequest.into_response());
+    }
+    peers::carry(app, node, request).await.map_err(|_| Refused::UnknownSid.into_response())
 }
 
 async fn upgrade(request: Request) -> Result<WebSocketUpgrade, Response> {

@@ -189,6 +189,59 @@ async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_tha
 }
 
 #[tokio::test]
+async fn f2_a_node_that_drains_goes_on_carrying_polls_until_it_ends_and_loses_no_packet() {
+    let mut desk = two_nodes().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
+    let join = json!(["session:join", { "sessionId": session }]);
+    poller.say(&format!("420{join}")).await;
+    assert!(poller.hear().await.starts_with("430["));
+    let own = Http::new(desk.nodes[0].address, None);
+    poller.http = Http::new(desk.nodes[1].address, None);
+    eventually("the nodes know each other", async || poller.post("3").await.text == "ok").await;
+    // A socket keeps the node busy with its goodbye, while the poll goes through it.
+    let mut busy = desk.connect(1, &dentist).await;
+    let mut doctor = desk.connect(0, &dentist).await;
+    let waiting = poller.hear();
+    let talking = async {
+        desk.nodes[1].terminate();
+        busy.event("server:draining").await;
+        doctor.send(&session, "1", "through a node that drains").await;
+    };
+    let (heard, ()) = tokio::join!(waiting, talking);
+    assert!(heard.contains("through a node that drains"), "{heard}");
+    assert!(desk.nodes[1].exit().await.success());
+    poller.http = own;
+    doctor.send(&session, "2", "and after it has gone").await;
+    assert!(poller.hear().await.contains("and after it has gone"));
+}
+
+#[tokio::test]
+async fn f19_a_client_that_can_not_be_checked_is_to_come_back() {
+    let desk = one_node().await;
+    desk.issuer.go_away(true);
+    let poller = Poller::open(desk.nodes[0].address).await;
+    poller.say(&format!("40{}", json!({ "token": desk.customer().token }))).await;
+    assert_eq!(poller.hear().await, "1", "the transport closes: a refusal would be for good");
+}
+
+#[tokio::test]
+async fn what_is_said_last_is_there_for_one_more_poll() {
+    let desk = one_node().await;
+    let mut claims = desk.issuer.customer_claims("ada");
+    claims["exp"] = (frontdesk_test_support::now() - 58).into();
+    let token = desk.issuer.sign(&claims);
+    let poller = Poller::enter(desk.nodes[0].address, &token).await;
+    // Its token ends in a moment, while nobody polls.
+    let mut heard = String::new();
+    eventually("it is told to go", async || {
+        heard.push_str(&poller.http.get(&poller.path()).await.text);
+        heard.contains("41")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upgrade_on_another_node_loses_no_packet() {
     let desk = two_nodes().await;
     let (customer, dentist, session) = desk.pair().await;

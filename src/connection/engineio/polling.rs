@@ -47,7 +47,10 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
                 return Ok(engineio::CLOSE.to_owned());
             }
         }
-        _ = session.until_ended() => return Ok(engineio::CLOSE.to_owned()),
+        _ = session.until_ended() => {
+            session.told.notify_one();
+            return Ok(engineio::CLOSE.to_owned());
+        }
         _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
     }
     session.written(batch.iter().map(Frame::bytes).sum());

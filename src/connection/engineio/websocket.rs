@@ -80,9 +80,16 @@ async fn run(
     let write =
         writing::run(Framing::SocketIo, &written, &mut frames, &mut sink, finished, patience);
     let mut write = pin!(write);
+    let ended = async {
+        // Whoever says no more may still listen, until the session has ended.
+        tokio::select! {
+            () = read(session, &mut stream) => {}
+            _ = session.until_ended() => {}
+        }
+        session.until_ended().await
+    };
     let code = tokio::select! {
-        code = session.until_ended() => code,
-        () = read(session, &mut stream) => session.until_ended().await,
+        code = ended => code,
         () = &mut write => {
             session.receive(Inbound::Closed).await;
             return;

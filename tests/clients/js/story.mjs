@@ -85,6 +85,12 @@ if (!transports) {
 }
 await Promise.all([ada.join(), dana.join()]);
 
+// Another namespace on the same connection is refused, and the connection goes on.
+const admin = ada.socket.io.socket('/admin', { auth: { token: patient } });
+admin.connect();
+assert.equal((await once(admin, 'connect_error')).message, 'Invalid namespace');
+assert.equal(ada.socket.connected, true);
+
 // Each hears the other, and sees their own by the acknowledgement.
 const sent = await ada.send('first', 'Does it hurt? <b>é😀</b>');
 await dana.has(1);
