@@ -1,12 +1,16 @@
 //! Many sessions at once, whose two ends are on different nodes.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use frontdesk_test_support::{Client, Desk, Person};
+use frontdesk_test_support::{Client, Desk, PATIENCE, Person, try_connect};
 use serde_json::json;
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{
+    sync::Barrier,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use crate::two_nodes;
+use crate::{seqs, two_nodes};
 
 const SESSIONS: usize = 1_000;
 /// Messages from each side.
@@ -95,4 +99,57 @@ async fn a_thousand_sessions_across_two_nodes_lose_double_and_disorder_nothing()
     let all = i64::try_from(SESSIONS).unwrap() * each;
     let counted: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     assert_eq!(counted, (all, all, each));
+}
+
+/// One of many devices: it is gone when its node is, and comes back with what it has.
+async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) -> Vec<u64> {
+    let path = format!("/ws?token={token}");
+    loop {
+        let Ok(mut client) = try_connect(address, &path, &[]).await else {
+            // As often as an app in a hurry.
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let join = json!({ "sessionId": session, "after": after });
+        let Some(joined) = client.try_request("session:join", &join).await else { continue };
+        return seqs(&joined["messages"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f24_two_thousand_devices_come_back_at_once_and_are_caught_up() {
+    const PEOPLE: usize = 100;
+    const DEVICES: usize = 20;
+    let mut desk = two_nodes().await;
+    let mut sessions = Vec::new();
+    for _ in 0..PEOPLE {
+        let (customer, dentist, session) = desk.pair().await;
+        desk.connect(0, &customer).await.send(&session, "1", "before").await;
+        sessions.push((customer, dentist, session));
+    }
+    let mut devices = Vec::new();
+    for (customer, _, session) in &sessions {
+        for _ in 0..DEVICES {
+            let mut device = desk.connect(0, customer).await;
+            assert_eq!(device.join(session, None).await["lastSeq"], 1);
+            devices.push(device);
+        }
+    }
+    desk.nodes[0].kill().await;
+    for (_, dentist, session) in &sessions {
+        desk.connect(1, dentist).await.send(session, "2", "while they were away").await;
+    }
+    let fetches = desk.issuer.fetches();
+    let address = desk.nodes[0].address;
+    let mut returning = JoinSet::new();
+    for (customer, _, session) in &sessions {
+        for _ in 0..DEVICES {
+            let (token, session) = (customer.token.clone(), session.clone());
+            returning.spawn(async move { come_back(address, &token, &session, 1).await });
+        }
+    }
+    desk.nodes[0].restart().await;
+    let back = timeout(PATIENCE * 2, returning.join_all()).await.expect("not all came back");
+    assert_eq!(back, vec![vec![2]; PEOPLE * DEVICES], "each is caught up");
+    assert_eq!(desk.issuer.fetches(), fetches + 1, "no stampede on the issuer");
 }
