@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::{auth::AuthError, bus::BusError, directory::DirectoryError, store::StoreError};
+use crate::{auth::AuthError, directory::DirectoryError, store::StoreError};
 
 /// Why a request was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -158,13 +158,6 @@ impl From<StoreError> for Error {
 impl From<DirectoryError> for Error {
     fn from(DirectoryError::Unavailable(source): DirectoryError) -> Self {
         tracing::warn!(error = %source, "the directory is not available");
-        Self::Unavailable
-    }
-}
-
-impl From<BusError> for Error {
-    fn from(BusError(source): BusError) -> Self {
-        tracing::warn!(error = %source, "the bus is not available");
         Self::Unavailable
     }
 }
