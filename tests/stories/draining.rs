@@ -138,7 +138,11 @@ impl App {
     async fn connected(&mut self) -> &mut Client {
         while self.client.is_none() {
             let path = format!("/ws?token={}", self.person.token);
-            let Ok(mut client) = try_connect(self.through, &path, &[]).await else { continue };
+            let Ok(mut client) = try_connect(self.through, &path, &[]).await else {
+                // As often as an app in a hurry.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
             let after = self.seen.last().copied().unwrap_or(0);
             let join = json!({ "sessionId": self.session, "after": after });
             let Some(joined) = client.try_request("session:join", &join).await else { continue };
@@ -158,7 +162,12 @@ impl App {
     }
 
     async fn read_up_to(&mut self, last: u64) {
-        while self.seen.last().is_none_or(|seen| *seen < last) {
+        loop {
+            // Coming back may bring the last one.
+            self.connected().await;
+            if self.seen.last().is_some_and(|seen| *seen >= last) {
+                return;
+            }
             match self.connected().await.try_message().await {
                 Some(message) => self.seen.push(message["seq"].as_u64().unwrap()),
                 None => self.client = None,

@@ -51,23 +51,31 @@ async fn the_javascript_client_with_polling_only() {
 }
 
 /// Every request of a client may come to another node than the one before.
-async fn behind_nginx(transports: Option<&[&str]>) {
+async fn behind_nginx(client: impl AsyncFn(&Value) -> StockClient, transports: Option<&[&str]>) {
     let desk = two_nodes().await;
     let nginx = Nginx::start(&desk.nodes.iter().map(|node| node.address).collect::<Vec<_>>()).await;
     let mut story = story(&desk, transports).await;
     let url = format!("http://{}", nginx.address);
     story["urls"] = json!([url, url]);
-    tell(desk, StockClient::javascript(&story).await).await;
+    tell(desk, client(&story).await).await;
 }
 
 #[tokio::test]
 async fn the_javascript_client_with_its_default_options_behind_nginx_without_stickiness() {
-    behind_nginx(None).await;
+    behind_nginx(StockClient::javascript, None).await;
 }
 
 #[tokio::test]
 async fn the_javascript_client_with_polling_only_behind_nginx_without_stickiness() {
-    behind_nginx(Some(&["polling"])).await;
+    behind_nginx(StockClient::javascript, Some(&["polling"])).await;
+}
+
+#[tokio::test]
+async fn the_python_and_rust_clients_behind_nginx_without_stickiness() {
+    for transports in [None, Some(&["polling"][..])] {
+        behind_nginx(StockClient::python, transports).await;
+        behind_nginx(StockClient::rust, transports).await;
+    }
 }
 
 #[tokio::test]
