@@ -11,8 +11,12 @@ use axum::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::socket::{limited, origin_allowed};
+use super::{
+    request::BODY_TIMEOUT,
+    socket::{limited, origin_allowed},
+};
 use crate::{
     app::App,
     auth::{AuthError, from_handshake},
@@ -37,14 +41,28 @@ enum Transport {
 }
 
 /// What is wrong with a request, in the words and numbers of the reference server.
-#[derive(Clone, Copy)]
-enum Refused {
+pub(crate) enum Refused {
     UnknownTransport,
     UnknownSid,
     BadHandshakeMethod,
     BadRequest,
     Forbidden,
     UnsupportedVersion,
+    TooLarge,
+    /// What the reference server knows nothing of.
+    Other(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<polling::BadRequest> for Refused {
+    fn from(_: polling::BadRequest) -> Self {
+        Self::BadRequest
+    }
 }
 
 impl IntoResponse for Refused {
@@ -56,8 +74,10 @@ impl IntoResponse for Refused {
             Self::BadRequest => (3, "Bad request"),
             Self::Forbidden => (4, "Forbidden"),
             Self::UnsupportedVersion => (5, "Unsupported protocol version"),
+            Self::TooLarge => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+            Self::Other(error) => return error.into_response(),
         };
-        let forbidden = matches!(self, Self::Forbidden);
+        let forbidden = code == 4;
         let status = if forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
         (status, axum::Json(json!({ "code": code, "message": message }))).into_response()
     }
@@ -66,16 +86,16 @@ impl IntoResponse for Refused {
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let query = axum::extract::Query::<Query>::try_from_uri(request.uri());
-    let query = query.map_err(|_| Refused::BadRequest.into_response())?.0;
+    let query = query.map_err(|_| Refused::BadRequest)?.0;
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
-        _ => return Err(Refused::UnknownTransport.into_response()),
+        _ => return Err(Refused::UnknownTransport),
     };
     if !origin_allowed(&app.config.cors_origins, request.headers()) {
-        return Err(Refused::Forbidden.into_response());
+        return Err(Refused::Forbidden);
     }
     let Some(sid) = &query.sid else {
         return begin(app, query.version.as_deref(), transport, request).await;
@@ -97,19 +117,19 @@ async fn begin(
     version: Option<&str>,
     transport: Transport,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     if request.method() != Method::GET {
-        return Err(Refused::BadHandshakeMethod.into_response());
+        return Err(Refused::BadHandshakeMethod);
     }
     if version != Some(VERSION) {
-        return Err(Refused::UnsupportedVersion.into_response());
+        return Err(Refused::UnsupportedVersion);
     }
     if app.is_draining() {
-        return Err(Error::Draining.into_response());
+        return Err(Error::Draining.into());
     }
     let token = token(&request);
     let entering = Arc::clone(&app.entering).try_acquire_owned();
-    let entering = entering.map_err(|_| Error::Busy.into_response())?;
+    let entering = entering.map_err(|_| Error::Busy)?;
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
@@ -125,7 +145,7 @@ async fn go_on(
     session: Arc<Session>,
     transport: Transport,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     // The id is the session's key. A token beside it is the one that came with the handshake (which
     // may have been refreshed since), or another one of the same person.
     if let (Some(outbound), Some(token)) = (session.outbound(), token(&request))
@@ -134,7 +154,7 @@ async fn go_on(
         match app.verifier.verify(token.expose_secret()).await {
             Ok(bearer) if bearer.person == *outbound.person() => {}
             Err(AuthError::IssuerUnavailable) => {}
-            _ => return Err(Refused::Forbidden.into_response()),
+            _ => return Err(Refused::Forbidden),
         }
     }
     match (transport, request.method()) {
@@ -144,7 +164,7 @@ async fn go_on(
         }
         (Transport::Polling, &Method::GET) => poll(&session).await,
         (Transport::Polling, &Method::POST) => post(&session, request.into_body()).await,
-        _ => Err(Refused::BadRequest.into_response()),
+        _ => Err(Refused::BadRequest),
     }
 }
 
@@ -154,35 +174,33 @@ async fn elsewhere(
     sid: &str,
     transport: Transport,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let node = sid.split_once('.').map_or("", |(node, _)| node);
     let is_name = node.len() == app.node.len() && node.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_name || node == app.node || request.headers().contains_key(peers::CARRIED) {
-        return Err(Refused::UnknownSid.into_response());
+        return Err(Refused::UnknownSid);
     }
     // The client goes on polling, and moves over when it is elsewhere.
     if transport == Transport::WebSocket && app.is_draining() {
-        return Err(Refused::BadRequest.into_response());
+        return Err(Refused::BadRequest);
     }
-    peers::carry(app, node, request).await.map_err(|_| Refused::UnknownSid.into_response())
+    peers::carry(app, node, request).await.map_err(|_| Refused::UnknownSid)
 }
 
-async fn upgrade(request: Request) -> Result<WebSocketUpgrade, Response> {
+async fn upgrade(request: Request) -> Result<WebSocketUpgrade, Refused> {
     let upgrade = WebSocketUpgrade::from_request(request, &()).await;
-    upgrade.map(limited).map_err(|_| Refused::BadRequest.into_response())
+    upgrade.map(limited).map_err(|_| Refused::BadRequest)
 }
 
-async fn poll(session: &Session) -> Result<Response, Response> {
-    polling::poll(session).await.map(text).map_err(|_| Refused::BadRequest.into_response())
+async fn poll(session: &Session) -> Result<Response, Refused> {
+    Ok(text(polling::poll(session).await?))
 }
 
-async fn post(session: &Session, body: Body) -> Result<Response, Response> {
-    let body = tokio::time::timeout(super::request::BODY_TIMEOUT, to_bytes(body, PAYLOAD_MAX));
-    let body = body.await.map_err(|_| Error::RequestTimeout.into_response())?;
-    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
-    let refused = |_| Refused::BadRequest.into_response();
-    let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest.into_response())?;
-    polling::post(session, body).await.map_err(refused)?;
+async fn post(session: &Session, body: Body) -> Result<Response, Refused> {
+    let body = timeout(BODY_TIMEOUT, to_bytes(body, PAYLOAD_MAX)).await;
+    let body = body.map_err(|_| Error::RequestTimeout)?.map_err(|_| Refused::TooLarge)?;
+    let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest)?;
+    polling::post(session, body).await?;
     Ok(([(header::CONTENT_TYPE, "text/html")], "ok").into_response())
 }
 
