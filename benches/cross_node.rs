@@ -72,13 +72,6 @@ fn cpu_ms(pid: u32) -> u64 {
     (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
 }
 
-/// Memory of a process in KiB.
-fn rss_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// One round's figures.
 struct Round {
     messages_per_s: f64,
@@ -88,13 +81,14 @@ struct Round {
 
 async fn round(desk: &Arc<Desk>, framing: Framing, sessions: usize, messages: usize) -> Round {
     let pids: Vec<u32> = desk.nodes.iter().map(Node::pid).collect();
-    let empty: u64 = pids.iter().map(|pid| rss_kib(*pid)).sum();
+    let memory = || desk.nodes.iter().map(Node::memory_kib).sum::<u64>();
+    let empty = memory();
     let mut opening = JoinSet::new();
     for _ in 0..sessions {
         opening.spawn(Session::open(Arc::clone(desk), framing));
     }
     let open = opening.join_all().await;
-    let full: u64 = pids.iter().map(|pid| rss_kib(*pid)).sum();
+    let full = memory();
 
     let start = Arc::new(Barrier::new(sessions + 1));
     let mut running = JoinSet::new();

@@ -126,7 +126,7 @@ async fn f9_subscribers_that_are_cut_off_miss_nothing() {
     for round in 0..5 {
         redis.cut_subscribers().await;
         for number in 0..10 {
-            patient.send(&session, &format!("{round} {number}").replace(' ', "-"), "x").await;
+            patient.send(&session, &format!("{round}-{number}"), "x").await;
         }
         for number in 0..10 {
             let heard = timeout(FOUND_WITHIN, doctor.message()).await.expect("not within 5 s");
@@ -180,15 +180,13 @@ async fn f15_a_database_that_became_read_only_is_left_for_the_one_that_is_not() 
     patient.send(&session, "before", "x").await;
     let database = desk.database.as_ref().unwrap();
     let admin = database.client().await;
-    let read_only = |on: bool| {
-        format!(
-            "alter database {} set default_transaction_read_only = {on}; \
-             select pg_terminate_backend(pid) from pg_stat_activity \
-             where application_name = 'frontdesk' and datname = current_database()",
-            database.name
-        )
-    };
-    admin.batch_execute(&read_only(true)).await.unwrap();
+    let read_only = format!(
+        "alter database {} set default_transaction_read_only = true; \
+         select pg_terminate_backend(pid) from pg_stat_activity \
+         where application_name = 'frontdesk' and datname = current_database()",
+        database.name
+    );
+    admin.batch_execute(&read_only).await.unwrap();
     let id = patient.ask("message:send", &text(&session, "during")).await;
     // Only the setting goes back: connections that were made meanwhile stay read-only.
     let back =
@@ -197,7 +195,6 @@ async fn f15_a_database_that_became_read_only_is_left_for_the_one_that_is_not() 
         desk.nodes[0].log().iter().any(|line| line.contains("25006"))
     })
     .await;
-    admin.batch_execute("set default_transaction_read_only = false").await.unwrap();
     admin.batch_execute(&back).await.unwrap();
     assert_eq!(patient.answer(id).await.unwrap()["message"]["seq"], 2);
     let read = json!({ "sessionId": session, "seq": 2 });
@@ -268,7 +265,7 @@ async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
     for number in 0..100 {
         patient.send(&session, &number.to_string(), &body).await;
     }
-    let before = memory(desk.nodes[0].pid());
+    let before = desk.nodes[0].memory_kib();
     let mut greedy = desk.connect(0, &dentist).await;
     for _ in 0..2_000 {
         greedy.ask("session:join", &json!({ "sessionId": session, "after": 0 })).await;
@@ -277,29 +274,16 @@ async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
     for number in 100..130 {
         patient.send(&session, &number.to_string(), "x").await;
     }
-    let grown = memory(desk.nodes[0].pid()).saturating_sub(before);
+    let grown = desk.nodes[0].memory_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB");
-}
-
-/// A process's memory, in KiB.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[tokio::test]
 async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
-    let mysql = Relay::start(Servers::get().await.mysql_port).await;
+    let legacy = Servers::get().await.mysql_database();
+    let mysql = Relay::start(legacy.port).await;
     let port = mysql.port.to_string();
-    let env = [
-        ("MYSQL_HOST", "127.0.0.1"),
-        ("MYSQL_PORT", &port),
-        ("MYSQL_DB", "legacy"),
-        ("MYSQL_USER", "reader"),
-        ("MYSQL_PASSWORD", "reading"),
-    ];
-    let desk = Desk::embedded_with(FRONTDESK, &env).await;
+    let desk = Desk::embedded_with(FRONTDESK, &legacy.variables(&port)).await;
     let ada = Http::new(desk.nodes[0].address, Some(&desk.issuer.customer("sub-ada")));
     let with = json!({ "dentistId": "7" });
     let opened = ada.post("/api/chats", &with).await.expect(201);

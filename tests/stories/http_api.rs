@@ -160,16 +160,9 @@ async fn b40_b42_what_a_client_may_not_say_counts_for_nothing() {
 
 #[tokio::test]
 async fn whoever_the_directory_does_not_know_can_not_be_written_to() {
-    let servers = Servers::get().await;
-    let port = servers.mysql_port.to_string();
-    let mysql = [
-        ("MYSQL_HOST", "127.0.0.1"),
-        ("MYSQL_PORT", &port),
-        ("MYSQL_DB", "legacy"),
-        ("MYSQL_USER", "reader"),
-        ("MYSQL_PASSWORD", "reading"),
-    ];
-    let desk = Desk::embedded_with(FRONTDESK, &mysql).await;
+    let legacy = Servers::get().await.mysql_database();
+    let port = legacy.port.to_string();
+    let desk = Desk::embedded_with(FRONTDESK, &legacy.variables(&port)).await;
     let ada = Http::new(desk.nodes[0].address, Some(&desk.issuer.customer("sub-ada")));
     let opened = ada.post("/api/chats", &json!({ "dentistId": 7 })).await.expect(201);
     assert_eq!(opened["dentist"], json!({ "kind": "dentist", "id": "7", "name": "Dana Drill" }));

@@ -71,6 +71,14 @@ impl Node {
         self.child.id().expect("the node has ended")
     }
 
+    /// Its memory, in KiB.
+    #[must_use]
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Kills it as a crash would.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();

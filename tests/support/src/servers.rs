@@ -116,6 +116,20 @@ impl Servers {
     }
 }
 
+impl MysqlDatabase {
+    /// What a node is told to use it, on its own port or on a way to it.
+    #[must_use]
+    pub fn variables<'a>(&'a self, port: &'a str) -> [(&'a str, &'a str); 5] {
+        [
+            ("MYSQL_HOST", "127.0.0.1"),
+            ("MYSQL_PORT", port),
+            ("MYSQL_DB", &self.name),
+            ("MYSQL_USER", &self.user),
+            ("MYSQL_PASSWORD", &self.password),
+        ]
+    }
+}
+
 impl PostgresDatabase {
     /// A connection to look into the database with.
     pub async fn client(&self) -> tokio_postgres::Client {
