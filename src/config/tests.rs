@@ -97,3 +97,27 @@ fn i14_secrets_do_not_print() {
     ]);
     assert!(!format!("{config:?}").contains(secret));
 }
+
+#[test]
+fn a_log_level_may_have_the_name_that_the_replaced_service_gave_it() {
+    for (name, level) in [
+        ("warning", tracing::Level::WARN),
+        ("http", tracing::Level::INFO),
+        ("verbose", tracing::Level::DEBUG),
+        ("SILLY", tracing::Level::TRACE),
+        ("critical", tracing::Level::ERROR),
+    ] {
+        assert_eq!(read(&[("LOG_LEVEL", name)]).unwrap().log.level, level, "{name}");
+    }
+}
+
+#[test]
+fn an_address_may_be_named_localhost_and_a_nodes_own_must_be_one() {
+    assert!(read(&[("HOST", "localhost")]).unwrap().host.is_loopback());
+    assert!(read(&[("NODE_ADDRESS", "10.0.0.7:3000")]).unwrap().node_address.is_some());
+    assert!(problem(&[("NODE_ADDRESS", "10.0.0.7")]).starts_with("NODE_ADDRESS: "));
+    assert!(
+        problem(&[("DJANGO_JWKS_URL", "https://u:p@x.example/keys")])
+            .starts_with("DJANGO_JWKS_URL: ")
+    );
+}
