@@ -13,7 +13,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{connection::Caller, error::Error, wire::ClientEvent};
+use crate::{connection::Caller, error::Error, session::SessionId, wire::ClientEvent};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Done {
     Data(Box<RawValue>),
     /// Answer with this, then let the connection hear the room from here on.
     Joined { data: Box<RawValue>, at: join::At },
+    /// Answer with this: the sender's copy of its message.
+    Sent { data: Box<RawValue>, session_id: SessionId, seq: u64 },
     /// There is nothing to answer.
     Silent,
 }
@@ -34,7 +36,7 @@ impl Done {
     /// What the answer holds, if there is one.
     pub(crate) fn data(&self) -> Option<&RawValue> {
         match self {
-            Self::Data(data) | Self::Joined { data, .. } => Some(data),
+            Self::Data(data) | Self::Joined { data, .. } | Self::Sent { data, .. } => Some(data),
             Self::Silent => None,
         }
     }

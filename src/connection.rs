@@ -4,6 +4,7 @@ pub(crate) mod engineio;
 pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;
+pub(crate) mod recovery;
 pub(crate) mod websocket;
 mod writing;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     app::App,
     auth::Identity,
+    commands::join::Resumed,
     person::Person,
     wire::{CloseCode, Incoming},
 };
@@ -51,12 +53,13 @@ impl Caller {
 }
 
 /// Lives from its handshake until it is to end for this reason, or (`None`) nobody is there any more.
-/// What it says goes to `outbound`, whose other end writes it. `opened` is when its client began to
-/// wait for pings.
+/// What it says goes to `outbound`, whose other end writes it. `resumed` are the sessions in which its
+/// client was before, and `opened` is when it began to wait for pings.
 pub(crate) async fn live(
     app: &Arc<App>,
     identity: Identity,
     outbound: &Arc<Outbound>,
+    resumed: Vec<Resumed>,
     incoming: impl Stream<Item = Incoming> + Unpin,
     opened: Instant,
 ) -> Option<CloseCode> {
@@ -71,7 +74,7 @@ pub(crate) async fn live(
         joins: Arc::default(),
         identity: Arc::new(RwLock::new(identity)),
     };
-    reading::run(&caller, incoming, opened).await
+    reading::run(&caller, resumed, incoming, opened).await
 }
 
 /// Takes the connection out of the hub however its task ends.

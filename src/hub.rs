@@ -95,9 +95,16 @@ impl Hub {
 
     /// Puts a connection into a room, catching up. Law I5: when it returns, the bus subscription
     /// stands (or the bus is away, and the check of the heads covers for it); history is read after.
-    pub(crate) async fn enter(&self, room: &Room, conn: ConnectionId, position: u64) {
-        self.engine().join(room, conn, position);
+    /// How far the connection had heard the room live before.
+    pub(crate) async fn enter(
+        &self,
+        room: &Room,
+        conn: ConnectionId,
+        position: u64,
+    ) -> Option<u64> {
+        let heard = self.engine().join(room, conn, position);
         self.subscription(room).await;
+        heard
     }
 
     /// See [`Rooms::go_live`].

@@ -33,6 +33,7 @@ pub mod fuzz {
     pub fn packets(text: &str) {
         drop(crate::wire::native::parse(text));
         drop(crate::wire::socketio::parse(text));
+        drop(text.parse::<crate::wire::offset::Offset>());
         for packet in crate::wire::engineio::split(text) {
             drop(crate::wire::engineio::parse(packet));
         }

@@ -4,6 +4,7 @@
 pub(crate) mod broadcast;
 pub(crate) mod engineio;
 pub(crate) mod native;
+pub(crate) mod offset;
 pub(crate) mod socketio;
 
 use axum::extract::ws::Utf8Bytes;

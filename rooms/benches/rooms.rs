@@ -42,7 +42,9 @@ fn disconnect_from_rooms(bencher: Bencher, joined: u64) {
     bencher
         .with_inputs(|| {
             let mut rooms = Rooms::<u64, u64, u64>::default();
-            (0..joined).for_each(|room| rooms.join(&room, 1, 0));
+            for room in 0..joined {
+                rooms.join(&room, 1, 0);
+            }
             rooms
         })
         .bench_local_values(|mut rooms| rooms.disconnect(1));

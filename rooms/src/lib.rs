@@ -67,10 +67,11 @@ where
     C: Copy + Eq + Hash,
 {
     /// Puts `conn` into `room`, catching up. A room that nobody was in starts at `position`; one
-    /// that exists keeps its own. Joining again starts the catching-up anew.
-    pub fn join(&mut self, room: &R, conn: C, position: u64) {
-        self.rooms.entry(room.clone()).or_insert_with(|| Room::at(position)).join(conn);
+    /// that exists keeps its own. Joining again starts the catching-up anew; the number up to which
+    /// `conn` has heard everything, if it was live.
+    pub fn join(&mut self, room: &R, conn: C, position: u64) -> Option<u64> {
         self.joined.entry(conn).or_default().insert(room.clone());
+        self.rooms.entry(room.clone()).or_insert_with(|| Room::at(position)).join(conn)
     }
 
     /// Tells the room that `conn` has read everything up to and including `read_up_to`.

@@ -26,8 +26,9 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         self.position
     }
 
-    pub(crate) fn join(&mut self, conn: C) {
-        self.subscribers.insert(conn, None);
+    /// How far it had heard the room live before.
+    pub(crate) fn join(&mut self, conn: C) -> Option<u64> {
+        self.subscribers.insert(conn, None).flatten()
     }
 
     /// True where nobody is left.

@@ -68,7 +68,9 @@ proptest! {
         for operation in operations {
             match operation {
                 Operation::Join { room, conn } => {
-                    rooms.join(&room, conn, 10);
+                    let heard = rooms.join(&room, conn, 10);
+                    let live = model.live.contains(&(room, conn));
+                    prop_assert_eq!(heard, live.then(|| model.position[&room]));
                     model.members.insert((room, conn));
                     model.live.remove(&(room, conn));
                     model.position.entry(room).or_insert(10);

@@ -4,7 +4,7 @@
 //! the answer is given. What is committed in between is found by reading on until the room has
 //! nothing that was not read; only then does the connection hear it live.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use frontdesk_rooms::GoLive;
 use serde::Serialize;
@@ -14,15 +14,18 @@ use super::{Done, history, to_raw};
 use crate::{
     connection::{
         Caller,
-        joins::{JOINS_MAX, JoinNumber},
+        joins::{JOINS_MAX, JoinNumber, Joins},
+        recovery::Mark,
     },
     error::Error,
     message::Message,
+    person::Person,
     session::{Session, SessionId},
-    store::Span,
+    store::{Span, Store, StoreError},
     wire::{
         Join,
         broadcast::{Broadcast, Room},
+        offset::{Offset, Place},
     },
 };
 
@@ -40,11 +43,74 @@ struct Joined<'a> {
 }
 
 /// How far a join has come: it reads on from here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct At {
     session_id: SessionId,
     number: JoinNumber,
+    /// Where the answer begins.
+    from: u64,
     read_up_to: u64,
+    /// What the client has of the rest.
+    beyond: BTreeSet<u64>,
+}
+
+impl At {
+    /// The join is being answered: what the client has before it and behind it, if it still counts.
+    pub(crate) fn answered(&self, joins: &Joins) -> Option<(Mark, Mark)> {
+        let Self { session_id, number, from, read_up_to, .. } = *self;
+        joins.answered(session_id, number).then_some((
+            Mark::Entered { session_id, up_to: from },
+            Mark::UpTo { session_id, seq: read_up_to },
+        ))
+    }
+}
+
+/// A session that a client was in before, and is a member of still.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    session_id: SessionId,
+    place: Place,
+    last_seq: u64,
+}
+
+/// The sessions of an offset, if the client can be brought back to all of them.
+pub(crate) async fn look_up(
+    store: &dyn Store,
+    me: &Person,
+    offset: Offset,
+) -> Result<Option<Vec<Resumed>>, StoreError> {
+    let mut resumed = Vec::new();
+    for (session_id, place) in offset.0 {
+        let Some(Session { last_seq, .. }) = store.session(me, session_id).await? else {
+            return Ok(None);
+        };
+        // Whoever claims to have more than there is has what there is.
+        let up_to = place.up_to.min(last_seq);
+        let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
+        resumed.push(Resumed { session_id, place: Place { up_to, beyond }, last_seq });
+    }
+    Ok(Some(resumed))
+}
+
+/// Lets a client that has come back hear a session from where it was. A join of its own overtakes
+/// this.
+pub(crate) fn resume(
+    caller: Caller,
+    resumed: Resumed,
+) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
+    let Resumed { session_id, place: Place { up_to, beyond }, last_seq } = resumed;
+    let begun = caller.joins.resume(session_id, up_to);
+    caller.outbound.mark(Mark::Entered { session_id, up_to });
+    for seq in &beyond {
+        caller.outbound.mark(Mark::Has { session_id, seq: *seq });
+    }
+    async move {
+        let Some(number) = begun else { return Ok(Done::Silent) };
+        if caller.joins.is_current(session_id, number) {
+            caller.app.hub.enter(&Room::Session(session_id), caller.conn(), last_seq).await;
+        }
+        go_live(caller, At { session_id, number, from: up_to, read_up_to: up_to, beyond }).await
+    }
 }
 
 /// Notes the join at once, so that a leave or a send right behind it finds it.
@@ -62,6 +128,7 @@ pub(super) fn start(
         if joined.is_err() && caller.joins.is_current(id, number) {
             caller.joins.end(id);
             caller.app.hub.leave(&Room::Session(id), caller.conn());
+            caller.outbound.mark(Mark::Left { session_id: id });
         }
         joined
     }
@@ -71,29 +138,38 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     if caller.joins.is_current(id, number) {
-        app.hub.enter(&Room::Session(id), caller.conn(), session.last_seq).await;
+        let heard = app.hub.enter(&Room::Session(id), caller.conn(), session.last_seq).await;
+        caller.joins.sent(id, heard.unwrap_or(0));
     }
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
-    let span = join.after.map_or(Span::Before(session.last_seq + 1), Span::After);
+    let after = join.after.map(|after| caller.joins.beyond_resumed(id, after));
+    let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
     let messages = history::page(app, me, id, span, PAGE).await?;
-    let read_up_to = match (messages.last(), join.after) {
+    let read_up_to = match (messages.last(), after) {
         (Some(last), _) => last.seq,
         // Whoever claims to have read beyond the end has read to the end.
         (None, Some(after)) => after.min(session.last_seq),
         (None, None) => session.last_seq,
     };
+    let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
     let data =
         to_raw(&Joined { last_seq: session.last_seq, session: &session, messages: &messages });
-    Ok(Done::Joined { data, at: At { session_id: id, number, read_up_to } })
+    Ok(Done::Joined {
+        data,
+        at: At { session_id: id, number, from, read_up_to, beyond: BTreeSet::new() },
+    })
 }
 
 /// Reads on from where the answer ended, until nothing is missing, then hears the room live. Ends
 /// where the client has left or joined anew meanwhile.
 pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
-    let At { session_id: id, number, mut read_up_to } = at;
+    let At { session_id: id, number, mut read_up_to, beyond, .. } = at;
     let (app, me, room) = (&caller.app, caller.person(), Room::Session(id));
+    // What the client has beyond is left out here, so it must be read here, not heard live.
+    let at_least = beyond.last().copied().unwrap_or(0);
     while caller.joins.is_current(id, number)
-        && let GoLive::Behind(_) = app.hub.go_live(&room, caller.conn(), read_up_to)
+        && (read_up_to < at_least
+            || matches!(app.hub.go_live(&room, caller.conn(), read_up_to), GoLive::Behind(_)))
     {
         let missed = match history::page(app, me, id, Span::After(read_up_to), PAGE).await {
             Ok(missed) if !missed.is_empty() => missed,
@@ -103,12 +179,16 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
             }
         };
         for message in missed {
+            let Some(turn) = caller.outbound.history_turn().await else {
+                return Ok(Done::Silent);
+            };
             if !caller.joins.is_current(id, number) {
                 return Ok(Done::Silent);
             }
             read_up_to = message.seq;
-            if !caller.outbound.send(Broadcast::message_new(&message)).await {
-                return Ok(Done::Silent);
+            caller.joins.sent(id, read_up_to);
+            if !beyond.contains(&read_up_to) {
+                turn.send(Broadcast::message_new(&message));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::future::ready;
 
 use super::{Done, Nothing};
 use crate::{
-    connection::Caller,
+    connection::{Caller, recovery::Mark},
     error::Error,
     wire::{InSession, broadcast::Room},
 };
@@ -15,5 +15,6 @@ pub(super) fn run(
 ) -> impl Future<Output = Result<Done, Error>> + use<> {
     caller.joins.end(leave.session_id);
     caller.app.hub.leave(&Room::Session(leave.session_id), caller.conn());
+    caller.outbound.mark(Mark::Left { session_id: leave.session_id });
     ready(Ok(Done::with(&Nothing {})))
 }

@@ -3,7 +3,7 @@
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 
-use super::Done;
+use super::{Done, to_raw};
 use crate::{
     app::App,
     connection::Caller,
@@ -84,7 +84,7 @@ pub(super) fn on_socket(
         if outcome.as_ref().map_or(true, |sent| sent.duplicate) {
             outbound.forget_own(session_id, &client_id);
         }
-        outcome.map(|sent| Done::with(&sent))
+        outcome.map(|sent| Done::Sent { data: to_raw(&sent), session_id, seq: sent.message.seq })
     }
     .boxed()
 }

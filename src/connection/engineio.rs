@@ -25,15 +25,17 @@ use tokio::{
 use super::{
     live,
     outbound::{Frame, Outbound, QUEUE},
+    recovery::Recovery,
 };
 use crate::{
     app::App,
     auth::{AuthError, Identity},
+    commands::join::{self, Resumed},
     error::Error,
     wire::{
         CloseCode, Framing, Incoming,
         engineio::{self, Open},
-        socketio::{self, NAMESPACE, Packet},
+        socketio::{self, Auth, NAMESPACE, Packet},
     },
 };
 
@@ -66,7 +68,7 @@ pub(crate) struct Session {
     /// Names the node, and is otherwise unguessable: who has it is the client.
     sid: String,
     inbound: mpsc::Sender<Inbound>,
-    frames: Mutex<mpsc::Receiver<Frame>>,
+    outgoing: Mutex<Outgoing>,
     /// Set when the client has entered the namespace.
     outbound: OnceLock<Arc<Outbound>>,
     on_websocket: AtomicBool,
@@ -81,6 +83,13 @@ pub(crate) struct Session {
     ended: watch::Sender<Option<CloseCode>>,
 }
 
+/// What is for the client, and what it has by what was taken from there.
+#[derive(Debug)]
+struct Outgoing {
+    frames: mpsc::Receiver<Frame>,
+    recovery: Recovery,
+}
+
 impl Session {
     /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
     /// with the handshake, and counts where the client connects without one.
@@ -93,9 +102,9 @@ impl Session {
         let (inbound, packets) = mpsc::channel(INBOUND);
         let (queue, frames) = mpsc::channel(QUEUE);
         let session = Arc::new(Self {
-            sid: format!("{}.{:032x}", app.node, rand::random::<u128>()),
+            sid: format!("{}.{}", app.node, unguessable()),
             inbound,
-            frames: Mutex::new(frames),
+            outgoing: Mutex::new(Outgoing { frames, recovery: Recovery::default() }),
             outbound: OnceLock::new(),
             on_websocket: AtomicBool::new(false),
             probing: watch::Sender::new(false),
@@ -195,12 +204,12 @@ async fn run(
     let entered = enter(app, &mut packets, &queue, session.token.as_ref()).await;
     drop(entering);
     let code = match entered {
-        Ok(identity) => {
+        Ok((identity, resumed)) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = Outbound::new(id, person, Framing::SocketIo, queue.clone());
             let outbound = session.outbound.get_or_init(|| outbound);
             let reader = Reader { packets, bytes: None, queue: queue.clone() };
-            live(app, identity, outbound, Box::pin(incoming(reader)), opened).await
+            live(app, identity, outbound, resumed, Box::pin(incoming(reader)), opened).await
         }
         Err(code) => Some(code),
     };
@@ -220,7 +229,7 @@ async fn enter(
     packets: &mut mpsc::Receiver<Inbound>,
     queue: &mpsc::Sender<Frame>,
     token: Option<&SecretString>,
-) -> Result<Identity, CloseCode> {
+) -> Result<(Identity, Vec<Resumed>), CloseCode> {
     let say =
         async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
     // The client hears the first ping when it is in: until then the time is short.
@@ -247,11 +256,11 @@ async fn enter(
             say(socketio::connect_error(namespace, "Invalid namespace", None)).await?;
             continue;
         }
-        let token = auth.token.map(SecretString::from).or_else(|| token.cloned());
-        match verify(app, token).await {
+        match verify(app, auth.token.as_deref(), token).await {
             Ok(identity) => {
-                say(socketio::connected(&format!("{:032x}", rand::random::<u128>()))).await?;
-                return Ok(identity);
+                let (pid, resumed) = recover(app, &identity, &auth).await?;
+                say(socketio::connected(&unguessable(), &pid)).await?;
+                return Ok((identity, resumed));
             }
             // Not the client's fault, and a refusal would keep it away: it is to come back.
             Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
@@ -264,9 +273,33 @@ async fn enter(
     Err(CloseCode::Unauthorized)
 }
 
-async fn verify(app: &App, token: Option<SecretString>) -> Result<Identity, AuthError> {
-    let token = token.ok_or(AuthError::Missing)?;
-    let token = token.expose_secret();
+/// Under which `pid` the client goes on, and what it comes back to: if it can't be brought back to
+/// all that it was in, it begins anew.
+async fn recover(
+    app: &App,
+    identity: &Identity,
+    auth: &Auth,
+) -> Result<(String, Vec<Resumed>), CloseCode> {
+    if let Some((pid, offset)) = auth.recovery() {
+        let resumed = join::look_up(app.store.as_ref(), &identity.person, offset).await;
+        // Without the database nobody can say. The client keeps what it has, and tries again.
+        if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
+            return Ok((pid.to_owned(), resumed));
+        }
+    }
+    Ok((unguessable(), Vec::new()))
+}
+
+fn unguessable() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+async fn verify(
+    app: &App,
+    given: Option<&str>,
+    first: Option<&SecretString>,
+) -> Result<Identity, AuthError> {
+    let token = given.or(first.map(ExposeSecret::expose_secret)).ok_or(AuthError::Missing)?;
     app.verifier.verify(token.strip_prefix("Bearer ").unwrap_or(token)).await
 }
 

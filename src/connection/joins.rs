@@ -24,7 +24,21 @@ pub(crate) struct Joins(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    current: HashMap<SessionId, JoinNumber>,
+    current: HashMap<SessionId, Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: JoinNumber,
+    resumed: Option<Resumed>,
+}
+
+/// A session that the connection came back to, until the client joins it by itself: it is not to
+/// hear twice what it has been sent since.
+#[derive(Clone, Copy, Debug)]
+struct Resumed {
+    from: u64,
+    sent: u64,
 }
 
 impl Joins {
@@ -40,13 +54,49 @@ impl Joins {
         }
         state.last += 1;
         let number = JoinNumber(state.last);
-        state.current.insert(id, number);
+        let current = state.current.entry(id).or_insert(Current { number, resumed: None });
+        current.number = number;
         Some(number)
+    }
+
+    /// Notes that the client comes back to a session of which it has everything up to `from`.
+    pub(crate) fn resume(&self, id: SessionId, from: u64) -> Option<JoinNumber> {
+        let number = self.begin(id)?;
+        if let Some(current) = self.state().current.get_mut(&id) {
+            current.resumed = Some(Resumed { from, sent: from });
+        }
+        Some(number)
+    }
+
+    /// The connection has been sent everything up to here.
+    pub(crate) fn sent(&self, id: SessionId, seq: u64) {
+        let mut state = self.state();
+        let resumed = state.current.get_mut(&id).and_then(|current| current.resumed.as_mut());
+        if let Some(resumed) = resumed {
+            resumed.sent = resumed.sent.max(seq);
+        }
+    }
+
+    /// From where a client that has everything up to `after` is to be answered.
+    pub(crate) fn beyond_resumed(&self, id: SessionId, after: u64) -> u64 {
+        let state = self.state();
+        match state.current.get(&id).and_then(|current| current.resumed) {
+            Some(Resumed { from, sent }) if after >= from => after.max(sent),
+            _ => after,
+        }
+    }
+
+    /// The client's own join is answered: from now on it gets what it asks for. False where the
+    /// join has been overtaken.
+    pub(crate) fn answered(&self, id: SessionId, number: JoinNumber) -> bool {
+        let mut state = self.state();
+        let current = state.current.get_mut(&id).filter(|current| current.number == number);
+        current.map(|current| current.resumed = None).is_some()
     }
 
     /// Whether neither a leave nor a later join has overtaken this one.
     pub(crate) fn is_current(&self, id: SessionId, number: JoinNumber) -> bool {
-        self.state().current.get(&id) == Some(&number)
+        self.state().current.get(&id).is_some_and(|current| current.number == number)
     }
 
     /// The connection leaves the session.
@@ -72,5 +122,20 @@ mod tests {
         joins.end(ids[0]);
         assert!(!joins.is_current(ids[0], again));
         assert!(joins.begin(ids[JOINS_MAX]).is_some());
+    }
+
+    #[test]
+    fn the_first_join_after_coming_back_goes_on_from_what_has_been_sent() {
+        let (joins, id) = (Joins::default(), SessionId(new_id()));
+        joins.resume(id, 10).unwrap();
+        joins.sent(id, 14);
+        let overtaken = joins.begin(id).unwrap();
+        let join = joins.begin(id).unwrap();
+        joins.sent(id, 12);
+        assert_eq!((joins.beyond_resumed(id, 10), joins.beyond_resumed(id, 20)), (14, 20));
+        // Whoever asks for what lies before its own offset means it.
+        assert_eq!(joins.beyond_resumed(id, 9), 9);
+        assert!(!joins.answered(id, overtaken) && joins.answered(id, join));
+        assert_eq!(joins.beyond_resumed(id, 10), 10);
     }
 }

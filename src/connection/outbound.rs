@@ -16,6 +16,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::recovery::Mark;
 use crate::{
     error::Error,
     message::ClientId,
@@ -52,6 +53,8 @@ pub(crate) enum Frame {
     /// A packet of the framing's own, beside the connection.
     Control(Utf8Bytes),
     Ping,
+    /// Nothing to send: what the client has by what was sent.
+    Mark(Mark),
 }
 
 impl Frame {
@@ -61,7 +64,7 @@ impl Frame {
             Self::Broadcast(broadcast) => broadcast.size(),
             Self::History(broadcast, _) => broadcast.size(),
             Self::Text(text) => text.len(),
-            Self::Control(_) | Self::Ping => 0,
+            Self::Control(_) | Self::Ping | Self::Mark(_) => 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl Frame {
             Self::History(broadcast, _) => broadcast.text(framing),
             Self::Text(text) | Self::Control(text) => text.clone(),
             Self::Ping => engineio::PING,
+            Self::Mark(_) => Utf8Bytes::default(),
         }
     }
 }
@@ -140,6 +144,13 @@ impl Outbound {
         self.enqueue(Frame::Text(self.framing.push(notice.event(), &data)));
     }
 
+    /// Notes what the client has, for a framing that tells it.
+    pub(crate) fn mark(&self, mark: Mark) {
+        if self.framing == Framing::SocketIo {
+            self.enqueue(Frame::Mark(mark));
+        }
+    }
+
     pub(crate) fn ping(&self) {
         self.enqueue(Frame::Ping);
     }
@@ -167,15 +178,12 @@ impl Outbound {
         self.room.notified().await;
     }
 
-    /// Enqueues a message of the history, waiting for room: the reader sets the pace here.
-    pub(crate) async fn send(&self, broadcast: Broadcast) -> bool {
-        if self.is_own(&broadcast) {
-            return true;
-        }
-        let Ok(turn) = Arc::clone(&self.history).acquire_owned().await else { return false };
-        let frame = Frame::History(broadcast, turn);
-        self.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
-        self.queue.send(frame).await.is_ok()
+    /// Waits for room for a message of the history: the reader sets the pace here. `None` where
+    /// nobody reads any more.
+    pub(crate) async fn history_turn(&self) -> Option<HistoryTurn<'_>> {
+        let turn = Arc::clone(&self.history).acquire_owned().await.ok()?;
+        let place = self.queue.reserve().await.ok()?;
+        Some(HistoryTurn { outbound: self, turn, place })
     }
 
     pub(crate) fn tell_draining(&self, after: Duration) {
@@ -237,6 +245,24 @@ impl Outbound {
 
     fn own_sends(&self) -> MutexGuard<'_, VecDeque<(SessionId, ClientId)>> {
         self.own_sends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room in the queue for one message of the history.
+pub(crate) struct HistoryTurn<'a> {
+    outbound: &'a Outbound,
+    turn: OwnedSemaphorePermit,
+    place: mpsc::Permit<'a, Frame>,
+}
+
+impl HistoryTurn<'_> {
+    /// Enqueues it, unless it is this connection's own.
+    pub(crate) fn send(self, broadcast: Broadcast) {
+        if !self.outbound.is_own(&broadcast) {
+            let frame = Frame::History(broadcast, self.turn);
+            self.outbound.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
+            self.place.send(frame);
+        }
     }
 }
 

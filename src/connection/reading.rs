@@ -6,10 +6,13 @@ use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::Futu
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Caller;
+use super::{Caller, recovery::Mark};
 use crate::{
     auth::LEEWAY,
-    commands::{self, Done},
+    commands::{
+        self, Done,
+        join::{self, Resumed},
+    },
     error::Error,
     wire::{CloseCode, Incoming, Notice},
 };
@@ -39,6 +42,7 @@ struct Reading<'a> {
 /// Runs until the connection is to end for this reason, or (`None`) the peer is gone.
 pub(super) async fn run(
     caller: &Caller,
+    resumed: Vec<Resumed>,
     mut incoming: impl Stream<Item = Incoming> + Unpin,
     opened: Instant,
 ) -> Option<CloseCode> {
@@ -49,6 +53,9 @@ pub(super) async fn run(
         pinged: opened,
         told_of: None,
     };
+    for session in resumed {
+        reading.go_on(join::resume(caller.clone(), session));
+    }
     loop {
         let wake = match reading.tick() {
             Ok(wake) => wake,
@@ -116,14 +123,38 @@ impl Reading<'_> {
     }
 
     fn answer(&mut self, answered: Answered) {
-        let Answered { id, result } = answered;
-        if let (Some(id), Some(answer)) = (id, result.as_ref().map(Done::data).transpose()) {
-            self.caller.outbound.answer(id, answer);
-        }
-        if let Ok(Done::Joined { at, .. }) = result {
+        self.say(&answered);
+        if let Ok(Done::Joined { at, .. }) = answered.result {
             // Only now, behind the answer: what is live must not overtake what was read.
-            let catching_up = commands::join::go_live(self.caller.clone(), at);
-            self.under_way.push(catching_up.map(|result| Answered { id: None, result }).boxed());
+            self.go_on(join::go_live(self.caller.clone(), at));
+        }
+    }
+
+    /// Something goes on by itself, with no one waiting for its answer.
+    fn go_on(&mut self, work: impl Future<Output = Result<Done, Error>> + Send + 'static) {
+        self.under_way.push(work.map(|result| Answered { id: None, result }).boxed());
+    }
+
+    /// Answers, and notes what the client has by it.
+    fn say(&self, answered: &Answered) {
+        let outbound = &self.caller.outbound;
+        let (before, behind) = match &answered.result {
+            Ok(Done::Joined { at, .. }) => at.answered(&self.caller.joins).unzip(),
+            Ok(Done::Sent { session_id, seq, .. }) => {
+                (None, Some(Mark::Has { session_id: *session_id, seq: *seq }))
+            }
+            _ => (None, None),
+        };
+        if let Some(mark) = before {
+            outbound.mark(mark);
+        }
+        if let (Some(id), Some(answer)) =
+            (answered.id, answered.result.as_ref().map(Done::data).transpose())
+        {
+            outbound.answer(id, answer);
+        }
+        if let Some(mark) = behind {
+            outbound.mark(mark);
         }
     }
 
@@ -131,11 +162,7 @@ impl Reading<'_> {
     async fn finish_answers(&mut self) {
         let rest = async {
             while let Some(answered) = self.under_way.next().await {
-                if let (Some(id), Some(answer)) =
-                    (answered.id, answered.result.as_ref().map(Done::data).transpose())
-                {
-                    self.caller.outbound.answer(id, answer);
-                }
+                self.say(&answered);
             }
         };
         drop(timeout(ANSWERS, rest).await);

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     live,
     outbound::{Outbound, QUEUE},
-    writing,
+    writing::{self, Encoding},
 };
 use crate::{
     app::App,
@@ -39,12 +39,13 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
     let (finish, finished) = oneshot::channel();
     let patience = app.config.ping_timeout;
     let written = |bytes| outbound.written(bytes);
-    let write = writing::run(Framing::Native, &written, &mut frames, &mut sink, finished, patience);
+    let write =
+        writing::run(Encoding::Native, &written, &mut frames, &mut sink, finished, patience);
     let mut write = pin!(write);
     let incoming = stream.by_ref().map(incoming);
     // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
     let code = tokio::select! {
-        ended = live(&app, identity, &outbound, incoming, Instant::now()) => ended,
+        ended = live(&app, identity, &outbound, Vec::new(), incoming, Instant::now()) => ended,
         () = &mut write => None,
     };
     let Some(code) = code else { return };

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{outbound::Frame, websocket::close_frame};
+use super::{outbound::Frame, recovery::Recovery, websocket::close_frame};
 use crate::wire::{CloseCode, Framing};
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -18,11 +18,35 @@ type Sink = SplitSink<WebSocket, Message>;
 /// Frames that go into one write at most.
 const BATCH: usize = 64;
 
+/// How frames become messages of the socket.
+pub(super) enum Encoding<'a> {
+    Native,
+    SocketIo(&'a mut Recovery),
+}
+
+impl Encoding<'_> {
+    fn messages(&mut self, frames: &mut Vec<Frame>) -> Vec<Message> {
+        match self {
+            Self::Native => frames.drain(..).map(|frame| native(&frame)).collect(),
+            Self::SocketIo(recovery) => {
+                recovery.texts(frames.drain(..)).into_iter().map(Message::Text).collect()
+            }
+        }
+    }
+}
+
+fn native(frame: &Frame) -> Message {
+    match frame {
+        Frame::Ping => Message::Ping(Bytes::new()),
+        frame => Message::Text(frame.text(Framing::Native)),
+    }
+}
+
 /// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
 ///
 /// `written` hears how many bytes the socket has taken. `patience` is how long one write may take: a reader that takes nothing for so long is dead.
 pub(super) async fn run(
-    framing: Framing,
+    mut encoding: Encoding<'_>,
     written: &(dyn Fn(usize) + Sync),
     queue: &mut mpsc::Receiver<Frame>,
     sink: &mut Sink,
@@ -35,12 +59,12 @@ pub(super) async fn run(
             biased;
             code = &mut finish => {
                 let Ok(code) = code else { return };
-                return say_goodbye(framing, code, queue, sink).await;
+                return say_goodbye(&mut encoding, code, queue, sink).await;
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
         let bytes = batch.iter().map(Frame::bytes).sum();
-        if !matches!(timeout(patience, write(framing, &mut batch, sink)).await, Ok(Ok(()))) {
+        if !matches!(timeout(patience, write(&mut encoding, &mut batch, sink)).await, Ok(Ok(()))) {
             return;
         }
         written(bytes);
@@ -48,26 +72,19 @@ pub(super) async fn run(
 }
 
 async fn write(
-    framing: Framing,
+    encoding: &mut Encoding<'_>,
     batch: &mut Vec<Frame>,
     sink: &mut Sink,
 ) -> Result<(), axum::Error> {
-    for frame in batch.drain(..) {
-        sink.feed(message(framing, &frame)).await?;
+    for message in encoding.messages(batch) {
+        sink.feed(message).await?;
     }
     sink.flush().await
 }
 
-fn message(framing: Framing, frame: &Frame) -> Message {
-    match (framing, frame) {
-        (Framing::Native, Frame::Ping) => Message::Ping(Bytes::new()),
-        _ => Message::Text(frame.text(framing)),
-    }
-}
-
 /// Says what is still to be said, then why it ends.
 async fn say_goodbye(
-    framing: Framing,
+    encoding: &mut Encoding<'_>,
     code: CloseCode,
     queue: &mut mpsc::Receiver<Frame>,
     sink: &mut Sink,
@@ -79,7 +96,7 @@ async fn say_goodbye(
     {
         rest.push(frame);
     }
-    if write(framing, &mut rest, sink).await.is_ok() {
+    if write(encoding, &mut rest, sink).await.is_ok() {
         // A peer that is gone needs no goodbye.
         drop(sink.send(close_frame(code)).await);
     }

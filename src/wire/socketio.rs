@@ -7,7 +7,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::ClientEvent;
+use super::{ClientEvent, offset::Offset};
 use crate::error::{Error, WireError};
 
 /// The namespace that everything is in.
@@ -46,6 +46,22 @@ pub(crate) enum Packet<'a> {
 pub(crate) struct Auth {
     #[serde(default)]
     pub(crate) token: Option<String>,
+    /// Names the connection that the client had before.
+    #[serde(default)]
+    pid: serde_json::Value,
+    /// What it had heard by it.
+    #[serde(default)]
+    offset: serde_json::Value,
+}
+
+impl Auth {
+    /// The connection that the client wants back, and what it has. An app may have fields of its own
+    /// by these names, so what is none of ours is none.
+    pub(crate) fn recovery(&self) -> Option<(&str, Offset)> {
+        let (pid, offset) = (self.pid.as_str()?, self.offset.as_str()?);
+        let sound = pid.len() <= 64 && pid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        Some((pid, offset.parse().ok().filter(|_| sound)?))
+    }
 }
 
 /// Law I14: a token never reaches a log, not by `{:?}` either.
@@ -151,13 +167,20 @@ pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
     .into()
 }
 
-/// The namespace has let the client in, under this id.
-pub(crate) fn connected(id: &str) -> Utf8Bytes {
+/// The namespace has let the client in, under this id. Where `pid` is the one that it had before, it
+/// knows that it has recovered.
+pub(crate) fn connected(id: &str, pid: &str) -> Utf8Bytes {
     #[derive(Serialize)]
     struct Connected<'a> {
         sid: &'a str,
+        pid: &'a str,
     }
-    format!("40{}", json(&Connected { sid: id })).into()
+    format!("40{}", json(&Connected { sid: id, pid })).into()
+}
+
+/// What the client is to bring along when it comes back.
+pub(crate) fn offset(offset: &Offset) -> Utf8Bytes {
+    format!(r#"42["session:offset","{offset}"]"#).into()
 }
 
 /// It has not.

@@ -31,10 +31,28 @@ impl Poller {
 
     /// One whose person has entered the namespace.
     async fn enter(address: SocketAddr, token: &str) -> Self {
+        Self::enter_with(address, &json!({ "token": token })).await.0
+    }
+
+    /// The same, and its `pid`.
+    async fn enter_with(address: SocketAddr, auth: &Value) -> (Self, Value) {
         let poller = Self::open(address).await;
-        poller.say(&format!("40{}", json!({ "token": token }))).await;
-        assert!(poller.hear().await.starts_with("40{\"sid\":"));
-        poller
+        poller.say(&format!("40{auth}")).await;
+        let heard = poller.hear().await;
+        // What follows at once may be in the same poll.
+        let connected = heard.split('\x1e').next().and_then(|packet| packet.strip_prefix("40"));
+        let mut connected: Value = serde_json::from_str(connected.unwrap()).unwrap();
+        assert!(connected["sid"].is_string());
+        (poller, connected["pid"].take())
+    }
+
+    /// Hears until something fits.
+    async fn until(&self, fits: &str) -> String {
+        let mut heard = String::new();
+        while !heard.contains(fits) {
+            heard.push_str(&self.poll().await);
+        }
+        heard
     }
 
     fn path(&self) -> String {
@@ -50,7 +68,19 @@ impl Poller {
         assert_eq!(self.post(body).await.text, "ok");
     }
 
+    /// What the next poll brings, but for offsets, which are not for the app.
     async fn hear(&self) -> String {
+        loop {
+            let heard = self.poll().await;
+            let offset = |packet: &&str| packet.starts_with(r#"42["session:offset""#);
+            let rest: Vec<_> = heard.split('\x1e').filter(|packet| !offset(packet)).collect();
+            if !rest.is_empty() {
+                return rest.join("\x1e");
+            }
+        }
+    }
+
+    async fn poll(&self) -> String {
         let heard = self.http.get(&self.path()).await;
         assert_eq!(heard.status, 200, "{}", heard.text);
         heard.text
@@ -275,14 +305,45 @@ async fn an_upgrade_on_another_node_loses_no_packet() {
     let first = next(Some("5")).await;
     heard.push(first);
     doctor.send(&session, "4", "on the WebSocket").await;
-    while heard.iter().filter(|packet| packet.starts_with("42")).count() < 4 {
+    while heard.iter().filter(|packet| packet.starts_with(r#"42["message:new"#)).count() < 4 {
         heard.push(next(None).await);
     }
     let bodies: Vec<Value> = heard
         .iter()
+        .filter(|packet| !packet.contains("session:offset"))
         .filter_map(|packet| packet.strip_prefix("42"))
         .map(|packet| serde_json::from_str::<Value>(packet).unwrap()[1]["message"]["seq"].take())
         .collect();
     assert_eq!(bodies, [1, 2, 3, 4]);
     assert_eq!(poller.post("3").await.status, 400, "it does not poll any more");
+}
+
+#[tokio::test]
+async fn an_offset_brings_back_no_more_than_its_bearer_may_join() {
+    let desk = two_nodes().await;
+    let (customer, _, session) = desk.pair().await;
+    let (stranger, _, own) = desk.pair().await;
+    let [here, there] = [desk.nodes[0].address, desk.nodes[1].address];
+    let (before, pid) = Poller::enter_with(here, &json!({ "token": customer.token })).await;
+    before.say(&format!(r#"421["session:join",{{"sessionId":"{session}","after":0}}]"#)).await;
+    let heard = before.until("session:offset").await;
+    let offset = heard.split(r#"["session:offset",""#).nth(1).unwrap().split('"').next().unwrap();
+
+    let with = |token: &str, offset: Value| json!({ "token": token, "pid": pid, "offset": offset });
+    let (thief, other) = Poller::enter_with(there, &with(&stranger.token, json!(offset))).await;
+    assert_ne!(other, pid, "it has recovered what is not its own");
+    for none in [json!(""), json!("x"), json!(7), json!(null), json!("A".repeat(9_000))] {
+        let (_, other) = Poller::enter_with(there, &with(&customer.token, none)).await;
+        assert!(other.is_string() && other != pid);
+    }
+    let (again, same) = Poller::enter_with(there, &with(&customer.token, json!(offset))).await;
+    assert_eq!(same, pid);
+
+    let text =
+        json!({ "sessionId": session, "clientId": "k", "kind": "text", "body": "between us" });
+    before.say(&format!("422{}", json!(["message:send", text]))).await;
+    again.until("between us").await;
+    thief.say(&format!("421[\"session:join\",{{\"sessionId\":\"{own}\"}}]")).await;
+    let heard = thief.until("\"lastSeq\"").await;
+    assert!(!heard.contains("between us"), "{heard}");
 }

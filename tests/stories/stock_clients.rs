@@ -50,6 +50,15 @@ async fn the_javascript_client_with_polling_only() {
     }
 }
 
+#[tokio::test]
+async fn the_javascript_client_recovers_on_another_node_and_after_all_nodes_were_killed() {
+    for transports in [None, Some(&["polling"][..])] {
+        let desk = two_nodes().await;
+        let client = StockClient::javascript_recovering(&story(&desk, transports).await).await;
+        tell(desk, client).await;
+    }
+}
+
 /// Every request of a client may come to another node than the one before.
 async fn behind_nginx(client: impl AsyncFn(&Value) -> StockClient, transports: Option<&[&str]>) {
     let desk = two_nodes().await;

@@ -3,10 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Inbound, Session};
+use super::{Inbound, Outgoing, Session};
 use crate::{
     connection::outbound::Frame,
-    wire::{CloseCode, Framing, engineio},
+    wire::{CloseCode, engineio},
 };
 
 /// How many packets one poll brings at most.
@@ -37,25 +37,31 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
     if session.is_on_websocket() {
         return Err(BadRequest);
     }
-    let mut frames = session.frames.lock().await;
+    let mut outgoing = session.outgoing.lock().await;
+    let Outgoing { frames, recovery } = &mut *outgoing;
     let mut probing = session.probing.subscribe();
     let mut batch = Vec::new();
-    tokio::select! {
-        biased;
-        count = frames.recv_many(&mut batch, BATCH) => {
-            if count == 0 {
+    loop {
+        tokio::select! {
+            biased;
+            count = frames.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return Ok(engineio::CLOSE.to_owned());
+                }
+            }
+            _ = session.until_ended() => {
+                session.told.notify_one();
                 return Ok(engineio::CLOSE.to_owned());
             }
+            _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
-        _ = session.until_ended() => {
-            session.told.notify_one();
-            return Ok(engineio::CLOSE.to_owned());
+        session.written(batch.iter().map(Frame::bytes).sum());
+        let packets = recovery.texts(batch.drain(..));
+        // There may be nothing to say: what was noted changes nothing.
+        if !packets.is_empty() {
+            return Ok(engineio::join(&packets));
         }
-        _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
     }
-    session.written(batch.iter().map(Frame::bytes).sum());
-    let packets: Vec<_> = batch.iter().map(|frame| frame.text(Framing::SocketIo)).collect();
-    Ok(engineio::join(&packets))
 }
 
 /// Takes in what a client says.

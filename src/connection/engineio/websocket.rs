@@ -14,14 +14,14 @@ use futures_util::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Inbound, Session};
+use super::{Inbound, Outgoing, Session};
 use crate::{
     app::App,
     connection::{
         websocket::{GOODBYE, SLOW_GOODBYE, broken},
-        writing,
+        writing::{self, Encoding},
     },
-    wire::{CloseCode, Framing, engineio},
+    wire::{CloseCode, engineio},
 };
 
 /// How long an upgrade may take.
@@ -73,12 +73,13 @@ async fn run(
 ) {
     let _open = app.sockets.subscribe();
     // A poll that was under way ends at once, as the session was probed.
-    let mut frames = session.frames.lock().await;
+    let mut outgoing = session.outgoing.lock().await;
+    let Outgoing { frames, recovery } = &mut *outgoing;
     let (finish, finished) = oneshot::channel();
     let written = |bytes| session.written(bytes);
     let patience = app.config.ping_timeout;
-    let write =
-        writing::run(Framing::SocketIo, &written, &mut frames, &mut sink, finished, patience);
+    let encoding = Encoding::SocketIo(recovery);
+    let write = writing::run(encoding, &written, frames, &mut sink, finished, patience);
     let mut write = pin!(write);
     let ended = async {
         // Whoever says no more may still listen, until the session has ended.

@@ -216,6 +216,8 @@ impl Client {
             }
             if text == "2" {
                 self.frame("3").await;
+            } else if text.starts_with(r#"42["session:offset""#) {
+                // For the client's library, not for its app.
             } else if let Some(event) = text.strip_prefix("42") {
                 let mut event: Value = serde_json::from_str(event).unwrap();
                 return Some(json!({ "event": event[0].take(), "data": event[1].take() }));

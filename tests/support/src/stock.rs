@@ -30,6 +30,15 @@ static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
 impl StockClient {
     /// The JavaScript client of npm; it is installed first where it is not there.
     pub async fn javascript(story: &Value) -> Self {
+        Self::script("story.mjs", story).await
+    }
+
+    /// The same client with another story: how it recovers.
+    pub async fn javascript_recovering(story: &Value) -> Self {
+        Self::script("recovery.mjs", story).await
+    }
+
+    async fn script(name: &str, story: &Value) -> Self {
         let dir = clients().join("js");
         JAVASCRIPT
             .get_or_init(|| async {
@@ -38,7 +47,7 @@ impl StockClient {
                 }
             })
             .await;
-        Self::start(Command::new("node").arg(dir.join("story.mjs")), story)
+        Self::start(Command::new("node").arg(dir.join(name)), story)
     }
 
     /// The Python client of PyPI; it is installed first where it is not there.

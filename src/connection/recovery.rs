@@ -1,0 +1,144 @@
+//! Socket.IO's connection state recovery: telling a client where it is, so that it can come back there.
+//!
+//! A stock client remembers the last text that ended an event's arguments, and hands it back with
+//! its `pid` when it reconnects. The reference server appends that text to every event. Clients that
+//! know nothing of it (those of Dart and Python among them) then call their handlers with an argument
+//! too many, so here it is an event of its own, behind what it speaks of, once a write.
+
+use axum::extract::ws::Utf8Bytes;
+
+use super::outbound::Frame;
+use crate::{
+    session::SessionId,
+    wire::{
+        Framing,
+        broadcast::Room,
+        offset::{Offset, Place},
+        socketio,
+    },
+};
+
+/// What changes in what a client has, beside the messages that it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    /// It is about to hear that it is in a session, of which it has everything up to here.
+    Entered {
+        session_id: SessionId,
+        up_to: u64,
+    },
+    /// It has everything up to here: an answer had it.
+    UpTo {
+        session_id: SessionId,
+        seq: u64,
+    },
+    /// It has this one: the acknowledgement of its own send.
+    Has {
+        session_id: SessionId,
+        seq: u64,
+    },
+    Left {
+        session_id: SessionId,
+    },
+}
+
+/// What the client of one connection has, by what has been written to it.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    offset: Offset,
+    changed: bool,
+    /// The client must not hear more before it has been told.
+    urgent: bool,
+}
+
+impl Recovery {
+    /// What is written for these frames, in their order, with the offset where it has changed.
+    pub(crate) fn texts(&mut self, frames: impl IntoIterator<Item = Frame>) -> Vec<Utf8Bytes> {
+        let mut texts = Vec::new();
+        for frame in frames {
+            if let Frame::Mark(mark) = frame {
+                self.mark(mark);
+                continue;
+            }
+            if self.urgent {
+                texts.extend(self.tell());
+            }
+            self.note(&frame);
+            texts.push(frame.text(Framing::SocketIo));
+        }
+        texts.extend(self.tell());
+        texts
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let places = &mut self.offset.0;
+        match mark {
+            Mark::Entered { session_id, up_to } => {
+                places.insert(session_id, Place::at(up_to));
+                // Were the answer cut off behind the client's back, it would think that it is in.
+                self.urgent = true;
+            }
+            Mark::UpTo { session_id, seq } => {
+                places.entry(session_id).and_modify(|place| place.advance(seq));
+            }
+            Mark::Has { session_id, seq } => {
+                places.entry(session_id).and_modify(|place| place.add(seq));
+            }
+            Mark::Left { session_id } => drop(places.remove(&session_id)),
+        }
+        self.changed = true;
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        let broadcast = match frame {
+            Frame::Broadcast(broadcast) => broadcast.as_ref(),
+            Frame::History(broadcast, _) => broadcast,
+            Frame::Text(_) | Frame::Control(_) | Frame::Ping | Frame::Mark(_) => return,
+        };
+        if let (Room::Session(id), Some(seq)) = (&broadcast.room, broadcast.seq())
+            && let Some(place) = self.offset.0.get_mut(id)
+        {
+            place.advance(seq);
+            self.changed = true;
+        }
+    }
+
+    fn tell(&mut self) -> Option<Utf8Bytes> {
+        self.urgent = false;
+        std::mem::take(&mut self.changed).then(|| socketio::offset(&self.offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    fn offset(text: &Utf8Bytes) -> Offset {
+        let event: (String, String) =
+            serde_json::from_str(text.as_str().strip_prefix("42").unwrap()).unwrap();
+        assert_eq!(event.0, "session:offset");
+        event.1.parse().unwrap()
+    }
+
+    fn text() -> Frame {
+        Frame::Text(Utf8Bytes::from_static("43"))
+    }
+
+    #[test]
+    fn a_client_knows_that_it_is_in_before_it_hears_so_and_what_it_has_once_a_write() {
+        let (mut recovery, session_id) = (Recovery::default(), SessionId(new_id()));
+        assert_eq!(recovery.texts([text()]).len(), 1, "there is nothing to tell");
+        let entered = Frame::Mark(Mark::Entered { session_id, up_to: 3 });
+        let up_to = Frame::Mark(Mark::UpTo { session_id, seq: 5 });
+        let own = Frame::Mark(Mark::Has { session_id, seq: 7 });
+        let texts = recovery.texts([entered, text(), up_to, text(), own, text()]);
+        assert_eq!(texts.len(), 5);
+        assert_eq!(offset(&texts[0]).0[&session_id], Place::at(3));
+        let place = Place { up_to: 5, beyond: [7].into() };
+        assert_eq!(offset(&texts[4]).0[&session_id], place);
+        let left = recovery.texts([Frame::Mark(Mark::Left { session_id })]);
+        assert_eq!(offset(&left[0]), Offset::default());
+        let elsewhere = Frame::Mark(Mark::Has { session_id, seq: 8 });
+        assert_eq!(offset(&recovery.texts([elsewhere])[0]), Offset::default());
+    }
+}

@@ -1,0 +1,204 @@
+//! A Socket.IO client's offset: what it has of each session that it is in.
+//!
+//! The reference server keeps this in its memory, under the client's `pid`. Here the client carries
+//! it, so that any node can bring it back from the store, after any outage. It gives nothing that a
+//! `session:join` would not give: each session is asked for by member.
+//!
+//! Base64url of a version, then for each session: its id in 16 bytes, how far the client has
+//! everything, and the numbers of what it has beyond (each as the distance from the one before), as
+//! LEB128 numbers. An offset of more than [`SESSIONS_MAX`] sessions is empty, and brings nothing back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+use base64::{Engine, display::Base64Display, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use crate::session::SessionId;
+
+const VERSION: u8 = 1;
+/// How many sessions can be brought back: each takes some 26 characters of every offset.
+pub(crate) const SESSIONS_MAX: usize = 20;
+/// How many messages beyond its place in a session a client can be known to have.
+const BEYOND_MAX: usize = 32;
+
+/// What a client has of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Everything up to and including this number.
+    pub(crate) up_to: u64,
+    /// And these: its own sends, whose acknowledgement overtook what others had sent before.
+    pub(crate) beyond: BTreeSet<u64>,
+}
+
+impl Place {
+    pub(crate) fn at(up_to: u64) -> Self {
+        Self { up_to, beyond: BTreeSet::new() }
+    }
+
+    /// The client has all up to here.
+    pub(crate) fn advance(&mut self, seq: u64) {
+        self.up_to = self.up_to.max(seq);
+        while let Some(next) = self.beyond.first().copied()
+            && next <= self.up_to.saturating_add(1)
+        {
+            self.up_to = self.up_to.max(next);
+            self.beyond.pop_first();
+        }
+    }
+
+    /// The client has this one.
+    pub(crate) fn add(&mut self, seq: u64) {
+        if seq > self.up_to {
+            self.beyond.insert(seq);
+            self.advance(0);
+        }
+        while self.beyond.len() > BEYOND_MAX {
+            // It will hear this one once more: better than one that it never hears.
+            self.beyond.pop_first();
+        }
+    }
+}
+
+/// What a client has of its sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offset(pub(crate) BTreeMap<SessionId, Place>);
+
+impl fmt::Display for Offset {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > SESSIONS_MAX {
+            return Ok(());
+        }
+        let mut bytes = vec![VERSION];
+        for (id, place) in &self.0 {
+            bytes.extend_from_slice(id.0.as_bytes());
+            write_number(&mut bytes, place.up_to);
+            write_number(&mut bytes, place.beyond.len() as u64);
+            let mut before = place.up_to;
+            for seq in &place.beyond {
+                write_number(&mut bytes, seq - before);
+                before = *seq;
+            }
+        }
+        Base64Display::new(&bytes, &URL_SAFE_NO_PAD).fmt(out)
+    }
+}
+
+/// Text that is no offset of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("not an offset")]
+pub(crate) struct NotAnOffset;
+
+impl FromStr for Offset {
+    type Err = NotAnOffset;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotAnOffset)?;
+        let (version, mut rest) = bytes.split_first().ok_or(NotAnOffset)?;
+        let mut places = BTreeMap::new();
+        while *version == VERSION && !rest.is_empty() && places.len() < SESSIONS_MAX {
+            let (id, place) = read_place(&mut rest).ok_or(NotAnOffset)?;
+            places.insert(id, place);
+        }
+        if rest.is_empty() && *version == VERSION { Ok(Self(places)) } else { Err(NotAnOffset) }
+    }
+}
+
+fn read_place(bytes: &mut &[u8]) -> Option<(SessionId, Place)> {
+    let (id, rest) = bytes.split_at_checked(16)?;
+    let id = SessionId(Uuid::from_slice(id).ok()?);
+    *bytes = rest;
+    let mut place = Place::at(read_number(bytes)?);
+    let count = usize::try_from(read_number(bytes)?).ok().filter(|count| *count <= BEYOND_MAX)?;
+    let mut seq = place.up_to;
+    for _ in 0..count {
+        seq = seq.checked_add(read_number(bytes)?)?;
+        place.beyond.insert(seq);
+    }
+    Some((id, place))
+}
+
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        number |= bits.checked_mul(1_u64 << shift)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::new_id;
+
+    #[test]
+    fn a_place_moves_on_when_nothing_is_missing() {
+        let mut place = Place::at(4);
+        place.add(7);
+        place.add(6);
+        assert_eq!(place, Place { up_to: 4, beyond: [6, 7].into() });
+        place.advance(5);
+        assert_eq!(place, Place::at(7));
+        place.add(8);
+        place.add(3);
+        assert_eq!(place, Place::at(8));
+        (10..90).for_each(|seq| place.add(seq));
+        assert_eq!(place.beyond.len(), BEYOND_MAX);
+        place.advance(9);
+        assert!(place.up_to == 9 && place.beyond.last() == Some(&89), "{place:?}");
+    }
+
+    #[test]
+    fn what_is_no_offset_is_refused() {
+        let too_many: BTreeMap<_, _> =
+            (0..=SESSIONS_MAX).map(|_| (SessionId(new_id()), Place::at(1))).collect();
+        assert_eq!(Offset(too_many).to_string(), "");
+        assert_eq!("AQ".parse::<Offset>().unwrap(), Offset::default());
+        for bad in ["", "Ag", "AQE", "é", "a b", "AQ==", &"AQ".repeat(40_000)] {
+            assert!(bad.parse::<Offset>().is_err(), "{bad:.20}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_offset_is_read_as_it_was_written(
+            places in prop::collection::vec((any::<u128>(), any::<u64>(), 0..5_u64), 0..SESSIONS_MAX),
+        ) {
+            let place = |up_to: u64, count| Place {
+                up_to,
+                beyond: (1..=count).filter_map(|n| up_to.checked_add(n * 2)).collect(),
+            };
+            let offset = Offset(
+                places
+                    .into_iter()
+                    .map(|(id, up_to, count)| (SessionId(Uuid::from_u128(id)), place(up_to, count)))
+                    .collect(),
+            );
+            prop_assert_eq!(offset.to_string().parse::<Offset>().unwrap(), offset);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "A[Q-T][A-Za-z0-9_-]{0,120}") {
+            drop(text.parse::<Offset>());
+        }
+    }
+}
