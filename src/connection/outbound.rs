@@ -50,6 +50,8 @@ pub(crate) enum Frame {
     Broadcast(Arc<Broadcast>),
     History(Broadcast, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     Text(Utf8Bytes),
+    /// An answer, and what its client has by it.
+    Answer(Utf8Bytes, Option<Mark>),
     /// A packet of the framing's own, beside the connection.
     Control(Utf8Bytes),
     Ping,
@@ -63,7 +65,7 @@ impl Frame {
         match self {
             Self::Broadcast(broadcast) => broadcast.size(),
             Self::History(broadcast, _) => broadcast.size(),
-            Self::Text(text) => text.len(),
+            Self::Text(text) | Self::Answer(text, _) => text.len(),
             Self::Control(_) | Self::Ping | Self::Mark(_) => 0,
         }
     }
@@ -73,7 +75,7 @@ impl Frame {
         match self {
             Self::Broadcast(broadcast) => broadcast.text(framing),
             Self::History(broadcast, _) => broadcast.text(framing),
-            Self::Text(text) | Self::Control(text) => text.clone(),
+            Self::Text(text) | Self::Answer(text, _) | Self::Control(text) => text.clone(),
             Self::Ping => engineio::PING,
             Self::Mark(_) => Utf8Bytes::default(),
         }
@@ -133,9 +135,9 @@ impl Outbound {
         }
     }
 
-    /// Enqueues the answer to the request of this id.
-    pub(crate) fn answer(&self, id: u64, result: Result<&RawValue, &Error>) {
-        self.enqueue(Frame::Text(self.framing.answer(id, result)));
+    /// Enqueues the answer to the request of this id, and what the client has by it.
+    pub(crate) fn answer(&self, id: u64, result: Result<&RawValue, &Error>, mark: Option<Mark>) {
+        self.enqueue(Frame::Answer(self.framing.answer(id, result), mark));
     }
 
     /// Enqueues something that concerns this connection alone.
@@ -294,16 +296,16 @@ mod tests {
     async fn i8_so_does_one_that_is_full_of_bytes() {
         let (outbound, _queue) = outbound();
         let page = serde_json::value::to_raw_value(&"x".repeat(QUEUE_BYTES / 4)).unwrap();
-        outbound.answer(1, Ok(&page));
+        outbound.answer(1, Ok(&page), None);
         assert!(outbound.is_busy(), "its requests wait");
         // What is written makes room.
         outbound.written(QUEUE_BYTES / 4);
         assert!(!outbound.is_busy());
         for id in 2..6 {
-            outbound.answer(id, Ok(&page));
+            outbound.answer(id, Ok(&page), None);
         }
         assert_eq!(outbound.closing(), None);
-        outbound.answer(6, Ok(&page));
+        outbound.answer(6, Ok(&page), None);
         assert_eq!(outbound.until_closing().await, CloseCode::SlowReader);
     }
 

@@ -151,10 +151,7 @@ impl Reading<'_> {
         if let (Some(id), Some(answer)) =
             (answered.id, answered.result.as_ref().map(Done::data).transpose())
         {
-            outbound.answer(id, answer);
-        }
-        if let Some(mark) = behind {
-            outbound.mark(mark);
+            outbound.answer(id, answer, behind);
         }
     }
 

@@ -62,8 +62,8 @@ impl Recovery {
             if self.urgent {
                 texts.extend(self.tell());
             }
-            self.note(&frame);
             texts.push(frame.text(Framing::SocketIo));
+            self.note(&frame);
         }
         texts.extend(self.tell());
         texts
@@ -78,10 +78,12 @@ impl Recovery {
                 self.urgent = true;
             }
             Mark::UpTo { session_id, seq } => {
-                places.entry(session_id).and_modify(|place| place.advance(seq));
+                let Some(place) = places.get_mut(&session_id) else { return };
+                place.advance(seq);
             }
             Mark::Has { session_id, seq } => {
-                places.entry(session_id).and_modify(|place| place.add(seq));
+                let Some(place) = places.get_mut(&session_id) else { return };
+                place.add(seq);
             }
             Mark::Left { session_id } => drop(places.remove(&session_id)),
         }
@@ -92,7 +94,8 @@ impl Recovery {
         let broadcast = match frame {
             Frame::Broadcast(broadcast) => broadcast.as_ref(),
             Frame::History(broadcast, _) => broadcast,
-            Frame::Text(_) | Frame::Control(_) | Frame::Ping | Frame::Mark(_) => return,
+            Frame::Answer(_, Some(mark)) => return self.mark(*mark),
+            _ => return,
         };
         if let (Room::Session(id), Some(seq)) = (&broadcast.room, broadcast.seq())
             && let Some(place) = self.offset.0.get_mut(id)
@@ -120,25 +123,25 @@ mod tests {
         event.1.parse().unwrap()
     }
 
-    fn text() -> Frame {
-        Frame::Text(Utf8Bytes::from_static("43"))
+    fn answer(mark: Mark) -> Frame {
+        Frame::Answer(Utf8Bytes::from_static("43"), Some(mark))
     }
 
     #[test]
     fn a_client_knows_that_it_is_in_before_it_hears_so_and_what_it_has_once_a_write() {
         let (mut recovery, session_id) = (Recovery::default(), SessionId(new_id()));
-        assert_eq!(recovery.texts([text()]).len(), 1, "there is nothing to tell");
+        assert_eq!(recovery.texts([Frame::Text("43".into())]).len(), 1, "there is nothing to tell");
         let entered = Frame::Mark(Mark::Entered { session_id, up_to: 3 });
-        let up_to = Frame::Mark(Mark::UpTo { session_id, seq: 5 });
-        let own = Frame::Mark(Mark::Has { session_id, seq: 7 });
-        let texts = recovery.texts([entered, text(), up_to, text(), own, text()]);
-        assert_eq!(texts.len(), 5);
+        let joined = answer(Mark::UpTo { session_id, seq: 5 });
+        let own = answer(Mark::Has { session_id, seq: 7 });
+        let texts = recovery.texts([entered, joined, own]);
+        assert_eq!(texts.len(), 4);
         assert_eq!(offset(&texts[0]).0[&session_id], Place::at(3));
         let place = Place { up_to: 5, beyond: [7].into() };
-        assert_eq!(offset(&texts[4]).0[&session_id], place);
+        assert_eq!(offset(&texts[3]).0[&session_id], place);
         let left = recovery.texts([Frame::Mark(Mark::Left { session_id })]);
         assert_eq!(offset(&left[0]), Offset::default());
-        let elsewhere = Frame::Mark(Mark::Has { session_id, seq: 8 });
-        assert_eq!(offset(&recovery.texts([elsewhere])[0]), Offset::default());
+        let elsewhere = recovery.texts([answer(Mark::Has { session_id, seq: 8 })]);
+        assert_eq!(elsewhere.len(), 1, "it is not in there");
     }
 }

@@ -24,17 +24,6 @@ pub(super) enum Encoding<'a> {
     SocketIo(&'a mut Recovery),
 }
 
-impl Encoding<'_> {
-    fn messages(&mut self, frames: &mut Vec<Frame>) -> Vec<Message> {
-        match self {
-            Self::Native => frames.drain(..).map(|frame| native(&frame)).collect(),
-            Self::SocketIo(recovery) => {
-                recovery.texts(frames.drain(..)).into_iter().map(Message::Text).collect()
-            }
-        }
-    }
-}
-
 fn native(frame: &Frame) -> Message {
     match frame {
         Frame::Ping => Message::Ping(Bytes::new()),
@@ -76,8 +65,17 @@ async fn write(
     batch: &mut Vec<Frame>,
     sink: &mut Sink,
 ) -> Result<(), axum::Error> {
-    for message in encoding.messages(batch) {
-        sink.feed(message).await?;
+    match encoding {
+        Encoding::Native => {
+            for frame in batch.drain(..) {
+                sink.feed(native(&frame)).await?;
+            }
+        }
+        Encoding::SocketIo(recovery) => {
+            for text in recovery.texts(batch.drain(..)) {
+                sink.feed(Message::Text(text)).await?;
+            }
+        }
     }
     sink.flush().await
 }
