@@ -1,5 +1,6 @@
 //! What a client can ask for: one file an event, shared by HTTP and every framing.
 
+pub(crate) mod amend;
 pub(crate) mod history;
 pub(crate) mod join;
 mod leave;
@@ -60,6 +61,7 @@ pub(crate) fn start(
         ClientEvent::Join(join) => join::start(caller.clone(), join).boxed(),
         ClientEvent::Leave(leave) => leave::run(caller, &leave).boxed(),
         ClientEvent::Send(send) => send::on_socket(caller, send).boxed(),
+        ClientEvent::Amend(amend) => amend::on_socket(caller.clone(), amend).boxed(),
         ClientEvent::Read(read) => read::on_socket(caller.clone(), read).boxed(),
         ClientEvent::TypingStart(typing) => typing::run(caller, &typing, true).boxed(),
         ClientEvent::TypingStop(typing) => typing::run(caller, &typing, false).boxed(),

@@ -8,7 +8,9 @@ use std::{borrow::Cow, time::Duration};
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::{auth::AuthError, directory::DirectoryError, store::StoreError};
+use crate::{
+    auth::AuthError, directory::DirectoryError, message::amend::Unamendable, store::StoreError,
+};
 
 /// Why a request was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +32,8 @@ pub(crate) enum Error {
     OriginRefused,
     #[error("there is no such session")]
     SessionNotFound,
+    #[error("there is no such message in this session")]
+    MessageNotFound,
     #[error("there is no such person")]
     PersonNotFound,
     #[error("there is nothing at this address")]
@@ -40,6 +44,12 @@ pub(crate) enum Error {
     UnknownEvent,
     #[error("the session is closed")]
     SessionClosed,
+    #[error("the message is deleted")]
+    MessageDeleted,
+    #[error("a message can be changed for 24 hours")]
+    TooOld,
+    #[error("{0}")]
+    LimitReached(&'static str),
     #[error("the request's body did not come in time")]
     RequestTimeout,
     #[error("the request is too large")]
@@ -89,11 +99,15 @@ impl Error {
             Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, None),
             Self::OriginRefused => ("origin_not_allowed", StatusCode::FORBIDDEN, None),
             Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, None),
+            Self::MessageNotFound => ("message_not_found", StatusCode::NOT_FOUND, None),
             Self::PersonNotFound => ("person_not_found", StatusCode::NOT_FOUND, None),
             Self::RouteNotFound => ("not_found", StatusCode::NOT_FOUND, None),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
             Self::UnknownEvent => ("unknown_event", StatusCode::BAD_REQUEST, None),
             Self::SessionClosed => ("session_closed", StatusCode::CONFLICT, None),
+            Self::MessageDeleted => ("message_deleted", StatusCode::CONFLICT, None),
+            Self::TooOld => ("too_old", StatusCode::CONFLICT, None),
+            Self::LimitReached(_) => ("limit_reached", StatusCode::CONFLICT, None),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, None),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMediaType => {
@@ -135,6 +149,19 @@ impl From<AuthError> for Error {
             AuthError::Invalid(reason) => Self::TokenInvalid(reason),
             AuthError::Expired => Self::TokenExpired,
             AuthError::IssuerUnavailable => Self::IssuerUnavailable,
+        }
+    }
+}
+
+impl From<Unamendable> for Error {
+    fn from(unamendable: Unamendable) -> Self {
+        match unamendable {
+            Unamendable::NotFound => Self::MessageNotFound,
+            Unamendable::SessionClosed => Self::SessionClosed,
+            Unamendable::NotItsSender => Self::Forbidden("only its sender can change a message"),
+            Unamendable::Deleted => Self::MessageDeleted,
+            Unamendable::TooOld => Self::TooOld,
+            Unamendable::TooOften => Self::LimitReached("the message has all that it can have"),
         }
     }
 }

@@ -1,9 +1,11 @@
-//! A message, and the draft that becomes one.
+//! A message, the draft that becomes one, and what it is made of.
+
+pub(crate) mod amend;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{
@@ -117,31 +119,58 @@ impl fmt::Debug for Body {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MessageKind {
     Text,
+    Image,
 }
 
-impl MessageKind {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-        }
-    }
+/// A picture that has been checked, as a message shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Image {
+    pub(crate) key: String,
+    pub(crate) content_type: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// In pixels, as it is shown.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file_name: Option<String>,
 }
 
-impl FromStr for MessageKind {
-    type Err = InvalidKind;
+/// One emoji of Unicode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Emoji(String);
+
+/// Text that is no emoji.
+#[derive(Debug, thiserror::Error)]
+#[error("must be one emoji")]
+pub(crate) struct NotAnEmoji;
+
+impl FromStr for Emoji {
+    type Err = NotAnEmoji;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "text" => Ok(Self::Text),
-            _ => Err(InvalidKind),
-        }
+        // With or without the selector that says whether it has colour: one and the same.
+        let emoji = emojis::get(text).ok_or(NotAnEmoji)?;
+        Ok(Self(emoji.as_str().to_owned()))
     }
 }
 
-/// Text that names no kind of message.
-#[derive(Debug, thiserror::Error)]
-#[error("must be text")]
-pub(crate) struct InvalidKind;
+impl TryFrom<String> for Emoji {
+    type Error = NotAnEmoji;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Who has reacted with an emoji, in the order in which they did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reaction {
+    pub(crate) emoji: Emoji,
+    pub(crate) by: Vec<Person>,
+}
 
 /// A message that has been accepted but not yet committed.
 #[derive(Clone, Debug)]
@@ -150,8 +179,9 @@ pub(crate) struct Draft {
     pub(crate) session_id: SessionId,
     pub(crate) sender: Person,
     pub(crate) client_id: ClientId,
-    pub(crate) kind: MessageKind,
-    pub(crate) body: Body,
+    /// Missing only beside a picture.
+    pub(crate) body: Option<Body>,
+    pub(crate) image: Option<Image>,
     pub(crate) reply_to: Option<MessageId>,
 }
 
@@ -165,10 +195,26 @@ pub(crate) struct Message {
     pub(crate) client_id: ClientId,
     pub(crate) sender: Profile,
     pub(crate) kind: MessageKind,
-    pub(crate) body: Body,
+    /// Missing where the message is deleted, or only a picture; clients see it as empty.
+    #[serde(serialize_with = "or_empty")]
+    pub(crate) body: Option<Body>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<Image>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reply_to: Option<MessageId>,
+    pub(crate) reactions: Vec<Reaction>,
     pub(crate) created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edited_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted_at: Option<Timestamp>,
+    /// The session's revision that changed it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rev: Option<u64>,
+}
+
+fn or_empty<S: Serializer>(body: &Option<Body>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(body.as_ref().map_or("", Body::as_str))
 }
 
 #[cfg(test)]

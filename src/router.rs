@@ -7,7 +7,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
-    routing::{any, get, post},
+    routing::{any, get, patch, post, put},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -31,6 +31,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/chats/unread", get(chats::unread))
         .route("/api/chats/{id}", get(chats::get))
         .route("/api/chats/{id}/messages", post(messages::send).get(messages::history))
+        .route("/api/chats/{id}/messages/{message}", patch(messages::edit).delete(messages::delete))
+        .route(
+            "/api/chats/{id}/messages/{message}/reactions/{emoji}",
+            put(messages::react).delete(messages::unreact),
+        )
         .route("/api/chats/{id}/read", post(messages::read))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))

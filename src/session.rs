@@ -41,6 +41,12 @@ pub(crate) struct Session {
     pub(crate) read_seq: u64,
     /// How far the other side has read.
     pub(crate) other_read_seq: u64,
+    /// Grows by one with each change of a message: by it a client finds what has changed.
+    pub(crate) rev: u64,
+    /// Up to where this member's devices have had messages.
+    pub(crate) delivered_seq: u64,
+    /// Up to where the other side's have.
+    pub(crate) other_delivered_seq: u64,
     /// Messages of the other side beyond `read_seq`.
     pub(crate) unread: u64,
     pub(crate) muted: bool,

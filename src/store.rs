@@ -17,7 +17,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    message::{Draft, Message},
+    message::{
+        Draft, Message, MessageId, MessageKind,
+        amend::{Amended, Amendment, Unamendable},
+    },
     person::{Person, PersonId, Profile},
     session::{Session, SessionId, SessionStatus},
 };
@@ -131,6 +134,25 @@ pub(crate) trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;
 
+    /// Messages of a session that `me` is a member of, that were changed after this revision, in the
+    /// order of their last change.
+    async fn changes(
+        &self,
+        me: &Person,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// Changes a message of a session that `me` is a member of, if the rules let it.
+    async fn amend(
+        &self,
+        me: &Person,
+        id: SessionId,
+        message_id: MessageId,
+        amendment: &Amendment,
+    ) -> Result<Result<Amended, Unamendable>, StoreError>;
+
     /// Messages after `seq`, for the hub to fill a gap of a live room (its subscribers are members).
     async fn fill(&self, id: SessionId, after: u64, limit: u32)
     -> Result<Vec<Message>, StoreError>;
@@ -150,6 +172,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
+impl Message {
+    /// What stands for its text where it has none.
+    fn stand_in(&self) -> &'static str {
+        if self.deleted_at.is_some() { sql::DELETED } else { sql::PICTURE }
+    }
+}
+
 impl Draft {
     /// The message that this draft has become.
     fn committed(&self, seq: u64, sender_name: String, created_at: Timestamp) -> Message {
@@ -159,10 +188,15 @@ impl Draft {
             seq,
             client_id: self.client_id.clone(),
             sender: Profile { person: self.sender.clone(), name: sender_name },
-            kind: self.kind,
+            kind: if self.image.is_some() { MessageKind::Image } else { MessageKind::Text },
             body: self.body.clone(),
+            image: self.image.clone(),
             reply_to: self.reply_to,
+            reactions: Vec::new(),
             created_at,
+            edited_at: None,
+            deleted_at: None,
+            rev: None,
         }
     }
 

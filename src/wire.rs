@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    message::{Body, ClientId, MessageId, MessageKind},
+    message::{Body, ClientId, Emoji, MessageId, MessageKind, amend::Amendment},
     session::SessionId,
 };
 
@@ -25,6 +25,7 @@ pub(crate) enum ClientEvent {
     Join(Join),
     Leave(InSession),
     Send(Send),
+    Amend(Amend),
     Read(Read),
     TypingStart(InSession),
     TypingStop(InSession),
@@ -40,7 +41,10 @@ impl ClientEvent {
         match name {
             "session:join" => parse(data).map(Self::Join),
             "session:leave" => parse(data).map(Self::Leave),
-            "message:send" => parse(data).map(Self::Send),
+            "message:send" => parse::<Post>(data)?.into_send().map(Self::Send),
+            "message:edit" => parse::<Edit>(data).map(|edit| Self::Amend(edit.into())),
+            "message:delete" => parse::<Delete>(data).map(|delete| Self::Amend(delete.into())),
+            "message:react" => parse::<React>(data).map(|react| Self::Amend(react.into())),
             "message:read" => parse(data).map(Self::Read),
             "typing:start" => parse(data).map(Self::TypingStart),
             "typing:stop" => parse(data).map(Self::TypingStop),
@@ -95,6 +99,9 @@ pub(crate) struct Join {
     /// The last `seq` that the client has; without it, the join answers with the latest page.
     #[serde(default)]
     pub(crate) after: Option<u64>,
+    /// The session's revision that the client knows: it is told what has changed since.
+    #[serde(default)]
+    pub(crate) rev: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,33 +110,121 @@ pub(crate) struct InSession {
     pub(crate) session_id: SessionId,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A message to send.
+#[derive(Debug)]
 pub(crate) struct Send {
     pub(crate) session_id: SessionId,
+    pub(crate) content: Content,
+}
+
+/// A message as a client writes it, on a socket or in a body.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Post {
+    /// On a socket; over HTTP the path has it.
+    #[serde(default)]
+    session_id: Option<SessionId>,
     client_id: ClientId,
     kind: MessageKind,
-    body: Body,
+    #[serde(default)]
+    body: Option<Body>,
+    #[serde(default)]
+    image_key: Option<String>,
     #[serde(default)]
     reply_to: Option<MessageId>,
 }
 
-impl Send {
-    pub(crate) fn into_content(self) -> Content {
-        let Self { client_id, kind, body, reply_to, .. } = self;
-        Content { client_id, kind, body, reply_to }
+impl Post {
+    fn into_send(self) -> Result<Send, Error> {
+        let session_id = self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
+        Ok(Send { session_id, content: self.into_content()? })
+    }
+
+    pub(crate) fn into_content(self) -> Result<Content, Error> {
+        let Self { client_id, kind, body, image_key, reply_to, .. } = self;
+        let what = match (kind, body, image_key) {
+            (MessageKind::Text, Some(body), None) => What::Text(body),
+            (MessageKind::Text, None, _) => return Err(Error::invalid("body", "is missing")),
+            (MessageKind::Text, ..) => {
+                return Err(Error::invalid("imageKey", "belongs to the kind image"));
+            }
+            (MessageKind::Image, caption, Some(key)) => What::Image { key, caption },
+            (MessageKind::Image, ..) => return Err(Error::invalid("imageKey", "is missing")),
+        };
+        Ok(Content { client_id, what, reply_to })
     }
 }
 
 /// What is sent, by whatever way.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) client_id: ClientId,
-    pub(crate) kind: MessageKind,
-    pub(crate) body: Body,
-    #[serde(default)]
+    pub(crate) what: What,
     pub(crate) reply_to: Option<MessageId>,
+}
+
+/// What a message is to hold.
+#[derive(Debug)]
+pub(crate) enum What {
+    Text(Body),
+    /// A picture that was uploaded under this key.
+    #[expect(dead_code, reason = "pictures come next")]
+    Image { key: String, caption: Option<Body> },
+}
+
+/// A change of one message.
+#[derive(Debug)]
+pub(crate) struct Amend {
+    pub(crate) session_id: SessionId,
+    pub(crate) message_id: MessageId,
+    pub(crate) amendment: Amendment,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Edit {
+    session_id: SessionId,
+    message_id: MessageId,
+    body: Body,
+}
+
+impl From<Edit> for Amend {
+    fn from(Edit { session_id, message_id, body }: Edit) -> Self {
+        Self { session_id, message_id, amendment: Amendment::Edit(body) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Delete {
+    session_id: SessionId,
+    message_id: MessageId,
+}
+
+impl From<Delete> for Amend {
+    fn from(Delete { session_id, message_id }: Delete) -> Self {
+        Self { session_id, message_id, amendment: Amendment::Delete }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct React {
+    session_id: SessionId,
+    message_id: MessageId,
+    emoji: Emoji,
+    #[serde(default = "yes")]
+    on: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl From<React> for Amend {
+    fn from(React { session_id, message_id, emoji, on }: React) -> Self {
+        Self { session_id, message_id, amendment: Amendment::React { emoji, on } }
+    }
 }
 
 #[derive(Debug, Deserialize)]

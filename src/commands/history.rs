@@ -1,7 +1,12 @@
 //! A page of a session's history, as large as a client can take.
 
 use crate::{
-    app::App, error::Error, message::Message, person::Person, session::SessionId, store::Span,
+    app::App,
+    error::Error,
+    message::{Body, Message},
+    person::Person,
+    session::SessionId,
+    store::Span,
 };
 
 /// How many bytes of JSON a page has, about: common WebSocket clients take frames of 1 MiB at most. One
@@ -28,7 +33,7 @@ pub(crate) async fn page(
 fn fit(mut messages: Vec<Message>, span: Span) -> Vec<Message> {
     let mut bytes = 0;
     let mut fits = |message: &Message| {
-        bytes += AROUND_A_BODY + message.body.json_len();
+        bytes += AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len);
         bytes <= PAGE_BYTES
     };
     match span {

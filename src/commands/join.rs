@@ -40,6 +40,9 @@ struct Joined<'a> {
     session: &'a Session,
     last_seq: u64,
     messages: &'a [Message],
+    /// What has changed since the revision that the client knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<Vec<Message>>,
 }
 
 /// How far a join has come: it reads on from here.
@@ -152,8 +155,12 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
         (None, None) => session.last_seq,
     };
     let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
-    let data =
-        to_raw(&Joined { last_seq: session.last_seq, session: &session, messages: &messages });
+    let updated = match join.rev {
+        Some(rev) => Some(app.store.changes(me, id, rev, PAGE).await?),
+        None => None,
+    };
+    let (last_seq, session) = (session.last_seq, &session);
+    let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
     Ok(Done::Joined {
         data,
         at: At { session_id: id, number, from, read_up_to, beyond: BTreeSet::new() },

@@ -12,7 +12,7 @@ use crate::{
     person::Person,
     session::SessionId,
     store::{Appended, Refusal},
-    wire::{self, Content, new_id},
+    wire::{self, Content, What, new_id},
 };
 
 /// The acknowledgement: the message as it is committed.
@@ -40,19 +40,19 @@ pub(crate) fn run(
     session_id: SessionId,
     content: Content,
 ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
-    let draft = Draft {
-        id: new_id(),
-        session_id,
-        sender,
-        client_id: content.client_id,
-        kind: content.kind,
-        body: content.body,
-        reply_to: content.reply_to,
+    let Content { client_id, what, reply_to } = content;
+    let pending = match what {
+        What::Text(body) => {
+            let (body, image, id) = (Some(body), None, new_id());
+            let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
+            let body = draft.body.clone();
+            app.writer.submit(draft).map(|pending| (pending, body))
+        }
+        What::Image { .. } => Err(Error::invalid("kind", "pictures are not taken here")),
     };
-    let body = draft.body.clone();
-    let pending = app.writer.submit(draft);
     async move {
-        match pending?.decided().await? {
+        let (pending, body) = pending?;
+        match pending.decided().await? {
             Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
             Appended::Repeated(message) => {
                 let differs = message.body != body;
@@ -73,8 +73,8 @@ pub(super) fn on_socket(
     caller: &Caller,
     send: wire::Send,
 ) -> BoxFuture<'static, Result<Done, Error>> {
-    let (session_id, outbound) = (send.session_id, caller.outbound.clone());
-    let content = send.into_content();
+    let wire::Send { session_id, content } = send;
+    let outbound = caller.outbound.clone();
     let client_id = content.client_id.clone();
     // Whether it has joined or not: it may join before the message is delivered.
     outbound.remember_own(session_id, &client_id);

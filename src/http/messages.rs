@@ -7,15 +7,15 @@ use serde::Deserialize;
 
 use super::{
     cursor::{self, Page},
-    request::{Caller, InSession, Json, Params},
+    request::{Caller, InSession, Json, OfMessage, OfReaction, Params},
 };
 use crate::{
     app::App,
-    commands::{self, read::Position, send::Sent},
+    commands::{self, amend::Changed, read::Position, send::Sent},
     error::Error,
-    message::Message,
+    message::{Body, Message, amend::Amendment},
     store::Span,
-    wire::Content,
+    wire::{Amend, Post},
 };
 
 #[derive(Deserialize)]
@@ -65,11 +65,63 @@ pub(crate) async fn send(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
     InSession(id): InSession,
-    Json(content): Json<Content>,
+    Json(post): Json<Post>,
 ) -> Result<(StatusCode, JsonBody<Sent>), Error> {
-    let sent = commands::send::run(&app, me.person, id, content).await?;
+    let sent = commands::send::run(&app, me.person, id, post.into_content()?).await?;
     let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(sent)))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Edit {
+    body: Body,
+}
+
+pub(crate) async fn edit(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    OfMessage(session_id, message_id): OfMessage,
+    Json(edit): Json<Edit>,
+) -> Result<JsonBody<Changed>, Error> {
+    let amendment = Amendment::Edit(edit.body);
+    let amend = Amend { session_id, message_id, amendment };
+    commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
+}
+
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    OfMessage(session_id, message_id): OfMessage,
+) -> Result<JsonBody<Changed>, Error> {
+    let amend = Amend { session_id, message_id, amendment: Amendment::Delete };
+    commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
+}
+
+pub(crate) async fn react(
+    app: State<Arc<App>>,
+    me: Caller,
+    reaction: OfReaction,
+) -> Result<JsonBody<Changed>, Error> {
+    set_reaction(app, me, reaction, true).await
+}
+
+pub(crate) async fn unreact(
+    app: State<Arc<App>>,
+    me: Caller,
+    reaction: OfReaction,
+) -> Result<JsonBody<Changed>, Error> {
+    set_reaction(app, me, reaction, false).await
+}
+
+async fn set_reaction(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    OfReaction(session_id, message_id, emoji): OfReaction,
+    on: bool,
+) -> Result<JsonBody<Changed>, Error> {
+    let amendment = Amendment::React { emoji, on };
+    let amend = Amend { session_id, message_id, amendment };
+    commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
 #[derive(Deserialize)]

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     auth::{Identity, from_headers},
     error::Error,
+    message::{Emoji, MessageId},
     session::SessionId,
     wire,
 };
@@ -40,6 +41,34 @@ impl<S: Send + Sync> FromRequestParts<S> for InSession {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let path = Path::<SessionId>::from_request_parts(parts, state).await;
         path.map(|Path(id)| Self(id)).map_err(|_| Error::SessionNotFound)
+    }
+}
+
+/// The session and the message that the path names.
+pub(crate) struct OfMessage(pub(crate) SessionId, pub(crate) MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(SessionId, MessageId)>::from_request_parts(parts, state).await;
+        path.map(|Path((id, message_id))| Self(id, message_id)).map_err(|_| Error::MessageNotFound)
+    }
+}
+
+/// The same, and an emoji.
+pub(crate) struct OfReaction(pub(crate) SessionId, pub(crate) MessageId, pub(crate) Emoji);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfReaction {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(String, String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((id, message_id, emoji))) = path else { return Err(Error::MessageNotFound) };
+        let id = id.parse().map(SessionId).map_err(|_| Error::MessageNotFound)?;
+        let message_id = message_id.parse().map_err(|_| Error::MessageNotFound)?;
+        let emoji = emoji.parse().map_err(|error| Error::invalid("emoji", format!("{error}")))?;
+        Ok(Self(id, message_id, emoji))
     }
 }
 

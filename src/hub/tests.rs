@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     bus::BusError,
     connection::outbound::{Frame, QUEUE},
-    message::{Draft, Message, MessageKind},
+    message::{Draft, Message},
     person::{Person, PersonKind, Profile},
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
     wire::{Framing, new_id},
@@ -111,8 +111,8 @@ impl World {
             session_id: self.session,
             sender: self.patient.clone(),
             client_id: format!("k{number}").parse().unwrap(),
-            kind: MessageKind::Text,
-            body: number.to_string().try_into().unwrap(),
+            body: Some(number.to_string().try_into().unwrap()),
+            image: None,
             reply_to: None,
         }
     }

@@ -1,5 +1,6 @@
 //! What every store must do: one suite, run on both.
 
+mod amend;
 mod queue;
 mod world;
 
@@ -13,6 +14,7 @@ use crate::{
     session::{SessionId, SessionStatus},
     wire::new_id,
 };
+use amend::{a_change_is_kept_with_what_was_before, b39_only_members_change_messages_and_only_their_own};
 use world::{Database, World, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
@@ -46,6 +48,8 @@ contract!(
     a_list_of_sessions_is_by_activity_and_pages,
     a_read_mark_only_moves_forward,
     heads_are_the_last_seqs,
+    a_change_is_kept_with_what_was_before,
+    b39_only_members_change_messages_and_only_their_own,
     the_database_enforces_every_limit,
     i12_a_database_that_a_newer_node_migrated_is_used_as_it_is,
 );

@@ -1,5 +1,7 @@
 //! PostgreSQL: a pool, and the statements that only it understands.
 
+mod amend;
+mod append;
 mod connect;
 mod rows;
 
@@ -7,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
-use futures_util::future::join5;
 use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
@@ -21,55 +22,16 @@ use super::{
 };
 use crate::{
     config::PostgresConfig,
-    message::{Draft, Message},
+    message::{
+        Draft, Message, MessageId,
+        amend::{Amended, Amendment, Unamendable},
+    },
     person::{Person, PersonId},
     session::{Session, SessionId},
 };
 
 /// How long one look-up or transaction may take.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
-/// The next statement's snapshot is then younger than anything that was committed in them.
-const LOCK: &str = "select 1 from sessions where id = any($1) order by id for no key update";
-
-const APPEND: &str = "
-with input as (
-  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
-                       $7::text[], $8::uuid[]) with ordinality
-    as i(session_id, id, sender_kind, sender_id, client_id, kind, body, reply_to, ord)
-), judged as (
-  select i.*, c.last_seq, me.name, old.seq as old_seq,
-    case
-      when me.session_id is null then 'absent'
-      when old.seq is not null then 'repeat'
-      when c.status <> 'open' then 'closed'
-      when i.reply_to is not null and not exists (
-        select from messages r where r.session_id = i.session_id and r.id = i.reply_to) then 'no_reply'
-      else 'new'
-    end as outcome
-  from input i
-  left join members me on me.session_id = i.session_id and me.kind = i.sender_kind
-    and me.person_id = i.sender_id
-  left join sessions c on c.id = i.session_id
-  left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
-    and old.sender_id = i.sender_id and old.client_id = i.client_id
-), numbered as (
-  select *, last_seq + row_number() over (partition by session_id order by ord) as seq
-  from judged where outcome = 'new'
-), inserted as (
-  insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
-                        reply_to, created_at)
-  select session_id, seq, id, sender_kind, sender_id, client_id, kind, body, reply_to,
-         statement_timestamp()
-  from numbered
-), bumped as (
-  update sessions c set last_seq = top.seq, active_at = statement_timestamp()
-  from (select session_id, max(seq) as seq from numbered group by session_id) top
-  where c.id = top.session_id
-)
-select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at
-from judged j left join numbered n using (ord) order by j.ord";
 
 const OPEN: &str = "
 with opened as (
@@ -141,30 +103,6 @@ impl Postgres {
 
     async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(unavailable)
-    }
-
-    /// One round trip: the five are sent together, and where the third fails the last one undoes.
-    async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
-        let columns = Columns::of(drafts);
-        let client = self.client().await?;
-        let rows = async {
-            let lock = client.prepare_cached(LOCK).await?;
-            let append = client.prepare_cached(APPEND).await?;
-            let lock_params: Params<'_> = &[&columns.session_ids];
-            let params = columns.params();
-            let (begun, locked, rows, patient, committed) = Box::pin(join5(
-                client.batch_execute("BEGIN"),
-                client.query(&lock, lock_params),
-                client.query(&append, &params),
-                // A commit that is cut short in its wait for a standby would pass for a good one.
-                client.batch_execute("SET LOCAL statement_timeout = 0"),
-                client.batch_execute("COMMIT"),
-            ))
-            .await;
-            let rows = begun.and(locked).and(rows)?;
-            patient.and(committed).map(|()| rows)
-        };
-        settle(timeout(DEADLINE, rows).await, client)
     }
 
     /// The stored messages of drafts that were sent before, by session and `seq`.
@@ -266,6 +204,29 @@ impl Store for Postgres {
         Ok(messages)
     }
 
+    async fn changes(
+        &self,
+        me: &Person,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let rev = i64::try_from(rev).unwrap_or(i64::MAX);
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &rev, &i64::from(limit)];
+        self.query(sql::CHANGES, params).await?.iter().map(rows::message).collect()
+    }
+
+    async fn amend(
+        &self,
+        me: &Person,
+        id: SessionId,
+        message_id: MessageId,
+        amendment: &Amendment,
+    ) -> Result<Result<Amended, Unamendable>, StoreError> {
+        self.amend_message(me, id, message_id, amendment).await
+    }
+
     async fn fill(
         &self,
         id: SessionId,
@@ -307,53 +268,16 @@ impl Store for Postgres {
     }
 }
 
-/// The drafts, column by column, as `unnest` takes them.
-struct Columns<'a> {
-    session_ids: Vec<Uuid>,
-    ids: Vec<Uuid>,
-    sender_kinds: Vec<&'a str>,
-    sender_ids: Vec<&'a str>,
-    client_ids: Vec<&'a str>,
-    kinds: Vec<&'a str>,
-    bodies: Vec<&'a str>,
-    replies_to: Vec<Option<Uuid>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(drafts: &'a [Draft]) -> Self {
-        Self {
-            session_ids: drafts.iter().map(|draft| draft.session_id.0).collect(),
-            ids: drafts.iter().map(|draft| draft.id).collect(),
-            sender_kinds: drafts.iter().map(|draft| draft.sender.kind.as_str()).collect(),
-            sender_ids: drafts.iter().map(|draft| draft.sender.id.as_str()).collect(),
-            client_ids: drafts.iter().map(|draft| draft.client_id.as_str()).collect(),
-            kinds: drafts.iter().map(|draft| draft.kind.as_str()).collect(),
-            bodies: drafts.iter().map(|draft| draft.body.as_str()).collect(),
-            replies_to: drafts.iter().map(|draft| draft.reply_to).collect(),
-        }
-    }
-
-    fn params(&self) -> [&(dyn ToSql + Sync); 8] {
-        [
-            &self.session_ids,
-            &self.ids,
-            &self.sender_kinds,
-            &self.sender_ids,
-            &self.client_ids,
-            &self.kinds,
-            &self.bodies,
-            &self.replies_to,
-        ]
-    }
-}
-
 /// Gives the connection back to the pool, unless the failure may be the connection's own: it may be
 /// half gone, or its server read-only by now. The pool makes a new one.
 fn settle<T>(
     outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>,
     client: Object,
 ) -> Result<T, StoreError> {
-    let outcome = outcome.map_err(unavailable).and_then(|answer| answer.map_err(classify));
+    give_back(outcome.map_err(unavailable).and_then(|answer| answer.map_err(classify)), client)
+}
+
+fn give_back<T>(outcome: Result<T, StoreError>, client: Object) -> Result<T, StoreError> {
     if matches!(outcome, Err(StoreError::Unavailable(_))) {
         drop(Object::take(client));
     }

@@ -1,11 +1,30 @@
 //! The look-ups that both databases run, in the words that both understand. Parameters are written
 //! as PostgreSQL writes them.
 
+use serde::Serialize;
+
+use crate::message::Body;
+
+/// What stands where there is no text, for nodes that know no other messages.
+pub(super) const PICTURE: &str = "[picture]";
+pub(super) const DELETED: &str = "[deleted]";
+
+/// What is written as a message's body.
+pub(super) fn body<'a>(body: Option<&'a Body>, stand_in: &'a str) -> &'a str {
+    body.map_or(stand_in, Body::as_str)
+}
+
+/// A value in a column of JSON.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Columns of a message `m` whose sender is the member `s`.
 macro_rules! message {
     () => {
         "m.id, m.session_id, m.seq, m.client_id, m.sender_kind, m.sender_id, s.name as sender_name, \
-         m.kind, m.body, m.reply_to, m.created_at"
+         m.body, m.bodiless, cast(m.image as text) as image, m.reply_to, \
+         cast(m.reactions as text) as reactions, m.created_at, m.edited_at, m.deleted_at, m.rev as message_rev"
     };
 }
 
@@ -22,9 +41,10 @@ macro_rules! messages {
 macro_rules! sessions {
     () => {
         concat!(
-            "select c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, \
+            "select c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
            c.created_at as opened_at, c.active_at, me.kind as my_kind, me.name as my_name, \
-           other.name as other_name, me.read_seq, other.read_seq as other_read_seq, me.muted, \
+           other.name as other_name, me.read_seq, other.read_seq as other_read_seq, \
+           me.delivered_seq, other.delivered_seq as other_delivered_seq, me.muted, \
            (select count(*) from messages u where u.session_id = c.id and u.seq > me.read_seq \
               and u.sender_kind <> me.kind) as unread, ",
             message!(),
@@ -81,3 +101,17 @@ pub(super) const HISTORY_BEFORE: &str = concat!(
     " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
      where m.session_id = $3 and m.seq < $4 order by m.seq desc limit $5"
 );
+
+/// What has changed in a session: $1, $2 the member, $3 session, $4 the revision before, $5 limit.
+pub(super) const CHANGES: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
+     where m.session_id = $3 and m.rev > $4 order by m.rev limit $5"
+);
+
+/// One message: $1 session, $2 its id.
+pub(super) const MESSAGE: &str =
+    concat!("select ", message!(), " from ", messages!(), " where m.session_id = $1 and m.id = $2");

@@ -2,6 +2,7 @@
 //!
 //! WAL with `synchronous = FULL`: a commit is on the disk before it is acknowledged.
 
+mod amend;
 mod rows;
 mod writes;
 
@@ -22,7 +23,10 @@ use uuid::Uuid;
 
 use super::{Appended, NewSession, ReadMark, SessionPage, Span, Store, StoreError, sql};
 use crate::{
-    message::{Draft, Message},
+    message::{
+        Draft, Message, MessageId,
+        amend::{Amended, Amendment, Unamendable},
+    },
     person::{Person, PersonId},
     session::{Session, SessionId},
 };
@@ -208,6 +212,28 @@ impl Store for Sqlite {
         let mut messages = self.messages(sql, (kind, person, id, position(seq), limit)).await?;
         messages.sort_unstable_by_key(|message| message.seq);
         Ok(messages)
+    }
+
+    async fn changes(
+        &self,
+        me: &Person,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (kind, person, id) = (me.kind.as_str(), me.id.as_str().to_owned(), id.0.to_string());
+        self.messages(sql::CHANGES, (kind, person, id, position(rev), limit)).await
+    }
+
+    async fn amend(
+        &self,
+        me: &Person,
+        id: SessionId,
+        message_id: MessageId,
+        amendment: &Amendment,
+    ) -> Result<Result<Amended, Unamendable>, StoreError> {
+        let (me, amendment) = (me.clone(), amendment.clone());
+        self.write(move |db| amend::amend(db, &me, id, message_id, &amendment)).await
     }
 
     async fn fill(

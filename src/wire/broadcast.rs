@@ -120,6 +120,15 @@ impl Broadcast {
         broadcast
     }
 
+    /// `message:updated`: edited, deleted or reacted to.
+    pub(crate) fn message_updated(message: &Message) -> Self {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            message: &'a Message,
+        }
+        Self::new(Room::Session(message.session_id), "message:updated", None, &Data { message })
+    }
+
     pub(crate) fn message_read(session_id: SessionId, reader: &Person, seq: u64) -> Self {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]

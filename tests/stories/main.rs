@@ -9,6 +9,7 @@
 )]
 
 mod catching_up;
+mod changes;
 mod conversation;
 mod crowd;
 mod draining;

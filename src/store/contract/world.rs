@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     config::PostgresConfig,
-    message::{Draft, MessageKind},
+    message::Draft,
     person::{Person, PersonKind, Profile},
     session::SessionId,
     store::{NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
@@ -74,6 +74,19 @@ impl World {
         }
     }
 
+    /// What a `select count(*)` past the store finds.
+    pub(super) async fn count(&self, sql: &str) -> i64 {
+        match &self.database {
+            Database::Postgres(database) => {
+                database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+            }
+            Database::Sqlite(path, _) => {
+                let db = rusqlite::Connection::open(path).unwrap();
+                db.query_row(sql, [], |row| row.get(0)).unwrap()
+            }
+        }
+    }
+
     pub(super) async fn open(&self, customer: &Person, dentist: &Person) -> SessionId {
         self.store.open_session(&new_session(customer, dentist)).await.unwrap().0
     }
@@ -125,8 +138,8 @@ pub(super) fn draft(session_id: SessionId, sender: &Person, body: &str) -> Draft
         session_id,
         sender: sender.clone(),
         client_id: unique("k").parse().unwrap(),
-        kind: MessageKind::Text,
-        body: body.to_owned().try_into().unwrap(),
+        body: Some(body.to_owned().try_into().unwrap()),
+        image: None,
         reply_to: None,
     }
 }

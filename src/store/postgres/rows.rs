@@ -2,11 +2,12 @@
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
+use serde::de::DeserializeOwned;
 use tokio_postgres::{Row, types::FromSql};
 
 use super::StoreError;
 use crate::{
-    message::Message,
+    message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Session, SessionId, SessionStatus},
 };
@@ -29,7 +30,22 @@ fn unknown(column: &str, problem: &dyn Display) -> StoreError {
     StoreError::Refused(Arc::new(std::io::Error::other(format!("column {column}: {problem}"))))
 }
 
+fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>, StoreError> {
+    let text: Option<&str> = get(row, column)?;
+    // What serde says would quote the value.
+    let value = text.map(serde_json::from_str).transpose();
+    value.map_err(|_| unknown(column, &"is not what was written"))
+}
+
+fn body(row: &Row) -> Result<Option<Body>, StoreError> {
+    if get(row, "bodiless")? {
+        return Ok(None);
+    }
+    get::<String>(row, "body")?.try_into().map(Some).map_err(|error| unknown("body", &error))
+}
+
 pub(super) fn message(row: &Row) -> Result<Message, StoreError> {
+    let image = json(row, "image")?;
     Ok(Message {
         id: get(row, "id")?,
         session_id: SessionId(get(row, "session_id")?),
@@ -39,10 +55,15 @@ pub(super) fn message(row: &Row) -> Result<Message, StoreError> {
             person: Person::new(parsed(row, "sender_kind")?, parsed(row, "sender_id")?),
             name: get(row, "sender_name")?,
         },
-        kind: parsed(row, "kind")?,
-        body: get::<String>(row, "body")?.try_into().map_err(|error| unknown("body", &error))?,
+        kind: if image.is_some() { MessageKind::Image } else { MessageKind::Text },
+        body: body(row)?,
+        image,
         reply_to: get(row, "reply_to")?,
+        reactions: json(row, "reactions")?.unwrap_or_default(),
         created_at: get(row, "created_at")?,
+        edited_at: get(row, "edited_at")?,
+        deleted_at: get(row, "deleted_at")?,
+        rev: get::<Option<i64>>(row, "message_rev")?.map(i64::unsigned_abs),
     })
 }
 
@@ -65,6 +86,9 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
         last_seq: seq(row, "last_seq")?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,
+        rev: seq(row, "rev")?,
+        delivered_seq: seq(row, "delivered_seq")?,
+        other_delivered_seq: seq(row, "other_delivered_seq")?,
         unread: seq(row, "unread")?,
         muted: get(row, "muted")?,
         last_message: last.map(|_| message(row)).transpose()?,

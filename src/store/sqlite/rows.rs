@@ -3,11 +3,12 @@
 use std::{error::Error, fmt::Display, str::FromStr};
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use rusqlite::{Result, Row, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    message::Message,
+    message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Session, SessionId, SessionStatus},
 };
@@ -34,6 +35,24 @@ fn seq(row: &Row<'_>, column: &str) -> Result<u64> {
     row.get::<_, i64>(column).map(|number| number.try_into().unwrap_or(0))
 }
 
+fn maybe_time(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?.map(Timestamp::from_microsecond).transpose().map_err(broken)
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    // What serde says would quote the value.
+    let value = text.map(|text| serde_json::from_str(&text)).transpose();
+    value.map_err(|_| broken(format!("column {column}: is not what was written")))
+}
+
+fn body(row: &Row<'_>) -> Result<Option<Body>> {
+    if row.get("bodiless")? {
+        return Ok(None);
+    }
+    row.get::<_, String>("body")?.try_into().map(Some).map_err(broken)
+}
+
 fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     Timestamp::from_microsecond(row.get(column)?).map_err(broken)
 }
@@ -45,6 +64,7 @@ pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
 
 pub(super) fn message(row: &Row<'_>) -> Result<Message> {
     let reply_to: Option<String> = row.get("reply_to")?;
+    let image = json(row, "image")?;
     Ok(Message {
         id: uuid(row, "id")?,
         session_id: SessionId(uuid(row, "session_id")?),
@@ -54,10 +74,15 @@ pub(super) fn message(row: &Row<'_>) -> Result<Message> {
             person: Person::new(parsed(row, "sender_kind")?, parsed(row, "sender_id")?),
             name: row.get("sender_name")?,
         },
-        kind: parsed(row, "kind")?,
-        body: row.get::<_, String>("body")?.try_into().map_err(broken)?,
+        kind: if image.is_some() { MessageKind::Image } else { MessageKind::Text },
+        body: body(row)?,
+        image,
         reply_to: reply_to.map(|id| id.parse()).transpose().map_err(broken)?,
+        reactions: json(row, "reactions")?.unwrap_or_default(),
         created_at: time(row, "created_at")?,
+        edited_at: maybe_time(row, "edited_at")?,
+        deleted_at: maybe_time(row, "deleted_at")?,
+        rev: row.get::<_, Option<i64>>("message_rev")?.map(i64::unsigned_abs),
     })
 }
 
@@ -79,6 +104,9 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
         last_seq: seq(row, "last_seq")?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,
+        rev: seq(row, "rev")?,
+        delivered_seq: seq(row, "delivered_seq")?,
+        other_delivered_seq: seq(row, "other_delivered_seq")?,
         unread: seq(row, "unread")?,
         muted: row.get("muted")?,
         last_message: last.map(|_| message(row)).transpose()?,

@@ -28,7 +28,7 @@ pub(super) fn append(db: &mut Connection, drafts: &[Draft]) -> rusqlite::Result<
 }
 
 /// A transaction that means to write, and so waits for its turn now rather than fail half-way.
-fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+pub(super) fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     db.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
@@ -69,7 +69,8 @@ fn append_one(db: &Connection, draft: &Draft) -> rusqlite::Result<Appended> {
     let now = rows::now();
     db.prepare_cached(
         "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, \
-         reply_to, created_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         bodiless, image, reply_to, created_at) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, 'text', ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         session_id,
@@ -78,8 +79,9 @@ fn append_one(db: &Connection, draft: &Draft) -> rusqlite::Result<Appended> {
         draft.sender.kind.as_str(),
         draft.sender.id.as_str(),
         draft.client_id.as_str(),
-        draft.kind.as_str(),
-        draft.body.as_str(),
+        sql::body(draft.body.as_ref(), sql::PICTURE),
+        draft.body.is_none(),
+        draft.image.as_ref().map(sql::json),
         reply_to,
         now.as_microsecond(),
     ])?;

@@ -60,6 +60,21 @@ impl Http {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
     }
 
+    /// `PATCH` with JSON.
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send(Method::PATCH, path, Some(body.to_string()), &[]).await
+    }
+
+    /// `PUT` of nothing.
+    pub async fn put(&self, path: &str) -> Reply {
+        self.send(Method::PUT, path, None, &[]).await
+    }
+
+    /// `DELETE`
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, None, &[]).await
+    }
+
     /// Any request.
     pub async fn send(
         &self,

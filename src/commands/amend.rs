@@ -1,0 +1,34 @@
+//! `message:edit`, `message:delete` and `message:react`: a message changes, and everyone in the session
+//! sees it change.
+
+use serde::Serialize;
+
+use super::Done;
+use crate::{
+    app::App,
+    connection::Caller,
+    error::Error,
+    message::Message,
+    person::Person,
+    wire::{Amend, broadcast::Broadcast},
+};
+
+/// The message as it is now.
+#[derive(Debug, Serialize)]
+pub(crate) struct Changed {
+    message: Message,
+}
+
+/// The same for HTTP and every framing. Safe to repeat: what is as it should be stays so.
+pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed, Error> {
+    let Amend { session_id, message_id, amendment } = amend;
+    let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
+    if amended.changed {
+        app.bus.publish(Broadcast::message_updated(&amended.message));
+    }
+    Ok(Changed { message: amended.message })
+}
+
+pub(super) async fn on_socket(caller: Caller, amend: Amend) -> Result<Done, Error> {
+    run(&caller.app, caller.person(), amend).await.map(|changed| Done::with(&changed))
+}

@@ -1,0 +1,123 @@
+//! The group commit: a batch of drafts in one transaction and one round trip.
+
+use futures_util::future::join5;
+use tokio::time::timeout;
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+use super::{DEADLINE, Params, Postgres, settle};
+use crate::{
+    message::Draft,
+    store::{StoreError, sql},
+};
+
+/// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
+/// The next statement's snapshot is then younger than anything that was committed in them.
+const LOCK: &str = "select 1 from sessions where id = any($1) order by id for no key update";
+
+const APPEND: &str = "
+with input as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                       $7::bool[], $8::text[], $9::uuid[]) with ordinality
+    as i(session_id, id, sender_kind, sender_id, client_id, body, bodiless, image, reply_to, ord)
+), judged as (
+  select i.*, c.last_seq, me.name, old.seq as old_seq,
+    case
+      when me.session_id is null then 'absent'
+      when old.seq is not null then 'repeat'
+      when c.status <> 'open' then 'closed'
+      when i.reply_to is not null and not exists (
+        select from messages r where r.session_id = i.session_id and r.id = i.reply_to) then 'no_reply'
+      else 'new'
+    end as outcome
+  from input i
+  left join members me on me.session_id = i.session_id and me.kind = i.sender_kind
+    and me.person_id = i.sender_id
+  left join sessions c on c.id = i.session_id
+  left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
+    and old.sender_id = i.sender_id and old.client_id = i.client_id
+), numbered as (
+  select *, last_seq + row_number() over (partition by session_id order by ord) as seq
+  from judged where outcome = 'new'
+), inserted as (
+  insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
+                        bodiless, image, reply_to, created_at)
+  select session_id, seq, id, sender_kind, sender_id, client_id, 'text', body, bodiless,
+         image::jsonb, reply_to, statement_timestamp()
+  from numbered
+), bumped as (
+  update sessions c set last_seq = top.seq, active_at = statement_timestamp()
+  from (select session_id, max(seq) as seq from numbered group by session_id) top
+  where c.id = top.session_id
+)
+select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at
+from judged j left join numbered n using (ord) order by j.ord";
+
+impl Postgres {
+    /// One round trip: the five are sent together, and where the third fails the last one undoes.
+    pub(super) async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
+        let columns = Columns::of(drafts);
+        let client = self.client().await?;
+        let rows = async {
+            let lock = client.prepare_cached(LOCK).await?;
+            let append = client.prepare_cached(APPEND).await?;
+            let lock_params: Params<'_> = &[&columns.session_ids];
+            let params = columns.params();
+            let (begun, locked, rows, patient, committed) = Box::pin(join5(
+                client.batch_execute("BEGIN"),
+                client.query(&lock, lock_params),
+                client.query(&append, &params),
+                // A commit that is cut short in its wait for a standby would pass for a good one.
+                client.batch_execute("SET LOCAL statement_timeout = 0"),
+                client.batch_execute("COMMIT"),
+            ))
+            .await;
+            let rows = begun.and(locked).and(rows)?;
+            patient.and(committed).map(|()| rows)
+        };
+        settle(timeout(DEADLINE, rows).await, client)
+    }
+}
+
+/// The drafts, column by column, as `unnest` takes them.
+struct Columns<'a> {
+    session_ids: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    sender_kinds: Vec<&'a str>,
+    sender_ids: Vec<&'a str>,
+    client_ids: Vec<&'a str>,
+    bodies: Vec<&'a str>,
+    bodiless: Vec<bool>,
+    images: Vec<Option<String>>,
+    replies_to: Vec<Option<Uuid>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(drafts: &'a [Draft]) -> Self {
+        Self {
+            session_ids: drafts.iter().map(|draft| draft.session_id.0).collect(),
+            ids: drafts.iter().map(|draft| draft.id).collect(),
+            sender_kinds: drafts.iter().map(|draft| draft.sender.kind.as_str()).collect(),
+            sender_ids: drafts.iter().map(|draft| draft.sender.id.as_str()).collect(),
+            client_ids: drafts.iter().map(|draft| draft.client_id.as_str()).collect(),
+            bodies: drafts.iter().map(|draft| sql::body(draft.body.as_ref(), sql::PICTURE)).collect(),
+            bodiless: drafts.iter().map(|draft| draft.body.is_none()).collect(),
+            images: drafts.iter().map(|draft| draft.image.as_ref().map(sql::json)).collect(),
+            replies_to: drafts.iter().map(|draft| draft.reply_to).collect(),
+        }
+    }
+
+    fn params(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.session_ids,
+            &self.ids,
+            &self.sender_kinds,
+            &self.sender_ids,
+            &self.client_ids,
+            &self.bodies,
+            &self.bodiless,
+            &self.images,
+            &self.replies_to,
+        ]
+    }
+}

@@ -1,0 +1,112 @@
+//! Messages change: edits, deletions, reactions, replies.
+
+use frontdesk_test_support::{Desk, Framing, Person};
+use serde_json::{Value, json};
+
+use crate::{one_node, two_nodes};
+
+#[tokio::test]
+async fn a_message_is_edited_reacted_to_and_deleted_and_everyone_sees_it() {
+    for desk in [two_nodes().await, one_node().await] {
+        for framing in [Framing::Native, Framing::SocketIo] {
+            messages_change(&desk, framing).await;
+        }
+    }
+}
+
+async fn messages_change(desk: &Desk, framing: Framing) {
+    let last = desk.nodes.len() - 1;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect_by(framing, 0, &customer).await;
+    let mut doctor = desk.connect_by(framing, last, &dentist).await;
+    patient.join(&session, None).await;
+    doctor.join(&session, None).await;
+    let sent = patient.send(&session, "k", "It hurst").await;
+    doctor.message().await;
+    let of = |more: Value| {
+        let mut data = json!({ "sessionId": session, "messageId": sent["id"] });
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        data
+    };
+
+    let edited = patient.request("message:edit", of(json!({ "body": "It hurts" }))).await.unwrap();
+    let message = &edited["message"];
+    assert_eq!((&message["body"], &message["seq"]), (&json!("It hurts"), &sent["seq"]));
+    assert!(message["editedAt"].is_string() && sent["editedAt"].is_null());
+    assert_eq!(doctor.event("message:updated").await, edited, "the other side sees the same");
+
+    let liked = doctor.request("message:react", of(json!({ "emoji": "👍" }))).await.unwrap();
+    let by = json!([{ "kind": "dentist", "id": dentist.id }]);
+    assert_eq!(liked["message"]["reactions"], json!([{ "emoji": "👍", "by": by }]));
+    patient.event("message:updated").await;
+    assert_eq!(patient.event("message:updated").await, liked);
+    let not_one = doctor.request("message:react", of(json!({ "emoji": "no" }))).await.unwrap_err();
+    assert_eq!(not_one["code"], "invalid_request");
+
+    // Someone who was away finds what has changed by the revision that they know.
+    let after = |rev: u64| json!({ "sessionId": session, "after": 1, "rev": rev });
+    let mut back = desk.connect_by(framing, last, &dentist).await;
+    let joined = back.request("session:join", after(1)).await.unwrap();
+    assert_eq!((&joined["session"]["rev"], &joined["messages"]), (&json!(2), &json!([])));
+    assert_eq!(joined["updated"], json!([liked["message"]]));
+    let joined = back.request("session:join", after(2)).await.unwrap();
+    assert_eq!(joined["updated"], json!([]));
+
+    // Over HTTP the same, and safe to repeat.
+    let http = desk.http(last, &customer);
+    let path = format!("/api/chats/{session}/messages/{}", sent["id"].as_str().unwrap());
+    let thumb = format!("{path}/reactions/%F0%9F%91%8D");
+    desk.http(0, &dentist).delete(&thumb).await.expect(200);
+    http.put(&thumb).await.expect(200);
+    let again = http.put(&thumb).await.expect(200);
+    assert_eq!(again["message"]["reactions"][0]["by"][0]["kind"], "customer");
+    let patched = http.patch(&path, &json!({ "body": "It hurts a lot" })).await.expect(200);
+    assert_eq!(patched["message"]["body"], "It hurts a lot");
+    let deleted = http.delete(&path).await.expect(200)["message"].take();
+    assert_eq!((&deleted["body"], &deleted["reactions"]), (&json!(""), &json!([])));
+    assert!(deleted["deletedAt"].is_string());
+    assert_eq!(http.delete(&path).await.expect(200)["message"], deleted);
+    loop {
+        let updated = doctor.event("message:updated").await;
+        if updated["message"] == deleted {
+            break;
+        }
+    }
+    let history = http.get(&format!("/api/chats/{session}/messages")).await.expect(200);
+    assert_eq!(history["items"], json!([deleted]), "it leaves a tombstone");
+    // A reply to it still names it; and nothing can be done to it any more.
+    let reply = json!({
+        "sessionId": session, "clientId": "r", "kind": "text", "body": "Why?", "replyTo": sent["id"],
+    });
+    let replied = doctor.request("message:send", reply).await.unwrap();
+    assert_eq!(replied["message"]["replyTo"], sent["id"]);
+    let late = patient.request("message:edit", of(json!({ "body": "x" }))).await.unwrap_err();
+    assert_eq!(late["code"], "message_deleted");
+    refusals(desk, &session, &sent, &dentist).await;
+}
+
+/// Who may not change it hears why; a stranger hears that there is nothing.
+async fn refusals(desk: &Desk, session: &str, sent: &Value, dentist: &Person) {
+    let id = sent["id"].as_str().unwrap();
+    let path = format!("/api/chats/{session}/messages/{id}");
+    let body = json!({ "body": "mine now" });
+    let other_side = desk.http(0, dentist).patch(&path, &body).await.expect(403);
+    assert_eq!(other_side["code"], "forbidden");
+    let (stranger, _, own) = desk.pair().await;
+    let stranger = desk.http(0, &stranger);
+    let unknown = "01900000-0000-7000-8000-000000000000";
+    for path in [
+        path.clone(),
+        format!("/api/chats/{own}/messages/{id}"),
+        format!("/api/chats/{session}/messages/{unknown}"),
+        format!("/api/chats/{unknown}/messages/{id}"),
+        "/api/chats/x/messages/y".to_owned(),
+    ] {
+        assert_eq!(stranger.patch(&path, &body).await.expect(404)["code"], "message_not_found");
+        assert_eq!(stranger.delete(&path).await.expect(404)["code"], "message_not_found");
+        let thumb = format!("{path}/reactions/%F0%9F%91%8D");
+        assert_eq!(stranger.put(&thumb).await.expect(404)["code"], "message_not_found");
+    }
+    let odd = desk.http(0, dentist).put(&format!("{path}/reactions/%3Cb%3E")).await.expect(400);
+    assert!(odd["detail"].as_str().unwrap().starts_with("emoji: "), "{odd}");
+}
