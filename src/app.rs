@@ -16,6 +16,9 @@ use crate::{
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, Directory},
     hub::Hub,
+    inbox::Inbox,
+    presence::Presence,
+    receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
     wire::new_id,
 };
@@ -28,7 +31,10 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) receipts: Arc<Receipts>,
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) presence: Arc<Presence>,
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
@@ -59,15 +65,24 @@ impl App {
         let store = open_store(&config).await?;
         let (bus, events) = open_bus(&config).await?;
         let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store));
-        let (writer, written) = Writer::start(Arc::clone(&store), Arc::clone(&bus));
+        let inbox = Inbox::start(Arc::clone(&store), Arc::clone(&bus));
+        let receipts = Receipts::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
+        let (writer, written) =
+            Writer::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
+        let node = new_id().simple().to_string().split_off(20);
+        let presence =
+            Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
         let app = Self {
             verifier,
             store,
             writer,
             bus,
             hub,
+            inbox,
+            receipts,
             directory: directory::open(&config)?,
-            node: new_id().simple().to_string().split_off(20),
+            node,
+            presence,
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),

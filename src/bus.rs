@@ -13,7 +13,10 @@ use std::{net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::wire::broadcast::{Broadcast, Room};
+use crate::{
+    person::Person,
+    wire::broadcast::{Broadcast, Room},
+};
 
 /// How many events wait for the hub at most. What doesn't fit is lost, which a bus may do.
 const EVENTS: usize = 8_192;
@@ -55,6 +58,15 @@ pub(crate) trait Bus: Send + Sync + 'static {
 
     /// Where another node is; `None` where it has not told for too long.
     async fn whereabouts(&self, node: &str) -> Result<Option<SocketAddr>, BusError>;
+
+    /// Notes that these people are connected to this node.
+    async fn come(&self, node: &str, people: &[Person]) -> Result<(), BusError>;
+
+    /// Notes that they are no more.
+    async fn go(&self, node: &str, people: &[Person]) -> Result<(), BusError>;
+
+    /// Whether each of these people is connected to a node that is there (it has announced itself).
+    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError>;
 
     /// Whether the bus answers.
     async fn ping(&self) -> Result<(), BusError>;

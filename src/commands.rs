@@ -8,6 +8,7 @@ pub(crate) mod open;
 pub(crate) mod read;
 mod refresh;
 pub(crate) mod send;
+pub(crate) mod set;
 mod typing;
 
 use futures_util::{FutureExt, future::BoxFuture};

@@ -5,6 +5,7 @@ pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;
 pub(crate) mod recovery;
+pub(crate) mod typing;
 pub(crate) mod websocket;
 mod writing;
 
@@ -18,10 +19,12 @@ use crate::{
     auth::Identity,
     commands::join::Resumed,
     person::Person,
-    wire::{CloseCode, Incoming},
+    session::SessionId,
+    wire::{CloseCode, Incoming, broadcast::Broadcast},
 };
 use joins::Joins;
 use outbound::{ConnectionId, Outbound};
+use typing::Typing;
 
 /// Who asks, and on which connection: what a command needs to know.
 #[derive(Clone)]
@@ -29,6 +32,7 @@ pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) joins: Arc<Joins>,
+    pub(crate) typing: Arc<Typing>,
     identity: Arc<RwLock<Identity>>,
 }
 
@@ -44,6 +48,13 @@ impl Caller {
     /// The token as it was last refreshed.
     pub(crate) fn identity(&self) -> Identity {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells the session that its typist has stopped, if it was typing.
+    pub(crate) fn stop_typing(&self, id: SessionId) {
+        if self.typing.stop(id) {
+            self.app.bus.publish(Broadcast::typing(id, self.person(), false));
+        }
     }
 
     /// A newer token of the same person.
@@ -63,8 +74,14 @@ pub(crate) async fn live(
     incoming: impl Stream<Item = Incoming> + Unpin,
     opened: Instant,
 ) -> Option<CloseCode> {
-    let _connected = Connected { app: Arc::clone(app), id: outbound.id() };
-    app.hub.connect(outbound).await;
+    let typing = Arc::<Typing>::default();
+    let _connected = Connected {
+        app: Arc::clone(app),
+        outbound: Arc::clone(outbound),
+        typing: Arc::clone(&typing),
+    };
+    // Both wait for the bus, within bounds.
+    tokio::join!(app.hub.connect(outbound), app.presence.connect(outbound.person()));
     if app.is_draining() {
         outbound.close(CloseCode::Draining);
     }
@@ -72,19 +89,25 @@ pub(crate) async fn live(
         app: Arc::clone(app),
         outbound: Arc::clone(outbound),
         joins: Arc::default(),
+        typing,
         identity: Arc::new(RwLock::new(identity)),
     };
     reading::run(&caller, resumed, incoming, opened).await
 }
 
-/// Takes the connection out of the hub however its task ends.
+/// Takes the connection out of everything however its task ends.
 struct Connected {
     app: Arc<App>,
-    id: ConnectionId,
+    outbound: Arc<Outbound>,
+    typing: Arc<Typing>,
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.app.hub.disconnect(self.id);
+        self.app.hub.disconnect(self.outbound.id());
+        for id in self.typing.end() {
+            self.app.bus.publish(Broadcast::typing(id, self.outbound.person(), false));
+        }
+        self.app.presence.disconnect(self.outbound.person(), self.outbound.id());
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Error {
     UnknownEvent,
     #[error("the session is closed")]
     SessionClosed,
+    #[error("another session is open between the two")]
+    AnotherIsOpen,
     #[error("the message is deleted")]
     MessageDeleted,
     #[error("a message can be changed for 24 hours")]
@@ -105,6 +107,7 @@ impl Error {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
             Self::UnknownEvent => ("unknown_event", StatusCode::BAD_REQUEST, None),
             Self::SessionClosed => ("session_closed", StatusCode::CONFLICT, None),
+            Self::AnotherIsOpen => ("another_is_open", StatusCode::CONFLICT, None),
             Self::MessageDeleted => ("message_deleted", StatusCode::CONFLICT, None),
             Self::TooOld => ("too_old", StatusCode::CONFLICT, None),
             Self::LimitReached(_) => ("limit_reached", StatusCode::CONFLICT, None),

@@ -165,6 +165,11 @@ impl Hub {
         }
     }
 
+    /// Tells one connection something that it shares with others.
+    pub(crate) fn tell(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {
+        self.enqueue(conn, broadcast);
+    }
+
     /// Ends every connection, spread out, so that they do not come back elsewhere all at once.
     pub(crate) async fn drain(&self, spread: std::time::Duration) {
         let mut leaving: Vec<_> = self

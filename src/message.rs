@@ -213,6 +213,7 @@ pub(crate) struct Message {
     pub(crate) rev: Option<u64>,
 }
 
+#[expect(clippy::ref_option, reason = "serde asks for a reference")]
 fn or_empty<S: Serializer>(body: &Option<Body>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(body.as_ref().map_or("", Body::as_str))
 }

@@ -22,9 +22,9 @@ use tokio::{
 use crate::app::App;
 
 /// How long an announcement holds.
-pub(crate) const ANNOUNCED_SECS: i64 = 30;
+pub(crate) const ANNOUNCED_SECS: i64 = 20;
 /// How often a node announces itself.
-const ANNOUNCE: Duration = Duration::from_secs(10);
+const ANNOUNCE: Duration = Duration::from_secs(5);
 /// How soon it tries again, where the bus is away.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a node may take to accept a connection.

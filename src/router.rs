@@ -29,7 +29,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let router = Router::new()
         .route("/api/chats", post(chats::open).get(chats::list))
         .route("/api/chats/unread", get(chats::unread))
-        .route("/api/chats/{id}", get(chats::get))
+        .route("/api/chats/{id}", get(chats::get).patch(chats::set))
         .route("/api/chats/{id}/messages", post(messages::send).get(messages::history))
         .route("/api/chats/{id}/messages/{message}", patch(messages::edit).delete(messages::delete))
         .route(

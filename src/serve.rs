@@ -181,6 +181,7 @@ async fn finish(
     }
     let answered = async { tokio::join!(finishing.closed(), app.sockets.closed()) };
     within(LAST_ANSWERS, deadline, answered).await;
+    app.presence.end().await;
     // What was committed last is still on its way to the bus.
     app.bus.flush().await;
     tracing::info!("bye");

@@ -1,10 +1,15 @@
 //! A session: the conversation of one customer and one dentist.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{message::Message, person::Profile};
+use crate::{
+    message::Message,
+    person::{Person, PersonKind, Profile},
+};
 
 /// A session's identity, a `UUIDv7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +32,23 @@ impl SessionStatus {
         }
     }
 }
+
+impl FromStr for SessionStatus {
+    type Err = InvalidStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err(InvalidStatus),
+        }
+    }
+}
+
+/// Text that is no status.
+#[derive(Debug, thiserror::Error)]
+#[error("must be open or closed")]
+pub(crate) struct InvalidStatus;
 
 /// A session as one of its members sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -55,4 +77,22 @@ pub(crate) struct Session {
     pub(crate) created_at: Timestamp,
     /// When the last message came, or the session was opened.
     pub(crate) active_at: Timestamp,
+}
+
+impl Session {
+    /// The member on this side of the desk.
+    pub(crate) fn member(&self, kind: PersonKind) -> &Person {
+        match kind {
+            PersonKind::Customer => &self.customer.person,
+            PersonKind::Dentist => &self.dentist.person,
+        }
+    }
+
+    /// The member on the other side of `me`.
+    pub(crate) fn other(&self, me: &Person) -> &Person {
+        self.member(match me.kind {
+            PersonKind::Customer => PersonKind::Dentist,
+            PersonKind::Dentist => PersonKind::Customer,
+        })
+    }
 }

@@ -85,6 +85,33 @@ pub(crate) struct ReadMark {
     pub(crate) moved: bool,
 }
 
+/// What a member wants of a session: to close or open it, to mute it or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setting {
+    pub(crate) status: Option<SessionStatus>,
+    pub(crate) muted: Option<bool>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    Done {
+        /// It is open or closed now, and was not before.
+        status: bool,
+        muted: bool,
+    },
+    /// It can't be opened again: another one is open between the two.
+    AnotherIsOpen,
+}
+
+/// How far a member's devices have had a session's messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) session_id: SessionId,
+    pub(crate) to: Person,
+    pub(crate) seq: u64,
+}
+
 /// What a caller can do about a failure: try again, or not. It names no value of any row.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -167,6 +194,26 @@ pub(crate) trait Store: Send + Sync + 'static {
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError>;
+
+    /// Changes a session that `me` is a member of; `None` for no member.
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        setting: Setting,
+    ) -> Result<Option<Set>, StoreError>;
+
+    /// Each of these sessions as each of its members sees it, for their inboxes.
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError>;
+
+    /// Moves delivery marks forward, at most to the sessions' ends; those that moved.
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError>;
+
+    /// Notes that these people are connected now, or were until now.
+    async fn seen(&self, people: &[Person]) -> Result<(), StoreError>;
+
+    /// When someone was last connected.
+    async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

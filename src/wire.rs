@@ -136,7 +136,8 @@ pub(crate) struct Post {
 
 impl Post {
     fn into_send(self) -> Result<Send, Error> {
-        let session_id = self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
+        let session_id =
+            self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
         Ok(Send { session_id, content: self.into_content()? })
     }
 
@@ -169,7 +170,10 @@ pub(crate) enum What {
     Text(Body),
     /// A picture that was uploaded under this key.
     #[expect(dead_code, reason = "pictures come next")]
-    Image { key: String, caption: Option<Body> },
+    Image {
+        key: String,
+        caption: Option<Body>,
+    },
 }
 
 /// A change of one message.

@@ -7,19 +7,23 @@ use dashmap::DashSet;
 use tokio::sync::mpsc;
 
 use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
-use crate::wire::broadcast::{Broadcast, Room};
+use crate::{
+    person::Person,
+    wire::broadcast::{Broadcast, Room},
+};
 
 /// Hands what is said straight back to this node.
 #[derive(Debug)]
 pub(crate) struct OneNode {
     subscribed: DashSet<Room>,
+    present: DashSet<Person>,
     events: mpsc::Sender<BusEvent>,
 }
 
 impl OneNode {
     pub(crate) fn open() -> (Self, BusEvents) {
         let (events, heard) = mpsc::channel(EVENTS);
-        (Self { subscribed: DashSet::new(), events }, heard)
+        (Self { subscribed: DashSet::new(), present: DashSet::new(), events }, heard)
     }
 }
 
@@ -55,6 +59,24 @@ impl Bus for OneNode {
 
     async fn whereabouts(&self, _node: &str) -> Result<Option<SocketAddr>, BusError> {
         Ok(None)
+    }
+
+    async fn come(&self, _node: &str, people: &[Person]) -> Result<(), BusError> {
+        for person in people {
+            self.present.insert(person.clone());
+        }
+        Ok(())
+    }
+
+    async fn go(&self, _node: &str, people: &[Person]) -> Result<(), BusError> {
+        for person in people {
+            self.present.remove(person);
+        }
+        Ok(())
+    }
+
+    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
+        Ok(people.iter().map(|person| self.present.contains(person)).collect())
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -1,6 +1,7 @@
 //! Redis pub/sub: one connection that publishes, one that subscribes.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use fred::{
     clients::Client,
-    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface, SetsInterface},
     types::{
         Builder, Expiration, Message, Value,
         config::{Config, ReconnectPolicy, Server, ServerConfig, UnresponsiveConfig},
@@ -28,6 +29,7 @@ use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
 use crate::{
     config::RedisConfig,
     peers::ANNOUNCED_SECS,
+    person::Person,
     wire::broadcast::{Broadcast, Room},
 };
 
@@ -37,6 +39,8 @@ const QUEUE: usize = 8_192;
 const BATCH: usize = 256;
 /// How long Redis may take for one round trip.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long it is noted that someone is connected; nodes note it again all the time.
+const PRESENT_SECS: i64 = 300;
 /// How long a connection may stay silent with a command on it before it is made anew.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
 
@@ -164,6 +168,33 @@ fn read(message: &Message) -> Option<Broadcast> {
     }
 }
 
+/// The nodes of each person, less those that have not announced themselves for too long.
+async fn present(client: &Client, people: &[Person]) -> Result<Vec<bool>, fred::error::Error> {
+    let asking = client.pipeline();
+    for person in people {
+        let _: () = asking.smembers(present_key(person)).await?;
+    }
+    let nodes: Vec<Vec<String>> = asking.all().await?;
+    let distinct: BTreeSet<&String> = nodes.iter().flatten().collect();
+    let asking = client.pipeline();
+    for node in &distinct {
+        let _: () = asking.exists(key(node)).await?;
+    }
+    let there: Vec<i64> = if distinct.is_empty() { Vec::new() } else { asking.all().await? };
+    let alive: BTreeSet<&String> = distinct
+        .into_iter()
+        .zip(there)
+        .filter(|(_, there)| *there > 0)
+        .map(|(node, _)| node)
+        .collect();
+    Ok(nodes.iter().map(|nodes| nodes.iter().any(|node| alive.contains(node))).collect())
+}
+
+/// Where the nodes are kept that a person is connected to.
+fn present_key(person: &Person) -> String {
+    format!("frontdesk:present:{person}")
+}
+
 /// Where a node's address is kept.
 fn key(node: &str) -> String {
     format!("frontdesk:node:{node}")
@@ -219,6 +250,33 @@ impl Bus for Redis {
         let told: Option<String> =
             self.publisher.get(key(node)).await.map_err(|error| failed(&error))?;
         Ok(told.and_then(|address| address.parse().ok()))
+    }
+
+    async fn come(&self, node: &str, people: &[Person]) -> Result<(), BusError> {
+        let pipeline = self.publisher.pipeline();
+        let noted = async {
+            for person in people {
+                let _: () = pipeline.sadd(present_key(person), node).await?;
+                let _: () = pipeline.expire(present_key(person), PRESENT_SECS, None).await?;
+            }
+            pipeline.all::<Vec<i64>>().await
+        };
+        noted.await.map(drop).map_err(|error| failed(&error))
+    }
+
+    async fn go(&self, node: &str, people: &[Person]) -> Result<(), BusError> {
+        let pipeline = self.publisher.pipeline();
+        let noted = async {
+            for person in people {
+                let _: () = pipeline.srem(present_key(person), node).await?;
+            }
+            pipeline.all::<Vec<i64>>().await
+        };
+        noted.await.map(drop).map_err(|error| failed(&error))
+    }
+
+    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
+        present(&self.publisher, people).await.map_err(|error| failed(&error))
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -25,6 +25,7 @@ pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed,
     let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
     if amended.changed {
         app.bus.publish(Broadcast::message_updated(&amended.message));
+        app.inbox.changed(session_id);
     }
     Ok(Changed { message: amended.message })
 }

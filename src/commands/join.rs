@@ -49,6 +49,8 @@ struct Joined<'a> {
 #[derive(Debug)]
 pub(crate) struct At {
     session_id: SessionId,
+    /// Who is on the other side.
+    pub(crate) other: Person,
     number: JoinNumber,
     /// Where the answer begins.
     from: u64,
@@ -72,6 +74,7 @@ impl At {
 #[derive(Debug)]
 pub(crate) struct Resumed {
     session_id: SessionId,
+    other: Person,
     place: Place,
     last_seq: u64,
 }
@@ -84,13 +87,12 @@ pub(crate) async fn look_up(
 ) -> Result<Option<Vec<Resumed>>, StoreError> {
     let mut resumed = Vec::new();
     for (session_id, place) in offset.0 {
-        let Some(Session { last_seq, .. }) = store.session(me, session_id).await? else {
-            return Ok(None);
-        };
+        let Some(session) = store.session(me, session_id).await? else { return Ok(None) };
+        let (last_seq, other) = (session.last_seq, session.other(me).clone());
         // Whoever claims to have more than there is has what there is.
         let up_to = place.up_to.min(last_seq);
         let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
-        resumed.push(Resumed { session_id, place: Place { up_to, beyond }, last_seq });
+        resumed.push(Resumed { session_id, other, place: Place { up_to, beyond }, last_seq });
     }
     Ok(Some(resumed))
 }
@@ -101,7 +103,7 @@ pub(crate) fn resume(
     caller: Caller,
     resumed: Resumed,
 ) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
-    let Resumed { session_id, place: Place { up_to, beyond }, last_seq } = resumed;
+    let Resumed { session_id, other, place: Place { up_to, beyond }, last_seq } = resumed;
     let begun = caller.joins.resume(session_id, up_to);
     caller.outbound.mark(Mark::Entered { session_id, up_to });
     for seq in &beyond {
@@ -112,7 +114,9 @@ pub(crate) fn resume(
         if caller.joins.is_current(session_id, number) {
             caller.app.hub.enter(&Room::Session(session_id), caller.conn(), last_seq).await;
         }
-        go_live(caller, At { session_id, number, from: up_to, read_up_to: up_to, beyond }).await
+        caller.app.presence.watch(&other, caller.conn());
+        let at = At { session_id, other, number, from: up_to, read_up_to: up_to, beyond };
+        go_live(caller, at).await
     }
 }
 
@@ -159,11 +163,11 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
         Some(rev) => Some(app.store.changes(me, id, rev, PAGE).await?),
         None => None,
     };
-    let (last_seq, session) = (session.last_seq, &session);
+    let (last_seq, other, session) = (session.last_seq, session.other(me).clone(), &session);
     let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
     Ok(Done::Joined {
         data,
-        at: At { session_id: id, number, from, read_up_to, beyond: BTreeSet::new() },
+        at: At { session_id: id, other, number, from, read_up_to, beyond: BTreeSet::new() },
     })
 }
 

@@ -14,6 +14,7 @@ pub(super) fn run(
     leave: &InSession,
 ) -> impl Future<Output = Result<Done, Error>> + use<> {
     caller.joins.end(leave.session_id);
+    caller.stop_typing(leave.session_id);
     caller.app.hub.leave(&Room::Session(leave.session_id), caller.conn());
     caller.outbound.mark(Mark::Left { session_id: leave.session_id });
     ready(Ok(Done::with(&Nothing {})))

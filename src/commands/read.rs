@@ -30,6 +30,7 @@ pub(crate) async fn run(
     let mark = app.store.mark_read(me, session_id, seq).await?.ok_or(Error::SessionNotFound)?;
     if mark.moved {
         app.bus.publish(Broadcast::message_read(session_id, me, mark.seq));
+        app.inbox.changed(session_id);
     }
     Ok(Position { session_id, seq: mark.seq })
 }

@@ -75,6 +75,7 @@ pub(super) fn on_socket(
 ) -> BoxFuture<'static, Result<Done, Error>> {
     let wire::Send { session_id, content } = send;
     let outbound = caller.outbound.clone();
+    caller.stop_typing(session_id);
     let client_id = content.client_id.clone();
     // Whether it has joined or not: it may join before the message is delivered.
     outbound.remember_own(session_id, &client_id);

@@ -2,6 +2,8 @@
 
 use std::future::ready;
 
+use tokio::time::Instant;
+
 use super::Done;
 use crate::{
     connection::Caller,
@@ -22,6 +24,11 @@ pub(super) fn run(
     if !caller.app.hub.is_in(&room, caller.conn()) {
         return ready(Err(Error::SessionNotFound));
     }
-    caller.app.bus.publish(Broadcast::typing(typing.session_id, caller.person(), on));
+    let id = typing.session_id;
+    if !on {
+        caller.stop_typing(id);
+    } else if caller.typing.start(id, Instant::now()) {
+        caller.app.bus.publish(Broadcast::typing(id, caller.person(), true));
+    }
     ready(Ok(Done::Silent))
 }

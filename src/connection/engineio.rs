@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     live,
-    outbound::{Frame, Outbound, QUEUE},
+    outbound::{Frame, Outbound, QUEUE, Written},
     recovery::Recovery,
 };
 use crate::{
@@ -149,10 +149,10 @@ impl Session {
         self.on_websocket.load(Ordering::SeqCst)
     }
 
-    /// So many bytes have been written.
-    fn written(&self, bytes: usize) {
+    /// This has been written.
+    fn written(&self, written: &Written) {
         if let Some(outbound) = self.outbound.get() {
-            outbound.written(bytes);
+            outbound.written(written);
         }
     }
 
@@ -206,7 +206,10 @@ async fn run(
     let code = match entered {
         Ok((identity, resumed)) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
-            let outbound = Outbound::new(id, person, Framing::SocketIo, queue.clone());
+            let outbound = {
+                let receipts = Arc::clone(&app.receipts);
+                Outbound::new(id, person, Framing::SocketIo, queue.clone(), receipts)
+            };
             let outbound = session.outbound.get_or_init(|| outbound);
             let reader = Reader { packets, bytes: None, queue: queue.clone() };
             live(app, identity, outbound, resumed, Box::pin(incoming(reader)), opened).await

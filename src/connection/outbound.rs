@@ -20,7 +20,8 @@ use super::recovery::Mark;
 use crate::{
     error::Error,
     message::ClientId,
-    person::Person,
+    person::{Person, PersonKind},
+    receipts::Receipts,
     session::SessionId,
     wire::{
         CloseCode, Framing, Notice,
@@ -70,6 +71,24 @@ impl Frame {
         }
     }
 
+    /// Up to where it brings a session's messages, and who wrote them, if it was one alone.
+    fn delivers(&self) -> Option<(SessionId, Option<PersonKind>, u64)> {
+        let broadcast = match self {
+            Self::Broadcast(broadcast) => broadcast.as_ref(),
+            Self::History(broadcast, _) => broadcast,
+            Self::Answer(_, Some(Mark::UpTo { session_id, seq })) => {
+                return Some((*session_id, None, *seq));
+            }
+            _ => return None,
+        };
+        match (&broadcast.room, broadcast.seq()) {
+            (Room::Session(id), Some(seq)) => {
+                Some((*id, broadcast.author().map(|author| author.kind), seq))
+            }
+            _ => None,
+        }
+    }
+
     /// As it is written in a framing. The native one has pings of its own.
     pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
         match self {
@@ -82,6 +101,31 @@ impl Frame {
     }
 }
 
+/// What a socket has taken.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    bytes: usize,
+    /// Messages up to here of these sessions, by who wrote them.
+    delivered: Vec<(SessionId, Option<PersonKind>, u64)>,
+}
+
+impl Written {
+    /// All of these frames.
+    pub(crate) fn of(frames: &[Frame]) -> Self {
+        let mut written = Self::default();
+        for frame in frames {
+            written.bytes += frame.bytes();
+            let Some((id, author, seq)) = frame.delivers() else { continue };
+            let same = |(session, by, _): &&mut (_, _, u64)| (*session, *by) == (id, author);
+            match written.delivered.iter_mut().find(same) {
+                Some((_, _, up_to)) => *up_to = (*up_to).max(seq),
+                None => written.delivered.push((id, author, seq)),
+            }
+        }
+        written
+    }
+}
+
 /// The end of the queue that everyone but the connection itself holds.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -89,6 +133,7 @@ pub(crate) struct Outbound {
     person: Person,
     framing: Framing,
     queue: mpsc::Sender<Frame>,
+    receipts: Arc<Receipts>,
     queued_bytes: AtomicUsize,
     room: Notify,
     history: Arc<Semaphore>,
@@ -105,12 +150,14 @@ impl Outbound {
         person: Person,
         framing: Framing,
         queue: mpsc::Sender<Frame>,
+        receipts: Arc<Receipts>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             person,
             framing,
             queue,
+            receipts,
             queued_bytes: AtomicUsize::new(0),
             room: Notify::new(),
             history: Arc::new(Semaphore::new(HISTORY)),
@@ -164,10 +211,16 @@ impl Outbound {
         }
     }
 
-    /// So many bytes have been written.
-    pub(crate) fn written(&self, bytes: usize) {
-        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// This has been written.
+    pub(crate) fn written(&self, written: &Written) {
+        self.queued_bytes.fetch_sub(written.bytes, Ordering::Relaxed);
         self.room.notify_one();
+        for (id, author, seq) in &written.delivered {
+            // One's own are on their way to the other side, not from there.
+            if *author != Some(self.person.kind) {
+                self.receipts.delivered(*id, &self.person, *seq);
+            }
+        }
     }
 
     /// Whether more is waiting than the client should add to by asking.
@@ -271,12 +324,12 @@ impl HistoryTurn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{person::PersonKind, wire::new_id};
+    use crate::wire::new_id;
 
     fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
         let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let (queue, frames) = mpsc::channel(QUEUE);
-        (Outbound::new(ConnectionId(1), person, Framing::Native, queue), frames)
+        (Outbound::new(ConnectionId(1), person, Framing::Native, queue, Arc::default()), frames)
     }
 
     #[tokio::test]
@@ -299,7 +352,7 @@ mod tests {
         outbound.answer(1, Ok(&page), None);
         assert!(outbound.is_busy(), "its requests wait");
         // What is written makes room.
-        outbound.written(QUEUE_BYTES / 4);
+        outbound.written(&Written { bytes: QUEUE_BYTES / 4, delivered: Vec::new() });
         assert!(!outbound.is_busy());
         for id in 2..6 {
             outbound.answer(id, Ok(&page), None);

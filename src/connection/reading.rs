@@ -14,7 +14,7 @@ use crate::{
         join::{self, Resumed},
     },
     error::Error,
-    wire::{CloseCode, Incoming, Notice},
+    wire::{CloseCode, Incoming, Notice, broadcast::Broadcast},
 };
 
 /// How many commands one connection has under way at most; further frames wait in the socket.
@@ -125,6 +125,7 @@ impl Reading<'_> {
     fn answer(&mut self, answered: Answered) {
         self.say(&answered);
         if let Ok(Done::Joined { at, .. }) = answered.result {
+            self.caller.app.presence.watch(&at.other, self.caller.conn());
             // Only now, behind the answer: what is live must not overtake what was read.
             self.go_on(join::go_live(self.caller.clone(), at));
         }
@@ -178,7 +179,12 @@ impl Reading<'_> {
             self.pinged = now;
         }
         let token = self.token(now).map_err(End::Closed)?;
-        Ok(silent_until.min(self.pinged + config.ping_interval).min(token))
+        let (silent, typing_until) = self.caller.typing.expired(now);
+        for id in silent {
+            self.caller.app.bus.publish(Broadcast::typing(id, self.caller.person(), false));
+        }
+        let wake = silent_until.min(self.pinged + config.ping_interval).min(token);
+        Ok(typing_until.map_or(wake, |until| wake.min(until)))
     }
 
     /// Tells of a token that ends soon, and ends with it. When to look again.

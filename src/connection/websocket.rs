@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     live,
-    outbound::{Outbound, QUEUE},
+    outbound::{Outbound, QUEUE, Written},
     writing::{self, Encoding},
 };
 use crate::{
@@ -34,11 +34,11 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
     let _open = app.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
-    let outbound = Outbound::new(id, person, Framing::Native, queue);
+    let outbound = Outbound::new(id, person, Framing::Native, queue, Arc::clone(&app.receipts));
     let (mut sink, mut stream) = socket.split();
     let (finish, finished) = oneshot::channel();
     let patience = app.config.ping_timeout;
-    let written = |bytes| outbound.written(bytes);
+    let written = |written: &Written| outbound.written(written);
     let write =
         writing::run(Encoding::Native, &written, &mut frames, &mut sink, finished, patience);
     let mut write = pin!(write);

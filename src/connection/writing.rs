@@ -10,7 +10,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{outbound::Frame, recovery::Recovery, websocket::close_frame};
+use super::{
+    outbound::{Frame, Written},
+    recovery::Recovery,
+    websocket::close_frame,
+};
 use crate::wire::{CloseCode, Framing};
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -33,10 +37,11 @@ fn native(frame: &Frame) -> Message {
 
 /// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
 ///
-/// `written` hears how many bytes the socket has taken. `patience` is how long one write may take: a reader that takes nothing for so long is dead.
+/// `taken` hears what the socket has taken. `patience` is how long one write may take: a reader that
+/// takes nothing for so long is dead.
 pub(super) async fn run(
     mut encoding: Encoding<'_>,
-    written: &(dyn Fn(usize) + Sync),
+    taken: &(dyn Fn(&Written) + Sync),
     queue: &mut mpsc::Receiver<Frame>,
     sink: &mut Sink,
     mut finish: oneshot::Receiver<CloseCode>,
@@ -52,11 +57,11 @@ pub(super) async fn run(
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
-        let bytes = batch.iter().map(Frame::bytes).sum();
+        let written = Written::of(&batch);
         if !matches!(timeout(patience, write(&mut encoding, &mut batch, sink)).await, Ok(Ok(()))) {
             return;
         }
-        written(bytes);
+        taken(&written);
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     commands,
     error::Error,
     person::{Person, PersonId, PersonKind},
-    session::{Session, SessionId, SessionStatus},
-    store::SessionPage,
+    session::{InvalidStatus, Session, SessionId, SessionStatus},
+    store::{SessionPage, Setting},
 };
 
 #[derive(Deserialize)]
@@ -59,12 +59,8 @@ pub(crate) async fn list(
     Caller(me): Caller,
     Params(list): Params<List>,
 ) -> Result<JsonBody<Page<Session>>, Error> {
-    let status = match list.status.as_deref() {
-        None => None,
-        Some("open") => Some(SessionStatus::Open),
-        Some("closed") => Some(SessionStatus::Closed),
-        Some(_) => return Err(Error::invalid("status", "must be open or closed")),
-    };
+    let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
+    let status = list.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
     let after = list.cursor.as_deref().map(cursor::to_session).transpose()?;
     let limit = cursor::limit(list.limit.as_deref())?;
     let page = SessionPage { status, after, limit };
@@ -81,6 +77,25 @@ pub(crate) async fn get(
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
     app.store.session(&me.person, id).await?.map(JsonBody).ok_or(Error::SessionNotFound)
+}
+
+/// What a member changes of a session.
+#[derive(Deserialize)]
+pub(crate) struct Change {
+    #[serde(default)]
+    status: Option<SessionStatus>,
+    #[serde(default)]
+    muted: Option<bool>,
+}
+
+pub(crate) async fn set(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(id): InSession,
+    Json(Change { status, muted }): Json<Change>,
+) -> Result<JsonBody<Session>, Error> {
+    let setting = Setting { status, muted };
+    commands::set::run(&app, &me.person, id, setting).await.map(JsonBody)
 }
 
 #[derive(Serialize)]

@@ -54,6 +54,18 @@ impl Bus for Puppet {
         Ok(None)
     }
 
+    async fn come(&self, _node: &str, _people: &[Person]) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn go(&self, _node: &str, _people: &[Person]) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
+        Ok(vec![false; people.len()])
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())
     }
@@ -132,7 +144,7 @@ impl World {
 fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
     let (queue, frames) = mpsc::channel(QUEUE);
     let id = hub.new_connection_id();
-    (Outbound::new(id, person.clone(), Framing::Native, queue), frames)
+    (Outbound::new(id, person.clone(), Framing::Native, queue, Arc::default()), frames)
 }
 
 struct Listener {
@@ -163,7 +175,7 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;
     let mut listener = world.listener().await;
     let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
-    let (writer, _) = Writer::start(Arc::clone(&world.store), bus);
+    let (writer, _) = Writer::start(Arc::clone(&world.store), bus, Arc::default());
     writer.submit(world.draft(1)).unwrap().decided().await.unwrap();
     let said = world.bus.said.lock().unwrap().pop().expect("a commit is published");
     assert!(listener.queue.try_recv().is_err(), "its own node waits for the bus too");

@@ -8,7 +8,7 @@ use super::{Body, Emoji, Message, Reaction};
 use crate::person::Person;
 
 /// How long after it was sent a message can be edited or deleted.
-const AGE_MAX: Duration = Duration::from_hours(24);
+const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often it can be edited.
 const EDITS_MAX: u32 = 20;
 /// How many emoji one person can put on it.
@@ -178,7 +178,8 @@ mod tests {
         assert_eq!((react(&ada, "👍", true), react(&dana, "👍", true)), (Ok(true), Ok(true)));
         assert_eq!((react(&ada, "👍", true), react(&ada, "🎉", false)), (Ok(false), Ok(false)));
         assert_eq!(react(&ada, "👍", false), Ok(true));
-        for emoji in ["❤️", "😀", "😃", "😄", "😁", "😆", "😅", "🤣", "😂", "🙂"] {
+        for emoji in ["❤️", "😀", "😃", "😄", "😁", "😆", "😅", "🤣", "😂", "🙂"]
+        {
             assert_eq!(react(&ada, emoji, true), Ok(true));
         }
         assert_eq!(react(&ada, "👍", true), Err(Unamendable::TooOften));

@@ -1,6 +1,7 @@
 //! What every store must do: one suite, run on both.
 
 mod amend;
+mod members;
 mod queue;
 mod world;
 
@@ -14,7 +15,13 @@ use crate::{
     session::{SessionId, SessionStatus},
     wire::new_id,
 };
-use amend::{a_change_is_kept_with_what_was_before, b39_only_members_change_messages_and_only_their_own};
+use amend::{
+    a_change_is_kept_with_what_was_before, b39_only_members_change_messages_and_only_their_own,
+};
+use members::{
+    a_session_is_closed_opened_and_muted, each_member_has_a_view_and_a_delivery_mark,
+    when_someone_was_last_seen_is_kept,
+};
 use world::{Database, World, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
@@ -48,6 +55,9 @@ contract!(
     a_list_of_sessions_is_by_activity_and_pages,
     a_read_mark_only_moves_forward,
     heads_are_the_last_seqs,
+    a_session_is_closed_opened_and_muted,
+    each_member_has_a_view_and_a_delivery_mark,
+    when_someone_was_last_seen_is_kept,
     a_change_is_kept_with_what_was_before,
     b39_only_members_change_messages_and_only_their_own,
     the_database_enforces_every_limit,
@@ -153,7 +163,7 @@ async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
 async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let (bus, _events) = OneNode::open();
-    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus));
+    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus), Arc::default());
     let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
     // No parser can see this one: its id is taken, which only the database knows.
     drafts[4].id = drafts[1].id;

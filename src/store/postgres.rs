@@ -3,6 +3,7 @@
 mod amend;
 mod append;
 mod connect;
+mod members;
 mod rows;
 
 use std::{sync::Arc, time::Duration};
@@ -18,7 +19,8 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    Appended, NewSession, ReadMark, Refusal, SessionPage, Source, Span, Store, StoreError, sql,
+    Appended, Delivered, NewSession, ReadMark, Refusal, SessionPage, Set, Setting, Source, Span,
+    Store, StoreError, sql,
 };
 use crate::{
     config::PostgresConfig,
@@ -48,19 +50,6 @@ select id from opened";
 
 const FIND_OPEN: &str = "select id from sessions \
     where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
-
-const MARK_READ: &str = "
-with target as (
-  select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
-  from members me join sessions c on c.id = me.session_id
-  where me.kind = $1 and me.person_id = $2 and me.session_id = $3
-  for update of me
-), moved as (
-  update members m set read_seq = t.wanted from target t
-  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
-    and t.wanted > t.read_seq
-)
-select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
 
 /// How many connections of the pool look-ups leave alone: one for the writer, one for the checks of
 /// health. However many people read, sends are committed.
@@ -253,14 +242,32 @@ impl Store for Postgres {
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {
-        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq];
-        let rows = self.query(MARK_READ, params).await?;
-        rows.first()
-            .map(|row| {
-                Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? })
-            })
-            .transpose()
+        self.move_read_mark(me, id, seq).await
+    }
+
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        setting: Setting,
+    ) -> Result<Option<Set>, StoreError> {
+        self.set_session_of(me, id, setting).await
+    }
+
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
+        self.views_of(ids).await
+    }
+
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError> {
+        self.move_delivery_marks(marks).await
+    }
+
+    async fn seen(&self, people: &[Person]) -> Result<(), StoreError> {
+        self.note_seen(people).await
+    }
+
+    async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
+        self.seen_last(person).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

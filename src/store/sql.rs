@@ -36,7 +36,7 @@ macro_rules! messages {
     };
 }
 
-/// Sessions as the member `me` ($1, $2) sees them. The last message, where there is one, is in
+/// Sessions as the member `me` sees them. The last message, where there is one, is in
 /// columns of its own.
 macro_rules! sessions {
     () => {
@@ -46,31 +46,35 @@ macro_rules! sessions {
            other.name as other_name, me.read_seq, other.read_seq as other_read_seq, \
            me.delivered_seq, other.delivered_seq as other_delivered_seq, me.muted, \
            (select count(*) from messages u where u.session_id = c.id and u.seq > me.read_seq \
-              and u.sender_kind <> me.kind) as unread, ",
+              and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",
             message!(),
             " from members me \
          join sessions c on c.id = me.session_id \
          join members other on other.session_id = c.id and other.kind <> me.kind \
          left join messages m on m.session_id = c.id and m.seq = c.last_seq \
          left join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
-           and s.person_id = m.sender_id \
-         where me.kind = $1 and me.person_id = $2 "
+           and s.person_id = m.sender_id "
         )
     };
 }
 
-pub(super) const SESSION: &str = concat!(sessions!(), "and c.id = $3");
+pub(super) const SESSION: &str =
+    concat!(sessions!(), "where me.kind = $1 and me.person_id = $2 and c.id = $3");
 
 /// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit.
 pub(super) const SESSIONS: &str = concat!(
     sessions!(),
-    "and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) \
+    "where me.kind = $1 and me.person_id = $2 \
+     and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) \
      order by c.active_at desc, c.id desc limit $6"
 );
 
+/// Sessions as each of their members sees them; the where is the database's own.
+pub(super) const VIEWS: &str = sessions!();
+
 pub(super) const UNREAD: &str = "select me.session_id, count(*) as unread from members me \
     join messages m on m.session_id = me.session_id and m.seq > me.read_seq \
-    and m.sender_kind <> me.kind \
+    and m.sender_kind <> me.kind and m.deleted_at is null \
     where me.kind = $1 and me.person_id = $2 group by me.session_id";
 
 /// $1 session, $2 after, $3 limit.

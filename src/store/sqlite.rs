@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit is on the disk before it is acknowledged.
 
 mod amend;
+mod members;
 mod rows;
 mod writes;
 
@@ -21,7 +22,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::{Appended, NewSession, ReadMark, SessionPage, Span, Store, StoreError, sql};
+use super::{
+    Appended, Delivered, NewSession, ReadMark, SessionPage, Set, Setting, Span, Store, StoreError,
+    sql,
+};
 use crate::{
     message::{
         Draft, Message, MessageId,
@@ -266,7 +270,42 @@ impl Store for Sqlite {
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {
         let me = me.clone();
-        self.write(move |db| writes::mark_read(db, &me, id, seq)).await
+        self.write(move |db| members::mark_read(db, &me, id, seq)).await
+    }
+
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        setting: Setting,
+    ) -> Result<Option<Set>, StoreError> {
+        let me = me.clone();
+        self.write(move |db| members::set_session(db, &me, id, setting)).await
+    }
+
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
+        let ids = ids.to_vec();
+        self.read(move |db| members::views(db, &ids)).await
+    }
+
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError> {
+        let marks = marks.to_vec();
+        self.write(move |db| members::mark_delivered(db, &marks)).await
+    }
+
+    async fn seen(&self, people: &[Person]) -> Result<(), StoreError> {
+        let people = people.to_vec();
+        self.write(move |db| members::seen(db, &people)).await
+    }
+
+    async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
+        let person = person.clone();
+        self.read(move |db| {
+            let sql = "select seen_at from people_seen where kind = ?1 and person_id = ?2";
+            let params = params![person.kind.as_str(), person.id.as_str()];
+            db.query_row(sql, params, |row| rows::time(row, "seen_at")).optional()
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

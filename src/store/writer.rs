@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Appended, Refusal, Store, StoreError};
-use crate::{bus::Bus, error::Error, message::Draft, wire::broadcast::Broadcast};
+use crate::{bus::Bus, error::Error, inbox::Inbox, message::Draft, wire::broadcast::Broadcast};
 
 /// How many sends wait at most; one more is answered `busy`.
 const QUEUE: usize = 8_192;
@@ -49,10 +49,14 @@ impl Pending {
 
 impl Writer {
     /// Starts the writer. After [`Writer::close`] the task ends, with everything decided.
-    pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        inbox: Arc<Inbox>,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let closing = Arc::new(Notify::new());
-        let task = tokio::spawn(run(jobs, Arc::clone(&closing), store, bus));
+        let task = tokio::spawn(run(jobs, Arc::clone(&closing), store, bus, inbox));
         (Self { queue, closing }, task)
     }
 
@@ -76,6 +80,7 @@ async fn run(
     closing: Arc<Notify>,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    inbox: Arc<Inbox>,
 ) {
     let mut waiting: Vec<Job> = Vec::with_capacity(BATCH);
     loop {
@@ -91,7 +96,7 @@ async fn run(
         }
         let batch = split_repeats(&mut waiting);
         if !batch.is_empty() {
-            commit(batch, &*store, &*bus).await;
+            commit(batch, &*store, &*bus, &inbox).await;
         }
     }
 }
@@ -111,7 +116,7 @@ fn split_repeats(waiting: &mut Vec<Job>) -> Vec<Job> {
 
 /// Commits a batch, or finds the ones in it that can't be: halves what the database refuses, and
 /// tries again what it was not there for.
-async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
+async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus, inbox: &Inbox) {
     let mut parts = vec![batch];
     while let Some(part) = parts.pop() {
         let mut part = give_up_late(part);
@@ -120,7 +125,7 @@ async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
         }
         let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
         match store.append(&drafts).await {
-            Ok(appended) => settle(part, appended, bus),
+            Ok(appended) => settle(part, appended, bus, inbox),
             Err(StoreError::Refused(_)) if part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);
                 // The first half is next: the order within a session stays.
@@ -142,10 +147,11 @@ async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus) {
     }
 }
 
-fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus) {
+fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus, inbox: &Inbox) {
     for (job, appended) in part.into_iter().zip(appended) {
         if let Appended::Committed(message) = &appended {
             bus.publish(Broadcast::message_new(message));
+            inbox.changed(message.session_id);
         }
         answer(job, Ok(appended));
     }

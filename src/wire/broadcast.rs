@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr, sync::OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,6 +17,7 @@ use crate::{
     message::{ClientId, Message},
     person::{Person, PersonId, PersonKind},
     session::{Session, SessionId},
+    store::Delivered,
 };
 
 /// The version that this node writes.
@@ -141,6 +143,19 @@ impl Broadcast {
         Self::new(Room::Session(session_id), "message:read", Some(reader.clone()), &data)
     }
 
+    /// `message:delivered`: a device of a member's has had the messages up to here.
+    pub(crate) fn message_delivered(mark: &Delivered) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data<'a> {
+            session_id: SessionId,
+            to: &'a Person,
+            seq: u64,
+        }
+        let data = Data { session_id: mark.session_id, to: &mark.to, seq: mark.seq };
+        Self::new(Room::Session(mark.session_id), "message:delivered", None, &data)
+    }
+
     pub(crate) fn typing(session_id: SessionId, who: &Person, on: bool) -> Self {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -153,13 +168,35 @@ impl Broadcast {
         Self::new(Room::Session(session_id), "typing", Some(who.clone()), &data)
     }
 
+    /// `presence`, for the connections that watch this person.
+    pub(crate) fn presence(who: &Person, online: bool, last_seen: Option<Timestamp>) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data<'a> {
+            who: &'a Person,
+            online: bool,
+            /// Nothing while someone is here, or was never.
+            last_seen: Option<Timestamp>,
+        }
+        Self::new(Room::User(who.clone()), "presence", None, &Data { who, online, last_seen })
+    }
+
     /// `session:new`, as the person whose inbox it goes to sees the session.
     pub(crate) fn session_new(to: Person, session: &Session) -> Self {
+        Self::of_session("session:new", to, session)
+    }
+
+    /// `session:updated`, the same way.
+    pub(crate) fn session_updated(to: Person, session: &Session) -> Self {
+        Self::of_session("session:updated", to, session)
+    }
+
+    fn of_session(event: &str, to: Person, session: &Session) -> Self {
         #[derive(Serialize)]
         struct Data<'a> {
             session: &'a Session,
         }
-        Self::new(Room::User(to), "session:new", None, &Data { session })
+        Self::new(Room::User(to), event, None, &Data { session })
     }
 
     pub(crate) fn seq(&self) -> Option<u64> {

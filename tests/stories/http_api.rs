@@ -190,7 +190,7 @@ async fn b44_b45_a_body_is_checked_by_name_and_kept_as_it_is() {
         (json!({ "clientId": "k", "kind": "text", "body": 7 }), "body"),
         (json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": "1" }), "replyTo"),
         (json!({ "clientId": "k", "kind": "text", "body": "x", "replyTo": nowhere }), "replyTo"),
-        (json!({ "clientId": "k", "kind": "text" }), "request: missing field `body`"),
+        (json!({ "clientId": "k", "kind": "text" }), "body: is missing"),
         (json!(["k", "text", "x"]), "request"),
         (json!("x"), "request"),
     ] {

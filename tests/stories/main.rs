@@ -18,6 +18,7 @@ mod faults;
 mod frames;
 mod handshake;
 mod http_api;
+mod inbox;
 mod page;
 mod privacy;
 mod starting;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Inbound, Outgoing, Session};
 use crate::{
-    connection::outbound::Frame,
+    connection::outbound::Written,
     wire::{CloseCode, engineio},
 };
 
@@ -55,7 +55,7 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             }
             _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
-        session.written(batch.iter().map(Frame::bytes).sum());
+        session.written(&Written::of(&batch));
         let packets = recovery.texts(batch.drain(..));
         // There may be nothing to say: what was noted changes nothing.
         if !packets.is_empty() {

@@ -18,6 +18,7 @@ use super::{Inbound, Outgoing, Session};
 use crate::{
     app::App,
     connection::{
+        outbound::Written,
         websocket::{GOODBYE, SLOW_GOODBYE, broken},
         writing::{self, Encoding},
     },
@@ -76,7 +77,7 @@ async fn run(
     let mut outgoing = session.outgoing.lock().await;
     let Outgoing { frames, recovery } = &mut *outgoing;
     let (finish, finished) = oneshot::channel();
-    let written = |bytes| session.written(bytes);
+    let written = |written: &Written| session.written(written);
     let patience = app.config.ping_timeout;
     let encoding = Encoding::SocketIo(recovery);
     let write = writing::run(encoding, &written, frames, &mut sink, finished, patience);

@@ -100,7 +100,10 @@ impl<'a> Columns<'a> {
             sender_kinds: drafts.iter().map(|draft| draft.sender.kind.as_str()).collect(),
             sender_ids: drafts.iter().map(|draft| draft.sender.id.as_str()).collect(),
             client_ids: drafts.iter().map(|draft| draft.client_id.as_str()).collect(),
-            bodies: drafts.iter().map(|draft| sql::body(draft.body.as_ref(), sql::PICTURE)).collect(),
+            bodies: drafts
+                .iter()
+                .map(|draft| sql::body(draft.body.as_ref(), sql::PICTURE))
+                .collect(),
             bodiless: drafts.iter().map(|draft| draft.body.is_none()).collect(),
             images: drafts.iter().map(|draft| draft.image.as_ref().map(sql::json)).collect(),
             replies_to: drafts.iter().map(|draft| draft.reply_to).collect(),

@@ -9,7 +9,7 @@ use super::StoreError;
 use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Session, SessionId, SessionStatus},
+    session::{Session, SessionId},
 };
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
@@ -22,7 +22,7 @@ pub(super) fn seq(row: &Row, column: &str) -> Result<u64, StoreError> {
 }
 
 /// Text that was parsed before it was stored.
-fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Result<T, StoreError> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Result<T, StoreError> {
     get::<&str>(row, column)?.parse().map_err(|error: T::Err| unknown(column, &error))
 }
 
@@ -77,10 +77,7 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     let last: Option<i64> = get(row, "seq")?;
     Ok(Session {
         id: SessionId(get(row, "chat_id")?),
-        status: match get(row, "status")? {
-            "open" => SessionStatus::Open,
-            _ => SessionStatus::Closed,
-        },
+        status: parsed(row, "status")?,
         customer: profile(PersonKind::Customer, "customer_id", customer)?,
         dentist: profile(PersonKind::Dentist, "dentist_id", dentist)?,
         last_seq: seq(row, "last_seq")?,

@@ -1,5 +1,6 @@
 //! Changing messages.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{numbered, rows, writes::begin};
@@ -69,8 +70,8 @@ pub(super) fn amend(
             message.body.is_none(),
             message.image.as_ref().map(sql::json),
             (!message.reactions.is_empty()).then(|| sql::json(&message.reactions)),
-            message.edited_at.map(|at| at.as_microsecond()),
-            message.deleted_at.map(|at| at.as_microsecond()),
+            message.edited_at.map(Timestamp::as_microsecond),
+            message.deleted_at.map(Timestamp::as_microsecond),
             rev + 1,
         ],
     )?;

@@ -3,14 +3,14 @@
 use std::{error::Error, fmt::Display, str::FromStr};
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use rusqlite::{Result, Row, types::Type};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Session, SessionId, SessionStatus},
+    session::{Session, SessionId},
 };
 
 /// Now, as precise as a row keeps it.
@@ -22,7 +22,7 @@ fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
 }
 
-fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: &str) -> Result<T> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: &str) -> Result<T> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error: T::Err| broken(format!("column {column}: {error}")))
 }
@@ -53,7 +53,7 @@ fn body(row: &Row<'_>) -> Result<Option<Body>> {
     row.get::<_, String>("body")?.try_into().map(Some).map_err(broken)
 }
 
-fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     Timestamp::from_microsecond(row.get(column)?).map_err(broken)
 }
 
@@ -95,10 +95,9 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
         Ok::<_, rusqlite::Error>(Profile { person: Person::new(kind, parsed(row, column)?), name })
     };
     let last: Option<i64> = row.get("seq")?;
-    let status: String = row.get("status")?;
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
-        status: if status == "open" { SessionStatus::Open } else { SessionStatus::Closed },
+        status: parsed(row, "status")?,
         customer: profile(PersonKind::Customer, "customer_id", customer)?,
         dentist: profile(PersonKind::Dentist, "dentist_id", dentist)?,
         last_seq: seq(row, "last_seq")?,

@@ -4,12 +4,12 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
 };
 
-use super::{numbered, position, rows};
+use super::{numbered, rows};
 use crate::{
     message::{Draft, Message},
-    person::{Person, PersonId},
+    person::PersonId,
     session::SessionId,
-    store::{Appended, NewSession, ReadMark, Refusal, sql},
+    store::{Appended, NewSession, Refusal, sql},
 };
 
 /// Commits the drafts in one transaction.
@@ -149,34 +149,4 @@ pub(super) fn open_session(
     )?;
     transaction.commit()?;
     Ok((new.id, true))
-}
-
-pub(super) fn mark_read(
-    db: &mut Connection,
-    me: &Person,
-    id: SessionId,
-    seq: u64,
-) -> rusqlite::Result<Option<ReadMark>> {
-    let transaction = begin(db)?;
-    let member = params![me.kind.as_str(), me.id.as_str(), id.0.to_string()];
-    let found: Option<(i64, i64)> = transaction
-        .query_row(
-            "select me.read_seq, c.last_seq from members me join sessions c on c.id = me.session_id \
-             where me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
-            member,
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((read_seq, last_seq)) = found else { return Ok(None) };
-    let wanted = position(seq).min(last_seq);
-    let moved = wanted > read_seq;
-    if moved {
-        transaction.execute(
-            "update members set read_seq = ?4 \
-             where kind = ?1 and person_id = ?2 and session_id = ?3",
-            params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), wanted],
-        )?;
-    }
-    transaction.commit()?;
-    Ok(Some(ReadMark { seq: wanted.max(read_seq).unsigned_abs(), moved }))
 }

@@ -1,6 +1,6 @@
 //! A client of either framing, as thin as can be.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -21,11 +21,16 @@ pub enum Framing {
     SocketIo,
 }
 
+/// Events that tell how things stand, and come some time after they have changed.
+pub const AMBIENT: [&str; 3] = ["presence", "session:updated", "message:delivered"];
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
     /// The socket, for a test that sends odd frames.
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// How long it waits for what is to come.
+    pub patience: Duration,
     framing: Framing,
     next_id: u64,
     /// Events and answers that came while something else was waited for.
@@ -46,7 +51,14 @@ pub async fn try_connect(
     let connecting = timeout(PATIENCE, connect_async(request)).await.expect("no handshake");
     let (socket, _) = connecting.map_err(Box::new)?;
     let framing = Framing::Native;
-    Ok(Client { socket, framing, next_id: 1, events: VecDeque::new(), closed: None })
+    Ok(Client {
+        socket,
+        patience: PATIENCE,
+        framing,
+        next_id: 1,
+        events: VecDeque::new(),
+        closed: None,
+    })
 }
 
 impl Client {
@@ -139,6 +151,7 @@ impl Client {
         if let Some(at) = self.events.iter().position(&fits) {
             return self.events.remove(at);
         }
+        let patience = self.patience;
         let waiting = async {
             loop {
                 let frame = self.next().await?;
@@ -148,7 +161,7 @@ impl Client {
                 self.events.push_back(frame);
             }
         };
-        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
+        timeout(patience, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
 
     /// Sends an event that has no answer.
@@ -172,11 +185,13 @@ impl Client {
         self.event("message:new").await["message"].take()
     }
 
-    /// Events that came and were not asked for yet, once everything sent before has been answered.
+    /// Events that came and were not asked for yet, once everything sent before has been answered;
+    /// without those that come in their own time, whatever one does ([`AMBIENT`]).
     pub async fn events_so_far(&mut self) -> Vec<Value> {
         // Answers come in order behind what was enqueued before them.
         drop(self.request("no:such:event", json!({})).await);
-        self.events.drain(..).collect()
+        let ambient = |event: &Value| AMBIENT.iter().any(|name| event["event"] == *name);
+        self.events.drain(..).filter(|event| !ambient(event)).collect()
     }
 
     /// Joins a session.

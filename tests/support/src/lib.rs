@@ -26,7 +26,7 @@ mod stock;
 use std::time::Duration;
 
 pub use browser::{Browser, Page};
-pub use client::{Client, Framing, try_connect};
+pub use client::{AMBIENT, Client, Framing, try_connect};
 pub use desk::{Desk, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};

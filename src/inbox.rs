@@ -1,0 +1,55 @@
+//! What members' connections hear of their sessions wherever they are: `session:updated`, after each
+//! change, whether or not they have joined.
+//!
+//! A session is told of as the database has it when it is told, so counts are exact; in a busy one that
+//! is once a second. A node that is killed before it tells leaves it to the next change, or to the list
+//! that a client reads when it comes back.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{bus::Bus, pace::Pace, session::SessionId, store::Store, wire::broadcast::Broadcast};
+
+/// How soon it tries again, where the database is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Tells members of their sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    changed: Pace<SessionId, ()>,
+}
+
+impl Inbox {
+    /// Starts to tell by this bus.
+    pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
+        let inbox = Arc::new(Self::default());
+        tokio::spawn(Arc::clone(&inbox).keep_telling(store, bus));
+        inbox
+    }
+
+    /// The session is another now for one of its members at least.
+    pub(crate) fn changed(&self, id: SessionId) {
+        self.changed.put(id, (), |(), ()| ());
+    }
+
+    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Store>, bus: Arc<dyn Bus>) {
+        loop {
+            let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();
+            match store.views(&ids).await {
+                Ok(views) => {
+                    for (member, session) in views {
+                        bus.publish(Broadcast::session_updated(member, &session));
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "sessions' members are told later");
+                    sleep(RETRY).await;
+                    for id in ids {
+                        self.changed(id);
+                    }
+                }
+            }
+        }
+    }
+}

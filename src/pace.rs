@@ -1,0 +1,120 @@
+//! Telling of things that change often: at once, and then at most once a second each.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// How long what was told of is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a round waits for more to tell of with it.
+const GATHER: Duration = Duration::from_millis(30);
+/// How much goes into one round.
+const ROUND: usize = 500;
+/// How much waits at most. What comes on top is not told of: a client reads it when it comes back.
+const WAITING_MAX: usize = 65_536;
+
+/// What waits to be told of, by what it is about.
+#[derive(Debug)]
+pub(crate) struct Pace<K, V> {
+    state: Mutex<State<K, V>>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State<K, V> {
+    waiting: HashMap<K, V>,
+    told: HashMap<K, Instant>,
+}
+
+impl<K, V> Default for Pace<K, V> {
+    fn default() -> Self {
+        let state = State { waiting: HashMap::new(), told: HashMap::new() };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Pace<K, V> {
+    fn state(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a change, together with one that waits already.
+    pub(crate) fn put(&self, key: K, value: V, merge: impl FnOnce(&mut V, V)) {
+        let mut state = self.state();
+        if let Some(waiting) = state.waiting.get_mut(&key) {
+            merge(waiting, value);
+            return;
+        }
+        if state.waiting.len() < WAITING_MAX {
+            state.waiting.insert(key, value);
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for something to tell of, and takes it.
+    pub(crate) async fn take(&self) -> Vec<(K, V)> {
+        loop {
+            let changed = self.changed.notified();
+            let due = match self.due(Instant::now()) {
+                Ok(due) => return due,
+                Err(due) => due,
+            };
+            match due {
+                None => changed.await,
+                Some(due) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(due) => {}
+                },
+            }
+            sleep(GATHER).await;
+        }
+    }
+
+    /// What is due now, or when something will be.
+    fn due(&self, now: Instant) -> Result<Vec<(K, V)>, Option<Instant>> {
+        let mut state = self.state();
+        state.told.retain(|_, told| now < *told + PAUSE);
+        let State { waiting, told } = &mut *state;
+        let keys: Vec<K> =
+            waiting.keys().filter(|key| !told.contains_key(key)).take(ROUND).cloned().collect();
+        if keys.is_empty() {
+            let next = waiting.keys().filter_map(|key| told.get(key)).min();
+            return Err(next.map(|told| *told + PAUSE));
+        }
+        let due = keys.into_iter().filter_map(|key| {
+            told.insert(key.clone(), now);
+            waiting.remove_entry(&key)
+        });
+        Ok(due.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_often_is_told_at_once_and_then_once_a_second() {
+        let pace = Pace::default();
+        let put = |key, value| pace.put(key, value, |waiting, value| *waiting = value);
+        let start = Instant::now();
+        put("a", 1);
+        assert_eq!(pace.take().await, [("a", 1)]);
+        put("a", 2);
+        put("a", 3);
+        put("b", 1);
+        assert_eq!(pace.take().await, [("b", 1)], "another one does not wait");
+        assert!(start.elapsed() < Duration::from_millis(200));
+        assert_eq!(pace.take().await, [("a", 3)], "the last word is told");
+        assert!(start.elapsed() >= PAUSE);
+    }
+}

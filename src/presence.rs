@@ -1,0 +1,277 @@
+//! Who is connected anywhere, and telling those who share a joined session with them.
+//!
+//! Each node notes its people on the bus, and looks there, every few seconds, for those whom its
+//! connections watch. Whoever only looks needs nobody to tell: a node that is killed is noticed because
+//! its announcement runs out ([`crate::peers::ANNOUNCED_SECS`]), a bus that comes back empty is filled
+//! again. Whoever goes is kept for a while, and is gone for others after two looks, so that a phone
+//! that loses its connection for a moment does not flicker.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dashmap::{DashMap, Entry};
+use frontdesk_rooms::Rooms;
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    bus::{Bus, BusError},
+    connection::outbound::ConnectionId,
+    hub::Hub,
+    person::Person,
+    store::Store,
+    wire::broadcast::Broadcast,
+};
+
+/// How often a node looks for the people that are watched.
+const LOOK: Duration = Duration::from_secs(3);
+/// How often it notes its own again.
+const NOTE: Duration = Duration::from_secs(15);
+/// How often it writes down that they are here: what is known of the people of a node that is killed.
+const SEEN: Duration = Duration::from_secs(60);
+/// How long someone is kept who has no connection here any more.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many people are asked or told of at once.
+const CHUNK: usize = 500;
+
+/// One node's side of it.
+pub(crate) struct Presence {
+    node: String,
+    bus: Arc<dyn Bus>,
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    /// How many connections each person has here.
+    here: DashMap<Person, usize>,
+    watched: Mutex<Watched>,
+    /// Someone is watched of whom nothing is known yet.
+    asked: Notify,
+}
+
+#[derive(Default)]
+struct Watched {
+    watchers: Rooms<Person, ConnectionId, ()>,
+    known: HashMap<Person, State>,
+}
+
+/// What the watchers of someone were told.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    online: bool,
+    /// The last look did not find them.
+    missed: bool,
+    last_seen: Option<Timestamp>,
+}
+
+impl Presence {
+    pub(crate) fn start(
+        node: String,
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+    ) -> Arc<Self> {
+        let (here, watched, asked) = (DashMap::new(), Mutex::default(), Notify::new());
+        let presence = Arc::new(Self { node, bus, store, hub, here, watched, asked });
+        tokio::spawn(Arc::clone(&presence).keep_looking());
+        tokio::spawn(Arc::clone(&presence).keep_noting());
+        presence
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Someone has one connection more on this node, until [`Presence::disconnect`].
+    pub(crate) async fn connect(&self, person: &Person) {
+        let first = {
+            let mut count = self.here.entry(person.clone()).or_default();
+            *count += 1;
+            *count == 1
+        };
+        if first && let Err(error) = self.bus.come(&self.node, std::slice::from_ref(person)).await {
+            tracing::debug!(%error, "who comes is noted later");
+        }
+    }
+
+    /// One of the person's connections on this node is gone, with all that it watched.
+    pub(crate) fn disconnect(self: &Arc<Self>, person: &Person, conn: ConnectionId) {
+        let mut watched = self.watched();
+        for nobody_watches in watched.watchers.disconnect(conn) {
+            watched.known.remove(&nobody_watches);
+        }
+        drop(watched);
+        let last = match self.here.entry(person.clone()) {
+            Entry::Occupied(mut count) => {
+                *count.get_mut() = count.get().saturating_sub(1);
+                *count.get() == 0
+            }
+            Entry::Vacant(_) => false,
+        };
+        if last {
+            tokio::spawn(Arc::clone(self).go_after_grace(person.clone()));
+        }
+    }
+
+    async fn go_after_grace(self: Arc<Self>, person: Person) {
+        sleep(GRACE).await;
+        if self.here.remove_if(&person, |_, count| *count == 0).is_none() {
+            return;
+        }
+        let gone = std::slice::from_ref(&person);
+        // One that the bus does not hear of is gone with the node, or when the note runs out.
+        let mut noted = self.bus.go(&self.node, gone).await;
+        if self.here.contains_key(&person) {
+            // Back meanwhile, and perhaps noted before it was taken out.
+            noted = self.bus.come(&self.node, gone).await;
+        }
+        if let Err(error) = noted {
+            tracing::debug!(%error, "who goes is not noted");
+        }
+        if let Err(error) = self.store.seen(gone).await {
+            tracing::debug!(%error, "when someone left is not written down");
+        }
+    }
+
+    /// This node ends: its people are here no more.
+    pub(crate) async fn end(&self) {
+        let people = self.people();
+        for chunk in people.chunks(CHUNK) {
+            let noted =
+                async { tokio::join!(self.store.seen(chunk), self.bus.go(&self.node, chunk)) };
+            if timeout(GRACE, noted).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn people(&self) -> Vec<Person> {
+        self.here.iter().map(|entry| entry.key().clone()).collect()
+    }
+
+    /// From now on the connection is told when this person comes or goes; and first, how it is now.
+    pub(crate) fn watch(&self, person: &Person, conn: ConnectionId) {
+        let mut watched = self.watched();
+        watched.watchers.join(person, conn, 0);
+        let known = watched.known.get(person).copied();
+        drop(watched);
+        match known {
+            Some(state) => self.hub.tell(conn, &Self::broadcast(person, state)),
+            None => self.asked.notify_one(),
+        }
+    }
+
+    /// Whether someone is connected to any node.
+    #[expect(dead_code, reason = "pushes come next")]
+    pub(crate) async fn is_online(&self, person: &Person) -> Result<bool, BusError> {
+        if self.here.get(person).is_some_and(|count| *count > 0) {
+            return Ok(true);
+        }
+        let found = self.bus.present(std::slice::from_ref(person)).await?;
+        Ok(found.first().copied().unwrap_or(false))
+    }
+
+    fn broadcast(person: &Person, state: State) -> Arc<Broadcast> {
+        Arc::new(Broadcast::presence(person, state.online, state.last_seen))
+    }
+
+    async fn keep_looking(self: Arc<Self>) {
+        let mut failed = false;
+        let mut looked = Instant::now();
+        loop {
+            let full = tokio::select! {
+                () = tokio::time::sleep_until(looked + LOOK) => true,
+                () = self.asked.notified() => false,
+            };
+            if full {
+                looked = Instant::now();
+            }
+            if failed && self.note().await.is_err() {
+                sleep(LOOK).await;
+                continue;
+            }
+            failed = self.look(full).await.is_err();
+        }
+    }
+
+    /// Looks for everyone who is watched, or only for those of whom nothing is known.
+    async fn look(&self, full: bool) -> Result<(), BusError> {
+        let people: Vec<Person> = {
+            let watched = self.watched();
+            let all = watched.watchers.positions().map(|(person, _)| person);
+            all.filter(|person| full || !watched.known.contains_key(person)).cloned().collect()
+        };
+        for chunk in people.chunks(CHUNK) {
+            let present = self.bus.present(chunk).await?;
+            for (person, online) in chunk.iter().zip(present) {
+                self.found(person, online).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the watchers, where it is news.
+    async fn found(&self, person: &Person, online: bool) {
+        let online = online || self.here.contains_key(person);
+        let before = {
+            let mut watched = self.watched();
+            let before = watched.known.get(person).copied();
+            if let Some(state) = watched.known.get_mut(person) {
+                let waits = state.online && !online && !state.missed;
+                state.missed = !online;
+                if state.online == online || waits {
+                    return;
+                }
+            }
+            before
+        };
+        let last_seen =
+            if online { None } else { self.store.last_seen(person).await.ok().flatten() };
+        let state = State { online, missed: !online, last_seen };
+        let watchers: Vec<ConnectionId> = {
+            let mut watched = self.watched();
+            // Nobody may watch any more.
+            let watchers: Vec<_> = watched.watchers.subscribers(person).collect();
+            if !watchers.is_empty() {
+                watched.known.insert(person.clone(), state);
+            }
+            watchers
+        };
+        if before.is_none_or(|before| before.online != online) {
+            let broadcast = Self::broadcast(person, state);
+            for conn in watchers {
+                self.hub.tell(conn, &broadcast);
+            }
+        }
+    }
+
+    async fn note(&self) -> Result<(), BusError> {
+        for chunk in self.people().chunks(CHUNK) {
+            self.bus.come(&self.node, chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_noting(self: Arc<Self>) {
+        let mut seen = Instant::now();
+        loop {
+            sleep(NOTE).await;
+            if let Err(error) = self.note().await {
+                tracing::debug!(%error, "who is here is noted later");
+            }
+            if seen.elapsed() < SEEN {
+                continue;
+            }
+            seen = Instant::now();
+            for chunk in self.people().chunks(CHUNK) {
+                if let Err(error) = self.store.seen(chunk).await {
+                    tracing::debug!(%error, "who is here is not written down");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What concerns members.
+
+use super::world::{World, customer, new_session};
+use crate::{
+    session::{SessionId, SessionStatus},
+    store::{Delivered, Set, Setting},
+    wire::new_id,
+};
+
+pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let set = async |status, muted| {
+        let setting = Setting { status, muted };
+        world.store.set_session(&dentist, id, setting).await.unwrap()
+    };
+    let done = |status, muted| Some(Set::Done { status, muted });
+    assert_eq!(set(None, None).await, done(false, false));
+    assert_eq!(set(Some(SessionStatus::Open), Some(false)).await, done(false, false));
+    assert_eq!(set(Some(SessionStatus::Closed), Some(true)).await, done(true, true));
+    assert_eq!(set(Some(SessionStatus::Closed), Some(true)).await, done(false, false));
+    let seen = world.store.session(&customer, id).await.unwrap().unwrap();
+    assert!(seen.status == SessionStatus::Closed && !seen.muted && seen.rev == 1);
+    world.store.open_session(&new_session(&customer, &dentist)).await.unwrap();
+    assert_eq!(set(Some(SessionStatus::Open), None).await, Some(Set::AnotherIsOpen));
+    let setting = Setting { status: Some(SessionStatus::Closed), muted: Some(true) };
+    let stranger = self::customer();
+    assert_eq!(world.store.set_session(&stranger, id, setting).await.unwrap(), None);
+}
+
+pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say(id, &customer, 3).await;
+    let mark = |to: &crate::person::Person, seq| Delivered { session_id: id, to: to.clone(), seq };
+    let nowhere = Delivered { session_id: SessionId(new_id()), ..mark(&dentist, 1) };
+    let marks = [mark(&dentist, 2), nowhere, mark(&self::customer(), 3), mark(&customer, 0)];
+    assert_eq!(world.store.mark_delivered(&marks).await.unwrap(), [mark(&dentist, 2)]);
+    assert!(world.store.mark_delivered(&[mark(&dentist, 1)]).await.unwrap().is_empty());
+    let end = world.store.mark_delivered(&[mark(&dentist, 99)]).await.unwrap();
+    assert_eq!(end, [mark(&dentist, 3)], "at most to the end");
+    let views = world.store.views(&[id, SessionId(new_id())]).await.unwrap();
+    assert_eq!(views.len(), 2);
+    for (member, session) in views {
+        let own = world.store.session(&member, id).await.unwrap().unwrap();
+        assert_eq!((own.unread, own.delivered_seq), (session.unread, session.delivered_seq));
+        let expected = if member == dentist { (3, 3, 0) } else { (0, 0, 3) };
+        let seen = (session.unread, session.delivered_seq, session.other_delivered_seq);
+        assert_eq!(seen, expected);
+    }
+}
+
+pub(super) async fn when_someone_was_last_seen_is_kept(world: World) {
+    let (customer, dentist, _) = world.pair().await;
+    assert_eq!(world.store.last_seen(&dentist).await.unwrap(), None);
+    world.store.seen(&[customer.clone(), dentist.clone()]).await.unwrap();
+    let first = world.store.last_seen(&dentist).await.unwrap().unwrap();
+    world.store.seen(std::slice::from_ref(&dentist)).await.unwrap();
+    assert!(world.store.last_seen(&dentist).await.unwrap().unwrap() > first);
+    assert_eq!(world.store.last_seen(&customer).await.unwrap(), Some(first));
+}

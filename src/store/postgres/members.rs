@@ -1,0 +1,152 @@
+//! What concerns members: their sessions' status and marks, and when they were last seen.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Params, Postgres, rows};
+use crate::{
+    person::{Person, PersonKind},
+    session::{Session, SessionId, SessionStatus},
+    store::{Delivered, ReadMark, Set, Setting, StoreError, sql},
+};
+
+const MARK_READ: &str = "
+with target as (
+  select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
+  from members me join sessions c on c.id = me.session_id
+  where me.kind = $1 and me.person_id = $2 and me.session_id = $3
+  for update of me
+), moved as (
+  update members m set read_seq = t.wanted from target t
+  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+    and t.wanted > t.read_seq
+)
+select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
+
+const SET_SESSION: &str = "
+with me as (
+  select session_id, kind, person_id, muted from members
+  where kind = $1 and person_id = $2 and session_id = $3
+), muting as (
+  update members m set muted = $5::boolean from me
+  where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
+    and $5::boolean is not null and m.muted <> $5::boolean
+  returning 1
+), setting as (
+  update sessions c set status = $4::text, rev = c.rev + 1 from me
+  where c.id = me.session_id and $4::text <> '' and c.status <> $4::text
+    and ($4::text = 'closed' or not exists (
+      select from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
+        and o.dentist_id = c.dentist_id and o.status = 'open'))
+  returning 1
+)
+select exists (select from setting) as status, exists (select from muting) as muted,
+  (select c.status from sessions c where c.id = me.session_id) as before
+from me";
+
+/// The rows are taken in one order, so that two nodes never wait for each other.
+const MARK_DELIVERED: &str = "
+with marks as (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+    as i(session_id, kind, person_id, seq)
+), target as (
+  select me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
+  from marks i
+  join members me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
+  join sessions c on c.id = me.session_id
+  order by me.session_id, me.kind
+  for update of me
+)
+update members m set delivered_seq = t.wanted from target t
+where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+  and t.wanted > m.delivered_seq
+returning m.session_id, m.kind, m.person_id, m.delivered_seq";
+
+const SEEN: &str = "
+insert into people_seen (kind, person_id, seen_at)
+select kind, person_id, now() from unnest($1::text[], $2::text[]) as i(kind, person_id)
+order by kind, person_id
+on conflict (kind, person_id) do update set seen_at = excluded.seen_at";
+
+impl Postgres {
+    pub(super) async fn move_read_mark(
+        &self,
+        me: &Person,
+        id: SessionId,
+        seq: u64,
+    ) -> Result<Option<ReadMark>, StoreError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq];
+        let rows = self.query(MARK_READ, params).await?;
+        let mark =
+            |row| Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? });
+        rows.first().map(mark).transpose()
+    }
+
+    pub(super) async fn set_session_of(
+        &self,
+        me: &Person,
+        id: SessionId,
+        setting: Setting,
+    ) -> Result<Option<Set>, StoreError> {
+        let status = setting.status.map_or("", SessionStatus::as_str);
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &status, &setting.muted];
+        let rows = self.query(SET_SESSION, params).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (changed, muted): (bool, bool) = (rows::get(row, "status")?, rows::get(row, "muted")?);
+        let before: SessionStatus = rows::parsed(row, "before")?;
+        Ok(Some(match setting.status {
+            Some(wanted) if !changed && wanted != before => Set::AnotherIsOpen,
+            _ => Set::Done { status: changed, muted },
+        }))
+    }
+
+    pub(super) async fn views_of(
+        &self,
+        ids: &[SessionId],
+    ) -> Result<Vec<(Person, Session)>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = self.query(&format!("{}where c.id = any($1)", sql::VIEWS), &[&ids]).await?;
+        rows.iter()
+            .map(|row| {
+                let session = rows::session(row)?;
+                let me: PersonKind = rows::parsed(row, "my_kind")?;
+                Ok((session.member(me).clone(), session))
+            })
+            .collect()
+    }
+
+    pub(super) async fn move_delivery_marks(
+        &self,
+        marks: &[Delivered],
+    ) -> Result<Vec<Delivered>, StoreError> {
+        let ids: Vec<Uuid> = marks.iter().map(|mark| mark.session_id.0).collect();
+        let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.kind.as_str()).collect();
+        let people: Vec<&str> = marks.iter().map(|mark| mark.to.id.as_str()).collect();
+        let seqs: Vec<i64> =
+            marks.iter().map(|mark| i64::try_from(mark.seq).unwrap_or(i64::MAX)).collect();
+        let rows = self.query(MARK_DELIVERED, &[&ids, &kinds, &people, &seqs]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Delivered {
+                    session_id: SessionId(rows::get(row, "session_id")?),
+                    to: Person::new(rows::parsed(row, "kind")?, rows::parsed(row, "person_id")?),
+                    seq: rows::seq(row, "delivered_seq")?,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn note_seen(&self, people: &[Person]) -> Result<(), StoreError> {
+        let kinds: Vec<&str> = people.iter().map(|person| person.kind.as_str()).collect();
+        let ids: Vec<&str> = people.iter().map(|person| person.id.as_str()).collect();
+        self.query(SEEN, &[&kinds, &ids]).await.map(drop)
+    }
+
+    pub(super) async fn seen_last(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "select seen_at from people_seen where kind = $1 and person_id = $2";
+        let rows = self.query(sql, &[&person.kind.as_str(), &person.id.as_str()]).await?;
+        rows.first().map(|row| rows::get(row, "seen_at")).transpose()
+    }
+}
