@@ -114,7 +114,7 @@ impl App {
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match &config.postgres {
-        Some(postgres) => Ok(Arc::new(Postgres::open(postgres).await?)),
+        Some(postgres) => Ok(Arc::new(Postgres::open(postgres, &config.search_language).await?)),
         #[cfg(feature = "embedded")]
         None => Ok(Arc::new(crate::embedded::database(&config.data_dir)?)),
         #[cfg(not(feature = "embedded"))]

@@ -30,6 +30,8 @@ pub struct Config {
     pub(crate) node_address: Option<SocketAddr>,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogConfig,
+    /// The language of the messages, for search.
+    pub(crate) search_language: String,
     pub(crate) postgres: Option<PostgresConfig>,
     pub(crate) redis: Option<RedisConfig>,
     pub(crate) mysql: Option<MysqlConfig>,
@@ -122,6 +124,7 @@ impl Config {
             node_address: Self::node_address(variables)?,
             data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
             log: Self::log(variables)?,
+            search_language: Self::search_language(variables)?,
             postgres: Self::postgres(variables)?,
             redis: Self::redis(variables)?,
             mysql: Self::mysql(variables)?,
@@ -210,6 +213,14 @@ impl Config {
             Some(_) => return Err(Variables::error("LOG_FORMAT", "must be json or pretty")),
         };
         Ok(LogConfig { level, json })
+    }
+
+    fn search_language(variables: &Variables) -> Result<String, ConfigError> {
+        let language = variables.text("SEARCH_LANGUAGE").unwrap_or("simple").to_lowercase();
+        if language.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            return Ok(language);
+        }
+        Err(Variables::error("SEARCH_LANGUAGE", "must be a name like german"))
     }
 
     fn postgres(variables: &Variables) -> Result<Option<PostgresConfig>, ConfigError> {

@@ -6,5 +6,6 @@ pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod problem;
 pub(crate) mod request;
+pub(crate) mod search;
 pub(crate) mod socket;
 pub(crate) mod socketio;

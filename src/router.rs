@@ -18,7 +18,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{chats, health, messages, problem, socket, socketio},
+    http::{chats, health, messages, problem, search, socket, socketio},
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -29,6 +29,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let router = Router::new()
         .route("/api/chats", post(chats::open).get(chats::list))
         .route("/api/chats/unread", get(chats::unread))
+        .route("/api/chats/search", get(search::search))
         .route("/api/chats/{id}", get(chats::get).patch(chats::set))
         .route("/api/chats/{id}/messages", post(messages::send).get(messages::history))
         .route("/api/chats/{id}/messages/{message}", patch(messages::edit).delete(messages::delete))

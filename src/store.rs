@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 pub(crate) mod postgres;
+pub(crate) mod search;
 mod sql;
 #[cfg(feature = "embedded")]
 pub(crate) mod sqlite;
@@ -24,6 +25,8 @@ use crate::{
     person::{Person, PersonId, Profile},
     session::{Session, SessionId, SessionStatus},
 };
+
+use search::Found;
 
 /// The most that one look-up returns, whatever is asked for.
 pub(crate) const PAGE_MAX: u32 = 200;
@@ -194,6 +197,15 @@ pub(crate) trait Store: Send + Sync + 'static {
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError>;
+
+    /// Messages of sessions that `me` is a member of, the best hits first.
+    async fn search(
+        &self,
+        me: &Person,
+        query: &str,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError>;
 
     /// Changes a session that `me` is a member of; `None` for no member.
     async fn set_session(

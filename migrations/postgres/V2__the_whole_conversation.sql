@@ -79,29 +79,21 @@ create table push_jobs (
 create unique index push_jobs_waiting on push_jobs (session_id, kind, person_id) where state = 'waiting';
 create index push_jobs_due on push_jobs (due_at) where state <> 'dead';
 
--- Full text. The extension may not be had, or not by this user: then accents count.
+-- Full text, in a configuration of our own, whose language a node sets at start. The extension may not
+-- be had, or not by this user: then accents count.
+create text search configuration frontdesk (copy = pg_catalog.simple);
+
 do $do$
 begin
     create extension if not exists unaccent;
-    create function frontdesk_plain(text) returns text language sql stable as 'select unaccent($1)';
+    alter text search configuration frontdesk alter mapping for hword, hword_part, word with unaccent, simple;
 exception when others then
-    create function frontdesk_plain(text) returns text language sql immutable as 'select $1';
+    raise notice 'unaccent is not available';
 end $do$;
-
--- One row: the language that words are reduced by. A node sets it at start.
-create table search_settings (
-    only_one boolean   primary key default true check (only_one),
-    language regconfig not null default 'simple'
-);
-insert into search_settings default values;
 
 create function frontdesk_index() returns trigger language plpgsql as $$
 begin
-    if new.bodiless then
-        new.search := null;
-    else
-        new.search := to_tsvector((select language from search_settings), frontdesk_plain(new.body));
-    end if;
+    new.search := case when not new.bodiless then to_tsvector('frontdesk', new.body) end;
     return new;
 end $$;
 

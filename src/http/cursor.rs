@@ -69,6 +69,16 @@ pub(crate) fn to_span(cursor: &str) -> Result<Span, Error> {
     place().ok_or_else(invalid)
 }
 
+/// A place in a ranked list.
+pub(crate) fn of_offset(offset: u32) -> String {
+    encode(&format!("f{offset}"))
+}
+
+pub(crate) fn to_offset(cursor: &str) -> Result<u32, Error> {
+    let place = || decode(cursor)?.strip_prefix('f')?.parse().ok();
+    place().ok_or_else(invalid)
+}
+
 fn encode(text: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
@@ -102,7 +112,7 @@ mod tests {
             ["", "-1", "%", "bm90aGluZw", &encode("a-1"), &encode("b1e9"), &"A".repeat(9_999)];
         for cursor in odd {
             assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
-            assert!(to_session(cursor).is_err());
+            assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
         }
         let huge = encode(&format!("s{}.{}", i64::MAX, new_id().simple()));
         assert!(to_session(&huge).is_err());

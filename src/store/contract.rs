@@ -3,6 +3,7 @@
 mod amend;
 mod members;
 mod queue;
+mod search;
 mod world;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use members::{
     a_session_is_closed_opened_and_muted, each_member_has_a_view_and_a_delivery_mark,
     when_someone_was_last_seen_is_kept,
 };
+use search::b39_search_finds_ones_own_messages_best_first;
 use world::{Database, World, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
@@ -58,6 +60,7 @@ contract!(
     a_session_is_closed_opened_and_muted,
     each_member_has_a_view_and_a_delivery_mark,
     when_someone_was_last_seen_is_kept,
+    b39_search_finds_ones_own_messages_best_first,
     a_change_is_kept_with_what_was_before,
     b39_only_members_change_messages_and_only_their_own,
     the_database_enforces_every_limit,

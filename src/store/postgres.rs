@@ -5,6 +5,7 @@ mod append;
 mod connect;
 mod members;
 mod rows;
+mod search;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Appended, Delivered, NewSession, ReadMark, Refusal, SessionPage, Set, Setting, Source, Span,
-    Store, StoreError, sql,
+    Store, StoreError, search::Found, sql,
 };
 use crate::{
     config::PostgresConfig,
@@ -67,11 +68,13 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
     /// Connects, waiting for a database that is still starting, and migrates it.
-    pub(crate) async fn open(config: &PostgresConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
         let pool = connect::pool(config)?;
         connect::migrate(&pool).await?;
         let reads = Semaphore::new(config.pool_size - RESERVED);
-        Ok(Self { pool, reads })
+        let postgres = Self { pool, reads };
+        postgres.speak(language).await?;
+        Ok(postgres)
     }
 
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
@@ -243,6 +246,16 @@ impl Store for Postgres {
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {
         self.move_read_mark(me, id, seq).await
+    }
+
+    async fn search(
+        &self,
+        me: &Person,
+        query: &str,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
+        self.search_messages(me, query, offset, limit).await
     }
 
     async fn set_session(

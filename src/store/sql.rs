@@ -58,6 +58,9 @@ macro_rules! sessions {
     };
 }
 
+pub(super) const COLUMNS: &str = message!();
+pub(super) const MESSAGES: &str = messages!();
+
 pub(super) const SESSION: &str =
     concat!(sessions!(), "where me.kind = $1 and me.person_id = $2 and c.id = $3");
 

@@ -5,6 +5,7 @@
 mod amend;
 mod members;
 mod rows;
+mod search;
 mod writes;
 
 use std::{
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     Appended, Delivered, NewSession, ReadMark, SessionPage, Set, Setting, Span, Store, StoreError,
-    sql,
+    search::Found, sql,
 };
 use crate::{
     message::{
@@ -271,6 +272,17 @@ impl Store for Sqlite {
     ) -> Result<Option<ReadMark>, StoreError> {
         let me = me.clone();
         self.write(move |db| members::mark_read(db, &me, id, seq)).await
+    }
+
+    async fn search(
+        &self,
+        me: &Person,
+        query: &str,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
+        let (me, query) = (me.clone(), query.to_owned());
+        self.read(move |db| search::search(db, &me, &query, offset, limit)).await
     }
 
     async fn set_session(

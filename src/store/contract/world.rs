@@ -25,7 +25,7 @@ pub(super) struct World {
     pub(super) store: Arc<dyn Store>,
 }
 
-fn config(database: &PostgresDatabase) -> PostgresConfig {
+pub(super) fn config(database: &PostgresDatabase) -> PostgresConfig {
     PostgresConfig {
         host: "127.0.0.1".into(),
         port: database.port,
@@ -41,7 +41,7 @@ fn config(database: &PostgresDatabase) -> PostgresConfig {
 impl World {
     pub(super) async fn on_postgres() -> Self {
         let database = Servers::get().await.postgres_database().await;
-        let store = Arc::new(Postgres::open(&config(&database)).await.unwrap());
+        let store = Arc::new(Postgres::open(&config(&database), "simple").await.unwrap());
         Self { database: Database::Postgres(database), store }
     }
 
@@ -56,7 +56,7 @@ impl World {
     pub(super) async fn another_node(&self) -> Arc<dyn Store> {
         match &self.database {
             Database::Postgres(database) => {
-                Arc::new(Postgres::open(&config(database)).await.unwrap())
+                Arc::new(Postgres::open(&config(database), "simple").await.unwrap())
             }
             Database::Sqlite(path, _) => Arc::new(Sqlite::open(path).unwrap()),
         }

@@ -1,0 +1,41 @@
+//! `/api/chats/search`: full text over one's own messages.
+
+use std::sync::Arc;
+
+use axum::{Json as JsonBody, extract::State};
+use serde::Deserialize;
+
+use super::{
+    cursor::{self, Page},
+    request::{Caller, Params},
+};
+use crate::{app::App, error::Error, store::search::Found};
+
+/// The longest query, in characters.
+const QUERY_MAX: usize = 200;
+/// How many hits can be paged through: whoever needs more needs better words.
+const HITS_MAX: u32 = 1_000;
+
+#[derive(Deserialize)]
+pub(crate) struct Search {
+    q: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+pub(crate) async fn search(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    Params(search): Params<Search>,
+) -> Result<JsonBody<Page<Found>>, Error> {
+    let query = search.q.ok_or_else(|| Error::invalid("q", "is missing"))?;
+    if query.trim().is_empty() || query.contains('\0') || query.chars().count() > QUERY_MAX {
+        return Err(Error::invalid("q", format!("must have 1 to {QUERY_MAX} characters")));
+    }
+    let offset = search.cursor.as_deref().map_or(Ok(0), cursor::to_offset)?;
+    let limit = cursor::limit(search.limit.as_deref())?.min(HITS_MAX.saturating_sub(offset));
+    let items = app.store.search(&me.person, &query, offset, limit).await?;
+    let next = offset + limit;
+    let more = limit > 0 && items.len() == limit as usize && next < HITS_MAX;
+    Ok(JsonBody(Page { items, next_cursor: more.then(|| cursor::of_offset(next)) }))
+}
