@@ -113,10 +113,16 @@ impl App {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let push_delay = config.pushes.as_ref().map(|pushes| pushes.delay);
     match &config.postgres {
-        Some(postgres) => Ok(Arc::new(Postgres::open(postgres, &config.search_language).await?)),
+        Some(postgres) => {
+            let store = Postgres::open(postgres, &config.search_language).await?;
+            Ok(Arc::new(store.with_pushes(push_delay)))
+        }
         #[cfg(feature = "embedded")]
-        None => Ok(Arc::new(crate::embedded::database(&config.data_dir)?)),
+        None => {
+            Ok(Arc::new(crate::embedded::database(&config.data_dir)?.with_pushes(push_delay)))
+        }
         #[cfg(not(feature = "embedded"))]
         None => anyhow::bail!("POSTGRES_HOST: is not set, and this build has no embedded database"),
     }

@@ -1,5 +1,6 @@
 //! Every variable: its name, its unit, its default. The only reader of the environment.
 
+mod push;
 mod variables;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 
 use secrecy::SecretString;
 
+pub(crate) use push::PushConfig;
 use variables::Variables;
 
 /// What is wrong with one variable, in one line that names it. It never holds a secret's value.
@@ -37,6 +39,7 @@ pub struct Config {
     pub(crate) mysql: Option<MysqlConfig>,
     pub(crate) cognito: Option<CognitoConfig>,
     pub(crate) django: Option<DjangoConfig>,
+    pub(crate) pushes: Option<PushConfig>,
     /// Origins that may use the API from a browser; empty: any.
     pub(crate) cors_origins: Vec<String>,
     pub(crate) ping_interval: Duration,
@@ -130,6 +133,7 @@ impl Config {
             mysql: Self::mysql(variables)?,
             cognito: Self::cognito(variables)?,
             django: Self::django(variables)?,
+            pushes: PushConfig::read(variables)?,
             cors_origins: Self::origins(variables)?,
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,

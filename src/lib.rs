@@ -23,6 +23,7 @@ mod peers;
 mod person;
 mod presence;
 mod receipts;
+mod push;
 mod router;
 mod serve;
 mod session;

@@ -36,7 +36,7 @@ const NOTE: Duration = Duration::from_secs(15);
 /// How often it writes down that they are here: what is known of the people of a node that is killed.
 const SEEN: Duration = Duration::from_secs(60);
 /// How long someone is kept who has no connection here any more.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// How many people are asked or told of at once.
 const CHUNK: usize = 500;
 
@@ -166,7 +166,6 @@ impl Presence {
     }
 
     /// Whether someone is connected to any node.
-    #[expect(dead_code, reason = "pushes come next")]
     pub(crate) async fn is_online(&self, person: &Person) -> Result<bool, BusError> {
         if self.here.get(person).is_some_and(|count| *count > 0) {
             return Ok(true);

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{Config, app::App, peers, router::router};
+use crate::{Config, app::App, peers, push, router::router};
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +58,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     announce(&app, address);
     tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
+    let pushing = push::start(&app)?;
     // Every connection holds a receiver: it is told to finish, and its end is seen.
     let (finishing, connections) = watch::channel(());
     let live = async {
@@ -73,6 +74,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     drop(listener);
     finish(&app, &finishing, written, deadline).await;
+    if let Some(pushing) = pushing {
+        // What is cut short is taken by another node, or at the next start.
+        within(LAST_ANSWERS, deadline, pushing).await;
+    }
+    tracing::info!("bye");
     Ok(())
 }
 
@@ -184,5 +190,4 @@ async fn finish(
     app.presence.end().await;
     // What was committed last is still on its way to the bus.
     app.bus.flush().await;
-    tracing::info!("bye");
 }

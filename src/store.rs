@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 pub(crate) mod postgres;
+pub(crate) mod push_jobs;
 pub(crate) mod search;
 mod sql;
 #[cfg(feature = "embedded")]
@@ -17,6 +18,7 @@ use std::{error::Error as StdError, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use self::push_jobs::PushJobs;
 use crate::{
     message::{
         Draft, Message, MessageId, MessageKind,
@@ -130,7 +132,7 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
-pub(crate) trait Store: Send + Sync + 'static {
+pub(crate) trait Store: PushJobs + Send + Sync + 'static {
     /// Commits the drafts in one transaction, in their order, and answers in that order. One that
     /// is refused takes none with it. No two drafts may be
     /// one send tried twice (the same session, sender and `clientId`).

@@ -64,6 +64,8 @@ fn a_bad_variable_is_one_line_that_names_it() {
         (vec![("DJANGO_JWKS_URL", "file:///etc/passwd")], "DJANGO_JWKS_URL"),
         (vec![("DJANGO_JWT_SECRET", "short")], "DJANGO_JWT_SECRET"),
         (vec![("COGNITO_USER_POOL_ID", "x")], "COGNITO_REGION"),
+        (vec![("ONESIGNAL_APP_ID", "x")], "ONESIGNAL_API_KEY"),
+        (vec![("ONESIGNAL_API_KEY", "x")], "ONESIGNAL_APP_ID"),
         (vec![("EMBEDDED", "maybe"), PRODUCTION[0], PRODUCTION[1]], "EMBEDDED"),
     ] {
         let problem = problem(&variables);
@@ -94,6 +96,8 @@ fn i14_secrets_do_not_print() {
         ("REDIS_HOST", "redis"),
         ("REDIS_PASSWORD", secret),
         ("DJANGO_JWT_SECRET", secret),
+        ("ONESIGNAL_APP_ID", "app"),
+        ("ONESIGNAL_API_KEY", secret),
     ]);
     assert!(!format!("{config:?}").contains(secret));
 }
@@ -120,4 +124,21 @@ fn an_address_may_be_named_localhost_and_a_nodes_own_must_be_one() {
         problem(&[("DJANGO_JWKS_URL", "https://u:p@x.example/keys")])
             .starts_with("DJANGO_JWKS_URL: ")
     );
+}
+
+#[test]
+fn what_someone_wrote_is_in_a_push_only_where_the_operator_says_so() {
+    let onesignal = [("ONESIGNAL_APP_ID", "app"), ("ONESIGNAL_API_KEY", "key")];
+    let with = |more: &[(&'static str, &'static str)]| [&onesignal, more].concat();
+    let pushes = read(&onesignal).unwrap().pushes.unwrap();
+    assert_eq!(pushes.base_url, "https://api.onesignal.com");
+    assert!(!format!("{}{}", pushes.title, pushes.text).contains('{'));
+    for (variable, template) in [("PUSH_TITLE", "From {name}"), ("PUSH_TEXT", "{text}")] {
+        let problem = problem(&with(&[(variable, template)]));
+        assert!(problem.starts_with(&format!("{variable}: ")), "{problem}");
+        read(&with(&[(variable, template), ("PUSH_SHOW_TEXT", "true")])).unwrap();
+    }
+    let shown = read(&with(&[("PUSH_SHOW_TEXT", "true")])).unwrap().pushes.unwrap();
+    assert_eq!((shown.title.as_str(), shown.text.as_str()), ("{name}", "{text}"));
+    assert!(read(&[]).unwrap().pushes.is_none());
 }

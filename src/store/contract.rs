@@ -44,6 +44,8 @@ macro_rules! contract {
     };
 }
 
+mod push_jobs;
+
 contract!(
     i6_a_session_counts_1_2_3_in_the_order_of_arrival,
     i6_a_repeated_client_id_gives_the_first_result,

@@ -4,10 +4,11 @@ mod amend;
 mod append;
 mod connect;
 mod members;
+mod push_jobs;
 mod rows;
 mod search;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
@@ -62,6 +63,7 @@ pub(crate) struct Postgres {
     pool: Pool,
     /// One permit a connection that a look-up may use.
     reads: Semaphore,
+    append: Cow<'static, str>,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -72,7 +74,7 @@ impl Postgres {
         let pool = connect::pool(config)?;
         connect::migrate(&pool).await?;
         let reads = Semaphore::new(config.pool_size - RESERVED);
-        let postgres = Self { pool, reads };
+        let postgres = Self { pool, reads, append: append::APPEND.into() };
         postgres.speak(language).await?;
         Ok(postgres)
     }

@@ -4,6 +4,7 @@
 
 mod amend;
 mod members;
+mod push_jobs;
 mod rows;
 mod search;
 mod writes;
@@ -47,6 +48,8 @@ pub(crate) struct Sqlite {
     writer: Arc<Mutex<Connection>>,
     readers: Vec<Arc<Mutex<Connection>>>,
     next_reader: AtomicUsize,
+    /// How long after its message a push is due; none where no pushes are made.
+    push_delay: Option<Duration>,
 }
 
 impl Sqlite {
@@ -63,7 +66,7 @@ impl Sqlite {
             .collect::<rusqlite::Result<_>>()
             .with_context(context)?;
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { writer, readers, next_reader: AtomicUsize::new(0) })
+        Ok(Self { writer, readers, next_reader: AtomicUsize::new(0), push_delay: None })
     }
 
     async fn read<T: Send + 'static>(
@@ -145,8 +148,8 @@ fn classify(error: &rusqlite::Error) -> StoreError {
 #[async_trait]
 impl Store for Sqlite {
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
-        let drafts = drafts.to_vec();
-        self.write(move |db| writes::append(db, &drafts)).await
+        let (drafts, push_delay) = (drafts.to_vec(), self.push_delay);
+        self.write(move |db| writes::append(db, &drafts, push_delay)).await
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {

@@ -21,6 +21,7 @@ mod http_api;
 mod inbox;
 mod page;
 mod privacy;
+mod pushes;
 mod search;
 mod starting;
 mod stock_clients;

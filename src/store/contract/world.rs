@@ -1,6 +1,6 @@
 //! A fresh database, and people to write into it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use frontdesk_test_support::{PostgresDatabase, Servers, unique};
 use tempfile::TempDir;
@@ -59,6 +59,17 @@ impl World {
                 Arc::new(Postgres::open(&config(database), "simple").await.unwrap())
             }
             Database::Sqlite(path, _) => Arc::new(Sqlite::open(path).unwrap()),
+        }
+    }
+
+    /// The same, where pushes are made.
+    pub(super) async fn pushing(&self, delay: Duration) -> Arc<dyn Store> {
+        match &self.database {
+            Database::Postgres(database) => {
+                let store = Postgres::open(&config(database), "simple").await.unwrap();
+                Arc::new(store.with_pushes(Some(delay)))
+            }
+            Database::Sqlite(path, _) => Arc::new(Sqlite::open(path).unwrap().with_pushes(Some(delay))),
         }
     }
 

@@ -15,7 +15,8 @@ use crate::{
 /// The next statement's snapshot is then younger than anything that was committed in them.
 const LOCK: &str = "select 1 from sessions where id = any($1) order by id for no key update";
 
-const APPEND: &str = "
+/// What becomes of a batch. Where pushes are made their jobs are written too, at the mark.
+pub(super) const APPEND: &str = "
 with input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                        $7::bool[], $8::text[], $9::uuid[]) with ordinality
@@ -49,7 +50,7 @@ with input as (
   update sessions c set last_seq = top.seq, active_at = statement_timestamp()
   from (select session_id, max(seq) as seq from numbered group by session_id) top
   where c.id = top.session_id
-)
+) /* pushes */
 select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at
 from judged j left join numbered n using (ord) order by j.ord";
 
@@ -60,7 +61,7 @@ impl Postgres {
         let client = self.client().await?;
         let rows = async {
             let lock = client.prepare_cached(LOCK).await?;
-            let append = client.prepare_cached(APPEND).await?;
+            let append = client.prepare_cached(&self.append).await?;
             let lock_params: Params<'_> = &[&columns.session_ids];
             let params = columns.params();
             let (begun, locked, rows, patient, committed) = Box::pin(join5(

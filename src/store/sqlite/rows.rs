@@ -31,7 +31,7 @@ pub(super) fn uuid(row: &Row<'_>, column: &str) -> Result<Uuid> {
     parsed(row, column)
 }
 
-fn seq(row: &Row<'_>, column: &str) -> Result<u64> {
+pub(super) fn seq(row: &Row<'_>, column: &str) -> Result<u64> {
     row.get::<_, i64>(column).map(|number| number.try_into().unwrap_or(0))
 }
 

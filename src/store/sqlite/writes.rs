@@ -1,10 +1,12 @@
 //! What changes the database, each in a transaction of its own.
 
+use std::time::Duration;
+
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
 };
 
-use super::{numbered, rows};
+use super::{numbered, push_jobs, rows};
 use crate::{
     message::{Draft, Message},
     person::PersonId,
@@ -13,11 +15,15 @@ use crate::{
 };
 
 /// Commits the drafts in one transaction.
-pub(super) fn append(db: &mut Connection, drafts: &[Draft]) -> rusqlite::Result<Vec<Appended>> {
+pub(super) fn append(
+    db: &mut Connection,
+    drafts: &[Draft],
+    push_delay: Option<Duration>,
+) -> rusqlite::Result<Vec<Appended>> {
     let transaction = begin(db)?;
     let appended = drafts
         .iter()
-        .map(|draft| match append_one(&transaction, draft) {
+        .map(|draft| match append_one(&transaction, draft, push_delay) {
             // Only this statement was undone: the others of the batch stand.
             Err(error) if is_constraint(&error) => Ok(Appended::Refused(Refusal::Value)),
             other => other,
@@ -36,7 +42,11 @@ fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-fn append_one(db: &Connection, draft: &Draft) -> rusqlite::Result<Appended> {
+fn append_one(
+    db: &Connection,
+    draft: &Draft,
+    push_delay: Option<Duration>,
+) -> rusqlite::Result<Appended> {
     let session_id = draft.session_id.0.to_string();
     let sender: [&dyn ToSql; 3] =
         [&session_id, &draft.sender.kind.as_str(), &draft.sender.id.as_str()];
@@ -87,6 +97,9 @@ fn append_one(db: &Connection, draft: &Draft) -> rusqlite::Result<Appended> {
     ])?;
     db.prepare_cached("update sessions set last_seq = ?2, active_at = ?3 where id = ?1")?
         .execute(params![session_id, last_seq + 1, now.as_microsecond()])?;
+    if let Some(delay) = push_delay {
+        push_jobs::add(db, &session_id, draft.sender.kind.as_str(), last_seq + 1, delay)?;
+    }
     Ok(Appended::Committed(draft.committed(last_seq.unsigned_abs() + 1, name, now)))
 }
 

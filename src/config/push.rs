@@ -1,0 +1,61 @@
+//! The variables of pushes.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{ConfigError, variables::Variables};
+
+/// Pushes through OneSignal, and what they say.
+#[derive(Clone, Debug)]
+pub(crate) struct PushConfig {
+    pub(crate) app_id: String,
+    pub(crate) api_key: SecretString,
+    pub(crate) base_url: String,
+    /// How long after a message its push is due: those that come meanwhile join it.
+    pub(crate) delay: Duration,
+    pub(crate) title: String,
+    pub(crate) text: String,
+}
+
+const DEFAULT_BASE_URL: &str = "https://api.onesignal.com";
+
+impl PushConfig {
+    /// `None` where no pushes are made.
+    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+        let (app_id, api_key) = ("ONESIGNAL_APP_ID", "ONESIGNAL_API_KEY");
+        if variables.text(app_id).is_none() && variables.text(api_key).is_none() {
+            return Ok(None);
+        }
+        let app_id = variables.required(app_id, api_key)?;
+        let api_key = variables.required(api_key, "ONESIGNAL_APP_ID")?.into();
+        let base_url = variables.url("ONESIGNAL_BASE_URL")?;
+        let show = variables.flag("PUSH_SHOW_TEXT")?;
+        let (title, text) = if show { ("{name}", "{text}") } else { HIDDEN };
+        Ok(Some(Self {
+            app_id,
+            api_key,
+            base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+            delay: variables.millis("PUSH_DELAY_MS", 3_000, 0..=600_000)?,
+            title: template(variables, "PUSH_TITLE", title, show)?,
+            text: template(variables, "PUSH_TEXT", text, show)?,
+        }))
+    }
+}
+
+/// What a lock screen may show to anyone: neither who wrote nor what.
+const HIDDEN: (&str, &str) = ("New message", "Open the app to read it.");
+
+fn template(
+    variables: &Variables,
+    variable: &str,
+    default: &str,
+    show: bool,
+) -> Result<String, ConfigError> {
+    let template = variables.text(variable).unwrap_or(default);
+    if !show && (template.contains("{name}") || template.contains("{text}")) {
+        let problem = "may hold {name} and {text} only with PUSH_SHOW_TEXT=true";
+        return Err(Variables::error(variable, problem));
+    }
+    Ok(template.to_owned())
+}

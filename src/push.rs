@@ -1,0 +1,235 @@
+//! Pushes: whoever is connected nowhere hears of a message by OneSignal.
+//!
+//! Each node takes jobs that are due from the store ([`crate::store::push_jobs`]), a few at a time.
+//! Nothing of this is in a send's way: a send writes its job beside its message, and that is all.
+
+mod onesignal;
+mod wording;
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep},
+};
+
+use crate::{
+    app::App,
+    config::PushConfig,
+    presence,
+    store::{
+        StoreError,
+        push_jobs::{PushCounts, PushJob, PushNote},
+    },
+};
+use onesignal::{OneSignal, PushError, Words};
+
+/// How often a node looks for jobs that are due.
+const EVERY: Duration = Duration::from_millis(500);
+/// How long it rests where the store does not answer.
+const REST: Duration = Duration::from_secs(5);
+/// How many pushes a node makes at the same time.
+const UNDER_WAY_MAX: usize = 16;
+/// How long a job is a node's own: well beyond what one attempt can take.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often a push is tried in all. With the pauses between, that is over some hours.
+const ATTEMPTS_MAX: u32 = 12;
+/// The longest pause before the second attempt; before each further one it is four times as long.
+const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// How long a job that was given up can be looked at.
+const DEAD_KEPT: Duration = Duration::from_secs(30 * 86_400);
+const SURVEY_EVERY: Duration = Duration::from_secs(600);
+
+/// Starts to make pushes, if they are set up. The task ends when the node drains and what was under
+/// way is settled; what it no longer takes is there for the other nodes, or the next start.
+pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(config) = app.config.pushes.clone() else { return Ok(None) };
+    let service = OneSignal::new(&config)?;
+    tracing::info!(url = %config.base_url, "pushes are made");
+    let failing = AtomicBool::new(false);
+    let pushes = Arc::new(Pushes { app: Arc::clone(app), service, config, failing });
+    Ok(Some(tokio::spawn(pushes.run())))
+}
+
+struct Pushes {
+    app: Arc<App>,
+    service: OneSignal,
+    config: PushConfig,
+    /// The last attempt failed; said once, not for every push.
+    failing: AtomicBool,
+}
+
+impl Pushes {
+    async fn run(self: Arc<Self>) {
+        // What ends in there says how long the service wants to be left alone.
+        let mut under_way: JoinSet<Option<Duration>> = JoinSet::new();
+        let mut draining = pin!(self.app.until_draining());
+        let mut quiet_until = Instant::now();
+        let mut survey_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= quiet_until
+                && let Err(error) = self.take(&mut under_way).await
+            {
+                tracing::warn!(%error, "the jobs of pushes can't be read");
+                quiet_until = now + REST;
+            }
+            if now >= survey_at {
+                survey_at = now + SURVEY_EVERY;
+                self.survey().await;
+            }
+            tokio::select! {
+                () = &mut draining => break,
+                () = sleep(EVERY) => {}
+                Some(ended) = under_way.join_next() => {
+                    if let Ok(Some(after)) = ended {
+                        quiet_until = quiet_until.max(Instant::now() + after);
+                    }
+                }
+            }
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+
+    /// Looks after the queue as a whole.
+    async fn survey(&self) {
+        note_failure(self.app.store.forget_dead_pushes(DEAD_KEPT).await);
+        match self.app.store.push_counts().await {
+            Ok(PushCounts { waiting, taken, dead }) => {
+                tracing::debug!(waiting, taken, dead, "the jobs of pushes");
+            }
+            Err(error) => note_failure(Err(error)),
+        }
+    }
+
+    /// Takes as many jobs as there is room for.
+    async fn take(
+        self: &Arc<Self>,
+        under_way: &mut JoinSet<Option<Duration>>,
+    ) -> Result<(), StoreError> {
+        let room = UNDER_WAY_MAX.saturating_sub(under_way.len());
+        if room == 0 {
+            return Ok(());
+        }
+        let limit = u32::try_from(room).unwrap_or(u32::MAX);
+        for job in self.app.store.take_pushes(limit, LEASE).await? {
+            let pushes = Arc::clone(self);
+            under_way.spawn(async move { pushes.attempt(&job).await });
+        }
+        Ok(())
+    }
+
+    /// One attempt. Where the store fails it is left as it is: its lease runs out, and it is taken
+    /// again.
+    async fn attempt(&self, job: &PushJob) -> Option<Duration> {
+        let store = &self.app.store;
+        if job.attempts > ATTEMPTS_MAX {
+            // Whoever took it last never settled it.
+            let unsettled = PushError::Refused { code: "unsettled".to_owned() };
+            return self.settle_failure(job, unsettled).await;
+        }
+        let note = match store.push_note(job).await {
+            Ok(Some(note)) => note,
+            Ok(None) => {
+                note_failure(store.drop_push(job.id).await);
+                return None;
+            }
+            Err(error) => {
+                note_failure(Err(error));
+                return None;
+            }
+        };
+        // Where that can't be asked a push too many is better than none.
+        if self.app.presence.is_online(&job.person).await.unwrap_or(false) {
+            // A phone in a tunnel looks connected until it misses a ping: look again after that.
+            let outcome = if job.attempts == 1 {
+                let config = &self.app.config;
+                let until_missed = config.ping_interval + config.ping_timeout;
+                store
+                    .put_off_push(job, until_missed + presence::GRACE + EVERY * 2, "connected")
+                    .await
+            } else {
+                store.drop_push(job.id).await
+            };
+            note_failure(outcome);
+            return None;
+        }
+        match self.service.push(job, self.words(&note)).await {
+            Ok(()) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("OneSignal takes pushes again");
+                }
+                note_failure(store.finish_push(job).await);
+                None
+            }
+            Err(error) => self.settle_failure(job, error).await,
+        }
+    }
+
+    async fn settle_failure(&self, job: &PushJob, error: PushError) -> Option<Duration> {
+        let (store, attempts) = (&self.app.store, job.attempts);
+        match error {
+            PushError::Later { code, after } if attempts < ATTEMPTS_MAX => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
+                }
+                note_failure(store.put_off_push(job, pause(attempts, after), &code).await);
+                after
+            }
+            PushError::Later { code, .. } | PushError::Refused { code } => {
+                tracing::warn!(job = %job.id, code, attempts, "a push is given up");
+                note_failure(store.bury_push(job, &code).await);
+                None
+            }
+        }
+    }
+
+    fn words(&self, note: &PushNote) -> Words {
+        Words {
+            title: wording::fill(&self.config.title, note),
+            text: wording::fill(&self.config.text, note),
+        }
+    }
+}
+
+fn note_failure(outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the job of a push could not be written; it is taken again");
+    }
+}
+
+/// How long to wait after so many attempts: as the service asks, or exponentially longer. By chance,
+/// so that what failed together does not come back together.
+fn pause(attempts: u32, asked: Option<Duration>) -> Duration {
+    let chance = rand::random::<f64>();
+    if let Some(asked) = asked {
+        return asked + PAUSE.mul_f64(chance);
+    }
+    let longer = 4_u32.saturating_pow(attempts.saturating_sub(1));
+    PAUSE.saturating_mul(longer).min(PAUSE_MAX).mul_f64(chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f20_pauses_grow_up_to_an_hour_and_are_never_shorter_than_asked() {
+        for attempts in 1..ATTEMPTS_MAX {
+            let most = (0..100).map(|_| pause(attempts, None)).max().unwrap();
+            let ceiling = Duration::from_secs(2 * 4_u64.pow(attempts - 1)).min(PAUSE_MAX);
+            assert!(most <= ceiling && most > ceiling / 2, "{attempts}: {most:?}");
+        }
+        assert!(pause(u32::MAX, None) <= PAUSE_MAX);
+        let asked = Duration::from_secs(30);
+        assert!((0..100).all(|_| (asked..asked + PAUSE).contains(&pause(1, Some(asked)))));
+    }
+}

@@ -1,0 +1,141 @@
+//! One push, by OneSignal's API.
+
+use std::{collections::HashMap, time::Duration};
+
+use onesignal_rust_api::{
+    apis::{Error, configuration::Configuration, default_api::create_notification},
+    models::{LanguageStringMap, Notification, notification::TargetChannelType},
+};
+use reqwest::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use crate::{config::PushConfig, store::push_jobs::PushJob};
+
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest that the service may ask to wait.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// Why a push was not taken, as a short code, split by what there is to do. It never holds what the
+/// service said: that may quote what it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PushError {
+    /// Try again; not before this, if the service said so.
+    #[error("{code}")]
+    Later { code: String, after: Option<Duration> },
+    /// It would be refused again.
+    #[error("{code}")]
+    Refused { code: String },
+}
+
+/// What one push says.
+pub(super) struct Words {
+    pub(super) title: String,
+    pub(super) text: String,
+}
+
+/// The push service.
+pub(super) struct OneSignal {
+    http: reqwest::Client,
+    base_url: String,
+    app_id: String,
+    api_key: SecretString,
+}
+
+impl OneSignal {
+    /// Calls nobody yet. It follows no redirect: the key goes where the operator has sent it.
+    pub(super) fn new(config: &PushConfig) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            http,
+            base_url: config.base_url.clone(),
+            app_id: config.app_id.clone(),
+            api_key: config.api_key.clone(),
+        })
+    }
+
+    /// Makes one push. A repeat of the same job makes no second one, whatever became of the first.
+    pub(super) async fn push(&self, job: &PushJob, words: Words) -> Result<(), PushError> {
+        let client = reqwest_for_onesignal::Client::from(self.http.clone());
+        let configuration = Configuration {
+            base_path: self.base_url.clone(),
+            user_agent: Some(concat!("frontdesk/", env!("CARGO_PKG_VERSION")).to_owned()),
+            client: client.clone(),
+            basic_auth: None,
+            oauth_access_token: None,
+            bearer_access_token: None,
+            api_key: None,
+            organization_api_key_token: None,
+            rest_api_key_token: Some(self.api_key.expose_secret().to_owned()),
+        };
+        let notification = self.notification(job, words);
+        match Box::pin(create_notification(&configuration, notification)).await {
+            Ok(answer) if answer.is_message_sent() => Ok(()),
+            // Nobody of that id takes pushes: there is nothing to try again.
+            Ok(answer) if answer.errors.is_some() => Ok(()),
+            Ok(_) | Err(Error::Serde(_) | Error::Io(_)) => Err(later("nonsense")),
+            Err(Error::Reqwest(error)) if error.is_timeout() => Err(later("timeout")),
+            Err(Error::Reqwest(_)) => Err(later("unreachable")),
+            Err(Error::ResponseError(answer)) => Err(judge(answer.status, client.retry_after())),
+        }
+    }
+
+    fn notification(&self, job: &PushJob, words: Words) -> Notification {
+        let in_english =
+            |text| Some(Box::new(LanguageStringMap { en: Some(text), ..Default::default() }));
+        let session_id = job.session_id.0.to_string();
+        let mut notification = Notification::new(self.app_id.clone());
+        // Apps log in to OneSignal by the id in their token, as it is.
+        let external_id = vec![job.person.id.as_str().to_owned()];
+        notification.include_aliases =
+            Some(HashMap::from([("external_id".to_owned(), external_id)]));
+        notification.target_channel = Some(TargetChannelType::Push);
+        notification.idempotency_key = Some(job.id.to_string());
+        notification.headings = in_english(words.title);
+        notification.contents = in_english(words.text);
+        notification.data = Some(json!({ "sessionId": session_id }));
+        // A session's push takes the place of its last one.
+        notification.collapse_id = Some(session_id.clone());
+        notification.web_push_topic = Some(session_id);
+        notification
+    }
+}
+
+fn later(code: &str) -> PushError {
+    PushError::Later { code: code.to_owned(), after: None }
+}
+
+/// What a status that is no success asks for.
+fn judge(status: StatusCode, retry_after: Option<Duration>) -> PushError {
+    let code = format!("http_{}", status.as_u16());
+    let again = status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429);
+    if again {
+        PushError::Later { code, after: retry_after.map(|after| after.min(RETRY_AFTER_MAX)) }
+    } else {
+        PushError::Refused { code }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f20_what_may_pass_is_tried_again_and_what_is_wrong_is_not() {
+        let hour = Some(RETRY_AFTER_MAX);
+        for status in [408, 429, 500, 502, 503, 504] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let judged = judge(status, Some(Duration::from_secs(90_000)));
+            assert!(matches!(judged, PushError::Later { after, .. } if after == hour), "{status}");
+        }
+        for status in [400, 401, 403, 404, 413] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(matches!(judge(status, None), PushError::Refused { .. }), "{status}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Pushes: whoever is away hears of a message once, whatever the push service or a node does.
+
+use std::time::{Duration, Instant};
+
+use frontdesk_test_support::{Desk, Http, Mood, OneSignal, Person, Push, Servers, eventually};
+use serde_json::{Value, json};
+
+use crate::FRONTDESK;
+
+const BODY: &str = "my-tooth-hurts-and-nobody-may-know";
+
+/// Two nodes that push through this service.
+async fn two_nodes(service: &OneSignal, env: &[(&str, &str)]) -> Desk {
+    let env = [&service.variables(), env].concat();
+    Desk::cluster_with(FRONTDESK, 2, Servers::get().await.redis_port, &env).await
+}
+
+async fn say(http: &Http, session: &str, key: &str, body: &str) -> Value {
+    let text = json!({ "clientId": key, "kind": "text", "body": body });
+    http.post(&format!("/api/chats/{session}/messages"), &text).await.expect(201)
+}
+
+async fn pushes(service: &OneSignal, to: &Person, count: usize) -> Vec<Push> {
+    eventually("the push", async || service.made_to(&to.id).len() >= count).await;
+    let made = service.made_to(&to.id);
+    assert_eq!(made.len(), count, "{made:#?}");
+    made
+}
+
+/// The jobs that are left, by state and error.
+async fn jobs(desk: &Desk) -> Vec<(String, Option<String>)> {
+    let database = desk.database.as_ref().unwrap().client().await;
+    let rows = database.query("select state, error from push_jobs order by id", &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Waits until every job is done with.
+async fn all_settled(desk: &Desk) {
+    eventually("every job is done", async || jobs(desk).await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_member_who_is_away_gets_one_push_for_a_burst_and_it_gives_nothing_away() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &[]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let nodes = [desk.http(0, &customer), desk.http(1, &customer)];
+    for number in 0..6 {
+        say(&nodes[number % 2], &session, &number.to_string(), BODY).await;
+    }
+    let push = pushes(&service, &dentist, 1).await.remove(0);
+    all_settled(&desk).await;
+    assert_eq!((push.title(), push.text()), ("New message", "Open the app to read it."));
+    assert_eq!(push.asked["data"], json!({ "sessionId": session }));
+    assert_eq!(push.asked["collapse_id"], session, "the next one takes its place");
+    assert!(!push.asked.to_string().contains(BODY) && !push.asked.to_string().contains("Patient"));
+    // The next burst is another push, and nobody is told of what they said themselves.
+    say(&nodes[0], &session, "later", BODY).await;
+    pushes(&service, &dentist, 2).await;
+    all_settled(&desk).await;
+    assert!(service.made_to(&customer.id).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_written_is_shown_where_the_operator_wants_it() {
+    let service = OneSignal::start().await;
+    let env = [("PUSH_SHOW_TEXT", "true"), ("PUSH_TITLE", "{name} writes")];
+    let desk = two_nodes(&service, &env).await;
+    let (customer, dentist, session) = desk.pair().await;
+    say(&desk.http(0, &customer), &session, "k", "see you at {name}").await;
+    let push = pushes(&service, &dentist, 1).await.remove(0);
+    assert_eq!((push.title(), push.text()), ("Patient writes", "see you at {name}"));
+}
+
+/// Pings so often that it is soon known who is still there.
+const PINGS: [(&str, &str); 2] = [("PING_INTERVAL_MS", "700"), ("PING_TIMEOUT_MS", "700")];
+
+#[tokio::test]
+async fn whoever_is_connected_has_muted_or_has_read_gets_no_push() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &PINGS).await;
+    let (customer, connected, to_connected) = desk.pair().await;
+    let (muted, reader, away) = (desk.dentist(), desk.dentist(), desk.dentist());
+    let to_muted = desk.session(&customer, &muted).await;
+    let to_reader = desk.session(&customer, &reader).await;
+    let to_away = desk.session(&customer, &away).await;
+    // On one node, and not in the session: the app shows what comes by itself.
+    let mut client = desk.connect(1, &connected).await;
+    let listening = tokio::spawn(async move { client.closed().await });
+    let database = desk.database.as_ref().unwrap().client().await;
+    let mute = "update members set muted = true where person_id = $1";
+    database.execute(mute, &[&muted.id]).await.unwrap();
+
+    let http = desk.http(0, &customer);
+    say(&http, &to_reader, "k", BODY).await;
+    let read = format!("/api/chats/{to_reader}/read");
+    desk.http(1, &reader).post(&read, &json!({ "seq": 1 })).await.expect(200);
+    for session in [&to_connected, &to_muted, &to_away] {
+        say(&http, session, "k", BODY).await;
+    }
+    pushes(&service, &away, 1).await;
+    all_settled(&desk).await;
+    assert_eq!(service.asked().len(), 1, "{:#?}", service.asked());
+    // Once they have gone they are told.
+    listening.abort();
+    let mut number = 0;
+    eventually("a push", async || {
+        number += 1;
+        say(&http, &to_connected, &number.to_string(), BODY).await;
+        all_settled(&desk).await;
+        !service.made_to(&connected.id).is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f22_whoever_vanishes_without_a_word_gets_the_push_when_that_is_known() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &PINGS).await;
+    let (customer, dentist, session) = desk.pair().await;
+    // It reads no more, and so answers no ping.
+    let _vanished = desk.connect(1, &dentist).await;
+    say(&desk.http(0, &customer), &session, "k", BODY).await;
+    let put_off = [("taken".to_owned(), Some("connected".to_owned()))];
+    eventually("it looks connected", async || jobs(&desk).await == put_off).await;
+    pushes(&service, &dentist, 1).await;
+    all_settled(&desk).await;
+}
+
+#[tokio::test]
+async fn f20_a_push_service_that_hangs_slows_no_send_and_gets_its_push_when_it_recovers() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &[]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    service.be(Mood::Hanging);
+    let mut patient = desk.connect(0, &customer).await;
+    for number in 0..30 {
+        let started = Instant::now();
+        patient.send(&session, &format!("a-{number}"), BODY).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "it waits for the push service");
+    }
+    eventually("a push hangs", async || !service.asked().is_empty()).await;
+    // More of them than a node makes at a time.
+    let others: Vec<_> = (0..40).map(|_| desk.dentist()).collect();
+    for other in &others {
+        let session = desk.session(&customer, other).await;
+        let started = Instant::now();
+        patient.send(&session, "k", BODY).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "it waits for the push service");
+    }
+    let timed_out = |job: &(_, Option<String>)| job.1.as_deref() == Some("timeout");
+    eventually("a time-out", async || jobs(&desk).await.iter().any(timed_out)).await;
+    service.be(Mood::Well);
+    for person in others.iter().chain([&dentist]) {
+        eventually("the push", async || !service.made_to(&person.id).is_empty()).await;
+    }
+    all_settled(&desk).await;
+    for other in &others {
+        assert_eq!(service.made_to(&other.id).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn f20_a_push_is_tried_again_and_made_once_whatever_the_service_answers() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &[]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let moods = [
+        Mood::Failing(500),
+        Mood::Talking("<html>not now</html>"),
+        Mood::Talking("{}"),
+        Mood::Forgetful,
+    ];
+    for (at, mood) in moods.into_iter().enumerate() {
+        let before = service.asked().len();
+        service.be(mood);
+        say(&http, &session, &at.to_string(), BODY).await;
+        eventually("an attempt", async || service.asked().len() > before).await;
+        eventually("it is put off", async || {
+            jobs(&desk).await.iter().any(|(_, error)| error.is_some())
+        })
+        .await;
+        service.be(Mood::Well);
+        all_settled(&desk).await;
+        let attempts = &service.asked()[before..];
+        assert!(attempts.len() >= 2, "{attempts:#?}");
+        assert!(attempts.iter().all(|attempt| attempt == &attempts[0]), "the same, by its key");
+        pushes(&service, &dentist, at + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn f20_a_service_that_asks_for_time_is_given_it() {
+    let service = OneSignal::start().await;
+    let desk = Desk::embedded_with(FRONTDESK, &service.variables()).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let other = desk.dentist();
+    let to_other = desk.session(&customer, &other).await;
+    let http = desk.http(0, &customer);
+    service.be(Mood::Busy(3));
+    say(&http, &session, "k", BODY).await;
+    eventually("an attempt", async || !service.asked().is_empty()).await;
+    let asked = Instant::now();
+    service.be(Mood::Well);
+    say(&http, &to_other, "k", BODY).await;
+    for person in [&dentist, &other] {
+        pushes(&service, person, 1).await;
+        let waited = asked.elapsed();
+        assert!(waited > Duration::from_millis(2_500), "{waited:?}");
+    }
+}
+
+#[tokio::test]
+async fn f1_f20_a_node_that_is_killed_after_the_commit_loses_no_push() {
+    let service = OneSignal::start().await;
+    let mut desk = two_nodes(&service, &[("PUSH_DELAY_MS", "1000")]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    patient.send(&session, "k", BODY).await;
+    desk.nodes[0].kill().await;
+    assert!(service.asked().is_empty(), "it was not due yet");
+    let push = pushes(&service, &dentist, 1).await.remove(0);
+    assert_eq!(push.asked["data"]["sessionId"], session);
+    all_settled(&desk).await;
+}
+
+#[tokio::test]
+async fn f3_a_node_that_drains_finishes_its_pushes_and_leaves_the_others() {
+    let service = OneSignal::start().await;
+    let mut desk = Desk::embedded_with(FRONTDESK, &service.variables()).await;
+    let (customer, dentist, session) = desk.pair().await;
+    service.be(Mood::Hanging);
+    say(&desk.http(0, &customer), &session, "k", BODY).await;
+    eventually("an attempt", async || !service.asked().is_empty()).await;
+    desk.nodes[0].terminate();
+    eventually("it drains", async || {
+        desk.nodes[0].log().iter().any(|line| line.contains("draining"))
+    })
+    .await;
+    service.be(Mood::Well);
+    assert!(desk.nodes[0].exit().await.success());
+    pushes(&service, &dentist, 1).await;
+    // What came last is pushed after the start: the queue is in the database.
+    desk.nodes[0].restart().await;
+    say(&desk.http(0, &customer), &session, "k2", BODY).await;
+    desk.nodes[0].restart().await;
+    pushes(&service, &dentist, 2).await;
+}
+
+#[tokio::test]
+async fn f20_i14_what_is_refused_for_good_is_given_up_and_nothing_private_is_logged() {
+    let service = OneSignal::start().await;
+    let env = [("PUSH_SHOW_TEXT", "true"), ("LOG_LEVEL", "trace")];
+    let desk = two_nodes(&service, &env).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    // The service quotes what it was sent.
+    service.be(Mood::Failing(400));
+    say(&http, &session, "k", BODY).await;
+    let dead = vec![("dead".to_owned(), Some("http_400".to_owned()))];
+    eventually("it is given up", async || jobs(&desk).await == dead).await;
+    assert_eq!(service.asked().len(), 1, "no second attempt");
+    assert!(service.asked()[0].to_string().contains(BODY), "it did have the text");
+    service.be(Mood::Failing(503));
+    say(&http, &session, "k2", BODY).await;
+    eventually("an attempt", async || service.asked().len() >= 2).await;
+    service.be(Mood::Well);
+    pushes(&service, &dentist, 1).await;
+    eventually("it is done", async || jobs(&desk).await == dead).await;
+
+    let key = service.variables()[1].1;
+    let log: Vec<String> = desk.nodes.iter().flat_map(frontdesk_test_support::Node::log).collect();
+    assert_eq!(log.iter().filter(|line| line.contains("a push is given up")).count(), 1);
+    for line in log {
+        assert!(!line.contains(BODY) && !line.contains(key), "it is logged: {line}");
+    }
+}
