@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use frontdesk_test_support::{Desk, Http, Mood, OneSignal, Person, Push, Servers, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::FRONTDESK;
@@ -87,9 +88,8 @@ async fn whoever_is_connected_has_muted_or_has_read_gets_no_push() {
     // On one node, and not in the session: the app shows what comes by itself.
     let mut client = desk.connect(1, &connected).await;
     let listening = tokio::spawn(async move { client.closed().await });
-    let database = desk.database.as_ref().unwrap().client().await;
-    let mute = "update members set muted = true where person_id = $1";
-    database.execute(mute, &[&muted.id]).await.unwrap();
+    let (path, mute) = (format!("/api/chats/{to_muted}"), json!({ "muted": true }).to_string());
+    desk.http(1, &muted).send(Method::PATCH, &path, Some(mute), &[]).await.expect(200);
 
     let http = desk.http(0, &customer);
     say(&http, &to_reader, "k", BODY).await;
