@@ -120,9 +120,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
             Ok(Arc::new(store.with_pushes(push_delay)))
         }
         #[cfg(feature = "embedded")]
-        None => {
-            Ok(Arc::new(crate::embedded::database(&config.data_dir)?.with_pushes(push_delay)))
-        }
+        None => Ok(Arc::new(crate::embedded::database(&config.data_dir)?.with_pushes(push_delay))),
         #[cfg(not(feature = "embedded"))]
         None => anyhow::bail!("POSTGRES_HOST: is not set, and this build has no embedded database"),
     }

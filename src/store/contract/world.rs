@@ -69,7 +69,9 @@ impl World {
                 let store = Postgres::open(&config(database), "simple").await.unwrap();
                 Arc::new(store.with_pushes(Some(delay)))
             }
-            Database::Sqlite(path, _) => Arc::new(Sqlite::open(path).unwrap().with_pushes(Some(delay))),
+            Database::Sqlite(path, _) => {
+                Arc::new(Sqlite::open(path).unwrap().with_pushes(Some(delay)))
+            }
         }
     }
 
