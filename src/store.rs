@@ -70,6 +70,8 @@ pub(crate) struct SessionPage {
     pub(crate) status: Option<SessionStatus>,
     /// Only what comes after this one in the list.
     pub(crate) after: Option<(Timestamp, SessionId)>,
+    /// Only what has been active since.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) limit: u32,
 }
 

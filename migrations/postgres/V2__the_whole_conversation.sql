@@ -78,6 +78,7 @@ create table push_jobs (
 
 create unique index push_jobs_waiting on push_jobs (session_id, kind, person_id) where state = 'waiting';
 create index push_jobs_due on push_jobs (due_at) where state <> 'dead';
+create index push_jobs_person on push_jobs (session_id, kind, person_id) where state <> 'dead';
 
 -- Full text, in a configuration of our own, whose language a node sets at start. The extension may not
 -- be had, or not by this user: then accents count.

@@ -64,6 +64,7 @@ create table push_jobs (
 
 create unique index push_jobs_waiting on push_jobs (session_id, kind, person_id) where state = 'waiting';
 create index push_jobs_due on push_jobs (due_at) where state <> 'dead';
+create index push_jobs_person on push_jobs (session_id, kind, person_id) where state <> 'dead';
 
 create virtual table message_search using fts5 (
     body, content = 'messages', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'

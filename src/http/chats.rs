@@ -6,7 +6,7 @@ use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cursor::{self, Page},
+    cursor::{self, Page, Place},
     request::{Caller, InSession, Json, Params},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     person::{Person, PersonId, PersonKind},
     session::{InvalidStatus, Session, SessionId, SessionStatus},
-    store::{SessionPage, Setting},
+    store::{PAGE_MAX, SessionPage, Setting},
 };
 
 #[derive(Deserialize)]
@@ -61,14 +61,26 @@ pub(crate) async fn list(
 ) -> Result<JsonBody<Page<Session>>, Error> {
     let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
     let status = list.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
-    let after = list.cursor.as_deref().map(cursor::to_session).transpose()?;
+    let place = list.cursor.as_deref().map(cursor::to_session).transpose()?;
     let limit = cursor::limit(list.limit.as_deref())?;
-    let page = SessionPage { status, after, limit };
-    let items = app.store.sessions(&me.person, &page).await?;
-    let full = items.len() == limit as usize;
-    let next_cursor =
-        items.last().filter(|_| full).map(|last| cursor::of_session(last.active_at, last.id));
-    Ok(JsonBody(Page { items, next_cursor }))
+    let after = place.map(|place| (place.active_at, place.id));
+    let page = SessionPage { status, after, since: None, limit };
+    let mut items = app.store.sessions(&me.person, &page).await?;
+    let began = place.map(|place| place.began).or(items.first().map(|first| first.active_at));
+    if items.len() == limit as usize
+        && let (Some(last), Some(began)) = (items.last(), began)
+    {
+        let next = Place { began, active_at: last.active_at, id: last.id };
+        let next_cursor = Some(cursor::of_session(next));
+        return Ok(JsonBody(Page { items, next_cursor }));
+    }
+    if let Some(Place { began, .. }) = place {
+        // What became active meanwhile has moved up, past the cursor: nobody is to miss it.
+        let since = Some(began);
+        let moved = SessionPage { status, after: None, since, limit: PAGE_MAX };
+        items.extend(app.store.sessions(&me.person, &moved).await?);
+    }
+    Ok(JsonBody(Page { items, next_cursor: None }))
 }
 
 pub(crate) async fn get(

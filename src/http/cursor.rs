@@ -35,17 +35,30 @@ pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
 }
 
 /// A place in a list of sessions.
-pub(crate) fn of_session(active_at: Timestamp, id: SessionId) -> String {
-    encode(&format!("s{}.{}", active_at.as_microsecond(), id.0.simple()))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The activity of the first session when the paging began: what is later was not listed then.
+    pub(crate) began: Timestamp,
+    pub(crate) active_at: Timestamp,
+    pub(crate) id: SessionId,
 }
 
-pub(crate) fn to_session(cursor: &str) -> Result<(Timestamp, SessionId), Error> {
+pub(crate) fn of_session(place: Place) -> String {
+    let Place { began, active_at, id } = place;
+    encode(&format!("s{}.{}.{}", began.as_microsecond(), active_at.as_microsecond(), id.0.simple()))
+}
+
+pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
+    // Not before 1970, where databases' times may end.
+    let time = |micros: &str| {
+        Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()
+    };
     let place = || {
         let text = decode(cursor)?;
-        let (micros, id) = text.strip_prefix('s')?.split_once('.')?;
-        // Not before 1970, where databases' times may end.
-        let at = Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()?;
-        Some((at, SessionId(Uuid::try_parse(id).ok()?)))
+        let (began, rest) = text.strip_prefix('s')?.split_once('.')?;
+        let (active_at, id) = rest.split_once('.')?;
+        let id = SessionId(Uuid::try_parse(id).ok()?);
+        Some(Place { began: time(began)?, active_at: time(active_at)?, id })
     };
     place().ok_or_else(invalid)
 }
@@ -98,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {
-        let (at, id) =
-            (Timestamp::from_microsecond(1_763_000_000_123_456).unwrap(), SessionId(new_id()));
-        assert_eq!(to_session(&of_session(at, id)).unwrap(), (at, id));
+        let at = |micros: i64| Timestamp::from_microsecond(1_763_000_000_000_000 + micros).unwrap();
+        let place = Place { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
+        assert_eq!(to_session(&of_session(place)).unwrap(), place);
         for span in [Span::After(0), Span::Before(u64::MAX)] {
             assert_eq!(to_span(&of_span(span)).unwrap(), span);
         }
@@ -114,9 +127,9 @@ mod tests {
             assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
             assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
         }
-        let huge = encode(&format!("s{}.{}", i64::MAX, new_id().simple()));
+        let huge = encode(&format!("s{0}.{0}.{1}", i64::MAX, new_id().simple()));
         assert!(to_session(&huge).is_err());
-        let early = encode(&format!("s-300000000000000000.{}", new_id().simple()));
+        let early = encode(&format!("s1.-300000000000000000.{}", new_id().simple()));
         assert!(to_session(&early).is_err());
         assert!(
             limit(Some("0")).is_err() && limit(Some("-1")).is_err() && limit(Some("x")).is_err()

@@ -244,7 +244,7 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
         assert!(world.history(&stranger, id, Span::Before(9), 10).await.is_empty());
         assert!(world.store.mark_read(&stranger, id, 1).await.unwrap().is_none());
         assert!(world.store.unread(&stranger).await.unwrap().is_empty());
-        let page = SessionPage { status: None, after: None, limit: 10 };
+        let page = SessionPage { status: None, after: None, since: None, limit: 10 };
         assert!(world.store.sessions(&stranger, &page).await.unwrap().is_empty());
         let sent = world.store.append(&[draft(id, &stranger, "x")]).await.unwrap();
         assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
@@ -279,7 +279,7 @@ async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
             .await
     );
     let expected = [1, 4, 3, 2, 0].map(|at| ids[at]);
-    let mut page = SessionPage { status: None, after: None, limit: 2 };
+    let mut page = SessionPage { status: None, after: None, since: None, limit: 2 };
     let mut listed = Vec::new();
     loop {
         let sessions = world.store.sessions(&me, &page).await.unwrap();
@@ -289,7 +289,7 @@ async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     }
     assert_eq!(listed, expected);
     for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
-        let page = SessionPage { status: Some(status), after: None, limit: 10 };
+        let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
         let sessions = world.store.sessions(&me, &page).await.unwrap();
         assert_eq!(sessions.len(), count);
         assert!(sessions.iter().all(|session| session.status == status));

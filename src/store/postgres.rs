@@ -164,9 +164,9 @@ impl Store for Postgres {
     async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError> {
         let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
         let status = page.status.map_or("", |status| status.as_str());
-        let limit = i64::from(page.limit);
+        let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
         let params: Params<'_> =
-            &[&me.kind.as_str(), &me.id.as_str(), &status, &active_at, &id.0, &limit];
+            &[&me.kind.as_str(), &me.id.as_str(), &status, &active_at, &id.0, &limit, &since];
         self.query(sql::SESSIONS, params).await?.iter().map(rows::session).collect()
     }
 

@@ -64,11 +64,11 @@ pub(super) const MESSAGES: &str = messages!();
 pub(super) const SESSION: &str =
     concat!(sessions!(), "where me.kind = $1 and me.person_id = $2 and c.id = $3");
 
-/// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit.
+/// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit, $7 only what is newer.
 pub(super) const SESSIONS: &str = concat!(
     sessions!(),
     "where me.kind = $1 and me.person_id = $2 \
-     and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) \
+     and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
      order by c.active_at desc, c.id desc limit $6"
 );
 

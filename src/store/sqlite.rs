@@ -188,7 +188,8 @@ impl Store for Sqlite {
                 status,
                 active_at.as_microsecond(),
                 id.0.to_string(),
-                page.limit
+                page.limit,
+                page.since.unwrap_or(Timestamp::UNIX_EPOCH).as_microsecond(),
             ];
             statement.query_map(params, rows::session)?.collect()
         })

@@ -229,3 +229,34 @@ async fn b50_typing_ends_by_itself_and_a_flood_of_it_is_told_seldom() {
         assert_eq!(doctor.event("typing").await["on"], false, "so does a connection that drops");
     }
 }
+
+#[tokio::test]
+async fn a_list_that_is_paged_misses_no_session_that_becomes_active_meanwhile() {
+    for desk in [two_nodes().await, one_node().await] {
+        let dentist = desk.dentist();
+        let mut sessions = Vec::new();
+        for _ in 0..6 {
+            let customer = desk.customer();
+            let session = desk.session(&customer, &dentist).await;
+            sessions.push((desk.connect(0, &customer).await, session));
+        }
+        let http = desk.http(0, &dentist);
+        let mut path = "/api/chats?limit=2".to_owned();
+        let mut listed = Vec::new();
+        for page in 0.. {
+            let list = http.get(&path).await.expect(200);
+            let ids = list["items"].as_array().unwrap().iter().map(|item| item["id"].clone());
+            listed.extend(ids);
+            let Some(cursor) = list["nextCursor"].as_str() else { break };
+            path = format!("/api/chats?limit=2&cursor={cursor}");
+            // The one at the end moves to the top, past the cursor.
+            if page == 0 {
+                let (patient, session) = &mut sessions[0];
+                patient.send(session, "k", "Me first").await;
+            }
+        }
+        for (_, session) in &sessions {
+            assert!(listed.contains(&json!(session)), "{session} is missing in {listed:?}");
+        }
+    }
+}
