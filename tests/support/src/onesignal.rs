@@ -135,9 +135,13 @@ async fn answer(
     if key != Some(&format!("Key {KEY}")) || asked["app_id"] != APP {
         return (StatusCode::FORBIDDEN, Json(json!({ "errors": ["no such key"] }))).into_response();
     }
+    // Its mood when it was asked: whoever sees the request may change it at once.
+    let mut mood = desk.mood.borrow().clone();
     desk.asked.lock().unwrap().push(asked.clone());
-    let mut moods = desk.mood.subscribe();
-    let mood = moods.wait_for(|mood| *mood != Mood::Hanging).await.unwrap().clone();
+    if mood == Mood::Hanging {
+        let mut moods = desk.mood.subscribe();
+        mood = moods.wait_for(|mood| *mood != Mood::Hanging).await.unwrap().clone();
+    }
     match mood {
         Mood::Well => Json(desk.make(&asked)).into_response(),
         Mood::Forgetful => {
