@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::http::{HeaderMap, header, uri::Authority};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::{sync::Semaphore, time::timeout};
 
 use bucket::Bucket;
 pub(crate) use format::{Format, InvalidFormat};
@@ -34,6 +35,8 @@ pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
 const UPLOAD_EXPIRES: Duration = Duration::from_mins(15);
 /// How long a picture may be fetched by a URL.
 const FETCH_EXPIRES: Duration = Duration::from_mins(5);
+/// How many pictures are looked at at a time.
+const CHECKS: usize = 16;
 /// How much of a file is looked at first: its measures are nearly always in there.
 const FIRST_BYTES: u64 = 256 * 1024;
 
@@ -80,6 +83,8 @@ impl Origin {
 pub(crate) struct Images {
     bucket: Bucket,
     thumbnails: Thumbnails,
+    /// One permit a picture that is looked at: it is in memory.
+    checks: Semaphore,
     #[cfg(feature = "embedded")]
     pub(crate) embedded: Option<std::sync::Arc<crate::embedded::s3::Server>>,
 }
@@ -108,6 +113,7 @@ impl Images {
         Self {
             bucket,
             thumbnails,
+            checks: Semaphore::new(CHECKS),
             #[cfg(feature = "embedded")]
             embedded: None,
         }
@@ -145,6 +151,10 @@ impl Images {
         format: Format,
         size: u64,
     ) -> Result<(u32, u32), ImagesError> {
+        let turn = timeout(bucket::DEADLINE, self.checks.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
+        };
         let key = key.original();
         let mut first = FIRST_BYTES;
         loop {

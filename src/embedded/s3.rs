@@ -23,6 +23,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use dashmap::DashSet;
 use s3s::{
     auth::SimpleAuth,
@@ -40,14 +41,13 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What of a client's request the server sees. It takes orders by further headers, such as to copy
 /// another object, and does not ask for them to be signed.
-const ASKED: [HeaderName; 7] = [
+const ASKED: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::RANGE,
-    header::TRANSFER_ENCODING,
 ];
 /// What of its answer a client sees.
 const ANSWERED: [HeaderName; 6] = [
@@ -103,6 +103,10 @@ impl Server {
         mut request: Request,
     ) -> Result<Response, Error> {
         let put = request.method() == Method::PUT;
+        if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            // The length that is signed would not be the body's.
+            return Err(Error::invalid("Transfer-Encoding", "is not for pictures"));
+        }
         // The one that comes first has it; S3 says so too.
         let turn = if put { self.begin(object) } else { None };
         if put && turn.is_none() {
@@ -113,13 +117,35 @@ impl Server {
         let served = timeout(UPLOAD_TIMEOUT, serving).await.map_err(|_| Error::RequestTimeout)?;
         let mut response = served.map_err(|_| Error::Unavailable)?.map(Body::new);
         if put && response.status().is_success() {
-            sync(&self.bucket.join(object)).await.map_err(|error| {
+            self.sync(object).await.map_err(|error| {
                 tracing::error!(%error, "a picture can't be written to the disk");
                 Error::Unavailable
             })?;
         }
         *response.headers_mut() = only(response.headers(), &ANSWERED);
         Ok(response)
+    }
+
+    /// A message that shows it is on the disk when it is acknowledged: so is the picture, and what the
+    /// file system's server notes beside it.
+    async fn sync(&self, object: &str) -> std::io::Result<()> {
+        let root = self.bucket.ancestors().nth(1).unwrap_or(&self.bucket);
+        let [of_bucket, of_object] =
+            [BUCKET, object].map(|name| BASE64_URL_SAFE_NO_PAD.encode(name));
+        let noted = ["metadata", "internal"]
+            .map(|what| root.join(format!(".bucket-{of_bucket}.object-{of_object}.{what}.json")));
+        for path in noted {
+            match File::open(path).await {
+                Ok(file) => file.sync_all().await?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // The picture, then the directories down to it.
+        for path in self.bucket.join(object).ancestors().take(4) {
+            File::open(path).await?.sync_all().await?;
+        }
+        Ok(())
     }
 
     fn begin(&self, object: &str) -> Option<Uploading<'_>> {
@@ -147,15 +173,6 @@ fn random() -> String {
 fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let kept = names.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
     kept.collect()
-}
-
-/// A message that shows it is on the disk when it is acknowledged: so is the picture.
-async fn sync(path: &Path) -> std::io::Result<()> {
-    File::open(path).await?.sync_all().await?;
-    for directory in path.ancestors().skip(1).take(2) {
-        File::open(directory).await?.sync_all().await?;
-    }
-    Ok(())
 }
 
 /// `GET` and `PUT /frontdesk-images/{session}/{name}`: what a presigned URL is for, and nothing else.

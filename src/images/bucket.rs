@@ -25,7 +25,7 @@ use super::{
 use crate::config::S3Config;
 
 /// How long one call may take, its second try included.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long the first try may take.
 const TRY: Duration = Duration::from_millis(2_400);
 /// How long a connection may take to come about.
@@ -210,7 +210,10 @@ fn length(length: Option<i64>) -> u64 {
     length.and_then(|length| length.try_into().ok()).unwrap_or(0)
 }
 
-fn is_missing<E>(error: &SdkError<E>) -> bool {
+fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    if error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchBucket") {
+        return false;
+    }
     // 416: the object is empty, so that it has no first byte.
     error.raw_response().is_some_and(|answer| matches!(answer.status().as_u16(), 404 | 416))
 }

@@ -193,6 +193,11 @@ async fn b51_b54_b55_a_url_is_for_one_picture_of_one_type_and_length_once() {
     assert_eq!(fetched.status(), StatusCode::FORBIDDEN, "it is no URL to fetch by");
     assert_eq!(desk.check(Format::Png, picture.len()).await, Err("was not uploaded".to_owned()));
 
+    // A body in chunks may be longer than its signed length.
+    let chunked = Request::builder().method("PUT").uri(&upload.url);
+    let chunked = chunked.header("transfer-encoding", "chunked").body(Body::empty()).unwrap();
+    assert!(desk.server().serve(&desk.key.original(), chunked).await.is_err());
+
     // A header that would make a copy of another picture of it is not heard.
     let copying = with("x-amz-copy-source", &format!("/frontdesk-images/{}", desk.key.thumbnail()));
     assert_eq!(put(&upload.url, &copying, &picture).await, StatusCode::OK);

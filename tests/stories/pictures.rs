@@ -267,6 +267,22 @@ async fn b55_an_upload_is_done_once_and_as_it_was_signed() {
 }
 
 #[tokio::test]
+async fn the_largest_picture_goes_through_and_no_larger_one() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let mut bytes = picture(ImageFormat::Png, 64, 48);
+    bytes.resize(10 * 1024 * 1024, 7);
+    let invited = invite(&http, &session, "image/png", bytes.len()).await;
+    assert_eq!(put(&invited, &[&bytes[..], b"x"].concat()).await, 403);
+    assert_eq!(put(&invited, &bytes).await, 200);
+    let key = invited["imageKey"].as_str().unwrap();
+    let path = format!("/api/chats/{session}/messages");
+    http.post(&path, &message(&session, "k", key)).await.expect(201);
+    assert!(fetch(&desk.http(0, &dentist), &session, key, "").await.bytes == bytes);
+}
+
+#[tokio::test]
 async fn f21_without_s3_pictures_fail_and_text_goes_on() {
     let (desk, mut s3) = with_s3().await;
     let (customer, dentist, session) = desk.pair().await;
@@ -341,17 +357,28 @@ async fn a_picture_that_nobody_sends_is_removed_after_a_day() {
 
 #[tokio::test]
 async fn i14_no_key_and_no_signature_is_logged() {
-    let desk = Desk::embedded_with(FRONTDESK, &[("LOG_LEVEL", "trace")]).await;
-    let (customer, _, session) = desk.pair().await;
-    let http = desk.http(0, &customer);
-    let bytes = picture(ImageFormat::Png, 64, 48);
-    let key = uploaded(&http, &session, "image/png", &bytes).await;
-    let mut socket = desk.connect(0, &customer).await;
-    socket.request("message:send", message(&session, "k", &key)).await.unwrap();
-    fetch(&http, &session, &key, "?size=thumbnail").await;
-    for line in desk.nodes[0].log() {
-        for secret in [key.as_str(), "X-Amz-", "Zahn", &customer.token[..60]] {
-            assert!(!line.contains(secret), "it is logged: {line}");
+    let s3 = S3::start().await;
+    let trace = [("LOG_LEVEL", "trace")];
+    let with_s3 = [&trace[..], &s3.env()].concat();
+    for env in [&with_s3, &trace[..]] {
+        let desk = Desk::embedded_with(FRONTDESK, env).await;
+        let (customer, _, session) = desk.pair().await;
+        let http = desk.http(0, &customer);
+        let bytes = picture(ImageFormat::Png, 64, 48);
+        let key = uploaded(&http, &session, "image/png", &bytes).await;
+        let mut socket = desk.connect(0, &customer).await;
+        socket.request("message:send", message(&session, "k", &key)).await.unwrap();
+        fetch(&http, &session, &key, "?size=thumbnail").await;
+        s3.stop();
+        http.get(&format!("/api/chats/{session}/images/{key}?size=thumbnail")).await;
+        let log = desk.nodes[0].log();
+        assert!(log.iter().any(|line| line.contains("/api/chats/{id}/images/{image}")));
+        for line in log {
+            for secret in
+                [&key, "X-Amz-", "Zahn", "s3-secret-that-is-secret", &customer.token[..60]]
+            {
+                assert!(!line.contains(secret), "it is logged: {line}");
+            }
         }
     }
 }
