@@ -16,6 +16,7 @@ use crate::{
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, Directory},
     hub::Hub,
+    images::Images,
     inbox::Inbox,
     presence::Presence,
     receipts::Receipts,
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) receipts: Arc<Receipts>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) images: Images,
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
@@ -83,6 +85,7 @@ impl App {
             directory: directory::open(&config)?,
             node,
             presence,
+            images: Images::open(&config)?,
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),

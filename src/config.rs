@@ -37,6 +37,7 @@ pub struct Config {
     pub(crate) postgres: Option<PostgresConfig>,
     pub(crate) redis: Option<RedisConfig>,
     pub(crate) mysql: Option<MysqlConfig>,
+    pub(crate) s3: Option<S3Config>,
     pub(crate) cognito: Option<CognitoConfig>,
     pub(crate) django: Option<DjangoConfig>,
     pub(crate) pushes: Option<PushConfig>,
@@ -89,6 +90,16 @@ pub(crate) struct MysqlConfig {
 }
 
 #[derive(Clone, Debug)]
+pub(crate) struct S3Config {
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    /// A server other than AWS's, that clients reach there too.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: SecretString,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct CognitoConfig {
     pub(crate) issuer: String,
     /// App clients whose tokens are taken; empty: any of the pool.
@@ -131,6 +142,7 @@ impl Config {
             postgres: Self::postgres(variables)?,
             redis: Self::redis(variables)?,
             mysql: Self::mysql(variables)?,
+            s3: Self::s3(variables)?,
             cognito: Self::cognito(variables)?,
             django: Self::django(variables)?,
             pushes: PushConfig::read(variables)?,
@@ -273,6 +285,24 @@ impl Config {
             password: variables.secret("MYSQL_PASSWORD"),
             customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
+        }))
+    }
+
+    fn s3(variables: &Variables) -> Result<Option<S3Config>, ConfigError> {
+        let Some(bucket) = variables.text("S3_BUCKET") else { return Ok(None) };
+        variables.required("AWS_SECRET_ACCESS_KEY", "S3_BUCKET")?;
+        let endpoint = variables.url("S3_ENDPOINT")?;
+        // Other servers don't care, but it is signed.
+        let region = match (variables.text("AWS_REGION"), &endpoint) {
+            (None, Some(_)) => "us-east-1".to_owned(),
+            _ => variables.required("AWS_REGION", "S3_BUCKET")?,
+        };
+        Ok(Some(S3Config {
+            bucket: bucket.to_owned(),
+            region,
+            endpoint,
+            access_key_id: variables.required("AWS_ACCESS_KEY_ID", "S3_BUCKET")?,
+            secret_access_key: variables.secret("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
         }))
     }
 

@@ -1,7 +1,8 @@
-//! What stands in when nothing is configured: a database in a file, an issuer of tokens, and a page
-//! to try the node on. A build without the cargo feature `embedded` has none of it.
+//! What stands in when nothing is configured: a database in a file, an S3 server, an issuer of
+//! tokens, and a page to try the node on. A build without the cargo feature `embedded` has none of it.
 
 pub(crate) mod issuer;
+pub(crate) mod s3;
 
 use std::{
     fs,
@@ -76,6 +77,10 @@ pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
     if config.mysql.is_none() {
         let names = "neutral names, and those in people.json of the data directory";
         stand_ins.push(("directory (MYSQL_HOST)", names.to_owned()));
+    }
+    if config.s3.is_none() {
+        let pictures = "an S3 server on the data directory, which no other node shares".to_owned();
+        stand_ins.push(("pictures (S3_BUCKET)", pictures));
     }
     if let Some(issuer) = &app.issuer {
         let tokens = format!("a development issuer at {}", issuer.url());

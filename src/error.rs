@@ -9,7 +9,11 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::{
-    auth::AuthError, directory::DirectoryError, message::amend::Unamendable, store::StoreError,
+    auth::AuthError,
+    directory::DirectoryError,
+    images::ImagesError,
+    message::amend::Unamendable,
+    store::{StoreError, uploads::Declined},
 };
 
 /// Why a request was not done.
@@ -34,6 +38,8 @@ pub(crate) enum Error {
     SessionNotFound,
     #[error("there is no such message in this session")]
     MessageNotFound,
+    #[error("there is no such picture in this session")]
+    ImageNotFound,
     #[error("there is no such person")]
     PersonNotFound,
     #[error("there is nothing at this address")]
@@ -102,6 +108,7 @@ impl Error {
             Self::OriginRefused => ("origin_not_allowed", StatusCode::FORBIDDEN, None),
             Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, None),
             Self::MessageNotFound => ("message_not_found", StatusCode::NOT_FOUND, None),
+            Self::ImageNotFound => ("image_not_found", StatusCode::NOT_FOUND, None),
             Self::PersonNotFound => ("person_not_found", StatusCode::NOT_FOUND, None),
             Self::RouteNotFound => ("not_found", StatusCode::NOT_FOUND, None),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
@@ -181,6 +188,28 @@ impl From<StoreError> for Error {
                 tracing::error!(error = %source, "the store refused a statement");
                 Self::Internal
             }
+        }
+    }
+}
+
+impl From<Declined> for Error {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::SessionNotFound => Self::SessionNotFound,
+            Declined::SessionClosed => Self::SessionClosed,
+            Declined::TooMany => Self::LimitReached("too many pictures wait to be sent"),
+        }
+    }
+}
+
+impl From<ImagesError> for Error {
+    fn from(error: ImagesError) -> Self {
+        match error {
+            ImagesError::Unavailable(problem) => {
+                tracing::warn!(error = %problem, "S3 is not available");
+                Self::Unavailable
+            }
+            ImagesError::Refused(problem) => Self::invalid("imageKey", problem),
         }
     }
 }

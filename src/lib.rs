@@ -16,6 +16,7 @@ mod embedded;
 mod error;
 mod http;
 mod hub;
+mod images;
 mod inbox;
 mod message;
 mod pace;

@@ -137,6 +137,14 @@ pub(crate) struct Image {
     pub(crate) file_name: Option<String>,
 }
 
+impl Image {
+    /// One that is not there: no upload has an empty key.
+    pub(crate) fn nameless() -> Self {
+        let (key, content_type) = (String::new(), String::new());
+        Self { key, content_type, size: 0, width: 0, height: 0, file_name: None }
+    }
+}
+
 /// One emoji of Unicode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]

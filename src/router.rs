@@ -18,7 +18,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{chats, health, messages, problem, search, socket, socketio},
+    http::{chats, health, images, messages, problem, search, socket, socketio},
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -38,6 +38,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             put(messages::react).delete(messages::unreact),
         )
         .route("/api/chats/{id}/read", post(messages::read))
+        .route("/api/chats/{id}/images", post(images::invite))
+        .route("/api/chats/{id}/images/{image}", get(images::fetch))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -47,6 +49,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     #[cfg(feature = "embedded")]
     let router =
         if app.issuer.is_some() { router.merge(crate::embedded::router()) } else { router };
+    #[cfg(feature = "embedded")]
+    let router = match app.images.embedded {
+        Some(_) => {
+            let object = get(crate::embedded::s3::object).put(crate::embedded::s3::object);
+            // As a bucket's: the signature is over the whole path.
+            router.route("/frontdesk-images/{session}/{name}", object)
+        }
+        None => router,
+    };
     router
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -64,7 +75,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 /// Nothing comes from elsewhere; `connect-src 'self'` covers a socket to the same host.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
@@ -83,7 +94,12 @@ fn cors(origins: &[String]) -> CorsLayer {
         // A client that asks for them gets nothing by it, and would not go on without.
         .allow_credentials(!origins.is_empty())
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, problem::REQUEST_ID])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            problem::REQUEST_ID,
+        ])
         .expose_headers([problem::REQUEST_ID, header::RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(600))
 }

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{Config, app::App, peers, push, router::router};
+use crate::{Config, app::App, images::sweep, peers, push, router::router};
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +58,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     announce(&app, address);
     tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
+    tokio::spawn(sweep::keep_sweeping(Arc::clone(&app)));
     let pushing = push::start(&app)?;
     // Every connection holds a receiver: it is told to finish, and its end is seen.
     let (finishing, connections) = watch::channel(());

@@ -11,6 +11,7 @@ pub(crate) mod search;
 mod sql;
 #[cfg(feature = "embedded")]
 pub(crate) mod sqlite;
+pub(crate) mod uploads;
 pub(crate) mod writer;
 
 use std::{error::Error as StdError, sync::Arc};
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 
 use self::push_jobs::PushJobs;
 use crate::{
+    images::{ImageKey, ObjectKey},
     message::{
         Draft, Message, MessageId, MessageKind,
         amend::{Amended, Amendment, Unamendable},
@@ -27,6 +29,7 @@ use crate::{
     person::{Person, PersonId, Profile},
     session::{Session, SessionId, SessionStatus},
 };
+use uploads::{Declined, NewUpload, Upload};
 
 use search::Found;
 
@@ -52,6 +55,8 @@ pub(crate) enum Refusal {
     SessionClosed,
     /// The message that it answers is not in this session.
     ReplyNotFound,
+    /// Its picture is not its sender's, or a message has taken it already.
+    ImageNotFound,
     /// The database found a value that it does not take.
     Value,
 }
@@ -186,6 +191,23 @@ pub(crate) trait Store: PushJobs + Send + Sync + 'static {
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError>;
+
+    /// Notes that a member may upload a picture.
+    async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError>;
+
+    /// A picture of a session that `me` is a member of, shown or not.
+    async fn upload(
+        &self,
+        me: &Person,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<Option<Upload>, StoreError>;
+
+    /// Pictures that no message shows and that were asked for before this, the oldest first.
+    async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError>;
+
+    /// Forgets pictures, unless a message shows them after all.
+    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError>;
 
     /// Messages after `seq`, for the hub to fill a gap of a live room (its subscribers are members).
     async fn fill(&self, id: SessionId, after: u64, limit: u32)

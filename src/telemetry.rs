@@ -14,7 +14,9 @@ pub fn start(config: LogConfig) {
     let json = config.json.unwrap_or_else(|| !io::stdout().is_terminal());
     // Libraries are heard from when something is wrong with them, whatever the level.
     let level = config.level.as_str().to_lowercase();
-    let filter = EnvFilter::new(format!("warn,frontdesk={level},fred=error"));
+    // The embedded S3 server's words hold paths and signatures: its answers say enough.
+    let filter = format!("warn,frontdesk={level},fred=error,s3s=off,s3s_fs=off");
+    let filter = EnvFilter::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     if json {
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);

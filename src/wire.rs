@@ -169,7 +169,6 @@ pub(crate) struct Content {
 pub(crate) enum What {
     Text(Body),
     /// A picture that was uploaded under this key.
-    #[expect(dead_code, reason = "pictures come next")]
     Image {
         key: String,
         caption: Option<Body>,

@@ -1,5 +1,7 @@
 //! `message:send`: from what a client wrote to a committed message.
 
+use std::sync::Arc;
+
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 
@@ -8,10 +10,11 @@ use crate::{
     app::App,
     connection::Caller,
     error::Error,
-    message::{Draft, Message},
+    images::{Format, ImageKey, ObjectKey},
+    message::{Draft, Image, Message},
     person::Person,
     session::SessionId,
-    store::{Appended, Refusal},
+    store::{Appended, Refusal, uploads::Upload, writer::Pending},
     wire::{self, Content, What, new_id},
 };
 
@@ -33,39 +36,108 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// Queues the send at once, so that a connection's sends keep their order; resolves when the
-/// database has decided. The same for HTTP and every framing.
+/// database has decided. A picture is queued once it has been looked at: its place is where that
+/// ends. The same for HTTP and every framing.
 pub(crate) fn run(
-    app: &App,
+    app: &Arc<App>,
     sender: Person,
     session_id: SessionId,
     content: Content,
 ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
     let Content { client_id, what, reply_to } = content;
-    let pending = match what {
+    let (id, image) = (new_id(), None);
+    match what {
         What::Text(body) => {
-            let (body, image, id) = (Some(body), None, new_id());
+            let body = Some(body);
             let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
-            let body = draft.body.clone();
-            app.writer.submit(draft).map(|pending| (pending, body))
+            let asked = draft.body.clone();
+            let pending = app.writer.submit(draft);
+            async move { decided(pending?, |message| message.body == asked).await }.left_future()
         }
-        What::Image { .. } => Err(Error::invalid("kind", "pictures are not taken here")),
-    };
-    async move {
-        let (pending, body) = pending?;
-        match pending.decided().await? {
-            Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
-            Appended::Repeated(message) => {
-                let differs = message.body != body;
-                Ok(Sent { message, duplicate: true, differs })
-            }
-            Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),
-            Appended::Refused(Refusal::SessionClosed) => Err(Error::SessionClosed),
-            Appended::Refused(Refusal::ReplyNotFound) => {
-                Err(Error::invalid("replyTo", "there is no such message in this session"))
-            }
-            Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
+        What::Image { key, caption } => {
+            let body = caption;
+            let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
+            picture(Arc::clone(app), draft, key).right_future()
         }
     }
+}
+
+/// What the writer made of it.
+async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Result<Sent, Error> {
+    match pending.decided().await? {
+        Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
+        Appended::Repeated(message) => {
+            let differs = !is_same(&message);
+            Ok(Sent { message, duplicate: true, differs })
+        }
+        Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),
+        Appended::Refused(Refusal::SessionClosed) => Err(Error::SessionClosed),
+        Appended::Refused(Refusal::ReplyNotFound) => {
+            Err(Error::invalid("replyTo", "there is no such message in this session"))
+        }
+        Appended::Refused(Refusal::ImageNotFound) => Err(no_such_image()),
+        Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
+    }
+}
+
+fn no_such_image() -> Error {
+    Error::invalid("imageKey", "is no picture of yours that waits to be sent in this session")
+}
+
+async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, Error> {
+    let looked = look(&app, &draft.sender, draft.session_id, &key).await;
+    let (wanted, problem) = match looked {
+        Ok((image, format)) => {
+            draft.image = Some(image);
+            (Some(format), None)
+        }
+        // A send that was committed before is answered with its first result, whatever has become of
+        // its picture, or of S3. A picture without a key is committed by nobody.
+        Err(error) => {
+            draft.image = Some(Image::nameless());
+            (None, Some(error))
+        }
+    };
+    let (session_id, body) = (draft.session_id, draft.body.clone());
+    let is_same = |message: &Message| {
+        message.body == body && message.image.as_ref().is_some_and(|image| image.key == key)
+    };
+    let pending = app.writer.submit(draft)?;
+    let sent = decided(pending, is_same).await;
+    match (&sent, wanted, key.parse()) {
+        (Ok(sent), Some(format), Ok(key)) if !sent.duplicate => {
+            app.images.want_thumbnail(&ObjectKey::new(session_id, key), format);
+        }
+        (Err(Error::Invalid(name, _)), ..) if name == "imageKey" => {
+            return Err(problem.unwrap_or_else(no_such_image));
+        }
+        _ => {}
+    }
+    sent
+}
+
+/// Looks at what was uploaded under this key: the picture, as its message is to show it.
+async fn look(
+    app: &App,
+    sender: &Person,
+    session_id: SessionId,
+    key: &str,
+) -> Result<(Image, Format), Error> {
+    let image_key: ImageKey = key.parse().map_err(|_| no_such_image())?;
+    let upload = app.store.upload(sender, session_id, &image_key).await?;
+    let sendable = |upload: &Upload| upload.mine && upload.waiting && !upload.is_late();
+    let upload = upload.filter(sendable).ok_or_else(no_such_image)?;
+    let object = ObjectKey::new(session_id, image_key);
+    let (width, height) = app.images.check(&object, upload.format, upload.size).await?;
+    let image = Image {
+        key: key.to_owned(),
+        content_type: upload.format.to_string(),
+        size: upload.size,
+        width,
+        height,
+        file_name: upload.file_name.map(|name| name.as_str().to_owned()),
+    };
+    Ok((image, upload.format))
 }
 
 /// On a socket the acknowledgement is the sender's copy: its room's is left out.

@@ -9,7 +9,7 @@ fn problem(variables: &[(&str, &str)]) -> String {
     read(variables).expect_err("must be refused").to_string()
 }
 
-const PRODUCTION: [(&str, &str); 9] = [
+const PRODUCTION: [(&str, &str); 12] = [
     ("NODE_ENV", "production"),
     ("DJANGO_JWT_SECRET", "0123456789abcdef"),
     ("REDIS_HOST", "redis"),
@@ -17,6 +17,9 @@ const PRODUCTION: [(&str, &str); 9] = [
     ("MYSQL_DB", "legacy"),
     ("MYSQL_USER", "reader"),
     ("S3_BUCKET", "pictures"),
+    ("AWS_REGION", "eu-west-1"),
+    ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+    ("AWS_SECRET_ACCESS_KEY", "a secret key"),
     ("POSTGRES_DB", "frontdesk"),
     ("POSTGRES_USER", "frontdesk"),
 ];
@@ -66,6 +69,10 @@ fn a_bad_variable_is_one_line_that_names_it() {
         (vec![("COGNITO_USER_POOL_ID", "x")], "COGNITO_REGION"),
         (vec![("ONESIGNAL_APP_ID", "x")], "ONESIGNAL_API_KEY"),
         (vec![("ONESIGNAL_API_KEY", "x")], "ONESIGNAL_APP_ID"),
+        (vec![("S3_BUCKET", "b")], "AWS_SECRET_ACCESS_KEY"),
+        (vec![("S3_BUCKET", "b"), ("AWS_SECRET_ACCESS_KEY", "k")], "AWS_REGION"),
+        (vec![PRODUCTION[6], PRODUCTION[7], PRODUCTION[9]], "AWS_ACCESS_KEY_ID"),
+        (vec![("S3_ENDPOINT", "minio:9000"), PRODUCTION[6], PRODUCTION[9]], "S3_ENDPOINT"),
         (vec![("EMBEDDED", "maybe"), PRODUCTION[0], PRODUCTION[1]], "EMBEDDED"),
     ] {
         let problem = problem(&variables);
@@ -98,7 +105,12 @@ fn i14_secrets_do_not_print() {
         ("DJANGO_JWT_SECRET", secret),
         ("ONESIGNAL_APP_ID", "app"),
         ("ONESIGNAL_API_KEY", secret),
+        ("S3_BUCKET", "pictures"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000"),
+        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", secret),
     ]);
+    assert!(config.as_ref().unwrap().s3.is_some());
     assert!(!format!("{config:?}").contains(secret));
 }
 

@@ -52,13 +52,14 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// How everything is. Without Redis or MySQL a node is degraded, not down: messages are committed,
+/// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
 /// and found within 5 s.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
-    let (postgres, redis, mysql) = tokio::join!(
+    let (postgres, redis, mysql, s3) = tokio::join!(
         answers(app.store.ping()),
         answers(app.bus.ping()),
-        answers(app.directory.ping())
+        answers(app.directory.ping()),
+        answers(app.images.ping())
     );
     let unless_set = |set: bool, state: Part, instead: Part| match state {
         Part::Up if !set => instead,
@@ -68,13 +69,13 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
         postgres: unless_set(app.config.postgres.is_some(), postgres, Part::Embedded),
         redis: unless_set(app.config.redis.is_some(), redis, Part::Off),
         mysql: unless_set(app.config.mysql.is_some(), mysql, Part::Embedded),
-        s3: Part::Off,
+        s3: unless_set(app.config.s3.is_some(), s3, Part::Embedded),
     };
     let status = if app.is_draining() {
         "draining"
     } else if services.postgres == Part::Down {
         "down"
-    } else if services.redis == Part::Down || services.mysql == Part::Down {
+    } else if [services.redis, services.mysql, services.s3].contains(&Part::Down) {
         "degraded"
     } else {
         "ok"

@@ -4,6 +4,7 @@ mod amend;
 mod members;
 mod queue;
 mod search;
+mod uploads;
 mod world;
 
 use std::sync::Arc;
@@ -24,6 +25,10 @@ use members::{
     when_someone_was_last_seen_is_kept,
 };
 use search::b39_search_finds_ones_own_messages_best_first;
+use uploads::{
+    a_picture_is_taken_by_one_message, a_picture_that_no_message_shows_is_an_orphan,
+    b39_b51_a_picture_is_its_uploaders_and_its_sessions,
+};
 use world::{Database, World, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
@@ -65,6 +70,9 @@ contract!(
     b39_search_finds_ones_own_messages_best_first,
     a_change_is_kept_with_what_was_before,
     b39_only_members_change_messages_and_only_their_own,
+    a_picture_is_taken_by_one_message,
+    b39_b51_a_picture_is_its_uploaders_and_its_sessions,
+    a_picture_that_no_message_shows_is_an_orphan,
     the_database_enforces_every_limit,
     i12_a_database_that_a_newer_node_migrated_is_used_as_it_is,
 );

@@ -7,6 +7,7 @@ mod members;
 mod push_jobs;
 mod rows;
 mod search;
+mod uploads;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -22,10 +23,14 @@ use uuid::Uuid;
 
 use super::{
     Appended, Delivered, NewSession, ReadMark, Refusal, SessionPage, Set, Setting, Source, Span,
-    Store, StoreError, search::Found, sql,
+    Store, StoreError,
+    search::Found,
+    sql,
+    uploads::{Declined, NewUpload, Upload},
 };
 use crate::{
     config::PostgresConfig,
+    images::{ImageKey, ObjectKey},
     message::{
         Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
@@ -124,6 +129,7 @@ impl Store for Postgres {
                     None => Appended::Refused(Refusal::SessionNotFound),
                 },
                 "closed" => Appended::Refused(Refusal::SessionClosed),
+                "no_image" => Appended::Refused(Refusal::ImageNotFound),
                 "no_reply" => Appended::Refused(Refusal::ReplyNotFound),
                 _ => Appended::Refused(Refusal::SessionNotFound),
             });
@@ -219,6 +225,27 @@ impl Store for Postgres {
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
         self.amend_message(me, id, message_id, amendment).await
+    }
+
+    async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
+        self.note(new).await
+    }
+
+    async fn upload(
+        &self,
+        me: &Person,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<Option<Upload>, StoreError> {
+        self.find_upload(me, id, key).await
+    }
+
+    async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError> {
+        self.find_orphans(before, limit).await
+    }
+
+    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+        self.forget(keys).await
     }
 
     async fn fill(

@@ -7,6 +7,7 @@ mod members;
 mod push_jobs;
 mod rows;
 mod search;
+mod uploads;
 mod writes;
 
 use std::{
@@ -26,9 +27,12 @@ use uuid::Uuid;
 
 use super::{
     Appended, Delivered, NewSession, ReadMark, SessionPage, Set, Setting, Span, Store, StoreError,
-    search::Found, sql,
+    search::Found,
+    sql,
+    uploads::{Declined, NewUpload, Upload},
 };
 use crate::{
+    images::{ImageKey, ObjectKey},
     message::{
         Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
@@ -243,6 +247,30 @@ impl Store for Sqlite {
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
         let (me, amendment) = (me.clone(), amendment.clone());
         self.write(move |db| amend::amend(db, &me, id, message_id, &amendment)).await
+    }
+
+    async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
+        let new = new.clone();
+        self.write(move |db| uploads::note(db, &new)).await
+    }
+
+    async fn upload(
+        &self,
+        me: &Person,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<Option<Upload>, StoreError> {
+        let (me, key) = (me.clone(), key.clone());
+        self.read(move |db| uploads::find(db, &me, id, &key)).await
+    }
+
+    async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError> {
+        self.read(move |db| uploads::orphans(db, before, limit)).await
+    }
+
+    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+        let keys = keys.to_vec();
+        self.write(move |db| uploads::forget(db, &keys)).await
     }
 
     async fn fill(

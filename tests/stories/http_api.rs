@@ -359,7 +359,7 @@ async fn health_says_what_is_up_and_what_stands_in() {
     }
     let health = anyone.get("/health").await.expect(200);
     let embedded =
-        json!({ "postgres": "embedded", "redis": "off", "mysql": "embedded", "s3": "off" });
+        json!({ "postgres": "embedded", "redis": "off", "mysql": "embedded", "s3": "embedded" });
     assert_eq!((&health["status"], &health["services"]), (&json!("ok"), &embedded));
     assert!(health["uptime"].is_u64() && health["node"].is_string());
 

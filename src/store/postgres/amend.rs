@@ -12,7 +12,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{StoreError, sql},
+    store::{StoreError, sql, uploads::WITHDRAW},
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
@@ -75,6 +75,7 @@ async fn amend(
     let edits = db.query_one(EDITS, &[&id.0, &seq]).await.map_err(classify)?;
     let edits = u32::try_from(rows::get::<i64>(&edits, "edits")?).unwrap_or(u32::MAX);
     let now: Timestamp = rows::get(&session, "now")?;
+    let shown = message.image.clone();
     match message.amend(me, amendment, edits, now) {
         Ok(true) => {}
         Ok(false) => return Ok(Ok(Amended { message, changed: false })),
@@ -87,6 +88,9 @@ async fn amend(
     let rev = rows::get::<i64>(&session, "rev")? + 1;
     message.rev = Some(rev.unsigned_abs());
     write(db, &message, seq, rev).await?;
+    if let (Some(image), None) = (shown, &message.image) {
+        db.execute(WITHDRAW, &[&image.key, &id.0]).await.map_err(classify)?;
+    }
     Ok(Ok(Amended { message, changed: true }))
 }
 

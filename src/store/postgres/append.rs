@@ -29,6 +29,12 @@ with input as (
       when c.status <> 'open' then 'closed'
       when i.reply_to is not null and not exists (
         select from messages r where r.session_id = i.session_id and r.id = i.reply_to) then 'no_reply'
+      when i.image is not null and (
+        not exists (select from uploads u where u.key = i.image::jsonb ->> 'key'
+          and u.session_id = i.session_id and u.kind = i.sender_kind and u.person_id = i.sender_id
+          and u.message_id is null)
+        or exists (select from input e where e.ord < i.ord and e.session_id = i.session_id
+          and e.image::jsonb ->> 'key' = i.image::jsonb ->> 'key')) then 'no_image'
       else 'new'
     end as outcome
   from input i
@@ -46,6 +52,9 @@ with input as (
   select session_id, seq, id, sender_kind, sender_id, client_id, 'text', body, bodiless,
          image::jsonb, reply_to, statement_timestamp()
   from numbered
+), shown as (
+  update uploads u set message_id = n.id
+  from numbered n where n.image is not null and u.key = n.image::jsonb ->> 'key'
 ), bumped as (
   update sessions c set last_seq = top.seq, active_at = statement_timestamp()
   from (select session_id, max(seq) as seq from numbered group by session_id) top

@@ -7,9 +7,11 @@ use tokio_postgres::{Row, types::FromSql};
 
 use super::StoreError;
 use crate::{
+    images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Session, SessionId},
+    store::uploads::Upload,
 };
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
@@ -64,6 +66,20 @@ pub(super) fn message(row: &Row) -> Result<Message, StoreError> {
         edited_at: get(row, "edited_at")?,
         deleted_at: get(row, "deleted_at")?,
         rev: get::<Option<i64>>(row, "message_rev")?.map(i64::unsigned_abs),
+    })
+}
+
+pub(super) fn upload(row: &Row) -> Result<Upload, StoreError> {
+    let name: Option<String> = get(row, "file_name")?;
+    let name = name.map(FileName::try_from).transpose();
+    Ok(Upload {
+        format: parsed(row, "content_type")?,
+        size: seq(row, "size")?,
+        file_name: name.map_err(|error| unknown("file_name", &error))?,
+        created_at: get(row, "created_at")?,
+        mine: get(row, "mine")?,
+        waiting: get(row, "waiting")?,
+        shown: get(row, "shown")?,
     })
 }
 

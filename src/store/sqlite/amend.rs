@@ -11,7 +11,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::sql,
+    store::{sql, uploads::WITHDRAW},
 };
 
 pub(super) fn amend(
@@ -45,7 +45,7 @@ pub(super) fn amend(
         params![id, seq],
         |row| row.get(0),
     )?;
-    let now = rows::now();
+    let (now, shown) = (rows::now(), message.image.clone());
     match message.amend(me, amendment, edits, now) {
         Ok(true) => {}
         Ok(false) => return Ok(Ok(Amended { message, changed: false })),
@@ -75,6 +75,9 @@ pub(super) fn amend(
             rev + 1,
         ],
     )?;
+    if let (Some(image), None) = (shown, &message.image) {
+        transaction.execute(&numbered(WITHDRAW), params![image.key, id])?;
+    }
     transaction.execute("update sessions set rev = ?2 where id = ?1", params![id, rev + 1])?;
     transaction.commit()?;
     Ok(Ok(Amended { message, changed: true }))

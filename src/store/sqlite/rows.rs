@@ -8,9 +8,11 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::{
+    images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Session, SessionId},
+    store::uploads::Upload,
 };
 
 /// Now, as precise as a row keeps it.
@@ -83,6 +85,19 @@ pub(super) fn message(row: &Row<'_>) -> Result<Message> {
         edited_at: maybe_time(row, "edited_at")?,
         deleted_at: maybe_time(row, "deleted_at")?,
         rev: row.get::<_, Option<i64>>("message_rev")?.map(i64::unsigned_abs),
+    })
+}
+
+pub(super) fn upload(row: &Row<'_>) -> Result<Upload> {
+    let name: Option<String> = row.get("file_name")?;
+    Ok(Upload {
+        format: parsed(row, "content_type")?,
+        size: seq(row, "size")?,
+        file_name: name.map(FileName::try_from).transpose().map_err(broken)?,
+        created_at: time(row, "created_at")?,
+        mine: row.get("mine")?,
+        waiting: row.get("waiting")?,
+        shown: row.get("shown")?,
     })
 }
 

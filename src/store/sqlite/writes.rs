@@ -76,6 +76,9 @@ fn append_one(
             return Ok(Appended::Refused(Refusal::ReplyNotFound));
         }
     }
+    if !take_image(db, draft)? {
+        return Ok(Appended::Refused(Refusal::ImageNotFound));
+    }
     let now = rows::now();
     db.prepare_cached(
         "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, \
@@ -101,6 +104,24 @@ fn append_one(
         push_jobs::add(db, &session_id, draft.sender.kind.as_str(), last_seq + 1, delay)?;
     }
     Ok(Appended::Committed(draft.committed(last_seq.unsigned_abs() + 1, name, now)))
+}
+
+/// Marks the draft's picture as shown; false where it is not there to be shown.
+fn take_image(db: &Connection, draft: &Draft) -> rusqlite::Result<bool> {
+    let Some(image) = &draft.image else { return Ok(true) };
+    let taken = db
+        .prepare_cached(
+            "update uploads set message_id = ?5 where key = ?1 and session_id = ?2 and kind = ?3 \
+             and person_id = ?4 and message_id is null",
+        )?
+        .execute(params![
+            image.key,
+            draft.session_id.0.to_string(),
+            draft.sender.kind.as_str(),
+            draft.sender.id.as_str(),
+            draft.id.to_string(),
+        ])?;
+    Ok(taken == 1)
 }
 
 /// The message that this draft's `clientId` gave before.

@@ -21,6 +21,7 @@ mod node;
 mod onesignal;
 mod redis;
 mod relay;
+mod s3;
 mod servers;
 mod stock;
 
@@ -36,6 +37,7 @@ pub use node::{Node, signal};
 pub use onesignal::{Mood, OneSignal, Push};
 pub use redis::Redis;
 pub use relay::Relay;
+pub use s3::S3;
 pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
 pub use stock::StockClient;
 pub use tokio_tungstenite::tungstenite;

@@ -1,0 +1,224 @@
+//! The embedded S3 server: a bucket in the data directory, so that pictures go the same way as with
+//! AWS. This node talks to it without a network; clients come by presigned URLs through its router.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use aws_sdk_s3::{
+    config::{HttpClient, RuntimeComponents, SharedHttpClient},
+    primitives::SdkBody,
+};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+};
+use axum::{
+    body::Body,
+    extract::{Path as UrlPath, Request, State},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use dashmap::DashSet;
+use s3s::{
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+};
+use s3s_fs::FileSystem;
+use tokio::{fs::File, time::timeout};
+
+use crate::{app::App, error::Error, images::ObjectKey};
+
+/// The bucket's name, and so the first part of its URLs.
+pub(crate) const BUCKET: &str = "frontdesk-images";
+/// How long an upload may take in all.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// What of a client's request the server sees. It takes orders by further headers, such as to copy
+/// another object, and does not ask for them to be signed.
+const ASKED: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::RANGE,
+];
+/// What of its answer a client sees.
+const ANSWERED: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+/// An S3 server on a directory.
+#[derive(Debug)]
+pub(crate) struct Server {
+    service: S3Service,
+    bucket: PathBuf,
+    key: String,
+    secret: String,
+    /// Objects that are being uploaded: the file system sees them only when they are complete.
+    uploading: DashSet<String>,
+}
+
+impl Server {
+    /// Makes the directory where there is none, and keys that nobody else ever learns.
+    pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        let root = data_dir.join("images");
+        let bucket = root.join(BUCKET);
+        super::make_data_dir(&bucket)?;
+        let files = FileSystem::new(&root)
+            .map_err(|error| anyhow::anyhow!("{error:?}"))
+            .with_context(|| format!("DATA_DIR: can't use {}", root.display()))?;
+        let (key, secret) = (random(), random());
+        let mut service = S3ServiceBuilder::new(files);
+        service.set_auth(SimpleAuth::from_single(key.clone(), secret.clone()));
+        let service = service.build();
+        Ok(Self { service, bucket, key, secret, uploading: DashSet::new() })
+    }
+
+    /// The access key's id and its secret.
+    pub(crate) fn keys(&self) -> (&str, &str) {
+        (&self.key, &self.secret)
+    }
+
+    /// What carries this node's own requests.
+    pub(crate) fn client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(InProcess(self.service.clone()))
+    }
+
+    /// Serves a request for this object; the server refuses what is not signed.
+    pub(crate) async fn serve(
+        &self,
+        object: &str,
+        mut request: Request,
+    ) -> Result<Response, Error> {
+        let put = request.method() == Method::PUT;
+        if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            // The length that is signed would not be the body's.
+            return Err(Error::invalid("Transfer-Encoding", "is not for pictures"));
+        }
+        // The one that comes first has it; S3 says so too.
+        let turn = if put { self.begin(object) } else { None };
+        if put && turn.is_none() {
+            return Ok(StatusCode::CONFLICT.into_response());
+        }
+        *request.headers_mut() = only(request.headers(), &ASKED);
+        let serving = self.service.call(request.map(s3s::Body::http_body_unsync));
+        let served = timeout(UPLOAD_TIMEOUT, serving).await.map_err(|_| Error::RequestTimeout)?;
+        let mut response = served.map_err(|_| Error::Unavailable)?.map(Body::new);
+        if put && response.status().is_success() {
+            self.sync(object).await.map_err(|error| {
+                tracing::error!(%error, "a picture can't be written to the disk");
+                Error::Unavailable
+            })?;
+        }
+        *response.headers_mut() = only(response.headers(), &ANSWERED);
+        Ok(response)
+    }
+
+    /// A message that shows it is on the disk when it is acknowledged: so is the picture, and what the
+    /// file system's server notes beside it.
+    async fn sync(&self, object: &str) -> std::io::Result<()> {
+        let root = self.bucket.ancestors().nth(1).unwrap_or(&self.bucket);
+        let [of_bucket, of_object] =
+            [BUCKET, object].map(|name| BASE64_URL_SAFE_NO_PAD.encode(name));
+        let noted = ["metadata", "internal"]
+            .map(|what| root.join(format!(".bucket-{of_bucket}.object-{of_object}.{what}.json")));
+        for path in noted {
+            match File::open(path).await {
+                Ok(file) => file.sync_all().await?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // The picture, then the directories down to it.
+        for path in self.bucket.join(object).ancestors().take(4) {
+            File::open(path).await?.sync_all().await?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self, object: &str) -> Option<Uploading<'_>> {
+        let object = object.to_owned();
+        self.uploading.insert(object.clone()).then_some(Uploading { all: &self.uploading, object })
+    }
+}
+
+/// An upload's turn, which ends with it, and with its client.
+struct Uploading<'a> {
+    all: &'a DashSet<String>,
+    object: String,
+}
+
+impl Drop for Uploading<'_> {
+    fn drop(&mut self) {
+        self.all.remove(&self.object);
+    }
+}
+
+fn random() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let kept = names.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+    kept.collect()
+}
+
+/// `GET` and `PUT /frontdesk-images/{session}/{name}`: what a presigned URL is for, and nothing else.
+pub(crate) async fn object(
+    State(app): State<Arc<App>>,
+    UrlPath((session, name)): UrlPath<(String, String)>,
+    request: Request,
+) -> Result<Response, Error> {
+    let server = app.images.embedded.as_ref().ok_or(Error::RouteNotFound)?;
+    let object = format!("{session}/{name}");
+    ObjectKey::parse(&object).ok_or(Error::RouteNotFound)?;
+    server.serve(&object, request).await
+}
+
+/// Calls the server as if it were at the other end of a connection.
+#[derive(Clone, Debug)]
+struct InProcess(S3Service);
+
+impl HttpClient for InProcess {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for InProcess {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let service = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+                ConnectorError::other(error, None)
+            };
+            let mut request = request.try_into_http1x().map_err(|error| broken(Box::new(error)))?;
+            // A connection would have written it.
+            if let Some(host) =
+                request.uri().authority().and_then(|host| host.as_str().parse().ok())
+            {
+                request.headers_mut().entry(header::HOST).or_insert(host);
+            }
+            let request = request.map(s3s::Body::http_body_unsync);
+            let response = service.call(request).await.map_err(|error| broken(error.into()))?;
+            let response = response.map(SdkBody::from_body_1_x);
+            response.try_into().map_err(|error| broken(Box::new(error)))
+        })
+    }
+}

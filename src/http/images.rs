@@ -1,0 +1,108 @@
+//! `/api/chats/{id}/images`: asking for an upload, and fetching what a message shows.
+
+use std::sync::Arc;
+
+use axum::{
+    Json as JsonBody,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use super::request::{Caller, InSession, Json, Params};
+use crate::{
+    app::App,
+    error::Error,
+    images::{FileName, ImageKey, Invitation, ObjectKey, Origin, SIZE_MAX},
+    session::SessionId,
+    store::uploads::NewUpload,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ask {
+    content_type: String,
+    size: u64,
+    #[serde(default)]
+    file_name: Option<FileName>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invited {
+    image_key: String,
+    upload: Invitation,
+}
+
+/// A place for one picture, and a URL to put it there. It is no message yet.
+pub(crate) async fn invite(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    InSession(session_id): InSession,
+    headers: HeaderMap,
+    Json(ask): Json<Ask>,
+) -> Result<(StatusCode, JsonBody<Invited>), Error> {
+    let format = ask.content_type.parse().map_err(|error| {
+        let error: crate::images::InvalidFormat = error;
+        Error::invalid("contentType", error.to_string())
+    })?;
+    if !(1..=SIZE_MAX).contains(&ask.size) {
+        return Err(Error::invalid("size", format!("must be from 1 to {SIZE_MAX} bytes")));
+    }
+    let origin = origin(&headers)?;
+    let (key, by) = (ImageKey::new(), me.person);
+    let new = NewUpload {
+        session_id,
+        key: key.clone(),
+        by,
+        format,
+        size: ask.size,
+        file_name: ask.file_name,
+    };
+    app.store.note_upload(&new).await??;
+    let object = ObjectKey::new(session_id, key);
+    let upload = app.images.invite(&object, format, ask.size, &origin).await?;
+    let image_key = object.image().to_string();
+    Ok((StatusCode::CREATED, JsonBody(Invited { image_key, upload })))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Fetch {
+    size: Option<String>,
+}
+
+/// To where the picture is for five minutes. Whoever asks is a member, and a message shows it.
+pub(crate) async fn fetch(
+    State(app): State<Arc<App>>,
+    Caller(me): Caller,
+    path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
+    Params(asked): Params<Fetch>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Error> {
+    let thumbnail = match asked.size.as_deref() {
+        None | Some("original") => false,
+        Some("thumbnail") => true,
+        Some(_) => return Err(Error::invalid("size", "must be original or thumbnail")),
+    };
+    let origin = origin(&headers)?;
+    let (id, key) = named(path).ok_or(Error::ImageNotFound)?;
+    let upload = app.store.upload(&me.person, id, &key).await?;
+    let upload = upload.filter(|upload| upload.shown).ok_or(Error::ImageNotFound)?;
+    let (object, name) = (ObjectKey::new(id, key), upload.file_name.as_ref());
+    let url = if thumbnail {
+        app.images.locate_thumbnail(&object, upload.format, name, &origin).await?
+    } else {
+        app.images.locate(&object, upload.format, name, &origin).await?
+    };
+    Ok((StatusCode::FOUND, [(header::LOCATION, url)]))
+}
+
+fn named<E>(path: Result<Path<(String, String)>, E>) -> Option<(SessionId, ImageKey)> {
+    let Path((id, key)) = path.ok()?;
+    Some((SessionId(id.parse().ok()?), key.parse().ok()?))
+}
+
+fn origin(headers: &HeaderMap) -> Result<Origin, Error> {
+    Origin::of(headers).ok_or_else(|| Error::invalid("Host", "is not a host's name"))
+}

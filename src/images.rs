@@ -1,0 +1,230 @@
+//! Pictures: they go from a client to S3 and from S3 to a client by presigned URLs, past this node,
+//! which only looks at what has come before it lets it become a message.
+//!
+//! Where no bucket is configured the same code talks to an S3 server in this process.
+
+mod bucket;
+mod format;
+mod name;
+#[cfg(test)]
+mod samples;
+pub(crate) mod sweep;
+#[cfg(test)]
+#[cfg(feature = "embedded")]
+mod tests;
+mod thumbnails;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::http::{HeaderMap, header, uri::Authority};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::{sync::Semaphore, time::timeout};
+
+use bucket::Bucket;
+pub(crate) use format::{Format, InvalidFormat};
+use format::{Look, PIXELS_MAX};
+pub(crate) use name::{FileName, ImageKey, ObjectKey};
+use thumbnails::Thumbnails;
+
+use crate::config::Config;
+
+/// The largest picture, in bytes.
+pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
+/// How long a client has to begin its upload.
+const UPLOAD_EXPIRES: Duration = Duration::from_mins(15);
+/// How long a picture may be fetched by a URL.
+const FETCH_EXPIRES: Duration = Duration::from_mins(5);
+/// How many pictures are looked at at a time.
+const CHECKS: usize = 16;
+/// How much of a file is looked at first: its measures are nearly always in there.
+const FIRST_BYTES: u64 = 256 * 1024;
+
+/// What a caller can do about it: try again, or not. It names no key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImagesError {
+    /// S3 is away or slow, or refuses this node.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The picture is not what it should be, or not there.
+    #[error("{0}")]
+    Refused(&'static str),
+}
+
+/// What a client is to do to upload a picture.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invitation {
+    method: String,
+    url: String,
+    /// They are signed: the upload must carry each of them as it is.
+    headers: BTreeMap<String, String>,
+    expires_at: Timestamp,
+}
+
+/// By what scheme, host and port a client reached this node; the embedded server is there too.
+#[derive(Debug)]
+pub(crate) struct Origin(String);
+
+impl Origin {
+    /// As the client's request says, and a proxy that speaks TLS for this node.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let host: Authority = text(header::HOST.as_str())?.parse().ok()?;
+        // The last proxy's word is the first in the list.
+        let scheme = text("x-forwarded-proto").and_then(|list| list.split(',').next());
+        let secure = scheme.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+        Some(Self(format!("{}://{host}", if secure { "https" } else { "http" })))
+    }
+}
+
+/// The bucket and what is done with it.
+#[derive(Debug)]
+pub(crate) struct Images {
+    bucket: Bucket,
+    thumbnails: Thumbnails,
+    /// One permit a picture that is looked at: it is in memory.
+    checks: Semaphore,
+    #[cfg(feature = "embedded")]
+    pub(crate) embedded: Option<std::sync::Arc<crate::embedded::s3::Server>>,
+}
+
+impl Images {
+    /// Nothing is asked of S3 yet: a node starts without it.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        if let Some(s3) = &config.s3 {
+            return Ok(Self::on(Bucket::open(s3)));
+        }
+        #[cfg(feature = "embedded")]
+        return Self::embedded(&config.data_dir);
+        #[cfg(not(feature = "embedded"))]
+        anyhow::bail!("S3_BUCKET: is not set, and this build has no embedded storage");
+    }
+
+    #[cfg(feature = "embedded")]
+    fn embedded(data_dir: &std::path::Path) -> anyhow::Result<Self> {
+        let server = std::sync::Arc::new(crate::embedded::s3::Server::open(data_dir)?);
+        let images = Self::on(Bucket::embedded(&server));
+        Ok(Self { embedded: Some(server), ..images })
+    }
+
+    fn on(bucket: Bucket) -> Self {
+        let thumbnails = Thumbnails::start(bucket.clone());
+        Self {
+            bucket,
+            thumbnails,
+            checks: Semaphore::new(CHECKS),
+            #[cfg(feature = "embedded")]
+            embedded: None,
+        }
+    }
+
+    /// Whether S3 answers and has the bucket.
+    pub(crate) async fn ping(&self) -> Result<(), ImagesError> {
+        self.bucket.ping().await
+    }
+
+    /// A presigned PUT of one picture of this type and length, once.
+    pub(crate) async fn invite(
+        &self,
+        key: &ObjectKey,
+        format: Format,
+        size: u64,
+        from: &Origin,
+    ) -> Result<Invitation, ImagesError> {
+        let expires_at = Timestamp::now() + UPLOAD_EXPIRES;
+        let request = self.bucket.presign_put(key, format, size, from).await?;
+        let headers = request.headers().filter(|(name, _)| *name != "host");
+        Ok(Invitation {
+            method: request.method().to_owned(),
+            url: request.uri().to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            expires_at,
+        })
+    }
+
+    /// Looks at what was uploaded: whether it is there, is as long as was signed, and is what it was
+    /// said to be by its first bytes. Its width and height.
+    pub(crate) async fn check(
+        &self,
+        key: &ObjectKey,
+        format: Format,
+        size: u64,
+    ) -> Result<(u32, u32), ImagesError> {
+        let turn = timeout(bucket::DEADLINE, self.checks.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
+        };
+        let key = key.original();
+        let mut first = FIRST_BYTES;
+        loop {
+            let found = self.bucket.read(&key, first).await?;
+            let found = found.ok_or(ImagesError::Refused("was not uploaded"))?;
+            if found.size != size {
+                return Err(ImagesError::Refused("is not of the size that was announced"));
+            }
+            return match format::look(&found.bytes) {
+                Look::Picture(is, width, height) if is == format => bounded(width, height),
+                // A long preamble: thumbnails of the telephone's own, colour profiles, maps of depth.
+                Look::Unmeasured if first < size => {
+                    first = size;
+                    continue;
+                }
+                Look::Unmeasured => Err(ImagesError::Refused("is broken: it has no measures")),
+                _ => Err(ImagesError::Refused("is not of the type that was announced")),
+            };
+        }
+    }
+
+    /// A URL that shows the picture for five minutes, as nothing but the type that it was checked for.
+    pub(crate) async fn locate(
+        &self,
+        key: &ObjectKey,
+        format: Format,
+        name: Option<&FileName>,
+        from: &Origin,
+    ) -> Result<String, ImagesError> {
+        self.bucket.presign_get(&key.original(), format, name, from).await
+    }
+
+    /// The same for its thumbnail; the picture itself, while there is none or where none can be made.
+    pub(crate) async fn locate_thumbnail(
+        &self,
+        key: &ObjectKey,
+        format: Format,
+        name: Option<&FileName>,
+        from: &Origin,
+    ) -> Result<String, ImagesError> {
+        if format.decoder().is_none() {
+            return self.locate(key, format, name, from).await;
+        }
+        match self.bucket.size(&key.thumbnail()).await? {
+            // What stands for one that can't be made.
+            Some(0) => self.locate(key, format, name, from).await,
+            Some(_) => self.bucket.presign_get(&key.thumbnail(), Format::Jpeg, name, from).await,
+            None => {
+                self.thumbnails.want(key, format);
+                self.locate(key, format, name, from).await
+            }
+        }
+    }
+
+    /// Has a thumbnail made, when there is time for it.
+    pub(crate) fn want_thumbnail(&self, key: &ObjectKey, format: Format) {
+        self.thumbnails.want(key, format);
+    }
+
+    /// Removes a picture and its thumbnail; fine where there is neither.
+    pub(crate) async fn remove(&self, key: &ObjectKey) -> Result<(), ImagesError> {
+        self.bucket.delete(&key.thumbnail()).await?;
+        self.bucket.delete(&key.original()).await
+    }
+}
+
+fn bounded(width: u32, height: u32) -> Result<(u32, u32), ImagesError> {
+    match u64::from(width) * u64::from(height) {
+        0 => Err(ImagesError::Refused("is broken: it is empty")),
+        1..=PIXELS_MAX => Ok((width, height)),
+        _ => Err(ImagesError::Refused("has more than 50 million pixels")),
+    }
+}

@@ -1,0 +1,238 @@
+//! The bucket: each call to S3, with its limit in time.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::GetObjectOutput,
+    presigning::{PresignedRequest, PresigningConfig},
+    primitives::ByteStream,
+};
+use aws_smithy_http_client::tls;
+use axum::body::Bytes;
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+
+use super::{
+    FETCH_EXPIRES, FileName, Format, ImagesError, ObjectKey, Origin, SIZE_MAX, UPLOAD_EXPIRES,
+    name::disposition,
+};
+use crate::config::S3Config;
+
+/// How long one call may take, its second try included.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// How long the first try may take.
+const TRY: Duration = Duration::from_millis(2_400);
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// What was read of an object.
+pub(super) struct Found {
+    pub(super) bytes: Bytes,
+    /// The whole object's.
+    pub(super) size: u64,
+}
+
+/// A bucket; clones share their connections.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    pub(super) client: Client,
+    pub(super) name: String,
+    /// It is in this process: clients reach it where they reach the node.
+    embedded: bool,
+}
+
+impl Bucket {
+    pub(super) fn open(config: &S3Config) -> Self {
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
+        let keys = (config.access_key_id.as_str(), config.secret_access_key.expose_secret());
+        let client = client(http, keys, &config.region, config.endpoint.as_deref());
+        Self { client, name: config.bucket.clone(), embedded: false }
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(super) fn embedded(server: &crate::embedded::s3::Server) -> Self {
+        let http = server.client();
+        // Nobody looks this name up.
+        let client = client(http, server.keys(), "us-east-1", Some("http://embedded"));
+        Self { client, name: crate::embedded::s3::BUCKET.to_owned(), embedded: true }
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), ImagesError> {
+        let asked = self.client.head_bucket().bucket(&self.name).send().await;
+        asked.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    /// Type, length and that there is nothing yet are signed: S3 refuses what differs.
+    pub(super) async fn presign_put(
+        &self,
+        key: &ObjectKey,
+        format: Format,
+        size: u64,
+        from: &Origin,
+    ) -> Result<PresignedRequest, ImagesError> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(key.original())
+            .content_type(format.as_str())
+            .content_length(size.try_into().unwrap_or(i64::MAX))
+            .if_none_match("*")
+            .customize()
+            .config_override(self.seen_from(from));
+        put.presigned(expiring(UPLOAD_EXPIRES)?).await.map_err(|error| unavailable(&error))
+    }
+
+    pub(super) async fn presign_get(
+        &self,
+        key: &str,
+        format: Format,
+        name: Option<&FileName>,
+        from: &Origin,
+    ) -> Result<String, ImagesError> {
+        let get = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .response_content_type(format.as_str())
+            .response_content_disposition(disposition(name, format))
+            .customize()
+            .config_override(self.seen_from(from));
+        let request = get.presigned(expiring(FETCH_EXPIRES)?).await;
+        request.map(|request| request.uri().to_owned()).map_err(|error| unavailable(&error))
+    }
+
+    /// A signature holds for one host: the embedded server's is the one that the client sees.
+    fn seen_from(&self, from: &Origin) -> aws_sdk_s3::config::Builder {
+        let config = Config::builder();
+        if self.embedded { config.endpoint_url(&from.0) } else { config }
+    }
+
+    /// The object's first bytes, so many at most; nothing where there is no object.
+    pub(super) async fn read(&self, key: &str, first: u64) -> Result<Option<Found>, ImagesError> {
+        let first = first.min(SIZE_MAX);
+        let range = format!("bytes=0-{}", first.saturating_sub(1));
+        let reading = async {
+            let get = self.client.get_object().bucket(&self.name).key(key).range(range);
+            match get.send().await {
+                Ok(output) => body_of(output, first).await.map(Some),
+                Err(error) if is_missing(&error) => Ok(None),
+                Err(error) => Err(unavailable(&error)),
+            }
+        };
+        // It grows with what is read: ten times as long for ten megabytes.
+        let limit = if first > super::FIRST_BYTES { DEADLINE * 6 } else { DEADLINE };
+        timeout(limit, reading).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    /// The object's size; nothing where there is none.
+    pub(super) async fn size(&self, key: &str) -> Result<Option<u64>, ImagesError> {
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(output) => Ok(Some(length(output.content_length()))),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    pub(super) async fn write(
+        &self,
+        key: &str,
+        format: Format,
+        bytes: Vec<u8>,
+    ) -> Result<(), ImagesError> {
+        let put = self.client.put_object().bucket(&self.name).key(key);
+        let put = put.content_type(format.as_str()).body(ByteStream::from(bytes));
+        put.send().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    pub(super) async fn delete(&self, key: &str) -> Result<(), ImagesError> {
+        match self.client.delete_object().bucket(&self.name).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+}
+
+fn client(
+    http: SharedHttpClient,
+    (key, secret): (&str, &str),
+    region: &str,
+    endpoint: Option<&str>,
+) -> Client {
+    let times = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(TRY)
+        .operation_timeout(DEADLINE);
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(Credentials::new(key, secret, None, None, "frontdesk"))
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(times.build())
+        // A browser would have to compute them.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = endpoint {
+        // Servers other than AWS's have no names for their buckets.
+        config = config.endpoint_url(endpoint).force_path_style(true);
+    }
+    Client::from_conf(config.build())
+}
+
+fn expiring(after: Duration) -> Result<PresigningConfig, ImagesError> {
+    PresigningConfig::expires_in(after)
+        .map_err(|error| ImagesError::Unavailable(format!("can't sign: {error}")))
+}
+
+async fn body_of(output: GetObjectOutput, first: u64) -> Result<Found, ImagesError> {
+    let here = length(output.content_length());
+    if here > first {
+        return Err(ImagesError::Unavailable("S3 answered with more than was asked for".into()));
+    }
+    let whole = output.content_range().and_then(|range| range.rsplit_once('/'));
+    let size = whole.and_then(|(_, size)| size.parse().ok()).unwrap_or(here);
+    let body = output.body.collect().await;
+    let body = body.map_err(|_| ImagesError::Unavailable("S3 broke off its answer".into()))?;
+    Ok(Found { bytes: body.into_bytes(), size })
+}
+
+fn length(length: Option<i64>) -> u64 {
+    length.and_then(|length| length.try_into().ok()).unwrap_or(0)
+}
+
+fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    if error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchBucket") {
+        return false;
+    }
+    // 416: the object is empty, so that it has no first byte.
+    error.raw_response().is_some_and(|answer| matches!(answer.status().as_u16(), 404 | 416))
+}
+
+/// What went wrong, in words that hold no key and no URL.
+fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ImagesError {
+    let text = match error {
+        SdkError::TimeoutError(_) => return too_slow(),
+        SdkError::DispatchFailure(_) => "S3 can't be reached".to_owned(),
+        SdkError::ConstructionFailure(_) => "a request to S3 can't be made".to_owned(),
+        other => {
+            let status = other.raw_response().map_or(0, |answer| answer.status().as_u16());
+            let code = other.as_service_error().and_then(ProvideErrorMetadata::code);
+            format!("S3 answered {status} {}", code.unwrap_or("without a code"))
+        }
+    };
+    ImagesError::Unavailable(text)
+}
+
+fn too_slow() -> ImagesError {
+    ImagesError::Unavailable("S3 does not answer in time".to_owned())
+}

@@ -1,0 +1,187 @@
+//! What a picture is: told by its first bytes, never by its name or by what its sender says.
+
+use std::{fmt, str::FromStr};
+
+use image::metadata::Orientation;
+use imagesize::{Compression, ImageType};
+
+/// The most pixels that a picture may have. A file of a few bytes can claim billions, and each reader
+/// would unpack them.
+pub(crate) const PIXELS_MAX: u64 = 50_000_000;
+
+/// A kind of picture that may be sent. None of them can hold a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Jpeg,
+    Png,
+    Webp,
+    Heic,
+    Gif,
+}
+
+/// Text that names no kind of picture.
+#[derive(Debug, thiserror::Error)]
+#[error("must be image/jpeg, image/png, image/webp, image/heic or image/gif")]
+pub(crate) struct InvalidFormat;
+
+impl Format {
+    /// The media type, as it is signed, stored and served.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Webp => "image/webp",
+            Self::Heic => "image/heic",
+            Self::Gif => "image/gif",
+        }
+    }
+
+    /// How names of such files end; the first is the one that a nameless file gets.
+    pub(super) fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Jpeg => &["jpg", "jpeg"],
+            Self::Png => &["png"],
+            Self::Webp => &["webp"],
+            Self::Heic => &["heic"],
+            Self::Gif => &["gif"],
+        }
+    }
+
+    /// What unpacks it for a thumbnail; nothing here unpacks HEIC.
+    pub(super) fn decoder(self) -> Option<image::ImageFormat> {
+        match self {
+            Self::Jpeg => Some(image::ImageFormat::Jpeg),
+            Self::Png => Some(image::ImageFormat::Png),
+            Self::Webp => Some(image::ImageFormat::WebP),
+            Self::Gif => Some(image::ImageFormat::Gif),
+            Self::Heic => None,
+        }
+    }
+
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match imagesize::image_type(bytes).ok()? {
+            ImageType::Jpeg => Some(Self::Jpeg),
+            ImageType::Png => Some(Self::Png),
+            ImageType::Webp => Some(Self::Webp),
+            ImageType::Gif => Some(Self::Gif),
+            ImageType::Heif(Compression::Hevc) => Some(Self::Heic),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = InvalidFormat;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Jpeg, Self::Png, Self::Webp, Self::Heic, Self::Gif];
+        all.into_iter().find(|format| format.as_str() == text).ok_or(InvalidFormat)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// What a file's first bytes tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Its kind, and width and height as it is shown.
+    Picture(Format, u32, u32),
+    /// Its kind; its measures come later in the file, if at all.
+    Unmeasured,
+    /// Nothing that may be sent.
+    Unknown,
+}
+
+pub(super) fn look(bytes: &[u8]) -> Look {
+    let Some(format) = Format::of(bytes) else { return Look::Unknown };
+    let Ok(size) = imagesize::blob_size(bytes) else { return Look::Unmeasured };
+    let (Ok(width), Ok(height)) = (size.width.try_into(), size.height.try_into()) else {
+        return Look::Unknown;
+    };
+    // Telephones save what they see and note how they were held.
+    if format == Format::Jpeg && jpeg_orientation(bytes).is_some_and(is_on_its_side) {
+        return Look::Picture(format, height, width);
+    }
+    Look::Picture(format, width, height)
+}
+
+fn is_on_its_side(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+/// What the first EXIF segment says, if there is one before the picture itself.
+fn jpeg_orientation(bytes: &[u8]) -> Option<Orientation> {
+    let mut rest = bytes.get(2..)?;
+    loop {
+        let ([0xff, marker, high, low], _) = rest.split_first_chunk()? else { return None };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if *marker == 0xda {
+            return None;
+        }
+        let segment = rest.get(4..length + 2)?;
+        if *marker == 0xe1
+            && let Some(exif) = segment.strip_prefix(b"Exif\0\0")
+        {
+            return Orientation::from_exif_chunk(exif);
+        }
+        rest = rest.get(length + 2..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::samples;
+
+    #[test]
+    fn a_kind_is_one_of_five() {
+        for format in ["image/jpeg", "image/png", "image/webp", "image/heic", "image/gif"] {
+            assert_eq!(format.parse::<Format>().unwrap().as_str(), format);
+        }
+        for other in ["", "image/svg+xml", "text/html", "IMAGE/PNG", "image/png; x=y", "image/*"] {
+            assert!(other.parse::<Format>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn b52_b53_a_picture_is_known_by_its_first_bytes() {
+        for format in [Format::Jpeg, Format::Png, Format::Webp, Format::Gif] {
+            let bytes = samples::picture(format, 64, 48);
+            assert_eq!(look(&bytes), Look::Picture(format, 64, 48));
+        }
+        assert_eq!(look(samples::HEIC), Look::Picture(Format::Heic, 64, 48));
+        for other in samples::NO_PICTURES {
+            assert_eq!(look(other), Look::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_was_taken_upright_is_upright() {
+        let bytes = samples::jpeg_with_exif(64, 48, 6);
+        assert_eq!(look(&bytes), Look::Picture(Format::Jpeg, 48, 64));
+    }
+
+    #[test]
+    fn whatever_the_bytes_are_it_only_looks() {
+        let files: Vec<Vec<u8>> = [Format::Jpeg, Format::Png, Format::Webp, Format::Gif]
+            .map(|format| samples::picture(format, 9, 9))
+            .into_iter()
+            .chain([samples::HEIC.to_vec(), samples::jpeg_with_exif(9, 9, 6)])
+            .collect();
+        for file in files {
+            for end in 0..file.len().min(400) {
+                look(&file[..end]);
+                for byte in [0, 1, 0x7f, 0xff] {
+                    let mut file = file.clone();
+                    file[end] = byte;
+                    look(&file);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Names: those of objects, which nobody can guess, and those of files, which people give.
+
+use std::{fmt, str::FromStr};
+
+use serde::Deserialize;
+
+use super::Format;
+use crate::session::SessionId;
+
+/// What the API calls a picture: 32 hexadecimal digits of chance, in one session.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ImageKey(u128);
+
+/// Text that can't be the name of a picture.
+#[derive(Debug, thiserror::Error)]
+#[error("must be an imageKey that this service gave")]
+pub(crate) struct InvalidImageKey;
+
+impl ImageKey {
+    pub(crate) fn new() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl FromStr for ImageKey {
+    type Err = InvalidImageKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 32 || !text.bytes().all(plain) {
+            return Err(InvalidImageKey);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidImageKey)
+    }
+}
+
+impl fmt::Display for ImageKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:032x}", self.0)
+    }
+}
+
+/// Law I14: a key never reaches a log, not by `{:?}` either.
+impl fmt::Debug for ImageKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ImageKey")
+    }
+}
+
+/// A picture's object in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectKey {
+    session_id: SessionId,
+    image: ImageKey,
+}
+
+/// What the thumbnail's object has behind the picture's name.
+const THUMBNAIL: &str = "-320";
+
+impl ObjectKey {
+    pub(crate) fn new(session_id: SessionId, image: ImageKey) -> Self {
+        Self { session_id, image }
+    }
+
+    /// Reads what [`ObjectKey::original`] or [`ObjectKey::thumbnail`] has written.
+    #[cfg(any(test, feature = "embedded"))]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (session, image) = text.split_once('/')?;
+        let image = image.strip_suffix(THUMBNAIL).unwrap_or(image);
+        let session_id = SessionId(session.parse().ok()?);
+        let key = Self::new(session_id, image.parse().ok()?);
+        [key.original(), key.thumbnail()].iter().any(|written| written == text).then_some(key)
+    }
+
+    pub(crate) fn image(&self) -> &ImageKey {
+        &self.image
+    }
+
+    pub(crate) fn original(&self) -> String {
+        format!("{}/{}", self.session_id.0, self.image)
+    }
+
+    pub(crate) fn thumbnail(&self) -> String {
+        format!("{}/{}{THUMBNAIL}", self.session_id.0, self.image)
+    }
+}
+
+/// What a sender's file was called.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct FileName(String);
+
+/// The longest name of a file, in Unicode scalar values. The database enforces it too.
+const FILE_NAME_MAX: usize = 200;
+
+/// Text that can't be the name of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("must have 1 to 200 characters, no control characters, no slashes")]
+pub(crate) struct InvalidFileName;
+
+impl FileName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = InvalidFileName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bad = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
+        let short = text.len() <= FILE_NAME_MAX * 4 && text.chars().count() <= FILE_NAME_MAX;
+        if text.trim().is_empty() || !short || text.contains(bad) {
+            return Err(InvalidFileName);
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A `Content-Disposition`: shown, and saved under its name where someone saves it. The name's end is
+/// the picture's kind, whatever it was: a picture that is a page too must not be saved as one.
+pub(super) fn disposition(name: Option<&FileName>, format: Format) -> String {
+    let mut name = name.map_or("picture", FileName::as_str).to_owned();
+    let ends = name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
+    let extensions = format.extensions();
+    if !ends.is_some_and(|end| extensions.contains(&end.as_str())) {
+        name = format!("{name}.{}", extensions.first().unwrap_or(&"img"));
+    }
+    // For those that can't read the other form; nothing in it can end the quotes.
+    let plain: String = name
+        .chars()
+        .map(|letter| match letter {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '-' | '_' | ' ' | '(' | ')' => letter,
+            _ => '_',
+        })
+        .collect();
+    let encoded: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' => char::from(byte).into(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("inline; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    #[test]
+    fn b51_a_key_is_read_as_it_was_written_and_no_other_way() {
+        let key = ObjectKey::new(SessionId(new_id()), ImageKey::new());
+        assert_eq!(ObjectKey::parse(&key.original()), Some(key.clone()));
+        assert_eq!(ObjectKey::parse(&key.thumbnail()), Some(key.clone()));
+        let (session, image) = (key.session_id.0, &key.image);
+        for other in [
+            format!("{session}/../{image}"),
+            format!("../{session}/{image}"),
+            format!("{session}/{}", image.to_string().to_uppercase()),
+            format!("{}/{image}", session.simple()),
+            format!("{session}/{image}-320-320"),
+            format!("{session}/+{}", &image.to_string()[1..]),
+            format!("{session}//{image}"),
+            format!("{session}"),
+            String::new(),
+        ] {
+            assert_eq!(ObjectKey::parse(&other), None, "{other}");
+        }
+        assert_ne!(ImageKey::new(), ImageKey::new());
+        assert_eq!(format!("{image:?}"), "ImageKey");
+    }
+
+    #[test]
+    fn a_file_has_a_name_and_no_path() {
+        let name = |text: &str| FileName::try_from(text.to_owned());
+        for good in ["x.jpg", "Röntgen (2).png", &"ä".repeat(200)] {
+            assert_eq!(name(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "  ", "../x", "a\\b", "a\r\nb", "a\0b", &"x".repeat(201)] {
+            assert!(name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_neither_leave_its_quotes_nor_make_a_page_of_a_picture() {
+        let header = |name: &str, format| {
+            disposition(Some(&FileName::try_from(name.to_owned()).unwrap()), format)
+        };
+        assert_eq!(
+            header("a\"; filename=\"evil.html", Format::Jpeg),
+            "inline; filename=\"a__ filename__evil.html.jpg\"; \
+             filename*=UTF-8''a%22%3B%20filename%3D%22evil.html.jpg"
+        );
+        assert_eq!(
+            header("Zähne.PNG", Format::Png),
+            "inline; filename=\"Z_hne.PNG\"; filename*=UTF-8''Z%C3%A4hne.PNG"
+        );
+        assert_eq!(
+            disposition(None, Format::Heic),
+            "inline; filename=\"picture.heic\"; filename*=UTF-8''picture.heic"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! Pictures that may be uploaded.
+
+use jiff::Timestamp;
+
+use super::{Params, Postgres, rows};
+use crate::{
+    images::{FileName, ImageKey, ObjectKey},
+    person::Person,
+    session::SessionId,
+    store::{
+        StoreError,
+        uploads::{Declined, NewUpload, ORPHANS, UPLOAD, Upload, WAITING_MAX},
+    },
+};
+
+const NOTE: &str = "
+with target as (
+  select c.status, (
+    select count(*) from uploads u where u.kind = me.kind and u.person_id = me.person_id
+      and u.message_id is null and u.created_at > now() - interval '1 day') as waiting
+  from members me join sessions c on c.id = me.session_id
+  where me.kind = $1 and me.person_id = $2 and c.id = $3
+), noted as (
+  insert into uploads (key, session_id, kind, person_id, content_type, size, file_name)
+  select $4, $3, $1, $2, $5, $6, $7 from target where status = 'open' and waiting < $8
+)
+select status, waiting from target";
+
+const FORGET: &str = "delete from uploads where key = any($1) and message_id is null";
+
+impl Postgres {
+    pub(super) async fn note(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
+        let (kind, id) = (new.by.kind.as_str(), new.by.id.as_str());
+        let size = i64::try_from(new.size).unwrap_or(i64::MAX);
+        let file_name = new.file_name.as_ref().map(FileName::as_str);
+        let (key, waiting_max) = (new.key.to_string(), i64::from(WAITING_MAX));
+        let format = new.format.as_str();
+        let params: Params<'_> =
+            &[&kind, &id, &new.session_id.0, &key, &format, &size, &file_name, &waiting_max];
+        let rows = self.query(NOTE, params).await?;
+        let Some(row) = rows.first() else { return Ok(Err(Declined::SessionNotFound)) };
+        Ok(match (rows::get(row, "status")?, rows::get::<i64>(row, "waiting")?) {
+            ("open", waiting) if waiting < waiting_max => Ok(()),
+            ("open", _) => Err(Declined::TooMany),
+            _ => Err(Declined::SessionClosed),
+        })
+    }
+
+    pub(super) async fn find_upload(
+        &self,
+        me: &Person,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<Option<Upload>, StoreError> {
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &key.to_string()];
+        self.query(UPLOAD, params).await?.first().map(rows::upload).transpose()
+    }
+
+    pub(super) async fn find_orphans(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ObjectKey>, StoreError> {
+        let rows = self.query(ORPHANS, &[&before, &i64::from(limit)]).await?;
+        rows.iter()
+            .map(|row| {
+                let session_id = SessionId(rows::get(row, "session_id")?);
+                Ok(ObjectKey::new(session_id, rows::parsed(row, "key")?))
+            })
+            .collect()
+    }
+
+    pub(super) async fn forget(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+        let keys: Vec<String> = keys.iter().map(|key| key.image().to_string()).collect();
+        self.query(FORGET, &[&keys]).await.map(drop)
+    }
+}

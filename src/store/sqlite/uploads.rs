@@ -1,0 +1,86 @@
+//! Pictures that may be uploaded.
+
+use jiff::{Timestamp, ToSpan};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{numbered, rows, writes::begin};
+use crate::{
+    images::{FileName, ImageKey, ObjectKey},
+    person::Person,
+    session::SessionId,
+    store::uploads::{Declined, NewUpload, ORPHANS, UPLOAD, Upload, WAITING_MAX},
+};
+
+pub(super) fn note(db: &mut Connection, new: &NewUpload) -> rusqlite::Result<Result<(), Declined>> {
+    let transaction = begin(db)?;
+    let now = rows::now();
+    let since = now - 24.hours();
+    let (kind, person) = (new.by.kind.as_str(), new.by.id.as_str());
+    let session_id = new.session_id.0.to_string();
+    let target: Option<(String, u32)> = transaction
+        .query_row(
+            "select c.status, (select count(*) from uploads u where u.kind = me.kind \
+               and u.person_id = me.person_id and u.message_id is null and u.created_at > ?4) \
+             from members me join sessions c on c.id = me.session_id \
+             where me.kind = ?1 and me.person_id = ?2 and c.id = ?3",
+            params![kind, person, session_id, since.as_microsecond()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    match target {
+        None => return Ok(Err(Declined::SessionNotFound)),
+        Some((status, _)) if status != "open" => return Ok(Err(Declined::SessionClosed)),
+        Some((_, waiting)) if waiting >= WAITING_MAX => return Ok(Err(Declined::TooMany)),
+        Some(_) => {}
+    }
+    transaction.execute(
+        "insert into uploads (key, session_id, kind, person_id, content_type, size, file_name, \
+         created_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            new.key.to_string(),
+            session_id,
+            kind,
+            person,
+            new.format.as_str(),
+            i64::try_from(new.size).unwrap_or(i64::MAX),
+            new.file_name.as_ref().map(FileName::as_str),
+            now.as_microsecond(),
+        ],
+    )?;
+    transaction.commit()?;
+    Ok(Ok(()))
+}
+
+pub(super) fn find(
+    db: &Connection,
+    me: &Person,
+    id: SessionId,
+    key: &ImageKey,
+) -> rusqlite::Result<Option<Upload>> {
+    let params = params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), key.to_string()];
+    db.prepare_cached(&numbered(UPLOAD))?.query_row(params, rows::upload).optional()
+}
+
+pub(super) fn orphans(
+    db: &Connection,
+    before: Timestamp,
+    limit: u32,
+) -> rusqlite::Result<Vec<ObjectKey>> {
+    let mut statement = db.prepare_cached(&numbered(ORPHANS))?;
+    let orphan = |row: &rusqlite::Row<'_>| {
+        let session_id = SessionId(rows::uuid(row, "session_id")?);
+        Ok(ObjectKey::new(session_id, rows::parsed(row, "key")?))
+    };
+    statement.query_map(params![before.as_microsecond(), limit], orphan)?.collect()
+}
+
+pub(super) fn forget(db: &mut Connection, keys: &[ObjectKey]) -> rusqlite::Result<()> {
+    let transaction = begin(db)?;
+    for key in keys {
+        transaction.execute(
+            "delete from uploads where key = ?1 and message_id is null",
+            [key.image().to_string()],
+        )?;
+    }
+    transaction.commit()
+}

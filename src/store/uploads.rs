@@ -1,0 +1,83 @@
+//! Pictures that may be uploaded, and what the two databases say about them in the same words.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    images::{FileName, Format, ImageKey},
+    person::Person,
+    session::SessionId,
+};
+
+/// How many pictures of one person may wait to be sent, of those that were asked for in a day.
+pub(crate) const WAITING_MAX: u32 = 100;
+
+/// A picture that someone wants to upload.
+#[derive(Clone, Debug)]
+pub(crate) struct NewUpload {
+    pub(crate) session_id: SessionId,
+    pub(crate) key: ImageKey,
+    pub(crate) by: Person,
+    pub(crate) format: Format,
+    pub(crate) size: u64,
+    pub(crate) file_name: Option<FileName>,
+}
+
+/// Why a picture can't be uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Declined {
+    /// There is no such session, or the one who asks is no member.
+    SessionNotFound,
+    SessionClosed,
+    /// [`WAITING_MAX`] wait already.
+    TooMany,
+}
+
+/// A picture that was asked for, as a member of its session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upload {
+    pub(crate) format: Format,
+    pub(crate) size: u64,
+    pub(crate) file_name: Option<FileName>,
+    pub(crate) created_at: Timestamp,
+    /// It is the one's who asks.
+    pub(crate) mine: bool,
+    /// No message has taken it yet.
+    pub(crate) waiting: bool,
+    /// A message shows it.
+    pub(crate) shown: bool,
+}
+
+/// How long a picture waits to be sent.
+const WAITS: Duration = Duration::from_hours(24);
+/// How much longer its object stays: a send that is under way ends, and clocks differ.
+const STAYS: Duration = Duration::from_hours(1);
+
+impl Upload {
+    /// It has waited for too long: its object may go at any moment.
+    pub(crate) fn is_late(&self) -> bool {
+        self.created_at < Timestamp::now() - WAITS
+    }
+}
+
+/// Before when a picture that waits is an orphan.
+pub(crate) fn orphaned() -> Timestamp {
+    Timestamp::now() - WAITS - STAYS
+}
+
+/// $1, $2 the member, $3 session, $4 key.
+pub(super) const UPLOAD: &str = "select u.content_type, u.size, u.file_name, u.created_at, \
+    (u.kind = me.kind and u.person_id = me.person_id) as mine, u.message_id is null as waiting, \
+    m.image is not null as shown \
+    from uploads u join members me on me.session_id = u.session_id \
+    left join messages m on m.session_id = u.session_id and m.id = u.message_id \
+    where me.kind = $1 and me.person_id = $2 and u.session_id = $3 and u.key = $4";
+
+/// $1 before when, $2 the limit.
+pub(super) const ORPHANS: &str = "select session_id, key from uploads \
+    where message_id is null and created_at < $1 order by created_at limit $2";
+
+/// $1 key, $2 session: the message that showed it does so no longer, and it is an orphan.
+pub(super) const WITHDRAW: &str =
+    "update uploads set message_id = null where key = $1 and session_id = $2";

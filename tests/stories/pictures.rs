@@ -1,0 +1,384 @@
+//! Pictures: uploaded past the node, looked at by it, shown by a message, and fetched past it again.
+
+use std::io::Cursor;
+
+use frontdesk_test_support::{Desk, Framing, Http, PATIENCE, S3, Servers, eventually};
+use image::{DynamicImage, ImageFormat, RgbImage};
+use reqwest::{Method, header::HeaderMap, redirect::Policy};
+use serde_json::{Value, json};
+
+use crate::{FRONTDESK, one_node};
+
+/// Two nodes and an S3 server.
+async fn with_s3() -> (Desk, S3) {
+    let (s3, redis_port) = (S3::start().await, Servers::get().await.redis_port);
+    let desk = Desk::cluster_with(FRONTDESK, 2, redis_port, &s3.env()).await;
+    (desk, s3)
+}
+
+fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+    let red = RgbImage::from_pixel(width, height, image::Rgb([200, 30, 30]));
+    let mut file = Cursor::new(Vec::new());
+    DynamicImage::from(red).write_to(&mut file, format).unwrap();
+    file.into_inner()
+}
+
+/// What answers a URL that stands by itself.
+struct Fetched {
+    status: u16,
+    headers: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Fetched {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn ask(method: Method, url: &str, headers: &Value, body: Vec<u8>) -> Fetched {
+    let client = reqwest::Client::builder().timeout(PATIENCE).redirect(Policy::none());
+    let mut request = client.build().unwrap().request(method, url).body(body);
+    for (name, value) in headers.as_object().unwrap() {
+        if name != "content-length" {
+            request = request.header(name, value.as_str().unwrap());
+        }
+    }
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Fetched { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+}
+
+async fn invite(http: &Http, session: &str, content_type: &str, size: usize) -> Value {
+    let wanted = json!({ "contentType": content_type, "size": size, "fileName": "Zahn 4.jpg" });
+    http.post(&format!("/api/chats/{session}/images"), &wanted).await.expect(201)
+}
+
+async fn put(invited: &Value, bytes: &[u8]) -> u16 {
+    let upload = &invited["upload"];
+    assert_eq!(upload["method"], "PUT");
+    let url = upload["url"].as_str().unwrap();
+    ask(Method::PUT, url, &upload["headers"], bytes.to_vec()).await.status
+}
+
+/// Uploads it: its key.
+async fn uploaded(http: &Http, session: &str, content_type: &str, bytes: &[u8]) -> String {
+    let invited = invite(http, session, content_type, bytes.len()).await;
+    assert_eq!(put(&invited, bytes).await, 200);
+    invited["imageKey"].as_str().unwrap().to_owned()
+}
+
+fn message(session: &str, client_id: &str, key: &str) -> Value {
+    json!({ "sessionId": session, "clientId": client_id, "kind": "image", "imageKey": key })
+}
+
+async fn fetch(http: &Http, session: &str, key: &str, query: &str) -> Fetched {
+    let reply = http.get(&format!("/api/chats/{session}/images/{key}{query}")).await;
+    assert_eq!(reply.status, 302, "{}", reply.text);
+    ask(Method::GET, reply.header("location"), &json!({}), Vec::new()).await
+}
+
+#[tokio::test]
+async fn a_picture_is_sent_and_the_other_side_sees_it() {
+    let (cluster, _s3) = with_s3().await;
+    for desk in [cluster, one_node().await] {
+        for framing in [Framing::Native, Framing::SocketIo] {
+            a_picture_arrives(&desk, framing).await;
+        }
+    }
+}
+
+async fn a_picture_arrives(desk: &Desk, framing: Framing) {
+    let last = desk.nodes.len() - 1;
+    let (customer, dentist, session) = desk.pair().await;
+    let (mine, theirs) = (desk.http(0, &customer), desk.http(last, &dentist));
+    let mut patient = desk.connect_by(framing, 0, &customer).await;
+    let mut doctor = desk.connect_by(framing, last, &dentist).await;
+    doctor.join(&session, None).await;
+    let bytes = picture(ImageFormat::Jpeg, 800, 400);
+    let key = uploaded(&mine, &session, "image/jpeg", &bytes).await;
+    let mut wanted = message(&session, "k", &key);
+    wanted["body"] = json!("It is this one");
+    let sent = patient.request("message:send", wanted.clone()).await.unwrap()["message"].take();
+    assert_eq!((&sent["kind"], &sent["body"]), (&json!("image"), &json!("It is this one")));
+    let expected = json!({
+        "key": key, "contentType": "image/jpeg", "size": bytes.len(), "width": 800, "height": 400,
+        "fileName": "Zahn 4.jpg",
+    });
+    assert_eq!(sent["image"], expected);
+    assert_eq!(doctor.message().await, sent);
+
+    let original = fetch(&theirs, &session, &key, "").await;
+    assert_eq!((original.status, original.header("content-type")), (200, "image/jpeg"));
+    assert!(original.header("content-disposition").starts_with("inline; filename=\"Zahn 4.jpg\""));
+    assert_eq!(original.bytes, bytes);
+    if desk.database.is_none() {
+        assert_eq!(original.header("x-content-type-options"), "nosniff");
+    }
+    eventually("a thumbnail", async || {
+        let thumbnail = fetch(&theirs, &session, &key, "?size=thumbnail").await;
+        assert_eq!((thumbnail.status, thumbnail.header("content-type")), (200, "image/jpeg"));
+        let seen = image::load_from_memory(&thumbnail.bytes).unwrap();
+        (seen.width(), seen.height()) == (320, 160)
+    })
+    .await;
+
+    // The first result again, by the other way and another node; the picture is not for two messages.
+    let path = format!("/api/chats/{session}/messages");
+    let again = desk.http(last, &customer).post(&path, &wanted).await.expect(200);
+    assert_eq!((&again["message"], &again["duplicate"]), (&sent, &json!(true)));
+    let second = mine.post(&path, &message(&session, "k2", &key)).await;
+    assert_eq!(second.expect(400)["code"], "invalid_request");
+
+    // A message that is deleted takes its picture along.
+    let path = format!("{path}/{}", sent["id"].as_str().unwrap());
+    mine.delete(&path).await.expect(200);
+    let gone = theirs.get(&format!("/api/chats/{session}/images/{key}")).await;
+    assert_eq!(gone.expect(404)["code"], "image_not_found");
+}
+
+#[tokio::test]
+async fn b39_b51_nobody_reaches_a_picture_that_is_not_theirs() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let (stranger, _, elsewhere) = desk.pair().await;
+    let (mine, other) = (desk.http(0, &customer), desk.http(0, &stranger));
+    let bytes = picture(ImageFormat::Png, 30, 20);
+    let key = uploaded(&mine, &session, "image/png", &bytes).await;
+    let unsent = mine.get(&format!("/api/chats/{session}/images/{key}")).await;
+    assert_eq!(unsent.expect(404)["code"], "image_not_found", "it was not looked at yet");
+
+    let mut socket = desk.connect(0, &dentist).await;
+    let refused = socket.request("message:send", message(&session, "k", &key)).await.unwrap_err();
+    assert_eq!(refused["code"], "invalid_request", "it is for its uploader to send");
+    let mut socket = desk.connect(0, &stranger).await;
+    for (session, code) in [(&elsewhere, "invalid_request"), (&session, "session_not_found")] {
+        let refused = socket.request("message:send", message(session, "k", &key)).await;
+        assert_eq!(refused.unwrap_err()["code"], code);
+    }
+    let mut socket = desk.connect(0, &customer).await;
+    let foreign = format!("{session}/{key}");
+    for key in ["", "..", "../../x", "\0", &key.to_uppercase(), &foreign, &"0".repeat(32)] {
+        let refused = socket.request("message:send", message(&session, "k", key)).await;
+        assert_eq!(refused.unwrap_err()["code"], "invalid_request", "{key}");
+    }
+    socket.request("message:send", message(&session, "k", &key)).await.unwrap();
+
+    // Another's picture is one that doesn't exist.
+    let mut answers = Vec::new();
+    let none = "0".repeat(32);
+    for path in [
+        format!("{session}/images/{key}"),
+        format!("{session}/images/{none}"),
+        format!("{elsewhere}/images/{key}"),
+        format!("{elsewhere}/images/..%2F{session}%2F{key}"),
+        format!("x/images/{key}"),
+    ] {
+        let mut answer = other.get(&format!("/api/chats/{path}")).await.expect(404);
+        answer.as_object_mut().unwrap().remove("requestId");
+        answers.push(answer);
+    }
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0] && answer["code"] == "image_not_found")
+    );
+    let wanted = json!({ "contentType": "image/png", "size": 1 });
+    let invited = other.post(&format!("/api/chats/{session}/images"), &wanted).await;
+    assert_eq!(invited.expect(404)["code"], "session_not_found");
+    // The bucket itself shows nothing to those who come without a signed URL.
+    let address = desk.nodes[0].address;
+    for path in [format!("{session}/{key}"), String::new(), session, format!(".bucket-x/{key}")] {
+        let url = format!("http://{address}/frontdesk-images/{path}");
+        let status = ask(Method::GET, &url, &json!({}), Vec::new()).await.status;
+        assert!([403, 404].contains(&status), "{url}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn b52_b53_b54_b56_b57_what_is_no_such_picture_becomes_no_message() {
+    let (cluster, _s3) = with_s3().await;
+    for desk in [cluster, one_node().await] {
+        let (customer, _, session) = desk.pair().await;
+        let http = desk.http(0, &customer);
+        let path = format!("/api/chats/{session}");
+        for (content_type, size) in [
+            ("image/svg+xml", 10),
+            ("text/html", 10),
+            ("application/pdf", 10),
+            ("image/png; charset=x", 10),
+            ("image/png", 0),
+            ("image/png", 10 * 1024 * 1024 + 1),
+        ] {
+            let wanted = json!({ "contentType": content_type, "size": size });
+            let refused = http.post(&format!("{path}/images"), &wanted).await.expect(400);
+            assert_eq!(refused["code"], "invalid_request");
+        }
+        let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
+        let mut bomb = picture(ImageFormat::Png, 9, 9);
+        bomb[16..24].copy_from_slice(b"\0\0\xc3\x50\0\0\xc3\x50");
+        let files = [
+            (svg.to_vec(), "imageKey: is not of the type that was announced"),
+            (picture(ImageFormat::Jpeg, 9, 9), "imageKey: is not of the type that was announced"),
+            (bomb, "imageKey: has more than 50 million pixels"),
+        ];
+        let mut socket = desk.connect(0, &customer).await;
+        for (bytes, problem) in files {
+            let invited = invite(&http, &session, "image/png", bytes.len()).await;
+            let send = message(&session, "k", invited["imageKey"].as_str().unwrap());
+            let early = socket.request("message:send", send.clone()).await.unwrap_err();
+            assert_eq!(early["detail"], "imageKey: was not uploaded");
+            let longer = [bytes.clone(), vec![0]].concat();
+            assert_eq!(put(&invited, &longer).await, 403, "the length is signed");
+            assert_eq!(put(&invited, &bytes).await, 200);
+            let refused = http.post(&format!("{path}/messages"), &send).await.expect(400);
+            assert_eq!(
+                (&refused["code"], &refused["detail"]),
+                (&json!("invalid_request"), &json!(problem))
+            );
+        }
+        let history = http.get(&format!("{path}/messages")).await.expect(200);
+        assert_eq!(history["items"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn b55_an_upload_is_done_once_and_as_it_was_signed() {
+    let (cluster, _s3) = with_s3().await;
+    for desk in [cluster, one_node().await] {
+        let (customer, _, session) = desk.pair().await;
+        let http = desk.http(0, &customer);
+        let bytes = picture(ImageFormat::Png, 64, 48);
+        let mut invited = invite(&http, &session, "image/png", bytes.len()).await;
+        let mut html = invited.clone();
+        html["upload"]["headers"]["content-type"] = json!("text/html");
+        assert_eq!(put(&html, &bytes).await, 403);
+        assert_eq!(put(&invited, &bytes).await, 200);
+        let key = invited["imageKey"].as_str().unwrap().to_owned();
+        let path = format!("/api/chats/{session}/messages");
+        http.post(&path, &message(&session, "k", &key)).await.expect(201);
+        // Nobody changes a picture after it was looked at.
+        let other = picture(ImageFormat::Png, 64, 48).iter().map(|byte| !byte).collect::<Vec<_>>();
+        assert_eq!(put(&invited, &other).await, 412);
+        let url = invited["upload"]["url"].as_str().unwrap();
+        let longer = url.replace("X-Amz-Expires=900", "X-Amz-Expires=90000");
+        invited["upload"]["url"] = json!(longer);
+        assert_eq!(put(&invited, &other).await, 403);
+        assert_eq!(fetch(&http, &session, &key, "").await.bytes, bytes);
+    }
+}
+
+#[tokio::test]
+async fn the_largest_picture_goes_through_and_no_larger_one() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let mut bytes = picture(ImageFormat::Png, 64, 48);
+    bytes.resize(10 * 1024 * 1024, 7);
+    let invited = invite(&http, &session, "image/png", bytes.len()).await;
+    assert_eq!(put(&invited, &[&bytes[..], b"x"].concat()).await, 403);
+    assert_eq!(put(&invited, &bytes).await, 200);
+    let key = invited["imageKey"].as_str().unwrap();
+    let path = format!("/api/chats/{session}/messages");
+    http.post(&path, &message(&session, "k", key)).await.expect(201);
+    assert!(fetch(&desk.http(0, &dentist), &session, key, "").await.bytes == bytes);
+}
+
+#[tokio::test]
+async fn f21_without_s3_pictures_fail_and_text_goes_on() {
+    let (desk, mut s3) = with_s3().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    assert_eq!(http.get("/health").await.expect(200)["services"]["s3"], "up");
+    let bytes = picture(ImageFormat::Png, 64, 48);
+    let shown = uploaded(&http, &session, "image/png", &bytes).await;
+    let key = uploaded(&http, &session, "image/png", &bytes).await;
+    let path = format!("/api/chats/{session}/messages");
+    http.post(&path, &message(&session, "shown", &shown)).await.expect(201);
+    s3.stop();
+    eventually("S3 is missed", async || {
+        let health = http.get("/health").await.expect(200);
+        health["services"]["s3"] == "down" && health["status"] == "degraded"
+    })
+    .await;
+    let mut patient = desk.connect(0, &customer).await;
+    let mut doctor = desk.connect(1, &dentist).await;
+    doctor.join(&session, None).await;
+    // A text that comes behind a picture does not wait for it.
+    let send = message(&session, "k", &key);
+    let (refused, _) =
+        tokio::join!(http.post(&path, &send), patient.send(&session, "t", "still here"));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.expect(503)["code"], "unavailable");
+    assert_eq!(doctor.message().await["body"], "still here");
+    let thumbnail = format!("/api/chats/{session}/images/{shown}?size=thumbnail");
+    assert_eq!(http.get(&thumbnail).await.expect(503)["code"], "unavailable");
+    // What was acknowledged stays so.
+    let again = http.post(&path, &message(&session, "shown", &shown)).await.expect(200);
+    assert_eq!(again["duplicate"], true);
+
+    s3.restart().await;
+    http.post(&path, &message(&session, "k", &key)).await.expect(201);
+    assert_eq!(doctor.message().await["image"]["key"], key);
+}
+
+#[tokio::test]
+async fn a_picture_that_nobody_sends_is_removed_after_a_day() {
+    let (mut desk, s3) = with_s3().await;
+    let (customer, _, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let bytes = picture(ImageFormat::Png, 640, 480);
+    let shown = uploaded(&http, &session, "image/png", &bytes).await;
+    let late = uploaded(&http, &session, "image/png", &bytes).await;
+    let recent = uploaded(&http, &session, "image/png", &bytes).await;
+    let path = format!("/api/chats/{session}/messages");
+    http.post(&path, &message(&session, "k", &shown)).await.expect(201);
+    let has = |key: &str| {
+        let file = |path: &std::path::PathBuf| path.file_name().unwrap() == key;
+        s3.objects(&session).iter().any(file)
+    };
+    eventually("a thumbnail", async || has(&format!("{shown}-320"))).await;
+    assert!(has(&shown) && has(&late) && has(&recent));
+    let db = desk.database.as_ref().unwrap().client().await;
+    let age = format!(
+        "update uploads set created_at = now() - interval '26 hours' where key <> '{recent}'"
+    );
+    db.batch_execute(&age).await.unwrap();
+    let refused = http.post(&path, &message(&session, "k2", &late)).await;
+    assert_eq!(refused.expect(400)["code"], "invalid_request", "it may go at any moment");
+    let (first, second) = desk.nodes.split_at_mut(1);
+    tokio::join!(first[0].restart(), second[0].restart());
+    eventually("it is removed", async || !has(&late)).await;
+    assert!(has(&shown) && has(&format!("{shown}-320")) && has(&recent));
+    eventually("it is forgotten", async || {
+        let row = db.query_one("select count(*) from uploads", &[]).await.unwrap();
+        row.get::<_, i64>(0) == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn i14_no_key_and_no_signature_is_logged() {
+    let s3 = S3::start().await;
+    let trace = [("LOG_LEVEL", "trace")];
+    let with_s3 = [&trace[..], &s3.env()].concat();
+    for env in [&with_s3, &trace[..]] {
+        let desk = Desk::embedded_with(FRONTDESK, env).await;
+        let (customer, _, session) = desk.pair().await;
+        let http = desk.http(0, &customer);
+        let bytes = picture(ImageFormat::Png, 64, 48);
+        let key = uploaded(&http, &session, "image/png", &bytes).await;
+        let mut socket = desk.connect(0, &customer).await;
+        socket.request("message:send", message(&session, "k", &key)).await.unwrap();
+        fetch(&http, &session, &key, "?size=thumbnail").await;
+        s3.stop();
+        http.get(&format!("/api/chats/{session}/images/{key}?size=thumbnail")).await;
+        let log = desk.nodes[0].log();
+        assert!(log.iter().any(|line| line.contains("/api/chats/{id}/images/{image}")));
+        for line in log {
+            for secret in
+                [&key, "X-Amz-", "Zahn", "s3-secret-that-is-secret", &customer.token[..60]]
+            {
+                assert!(!line.contains(secret), "it is logged: {line}");
+            }
+        }
+    }
+}
