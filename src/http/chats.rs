@@ -65,6 +65,9 @@ pub(crate) async fn list(
     let limit = cursor::limit(list.limit.as_deref())?;
     let page = SessionPage { status, after, limit };
     let items = app.store.sessions(&me.person, &page).await?;
+    for session in &items {
+        app.people.shown(session);
+    }
     let full = items.len() == limit as usize;
     let next_cursor =
         items.last().filter(|_| full).map(|last| cursor::of_session(last.active_at, last.id));
@@ -76,7 +79,10 @@ pub(crate) async fn get(
     Caller(me): Caller,
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
-    app.store.session(&me.person, id).await?.map(JsonBody).ok_or(Error::SessionNotFound)
+    let mut session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    app.people.shown(&session);
+    app.people.disclose(&me.person, &mut session).await;
+    Ok(JsonBody(session))
 }
 
 /// What a member changes of a session.

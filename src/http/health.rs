@@ -58,7 +58,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     let (postgres, redis, mysql) = tokio::join!(
         answers(app.store.ping()),
         answers(app.bus.ping()),
-        answers(app.directory.ping())
+        answers(app.people.ping())
     );
     let unless_set = |set: bool, state: Part, instead: Part| match state {
         Part::Up if !set => instead,
