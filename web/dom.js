@@ -28,14 +28,6 @@ export function setButton(button, icon, label, pressed) {
   if (pressed !== undefined) button.setAttribute('aria-pressed', pressed);
 }
 
-/** Text with the words of a search marked in it. */
-export function marked(text, words) {
-  const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  if (escaped.length === 0) return [text];
-  const parts = text.split(new RegExp(`(${escaped.join('|')})`, 'giu'));
-  return parts.map((part, at) => (at % 2 ? el('mark', {}, part) : part));
-}
-
 /** A time of day today, a date before. */
 export function when(time) {
   const date = new Date(time);

@@ -75,7 +75,7 @@ export class Pane {
       this.#state('away', 'reconnecting…');
     });
     hear('message:new', ({ message }) => this.#show(message));
-    hear('message:updated', ({ message }) => this.#show(message));
+    hear('message:updated', ({ message }) => this.#showChanged(message));
     hear('message:read', here(({ reader, seq }) => theirs(reader) && this.#conversation.positions(seq)));
     hear('message:delivered', here(({ to, seq }) => theirs(to) && this.#conversation.positions(0, seq)));
     hear('typing', here(({ who, on }) => theirs(who) && this.#showTyping(on)));
@@ -162,7 +162,8 @@ export class Pane {
     // Another one may have been chosen meanwhile.
     if (sessionId !== this.#active) return;
     this.#conversation.rev = session.rev ?? 0;
-    [...(updated ?? []), ...messages].forEach((message) => this.#conversation.show(message));
+    messages.forEach((message) => this.#conversation.show(message));
+    updated?.forEach((message) => this.#showChanged(message));
     this.#update(session);
     this.#read();
   }
@@ -201,6 +202,11 @@ export class Pane {
     else this.#showTyping(false);
     this.#conversation.show(message);
     this.#read();
+  }
+
+  /** One from before what is here is shown as it is then, if it is asked for. */
+  #showChanged(message) {
+    if (message.seq >= this.#conversation.firstSeq) this.#show(message);
   }
 
   /** What is on the screen is read. */

@@ -1,9 +1,8 @@
 // Full text over one's own messages: what is found, with the words marked, and the way to it.
 
-import { el, marked, when } from './dom.js';
+import { el, when } from './dom.js';
 
 const WAIT_MS = 200;
-const AROUND = 40;
 
 export class Search {
   #form;
@@ -60,27 +59,18 @@ export class Search {
     if (asked !== this.#asked) return;
     if (found instanceof Error) this.#results(el('li', { class: 'nothing' }, found.message));
     else if (found.length === 0) this.#results(el('li', { class: 'nothing' }, 'Nothing found'));
-    else this.#results(...found.map((item) => this.#result(item.message ?? item, q)));
+    else this.#results(...found.map((item) => this.#result(item)));
   }
 
-  #result(message, q) {
-    const words = q.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  #result({ message, snippet }) {
     const choose = () => this.#does.found(message);
+    const pieces = snippet.map(({ text, hit }) => (hit ? el('mark', {}, text) : text));
     return el('li', {}, el('button', { type: 'button', on: { click: choose } },
       el('span', { class: 'from' }, `${message.sender.name} · ${when(message.createdAt)}`),
-      el('span', { class: 'snippet', dir: 'auto' }, ...marked(snippet(message.body, words), words))));
+      el('span', { class: 'snippet', dir: 'auto' }, ...pieces)));
   }
 
   #results(...items) {
     this.#form.querySelector('.results').replaceChildren(...items);
   }
-}
-
-/** The text around the first of the words. */
-function snippet(body, words) {
-  const low = body.toLowerCase();
-  const places = words.map((word) => low.indexOf(word.toLowerCase())).filter((at) => at >= 0);
-  const from = Math.max(0, Math.min(...places, low.length) - AROUND);
-  const start = places.length ? from : 0;
-  return `${start > 0 ? '…' : ''}${body.slice(start, start + 160)}`;
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use axum::{Router, http::header, routing::get};
-use frontdesk_test_support::{Browser, Node, Page, eventually};
+use frontdesk_test_support::{Browser, Client, Http, Node, Page, eventually};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -48,6 +48,13 @@ async fn start() -> (Node, TempDir) {
     (Node::start(FRONTDESK, &[data]).await, dir)
 }
 
+/// A token of the node's own issuer.
+async fn token(node: &Node, kind: &str, id: &str) -> String {
+    let ask = json!({ "kind": kind, "id": id });
+    let issued = Http::new(node.address, None).post("/dev/token", &ask).await.expect(200);
+    issued["token"].as_str().unwrap().to_owned()
+}
+
 /// One pane of the page.
 #[derive(Clone, Copy)]
 struct Pane(&'static str);
@@ -76,6 +83,11 @@ impl Pane {
             "[...document.querySelectorAll('#{} .messages .text')].map(p => p.textContent).join('|')",
             self.0
         )
+    }
+
+    async fn click(self, page: &mut Page, selector: &str) {
+        page.until(&self.find(selector)).await;
+        page.evaluate(&format!("{}.click()", self.find(selector))).await;
     }
 
     /// Does something to a message by its menu.
@@ -227,9 +239,59 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
     for pane in [PATIENT, DENTIST] {
         page.until(&format!("{}.matches('.deleted')", pane.line("This message was deleted"))).await;
     }
-    DENTIST.send(&mut page, "Come at three, we will cement it again.").await;
-    page.window(1160, 720).await;
-    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
-    page.screenshot(&picture).await;
+    DENTIST.send(&mut page, "I see. Come at three, we will cement it again.").await;
+    in_a_crowd(&node, &mut page).await;
     browser.close().await;
+}
+
+/// Someone else writes to the dentist, who is looking at another conversation; and all else that one
+/// does with more than one.
+async fn in_a_crowd(node: &Node, page: &mut Page) {
+    let token = token(node, "customer", "grace").await;
+    let grace = Http::new(node.address, Some(&token));
+    let opened = grace.post("/api/chats", &json!({ "dentistId": 1 })).await.expect(201);
+    let session = opened["id"].as_str().unwrap().to_owned();
+    let mut client = Client::connect(node.address, &token).await;
+    client.join(&session, None).await;
+    for (key, body) in [("1", "Good morning!"), ("2", "Do you have my x-ray of the molar?")] {
+        client.send(&session, key, body).await;
+    }
+    let badge = DENTIST.find(".badge");
+    page.until(&format!("{badge}.textContent === '2'")).await;
+    let there = "document.querySelectorAll('.face.online').length === 2";
+    page.until(there).await;
+    page.until("document.querySelector('#patient .presence').textContent === 'online'").await;
+    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
+    page.window(1160, 760).await;
+    page.screenshot(&picture).await;
+
+    DENTIST.click(page, ".session:has(.badge)").await;
+    page.until(&format!("{}.textContent === 'Grace Hopper'", DENTIST.find(".who"))).await;
+    // It is on the screen, so it is read.
+    page.until(&format!("!{badge}")).await;
+    let read = async |client: &mut Client| client.event("message:read").await["seq"].clone();
+    assert_eq!(read(&mut client).await, 2);
+    page.until(&DENTIST.find(".face.online")).await;
+    drop(client);
+    let away = format!("{}.textContent.startsWith('last seen')", DENTIST.find(".presence"));
+    page.until(&away).await;
+
+    DENTIST.click(page, ".mute").await;
+    page.until(&format!("{}.ariaPressed === 'true'", DENTIST.find(".mute"))).await;
+    assert_eq!(grace.get(&format!("/api/chats/{session}")).await.body["muted"], false);
+    DENTIST.click(page, ".close").await;
+    page.until(&format!("{}.disabled", DENTIST.find("textarea"))).await;
+    assert_eq!(grace.get(&format!("/api/chats/{session}")).await.body["status"], "closed");
+    DENTIST.click(page, ".close").await;
+    page.until(&format!("!{}.disabled", DENTIST.find("textarea"))).await;
+
+    // The patient writes to another dentist.
+    PATIENT.click(page, ".rail .new").await;
+    page.evaluate("document.querySelector('#opener input').value = '2'").await;
+    page.evaluate("document.querySelector('#opener [value=open]').click()").await;
+    page.until(&format!("{}.textContent === 'Dr. Theo Braces'", PATIENT.find(".who"))).await;
+    page.until(&format!("{} === ''", PATIENT.texts())).await;
+    PATIENT.send(page, "Do you do braces?").await;
+    let ticks = format!("{}.dataset.state === 'sent'", PATIENT.find(".mine .tick"));
+    page.until(&ticks).await;
 }
