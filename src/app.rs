@@ -14,7 +14,7 @@ use crate::{
     commands::history,
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
-    directory::{self, Directory},
+    directory::{self, people::People},
     hub::Hub,
     images::Images,
     inbox::Inbox,
@@ -34,7 +34,7 @@ pub(crate) struct App {
     pub(crate) hub: Arc<Hub>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) receipts: Arc<Receipts>,
-    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) people: Arc<People>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
     /// This node's name in logs and in `/health`.
@@ -74,6 +74,8 @@ impl App {
         let node = new_id().simple().to_string().split_off(20);
         let presence =
             Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
+        let directory = directory::open(&config)?;
+        let people = People::start(directory, Arc::clone(&store), config.directory_cache);
         let app = Self {
             verifier,
             store,
@@ -82,7 +84,7 @@ impl App {
             hub,
             inbox,
             receipts,
-            directory: directory::open(&config)?,
+            people,
             node,
             presence,
             images: Images::open(&config)?,

@@ -38,6 +38,8 @@ pub struct Config {
     pub(crate) redis: Option<RedisConfig>,
     pub(crate) mysql: Option<MysqlConfig>,
     pub(crate) s3: Option<S3Config>,
+    /// How long what the directory said of someone counts.
+    pub(crate) directory_cache: Duration,
     pub(crate) cognito: Option<CognitoConfig>,
     pub(crate) django: Option<DjangoConfig>,
     pub(crate) pushes: Option<PushConfig>,
@@ -84,7 +86,10 @@ pub(crate) struct MysqlConfig {
     pub(crate) database: String,
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
-    /// The person's id, then the parts of the name.
+    pub(crate) tls: bool,
+    /// A PEM file with further authorities to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The person's id first; `email` and `avatar_url`; all else are parts of the name.
     pub(crate) customers_query: String,
     pub(crate) dentists_query: String,
 }
@@ -113,10 +118,10 @@ pub(crate) struct DjangoConfig {
     pub(crate) issuer: Option<String>,
 }
 
-pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str =
-    "SELECT cognito_sub, first_name, last_name FROM customers WHERE cognito_sub = ?";
-pub(crate) const DEFAULT_DENTISTS_QUERY: &str =
-    "SELECT user_id, first_name, last_name FROM dentists WHERE user_id = ?";
+pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name, last_name, \
+    email, avatar_url FROM customers WHERE cognito_sub = ?";
+pub(crate) const DEFAULT_DENTISTS_QUERY: &str = "SELECT user_id, first_name, last_name, \
+    email, avatar_url FROM dentists WHERE user_id = ?";
 
 /// The shortest that a pool may be: one connection commits, one checks, one reads.
 const POOL_SIZE_MIN: usize = 3;
@@ -143,6 +148,7 @@ impl Config {
             redis: Self::redis(variables)?,
             mysql: Self::mysql(variables)?,
             s3: Self::s3(variables)?,
+            directory_cache: variables.seconds("DIRECTORY_CACHE_S", 600, 1..=86_400)?,
             cognito: Self::cognito(variables)?,
             django: Self::django(variables)?,
             pushes: PushConfig::read(variables)?,
@@ -277,12 +283,15 @@ impl Config {
                 _ => Err(Variables::error(variable, "must hold one ? for the person's id")),
             }
         };
+        let ca_file: Option<PathBuf> = variables.text("MYSQL_CA_FILE").map(Into::into);
         Ok(Some(MysqlConfig {
             host: host.to_owned(),
             port: variables.parsed("MYSQL_PORT", 3306)?,
             database: variables.required("MYSQL_DB", "MYSQL_HOST")?,
             user: variables.required("MYSQL_USER", "MYSQL_HOST")?,
             password: variables.secret("MYSQL_PASSWORD"),
+            tls: variables.flag("MYSQL_TLS")? || ca_file.is_some(),
+            ca_file,
             customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
         }))

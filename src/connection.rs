@@ -80,6 +80,7 @@ pub(crate) async fn live(
         outbound: Arc::clone(outbound),
         typing: Arc::clone(&typing),
     };
+    app.people.seen(outbound.person());
     // Both wait for the bus, within bounds.
     tokio::join!(app.hub.connect(outbound), app.presence.connect(outbound.person()));
     if app.is_draining() {

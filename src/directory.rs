@@ -1,13 +1,18 @@
-//! People's names: from the legacy directory, which is only ever read, or from none.
+//! Who people are: from the legacy directory, which is only ever read, or from none.
 
 mod local;
 mod mysql;
+pub(crate) mod people;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{config::Config, person::Person, store::Source};
+use crate::{
+    config::Config,
+    person::{AvatarUrl, Email, Person},
+    store::Source,
+};
 
 /// The longest name, in characters; a longer one is cut. The database enforces it too.
 const NAME_MAX_CHARS: usize = 200;
@@ -19,11 +24,19 @@ pub(crate) enum DirectoryError {
     Unavailable(Source),
 }
 
-/// Someone who knows people's names.
+/// What the directory says of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) avatar_url: Option<AvatarUrl>,
+    pub(crate) email: Option<Email>,
+}
+
+/// Someone who knows people.
 #[async_trait]
 pub(crate) trait Directory: Send + Sync + 'static {
-    /// The person's name; `None` where the directory doesn't know the person.
-    async fn name(&self, person: &Person) -> Result<Option<String>, DirectoryError>;
+    /// What it says of the person; `None` where it doesn't know the person.
+    async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError>;
 
     /// Whether the directory answers.
     async fn ping(&self) -> Result<(), DirectoryError>;
@@ -36,10 +49,22 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Directory>> {
     }
 }
 
-/// A name as it may be shown: trimmed, bounded, on one line; `None` for an empty one.
-fn shown(name: &str) -> Option<String> {
-    let on_one_line = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let name: String = name.chars().map(on_one_line).collect();
+impl Entry {
+    /// An entry as it may be shown: what is no name, URL or address is left out.
+    fn shown(person: &Person, name: &str, avatar_url: Option<&str>, email: Option<&str>) -> Self {
+        let neutral = || person.kind.neutral_name().to_owned();
+        Self {
+            name: on_one_line(name).unwrap_or_else(neutral),
+            avatar_url: avatar_url.and_then(|url| url.parse().ok()),
+            email: email.and_then(|email| email.parse().ok()),
+        }
+    }
+}
+
+/// A name, trimmed, bounded, on one line; `None` for an empty one.
+fn on_one_line(name: &str) -> Option<String> {
+    let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let name: String = name.chars().map(letter).collect();
     let name: String = name.trim().chars().take(NAME_MAX_CHARS).collect();
     (!name.is_empty()).then_some(name)
 }

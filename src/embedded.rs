@@ -13,14 +13,14 @@ use std::{
 
 use anyhow::Context;
 use axum::{
-    Router,
+    Router, extract,
     http::header,
     middleware,
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
 
-use crate::{app::App, store::sqlite::Sqlite};
+use crate::{app::App, error::Error, store::sqlite::Sqlite};
 
 /// The database's file in the data directory.
 const DATABASE: &str = "frontdesk.db";
@@ -93,21 +93,50 @@ pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(async || Redirect::to("/demo/")))
-        .route("/demo/", get(async || page("text/html", include_str!("../web/index.html"))))
-        .route("/demo/style.css", get(async || page("text/css", include_str!("../web/style.css"))))
-        .route(
-            "/demo/demo.js",
-            get(async || page("text/javascript", include_str!("../web/demo.js"))),
-        )
-        .route(
-            "/demo/chat.js",
-            get(async || page("text/javascript", include_str!("../web/chat.js"))),
-        )
+        .route("/demo/", get(async || page("index.html")))
+        .route("/demo/{file}", get(async |extract::Path(file): extract::Path<String>| page(&file)))
         .route("/dev/token", post(issuer::token))
         .route("/dev/{side}/.well-known/jwks.json", get(issuer::jwks))
         .route_layer(middleware::from_fn(issuer::guard))
 }
 
-fn page(content_type: &'static str, text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, format!("{content_type}; charset=utf-8"))], text)
+/// A file of the page.
+macro_rules! file {
+    ($name:literal, $content_type:literal) => {
+        ($name, concat!($content_type, "; charset=utf-8"), include_str!(concat!("../web/", $name)))
+    };
+}
+
+/// The page: each file's name, type and text.
+const PAGE: [(&str, &str, &str); 15] = [
+    file!("index.html", "text/html"),
+    file!("style.css", "text/css"),
+    file!("conversation.css", "text/css"),
+    file!("demo.js", "text/javascript"),
+    file!("pane.js", "text/javascript"),
+    file!("api.js", "text/javascript"),
+    file!("chat.js", "text/javascript"),
+    file!("rail.js", "text/javascript"),
+    file!("conversation.js", "text/javascript"),
+    file!("line.js", "text/javascript"),
+    file!("composer.js", "text/javascript"),
+    file!("search.js", "text/javascript"),
+    file!("images.js", "text/javascript"),
+    file!("avatar.js", "text/javascript"),
+    file!("dom.js", "text/javascript"),
+];
+
+/// Nothing comes from elsewhere but people's avatars, which are wherever the directory says.
+const PAGE_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self' blob: data: http: https:; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'";
+
+fn page(name: &str) -> Result<impl IntoResponse + use<>, Error> {
+    let file = PAGE.into_iter().find(|(file, ..)| *file == name);
+    let (_, content_type, text) = file.ok_or(Error::RouteNotFound)?;
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, PAGE_SECURITY_POLICY),
+    ];
+    Ok((headers, text))
 }

@@ -214,9 +214,9 @@ impl From<ImagesError> for Error {
     }
 }
 
+/// Logged where it was asked: for a second after that nobody asks it.
 impl From<DirectoryError> for Error {
-    fn from(DirectoryError::Unavailable(source): DirectoryError) -> Self {
-        tracing::warn!(error = %source, "the directory is not available");
+    fn from(DirectoryError::Unavailable(_): DirectoryError) -> Self {
         Self::Unavailable
     }
 }

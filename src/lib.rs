@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod store;
 pub mod telemetry;
+mod tls;
 mod wire;
 
 /// The parsers of what comes from clients, for `fuzz/`.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     message::Message,
-    person::{Person, PersonKind, Profile},
+    person::{AvatarUrl, Email, Person, PersonKind},
 };
 
 /// A session's identity, a `UUIDv7`.
@@ -50,14 +50,35 @@ impl FromStr for SessionStatus {
 #[error("must be open or closed")]
 pub(crate) struct InvalidStatus;
 
+/// A person as the members of a session see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Member {
+    #[serde(flatten)]
+    pub(crate) person: Person,
+    /// The last name that the directory gave.
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) avatar_url: Option<AvatarUrl>,
+    /// Never stored: the directory's, for those who may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<Email>,
+}
+
+impl Member {
+    pub(crate) fn avatar_url(&self) -> Option<&str> {
+        self.avatar_url.as_ref().map(AvatarUrl::as_str)
+    }
+}
+
 /// A session as one of its members sees it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) status: SessionStatus,
-    pub(crate) customer: Profile,
-    pub(crate) dentist: Profile,
+    pub(crate) customer: Member,
+    pub(crate) dentist: Member,
     pub(crate) last_seq: u64,
     /// How far this member has read.
     pub(crate) read_seq: u64,

@@ -26,8 +26,8 @@ use crate::{
         Draft, Message, MessageId, MessageKind,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::{Person, PersonId, Profile},
-    session::{Session, SessionId, SessionStatus},
+    person::{AvatarUrl, Person, PersonId, Profile},
+    session::{Member, Session, SessionId, SessionStatus},
 };
 use uploads::{Declined, NewUpload, Upload};
 
@@ -65,8 +65,8 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug)]
 pub(crate) struct NewSession {
     pub(crate) id: SessionId,
-    pub(crate) customer: Profile,
-    pub(crate) dentist: Profile,
+    pub(crate) customer: Member,
+    pub(crate) dentist: Member,
 }
 
 /// Which sessions to list, latest activity first.
@@ -252,6 +252,14 @@ pub(crate) trait Store: PushJobs + Send + Sync + 'static {
 
     /// When someone was last connected.
     async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Corrects a person's name and picture wherever the person is a member.
+    async fn rename(
+        &self,
+        person: &Person,
+        name: &str,
+        avatar_url: Option<&AvatarUrl>,
+    ) -> Result<(), StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

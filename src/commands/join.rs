@@ -149,6 +149,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
         caller.joins.sent(id, heard.unwrap_or(0));
     }
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+    app.people.shown(&session);
     let after = join.after.map(|after| caller.joins.beyond_resumed(id, after));
     let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
     let messages = history::page(app, me, id, span, PAGE).await?;

@@ -3,8 +3,8 @@
 use crate::{
     app::App,
     error::Error,
-    person::{Person, PersonKind, Profile},
-    session::{Session, SessionId},
+    person::{Person, PersonKind},
+    session::{Member, Session, SessionId},
     store::NewSession,
     wire::{broadcast::Broadcast, new_id},
 };
@@ -33,7 +33,8 @@ pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Sessio
     Ok((session, opened))
 }
 
-async fn known(app: &App, person: &Person) -> Result<Profile, Error> {
-    let name = app.directory.name(person).await?.ok_or(Error::PersonNotFound)?;
-    Ok(Profile { person: person.clone(), name })
+async fn known(app: &App, person: &Person) -> Result<Member, Error> {
+    let entry = app.people.look_up(person).await?.ok_or(Error::PersonNotFound)?;
+    let (name, avatar_url) = (entry.name.clone(), entry.avatar_url.clone());
+    Ok(Member { person: person.clone(), name, avatar_url, email: None })
 }

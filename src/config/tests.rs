@@ -62,6 +62,7 @@ fn a_bad_variable_is_one_line_that_names_it() {
         (vec![("PORT", "70000")], "PORT"),
         (vec![("LOG_LEVEL", "loud")], "LOG_LEVEL"),
         (vec![("PING_INTERVAL_MS", "0")], "PING_INTERVAL_MS"),
+        (vec![("DIRECTORY_CACHE_S", "0")], "DIRECTORY_CACHE_S"),
         (vec![("POSTGRES_HOST", "db")], "POSTGRES_DB"),
         (vec![("CORS_ORIGINS", "https://a.example/path")], "CORS_ORIGINS"),
         (vec![("DJANGO_JWKS_URL", "file:///etc/passwd")], "DJANGO_JWKS_URL"),

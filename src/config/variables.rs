@@ -66,6 +66,20 @@ impl Variables {
         Err(Self::error(variable, &format!("{millis}: must be from {from} to {to} milliseconds")))
     }
 
+    pub(super) fn seconds(
+        &self,
+        variable: &str,
+        default: u64,
+        allowed: RangeInclusive<u64>,
+    ) -> Result<Duration, ConfigError> {
+        let seconds = self.parsed(variable, default)?;
+        if allowed.contains(&seconds) {
+            return Ok(Duration::from_secs(seconds));
+        }
+        let (from, to) = allowed.into_inner();
+        Err(Self::error(variable, &format!("{seconds}: must be from {from} to {to} seconds")))
+    }
+
     pub(super) fn list(&self, variable: &str) -> Vec<String> {
         let items = self.text(variable).unwrap_or_default().split(',').map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()

@@ -6,14 +6,17 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mysql_async::{OptsBuilder, Pool, PoolConstraints, PoolOpts, Row, Value, prelude::Queryable};
+use mysql_async::{
+    OptsBuilder, Pool, PoolConstraints, PoolOpts, Row, SslOpts, Value, prelude::Queryable,
+};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::{Directory, DirectoryError, shown};
+use super::{Directory, DirectoryError, Entry};
 use crate::{
     config::MysqlConfig,
     person::{Person, PersonKind},
+    tls,
 };
 
 /// What every connection is told first.
@@ -42,6 +45,7 @@ impl Mysql {
             .user(Some(config.user.clone()))
             .pass(config.password.as_ref().map(|secret| secret.expose_secret().to_owned()))
             .prefer_socket(false)
+            .ssl_opts(config.tls.then(|| ssl(config)).transpose()?)
             .setup(vec![READ_ONLY])
             .pool_opts(PoolOpts::new().with_constraints(constraints));
         Ok(Self {
@@ -56,15 +60,22 @@ impl Mysql {
     ) -> Result<T, DirectoryError> {
         match timeout(DEADLINE, work).await {
             Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(DirectoryError::Unavailable(Arc::new(error))),
+            Ok(Err(error)) => Err(unavailable(error)),
             Err(elapsed) => Err(DirectoryError::Unavailable(Arc::new(elapsed))),
         }
     }
 }
 
+/// TLS as everywhere in the node: the system's authorities and those of the file, none built in.
+fn ssl(config: &MysqlConfig) -> anyhow::Result<SslOpts> {
+    let authorities = tls::authorities("MYSQL_CA_FILE", config.ca_file.as_deref())?;
+    let der = authorities.into_iter().map(|authority| authority.to_vec().into()).collect();
+    Ok(SslOpts::default().with_root_certs(der).with_disable_built_in_roots(true))
+}
+
 #[async_trait]
 impl Directory for Mysql {
-    async fn name(&self, person: &Person) -> Result<Option<String>, DirectoryError> {
+    async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError> {
         let query = match person.kind {
             PersonKind::Customer => &self.customers_query,
             PersonKind::Dentist => &self.dentists_query,
@@ -73,19 +84,34 @@ impl Directory for Mysql {
             self.pool.get_conn().await?.exec_first(query, (person.id.as_str(),)).await
         })
         .await?;
-        let mut columns = row.map(Row::unwrap).unwrap_or_default().into_iter().map(text);
-        // MySQL finds the number 7 by "7abc", and "Ada" by "ADA": that is somebody else's id.
-        if columns.next().flatten().as_deref() != Some(person.id.as_str()) {
-            return Ok(None);
-        }
-        let parts: Vec<String> = columns.flatten().collect();
-        let name = shown(&parts.join(" "));
-        Ok(Some(name.unwrap_or_else(|| person.kind.neutral_name().to_owned())))
+        Ok(row.and_then(|row| entry(person, row)))
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
         Self::within_deadline(async { self.pool.get_conn().await?.ping().await }).await
     }
+}
+
+/// The first column is the id, `email` and `avatar_url` are what they are called, and whatever else
+/// there is are parts of the name.
+fn entry(person: &Person, row: Row) -> Option<Entry> {
+    let names: Vec<String> =
+        row.columns_ref().iter().map(|column| column.name_str().to_lowercase()).collect();
+    let mut columns = names.into_iter().zip(row.unwrap().into_iter().map(text));
+    // MySQL finds the number 7 by "7abc", and "Ada" by "ADA": that is somebody else's id.
+    let (_, id) = columns.next()?;
+    if id.as_deref() != Some(person.id.as_str()) {
+        return None;
+    }
+    let (mut name, mut avatar_url, mut email) = (Vec::new(), None, None);
+    for (column, value) in columns {
+        match column.as_str() {
+            "avatar_url" => avatar_url = value,
+            "email" => email = value,
+            _ => name.extend(value),
+        }
+    }
+    Some(Entry::shown(person, &name.join(" "), avatar_url.as_deref(), email.as_deref()))
 }
 
 /// A column as text; an id may be a number.
@@ -98,48 +124,147 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
+/// What the database said, by its code: the text may quote a row.
+#[derive(Debug, thiserror::Error)]
+#[error("MySQL error {code} (SQLSTATE {state})")]
+struct Refused {
+    code: u16,
+    state: String,
+}
+
+fn unavailable(error: mysql_async::Error) -> DirectoryError {
+    DirectoryError::Unavailable(match error {
+        mysql_async::Error::Server(said) => {
+            Arc::new(Refused { code: said.code, state: said.state })
+        }
+        other => Arc::new(other),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use frontdesk_test_support::Servers;
+    use frontdesk_test_support::{Servers, unique};
 
     use super::*;
 
-    async fn directory() -> Mysql {
+    async fn config() -> MysqlConfig {
         let database = Servers::get().await.mysql_database();
-        Mysql::open(&MysqlConfig {
+        MysqlConfig {
             host: "127.0.0.1".into(),
             port: database.port,
             database: database.name,
             user: database.user,
             password: Some(database.password.into()),
+            tls: false,
+            ca_file: None,
             customers_query: crate::config::DEFAULT_CUSTOMERS_QUERY.into(),
             dentists_query: crate::config::DEFAULT_DENTISTS_QUERY.into(),
-        })
-        .unwrap()
+        }
+    }
+
+    async fn directory() -> Mysql {
+        Mysql::open(&config().await).unwrap()
+    }
+
+    fn customer(id: &str) -> Person {
+        Person::new(PersonKind::Customer, id.parse().unwrap())
+    }
+
+    fn dentist(id: &str) -> Person {
+        Person::new(PersonKind::Dentist, id.parse().unwrap())
     }
 
     #[tokio::test]
     async fn names_come_from_the_legacy_tables() {
         let directory = directory().await;
-        let ada = Person::new(PersonKind::Customer, "sub-ada".parse().unwrap());
-        assert_eq!(directory.name(&ada).await.unwrap().as_deref(), Some("Ada Lovelace"));
-        let dentist = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        assert_eq!(directory.name(&dentist).await.unwrap().as_deref(), Some("Dana Drill"));
+        let ada = directory.person(&customer("sub-ada")).await.unwrap().unwrap();
+        let email = "ada@example.test".parse().ok();
+        assert_eq!(ada, Entry { name: "Ada Lovelace".into(), avatar_url: None, email });
+        let dana = directory.person(&dentist("7")).await.unwrap().unwrap();
+        assert_eq!(dana.name, "Dana Drill");
         for nobody in ["8", "7abc", "07", "7.0", "7e0", "7-x", "7:1"] {
-            let nobody = Person::new(PersonKind::Dentist, nobody.parse().unwrap());
-            assert_eq!(directory.name(&nobody).await.unwrap(), None, "{nobody}");
+            assert_eq!(directory.person(&dentist(nobody)).await.unwrap(), None, "{nobody}");
         }
-        let shouting = Person::new(PersonKind::Customer, "SUB-ADA".parse().unwrap());
-        assert_eq!(directory.name(&shouting).await.unwrap(), None);
+        assert_eq!(directory.person(&customer("SUB-ADA")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn b49_what_an_entry_holds_is_checked_and_what_is_wrong_with_it_is_left_out() {
+        let (legacy, id) = (Servers::get().await.mysql_database(), unique("odd"));
+        let insert = format!(
+            "insert into customers values ('{id}', 'Eve\r\nINFO a forged line', '', \
+             'eve@x\r\nBcc: all@x', 'javascript:alert(1)')"
+        );
+        legacy.execute(&insert).await;
+        let eve = directory().await.person(&customer(&id)).await.unwrap().unwrap();
+        let name = "Eve  INFO a forged line".to_owned();
+        assert_eq!(eve, Entry { name, avatar_url: None, email: None });
+        let blank = "update customers set first_name = null, last_name = ' ', \
+                     avatar_url = 'https://a.example/e.png'";
+        legacy.execute(&format!("{blank} where cognito_sub = '{id}'")).await;
+        let eve = directory().await.person(&customer(&id)).await.unwrap().unwrap();
+        let avatar_url = "https://a.example/e.png".parse().ok();
+        assert_eq!(eve, Entry { name: "Patient".into(), avatar_url, email: None });
+    }
+
+    #[tokio::test]
+    async fn a_query_of_ones_own_needs_an_id_and_the_parts_of_a_name() {
+        let mut config = config().await;
+        config.customers_query =
+            "SELECT cognito_sub AS k, 'Dr', last_name FROM customers WHERE cognito_sub = ?".into();
+        config.dentists_query =
+            "SELECT user_id, email, CONCAT(last_name, ', ', first_name) AS name, \
+             'https://a.example/d.png' AS Avatar_URL FROM dentists WHERE user_id = ?"
+                .into();
+        let directory = Mysql::open(&config).unwrap();
+        let ada = directory.person(&customer("sub-ada")).await.unwrap().unwrap();
+        assert_eq!(ada, Entry { name: "Dr Lovelace".into(), avatar_url: None, email: None });
+        let dana = directory.person(&dentist("7")).await.unwrap().unwrap();
+        assert_eq!(dana.name, "Drill, Dana");
+        assert!(dana.email.is_some() && dana.avatar_url.is_some());
+    }
+
+    #[tokio::test]
+    async fn over_tls_only_with_a_certificate_that_is_trusted() {
+        let mut config = config().await;
+        // One whom the server lets in by TLS only.
+        config.user = "encrypted".into();
+        let ada = customer("sub-ada");
+        assert!(Mysql::open(&config).unwrap().person(&ada).await.is_err());
+        config.tls = true;
+        let untrusted = Mysql::open(&config).unwrap().person(&ada).await.unwrap_err();
+        assert!(untrusted.to_string().contains("certificate"), "{untrusted}");
+        config.ca_file = Some(Servers::get().await.certificate.clone());
+        let trusted = Mysql::open(&config).unwrap();
+        assert_eq!(trusted.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
+        config.ca_file = Some("/nowhere.pem".into());
+        let missing = Mysql::open(&config).err().unwrap().to_string();
+        assert!(missing.starts_with("MYSQL_CA_FILE: "), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn i14_what_the_database_says_is_told_by_its_code() {
+        let mut config = config().await;
+        config.customers_query = "SELECT secret FROM nowhere WHERE cognito_sub = ?".into();
+        let error = Mysql::open(&config).unwrap().person(&customer("a")).await.unwrap_err();
+        assert_eq!(error.to_string(), "MySQL error 1146 (SQLSTATE 42S02)");
     }
 
     #[tokio::test]
     async fn i11_a_write_to_the_directory_is_refused() {
         let directory = directory().await;
-        let mut connection = directory.pool.get_conn().await.unwrap();
-        for write in ["DELETE FROM customers", "UPDATE dentists SET first_name = 'x'"] {
-            let error = connection.query_drop(write).await.unwrap_err().to_string();
-            assert!(error.contains("READ ONLY"), "{error}");
+        // A connection that comes back from the pool is as read-only as a new one.
+        for _ in 0..2 {
+            let mut connection = directory.pool.get_conn().await.unwrap();
+            for write in [
+                "INSERT INTO dentists (user_id) VALUES (1)",
+                "UPDATE dentists SET first_name = 'x'",
+                "DELETE FROM customers",
+                "CREATE TABLE mine (id INT)",
+            ] {
+                let error = connection.query_drop(write).await.unwrap_err().to_string();
+                assert!(error.contains("READ ONLY"), "{write}: {error}");
+            }
         }
     }
 }

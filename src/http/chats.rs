@@ -66,6 +66,9 @@ pub(crate) async fn list(
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
     let mut items = app.store.sessions(&me.person, &page).await?;
+    for session in &items {
+        app.people.shown(session);
+    }
     let began = place.map(|place| place.began).or(items.first().map(|first| first.active_at));
     if items.len() == limit as usize
         && let (Some(last), Some(began)) = (items.last(), began)
@@ -88,7 +91,10 @@ pub(crate) async fn get(
     Caller(me): Caller,
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
-    app.store.session(&me.person, id).await?.map(JsonBody).ok_or(Error::SessionNotFound)
+    let mut session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    app.people.shown(&session);
+    app.people.disclose(&me.person, &mut session).await;
+    Ok(JsonBody(session))
 }
 
 /// What a member changes of a session.

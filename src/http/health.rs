@@ -58,7 +58,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     let (postgres, redis, mysql, s3) = tokio::join!(
         answers(app.store.ping()),
         answers(app.bus.ping()),
-        answers(app.directory.ping()),
+        answers(app.people.ping()),
         answers(app.images.ping())
     );
     let unless_set = |set: bool, state: Part, instead: Part| match state {

@@ -14,7 +14,8 @@ use crate::{
     bus::BusError,
     connection::outbound::{Frame, QUEUE},
     message::{Draft, Message},
-    person::{Person, PersonKind, Profile},
+    person::{Person, PersonKind},
+    session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
     wire::{Framing, new_id},
 };
@@ -96,10 +97,14 @@ impl World {
         let hub = Hub::start(Arc::clone(&bus) as Arc<dyn Bus>, events, Arc::clone(&store));
         let person = |kind| Person::new(kind, unique("p").parse().unwrap());
         let (patient, dentist) = (person(PersonKind::Customer), person(PersonKind::Dentist));
-        let profile = |person: &Person| Profile { person: person.clone(), name: "N".into() };
+        let member = |person: &Person| Member {
+            person: person.clone(),
+            name: "N".into(),
+            avatar_url: None,
+            email: None,
+        };
         let session = SessionId(new_id());
-        let new =
-            NewSession { id: session, customer: profile(&patient), dentist: profile(&dentist) };
+        let new = NewSession { id: session, customer: member(&patient), dentist: member(&dentist) };
         store.open_session(&new).await.unwrap();
         Self { hub, bus, heard, store, patient, dentist, session, _dir: dir }
     }

@@ -21,8 +21,8 @@ use amend::{
     a_change_is_kept_with_what_was_before, b39_only_members_change_messages_and_only_their_own,
 };
 use members::{
-    a_session_is_closed_opened_and_muted, each_member_has_a_view_and_a_delivery_mark,
-    when_someone_was_last_seen_is_kept,
+    a_new_name_is_seen_wherever_its_bearer_is_a_member, a_session_is_closed_opened_and_muted,
+    each_member_has_a_view_and_a_delivery_mark, when_someone_was_last_seen_is_kept,
 };
 use search::b39_search_finds_ones_own_messages_best_first;
 use uploads::{
@@ -63,6 +63,7 @@ contract!(
     a_history_is_read_from_either_end,
     a_list_of_sessions_is_by_activity_and_pages,
     a_read_mark_only_moves_forward,
+    a_new_name_is_seen_wherever_its_bearer_is_a_member,
     heads_are_the_last_seqs,
     a_session_is_closed_opened_and_muted,
     each_member_has_a_view_and_a_delivery_mark,

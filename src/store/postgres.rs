@@ -4,6 +4,7 @@ mod amend;
 mod append;
 mod connect;
 mod members;
+mod people;
 mod push_jobs;
 mod rows;
 mod search;
@@ -35,7 +36,7 @@ use crate::{
         Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::{Person, PersonId},
+    person::{AvatarUrl, Person, PersonId},
     session::{Session, SessionId},
 };
 
@@ -45,13 +46,14 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const OPEN: &str = "
 with opened as (
   insert into sessions (id, customer_id, dentist_id, created_at, active_at)
-  values ($1, $2, $4, now(), now())
+  values ($1, $2, $5, now(), now())
   on conflict (tenant_id, customer_id, dentist_id) where status = 'open' do nothing
   returning id
 ), joined as (
-  insert into members (session_id, kind, person_id, name)
-  select opened.id, m.kind, m.person_id, m.name
-  from opened, (values ('customer', $2, $3), ('dentist', $4, $5)) as m(kind, person_id, name)
+  insert into members (session_id, kind, person_id, name, avatar_url)
+  select opened.id, m.kind, m.person_id, m.name, m.avatar_url
+  from opened, (values ('customer', $2, $3, $4), ('dentist', $5, $6, $7))
+    as m(kind, person_id, name, avatar_url)
 )
 select id from opened";
 
@@ -138,16 +140,23 @@ impl Store for Postgres {
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
-        let (customer, dentist) = (new.customer.person.id.as_str(), new.dentist.person.id.as_str());
-        let params: Params<'_> =
-            &[&new.id.0, &customer, &new.customer.name, &dentist, &new.dentist.name];
+        let (customer, dentist) = (&new.customer, &new.dentist);
+        let params: Params<'_> = &[
+            &new.id.0,
+            &customer.person.id.as_str(),
+            &customer.name,
+            &customer.avatar_url(),
+            &dentist.person.id.as_str(),
+            &dentist.name,
+            &dentist.avatar_url(),
+        ];
         // The one that is open may be closed between the two statements: then the next try opens.
         loop {
             if !self.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));
             }
-            let people = (&new.customer.person.id, &new.dentist.person.id);
-            if let Some(id) = self.open_between(people.0, people.1).await? {
+            let found = self.open_between(&customer.person.id, &dentist.person.id).await?;
+            if let Some(id) = found {
                 return Ok((id, false));
             }
         }
@@ -310,6 +319,15 @@ impl Store for Postgres {
 
     async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
         self.seen_last(person).await
+    }
+
+    async fn rename(
+        &self,
+        person: &Person,
+        name: &str,
+        avatar_url: Option<&AvatarUrl>,
+    ) -> Result<(), StoreError> {
+        people::rename(self, person, name, avatar_url).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -43,7 +43,8 @@ macro_rules! sessions {
         concat!(
             "select c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
            c.created_at as opened_at, c.active_at, me.kind as my_kind, me.name as my_name, \
-           other.name as other_name, me.read_seq, other.read_seq as other_read_seq, \
+           other.name as other_name, me.avatar_url as my_avatar_url, \
+           other.avatar_url as other_avatar_url, me.read_seq, other.read_seq as other_read_seq, \
            me.delivered_seq, other.delivered_seq as other_delivered_seq, me.muted, \
            (select count(*) from messages u where u.session_id = c.id and u.seq > me.read_seq \
               and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",

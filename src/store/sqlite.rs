@@ -4,6 +4,7 @@
 
 mod amend;
 mod members;
+mod people;
 mod push_jobs;
 mod rows;
 mod search;
@@ -37,7 +38,7 @@ use crate::{
         Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::{Person, PersonId},
+    person::{AvatarUrl, Person, PersonId},
     session::{Session, SessionId},
 };
 
@@ -350,6 +351,16 @@ impl Store for Sqlite {
             db.query_row(sql, params, |row| rows::time(row, "seen_at")).optional()
         })
         .await
+    }
+
+    async fn rename(
+        &self,
+        person: &Person,
+        name: &str,
+        avatar_url: Option<&AvatarUrl>,
+    ) -> Result<(), StoreError> {
+        let (person, name, avatar_url) = (person.clone(), name.to_owned(), avatar_url.cloned());
+        self.write(move |db| people::rename(db, &person, &name, avatar_url.as_ref())).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk_test_support::{Client, Desk, Http, Redis, Relay, Servers, eventually};
+use frontdesk_test_support::{Client, Desk, Http, Redis, eventually};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -276,30 +276,6 @@ async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
     }
     let grown = desk.nodes[0].memory_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB");
-}
-
-#[tokio::test]
-async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
-    let legacy = Servers::get().await.mysql_database();
-    let mysql = Relay::start(legacy.port).await;
-    let port = mysql.port.to_string();
-    let desk = Desk::embedded_with(FRONTDESK, &legacy.variables(&port)).await;
-    let ada = Http::new(desk.nodes[0].address, Some(&desk.issuer.customer("sub-ada")));
-    let with = json!({ "dentistId": "7" });
-    let opened = ada.post("/api/chats", &with).await.expect(201);
-    mysql.cut();
-    assert_eq!(ada.post("/api/chats", &with).await.expect(200)["dentist"]["name"], "Dana Drill");
-    let path = format!("/api/chats/{}/messages", opened["id"].as_str().unwrap());
-    let sent = ada.post(&path, &json!({ "clientId": "k", "kind": "text", "body": "x" })).await;
-    assert_eq!(sent.expect(201)["message"]["sender"]["name"], "Ada Lovelace");
-    // Whom nobody has written to yet has to wait for the directory.
-    let stranger = ada.post("/api/chats", &json!({ "dentistId": "8" })).await;
-    assert_eq!((stranger.status, &stranger.body["code"]), (503, &json!("unavailable")));
-    let health = ada.get("/health").await.expect(200);
-    assert_eq!(
-        (&health["status"], &health["services"]["mysql"]),
-        (&json!("degraded"), &json!("down"))
-    );
 }
 
 /// How many descriptors a node has open.

@@ -20,6 +20,7 @@ mod handshake;
 mod http_api;
 mod inbox;
 mod page;
+mod people;
 mod pictures;
 mod privacy;
 mod pushes;

@@ -1,38 +1,129 @@
-//! The page that a node with nothing configured serves: two people at one desk.
+//! The page that a node with nothing configured serves: two people at one desk, and everything that
+//! they can do there.
 
 use std::path::Path;
 
-use frontdesk_test_support::{Browser, Node, Page, eventually};
+use axum::{Router, http::header, routing::get};
+use frontdesk_test_support::{Browser, Client, Http, Node, Page, eventually};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::FRONTDESK;
 
-/// Writes into a pane as a person does.
-async fn write(page: &mut Page, side: &str, text: &str) {
-    let script = format!(
-        "(() => {{ const pane = document.querySelector('#{side}'); \
-         const input = pane.querySelector('input'); input.value = {text:?}; \
-         input.dispatchEvent(new Event('input')); return true }})()"
-    );
-    page.evaluate(&script).await;
+const SIDES: [&str; 2] = ["patient", "dentist"];
+const BOTH_LIVE: &str = "document.querySelectorAll('.state.live').length === 2";
+
+/// A face for each of them, from a server that is not the node.
+async fn faces() -> String {
+    let face = |colour: &str, hair: &str| {
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 80 80'><rect width='80' height='80' \
+             fill='{colour}'/><circle cx='40' cy='36' r='24' fill='{hair}'/><ellipse cx='40' cy='78' \
+             rx='30' ry='22' fill='#fff' opacity='.85'/><circle cx='40' cy='40' r='17' fill='#f2c9a4'/>\
+             <path d='M33 46q7 6 14 0' stroke='#a33' fill='none' stroke-width='2'/><circle cx='34' \
+             cy='38' r='2'/><circle cx='46' cy='38' r='2'/></svg>"
+        )
+    };
+    let serve =
+        |svg: String| get(move || async { ([(header::CONTENT_TYPE, "image/svg+xml")], svg) });
+    let router = Router::new()
+        .route("/ada.svg", serve(face("#7fb4d9", "#5b3a1e")))
+        .route("/dana.svg", serve(face("#8cc7a1", "#20232a")));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
 }
 
-async fn send(page: &mut Page, side: &str, text: &str) {
-    write(page, side, text).await;
-    page.evaluate(&format!("document.querySelector('#{side} form').requestSubmit()")).await;
+async fn start() -> (Node, TempDir) {
+    let (dir, faces) = (tempfile::tempdir().unwrap(), faces().await);
+    let people = json!({
+        "customer:demo-patient": { "name": "Ada Lovelace", "avatarUrl": format!("{faces}/ada.svg") },
+        "dentist:1": { "name": "Dr. Dana Drill", "avatarUrl": format!("{faces}/dana.svg") },
+        "dentist:2": "Dr. Theo Braces",
+        "customer:grace": "Grace Hopper",
+    });
+    std::fs::write(dir.path().join("people.json"), people.to_string()).unwrap();
+    let data = ("DATA_DIR".to_owned(), dir.path().to_str().unwrap().to_owned());
+    (Node::start(FRONTDESK, &[data]).await, dir)
 }
 
-/// The texts in a pane, without times and ticks.
-fn texts(pane: &str) -> String {
-    format!(
-        "[...document.querySelectorAll('#{pane} .messages li')].map(li => li.firstChild.data).join('|')"
-    )
+/// A token of the node's own issuer.
+async fn token(node: &Node, kind: &str, id: &str) -> String {
+    let ask = json!({ "kind": kind, "id": id });
+    let issued = Http::new(node.address, None).post("/dev/token", &ask).await.expect(200);
+    issued["token"].as_str().unwrap().to_owned()
+}
+
+/// One pane of the page.
+#[derive(Clone, Copy)]
+struct Pane(&'static str);
+
+const PATIENT: Pane = Pane(SIDES[0]);
+const DENTIST: Pane = Pane(SIDES[1]);
+
+impl Pane {
+    /// An element in it, as an expression.
+    fn find(self, selector: &str) -> String {
+        format!("document.querySelector('#{} {selector}')", self.0)
+    }
+
+    /// The line of a message, as an expression.
+    fn line(self, text: &str) -> String {
+        format!(
+            "[...document.querySelectorAll('#{} .messages li')]\
+             .find(li => li.querySelector('.text')?.textContent === {text:?})",
+            self.0
+        )
+    }
+
+    /// The texts in it.
+    fn texts(self) -> String {
+        format!(
+            "[...document.querySelectorAll('#{} .messages .text')].map(p => p.textContent).join('|')",
+            self.0
+        )
+    }
+
+    async fn click(self, page: &mut Page, selector: &str) {
+        page.until(&self.find(selector)).await;
+        page.evaluate(&format!("{}.click()", self.find(selector))).await;
+    }
+
+    /// Does something to a message by its menu.
+    async fn act(self, page: &mut Page, text: &str, button: &str) {
+        let line = self.line(text);
+        page.until(&line).await;
+        page.evaluate(&format!("{line}.querySelector('summary').click()")).await;
+        page.evaluate(&format!("{line}.querySelector('.actions {button}').click()")).await;
+    }
+
+    /// Writes as a person does.
+    async fn write(self, page: &mut Page, text: &str) {
+        let script = format!(
+            "(() => {{ const box = {}; box.value = {text:?}; \
+             box.dispatchEvent(new Event('input', {{ bubbles: true }})) }})()",
+            self.find("textarea")
+        );
+        page.evaluate(&script).await;
+    }
+
+    async fn send(self, page: &mut Page, text: &str) {
+        self.write(page, text).await;
+        page.evaluate(&format!("{}.requestSubmit()", self.find(".composer"))).await;
+        page.until(&format!("{}.dataset.seq", self.line(text))).await;
+    }
+}
+
+async fn both_show(page: &mut Page, all: &[&str]) {
+    for pane in [PATIENT, DENTIST] {
+        page.until(&format!("{} === {:?}", pane.texts(), all.join("|"))).await;
+    }
 }
 
 #[tokio::test]
 async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = ("DATA_DIR".to_owned(), dir.path().to_str().unwrap().to_owned());
-    let mut node = Node::start(FRONTDESK, &[data]).await;
+    let (mut node, _dir) = start().await;
     let link = node.url("/");
     eventually("a link to open is logged", async || {
         node.log().iter().any(|line| line.contains(&link))
@@ -40,48 +131,181 @@ async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
     .await;
     let mut browser = Browser::start().await;
     let mut page = browser.open(&link).await;
-    let both_live = "document.querySelectorAll('.state.live').length === 2";
-    page.until(both_live).await;
+    page.until(BOTH_LIVE).await;
+    people_are_shown(&mut page).await;
 
-    write(&mut page, "patient", "Hel").await;
-    page.until("document.querySelector('#dentist .typing').textContent === 'typing…'").await;
-    let mut all = String::new();
-    for (side, text) in [
-        ("patient", "Hello, my crown came off. Can I come in today?"),
-        ("dentist", "Of course. Is there any pain?"),
-        ("patient", "Only with cold drinks."),
-        ("dentist", "Come at three, we will cement it again."),
-    ] {
-        send(&mut page, side, text).await;
-        all = if all.is_empty() { text.to_owned() } else { format!("{all}|{text}") };
-        for pane in ["patient", "dentist"] {
-            page.until(&format!("{} === {all:?}", texts(pane))).await;
-        }
+    PATIENT.write(&mut page, "Hel").await;
+    page.until(&format!("{}.textContent === 'typing…'", DENTIST.find(".typing"))).await;
+    let said = [
+        "Hello, my crown came off. Can I come in today?",
+        "Of course. Is there any pain?",
+        "Only with cold drinks.",
+    ];
+    for (pane, text) in [PATIENT, DENTIST, PATIENT].into_iter().zip(said) {
+        pane.send(&mut page, text).await;
     }
+    both_show(&mut page, &said).await;
     page.until(
-        "[...document.querySelectorAll('li.mine small')].every(small => small.textContent.endsWith('✓✓'))",
+        "[...document.querySelectorAll('.mine .tick')].every(tick => tick.dataset.state === 'read')",
     )
     .await;
-    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
-    page.screenshot(&picture).await;
 
     // The node is killed: what is written meanwhile goes out when it is back.
     node.kill().await;
     page.until("document.querySelectorAll('.state.away').length === 2").await;
-    send(&mut page, "patient", "Thank <b>you</b>!").await;
+    let unsent = "Thank <b>you</b>!";
+    PATIENT.write(&mut page, unsent).await;
+    page.evaluate(&format!("{}.requestSubmit()", PATIENT.find(".composer"))).await;
+    page.until(&format!("{}.matches('.unsent')", PATIENT.line(unsent))).await;
     node.restart().await;
-    page.until(both_live).await;
-    let all = format!("{all}|Thank <b>you</b>!");
-    for pane in ["patient", "dentist"] {
-        page.until(&format!("{} === {all:?}", texts(pane))).await;
-    }
+    page.until(BOTH_LIVE).await;
+    let all = [&said[..], &[unsent]].concat();
+    both_show(&mut page, &all).await;
     page.until("document.querySelectorAll('.unsent').length === 0").await;
     assert_eq!(page.evaluate("document.querySelectorAll('.messages b').length").await, 0);
 
     page.reload().await;
-    page.until(both_live).await;
-    for pane in ["patient", "dentist"] {
-        page.until(&format!("{} === {all:?}", texts(pane))).await;
-    }
+    page.until(BOTH_LIVE).await;
+    both_show(&mut page, &all).await;
+    fits_and_is_named(&mut page).await;
     browser.close().await;
+}
+
+async fn people_are_shown(page: &mut Page) {
+    for (pane, other) in [(PATIENT, "Dr. Dana Drill"), (DENTIST, "Ada Lovelace")] {
+        page.until(&format!("{}.textContent === {other:?}", pane.find(".who"))).await;
+        page.until(&format!("{}.naturalWidth > 0", pane.find(".face img"))).await;
+    }
+}
+
+/// In a narrow window nothing is cut off, and every control has a name for those who can't see it.
+async fn fits_and_is_named(page: &mut Page) {
+    page.window(360, 740).await;
+    page.until("document.documentElement.scrollWidth <= 360").await;
+    for selector in ["button", "input", "textarea", "summary"] {
+        let nameless = format!(
+            "[...document.querySelectorAll('{selector}')].filter(control => \
+             !control.ariaLabel && !control.labels?.length && !control.textContent.trim()).length"
+        );
+        assert_eq!(page.evaluate(&nameless).await, 0, "{selector}");
+    }
+    page.window(1160, 720).await;
+}
+
+#[tokio::test]
+async fn messages_are_answered_changed_reacted_to_and_illustrated() {
+    let (node, _dir) = start().await;
+    let mut browser = Browser::start().await;
+    let mut page = browser.open(&node.url("/")).await;
+    page.until(BOTH_LIVE).await;
+    let question = "Of course. Is there any pain?";
+    PATIENT.send(&mut page, "Hello, my crown came off. Can I come in today?").await;
+    DENTIST.send(&mut page, question).await;
+
+    // A reply quotes what it answers, on both sides.
+    PATIENT.act(&mut page, question, "[data-action=reply]").await;
+    page.until(&format!("{}.textContent.includes({question:?})", PATIENT.find(".note"))).await;
+    let answer = "Only wiht cold drinks.";
+    PATIENT.send(&mut page, answer).await;
+    for pane in [PATIENT, DENTIST] {
+        let quote = format!("{}.querySelector('.quote').textContent", pane.line(answer));
+        page.until(&format!("{quote} === {:?}", format!("Dr. Dana Drill{question}"))).await;
+    }
+
+    // Its author mends it; nobody else is offered to.
+    PATIENT.act(&mut page, answer, "[data-action=edit]").await;
+    let mended = "Only with cold drinks.";
+    PATIENT.send(&mut page, mended).await;
+    let edited = format!("{}.querySelector('.when').textContent", DENTIST.line(mended));
+    page.until(&format!("{edited}.startsWith('edited')")).await;
+    for action in ["edit", "remove"] {
+        let offered = format!("{}.querySelector('[data-action={action}]')", DENTIST.line(mended));
+        assert!(page.evaluate(&offered).await.is_null(), "{action}");
+    }
+
+    // A reaction comes, and goes by the same button.
+    DENTIST.act(&mut page, mended, "button").await;
+    let reaction = |pane: Pane| format!("{}.querySelector('.reaction')", pane.line(mended));
+    page.until(&format!("{}.textContent === '👍'", reaction(PATIENT))).await;
+    page.until(&format!("{}.ariaPressed === 'true'", reaction(DENTIST))).await;
+    assert_eq!(page.evaluate(&format!("{}.ariaPressed", reaction(PATIENT))).await, "false");
+    page.evaluate(&format!("{}.click()", reaction(DENTIST))).await;
+    page.until(&format!("!{}", reaction(PATIENT))).await;
+    PATIENT.act(&mut page, question, "button:nth-child(5)").await;
+
+    // What is deleted leaves a tombstone.
+    DENTIST.send(&mut page, "Meant for someone else").await;
+    DENTIST.act(&mut page, "Meant for someone else", "[data-action=remove]").await;
+    for pane in [PATIENT, DENTIST] {
+        page.until(&format!("{}.matches('.deleted')", pane.line("This message was deleted"))).await;
+    }
+    DENTIST.send(&mut page, "I see. Come at three, we will cement it again.").await;
+    in_a_crowd(&node, &mut page).await;
+    browser.close().await;
+}
+
+/// Someone else writes to the dentist, who is looking at another conversation; and all else that one
+/// does with more than one.
+async fn in_a_crowd(node: &Node, page: &mut Page) {
+    let token = token(node, "customer", "grace").await;
+    let grace = Http::new(node.address, Some(&token));
+    let opened = grace.post("/api/chats", &json!({ "dentistId": 1 })).await.expect(201);
+    let session = opened["id"].as_str().unwrap().to_owned();
+    let mut client = Client::connect(node.address, &token).await;
+    client.join(&session, None).await;
+    for (key, body) in [("1", "Good morning!"), ("2", "Do you have my x-ray of the molar?")] {
+        client.send(&session, key, body).await;
+    }
+    let badge = DENTIST.find(".badge");
+    page.until(&format!("{badge}.textContent === '2'")).await;
+    let there = "document.querySelectorAll('.face.online').length === 2";
+    page.until(there).await;
+    page.until("document.querySelector('#patient .presence').textContent === 'online'").await;
+    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
+    page.window(1160, 760).await;
+    page.screenshot(&picture).await;
+
+    found(page).await;
+    // It is on the screen, so it is read.
+    page.until(&format!("!{badge}")).await;
+    let read = async |client: &mut Client| client.event("message:read").await["seq"].clone();
+    assert_eq!(read(&mut client).await, 2);
+    page.until(&DENTIST.find(".face.online")).await;
+    drop(client);
+    let away = format!("{}.textContent.startsWith('last seen')", DENTIST.find(".presence"));
+    page.until(&away).await;
+
+    DENTIST.click(page, ".mute").await;
+    page.until(&format!("{}.ariaPressed === 'true'", DENTIST.find(".mute"))).await;
+    assert_eq!(grace.get(&format!("/api/chats/{session}")).await.body["muted"], false);
+    DENTIST.click(page, ".close").await;
+    page.until(&format!("{}.disabled", DENTIST.find("textarea"))).await;
+    assert_eq!(grace.get(&format!("/api/chats/{session}")).await.body["status"], "closed");
+    DENTIST.click(page, ".close").await;
+    page.until(&format!("!{}.disabled", DENTIST.find("textarea"))).await;
+
+    // The patient writes to another dentist.
+    PATIENT.click(page, ".rail .new").await;
+    page.evaluate("document.querySelector('#opener input').value = '2'").await;
+    page.evaluate("document.querySelector('#opener [value=open]').click()").await;
+    page.until(&format!("{}.textContent === 'Dr. Theo Braces'", PATIENT.find(".who"))).await;
+    page.until(&format!("{} === ''", PATIENT.texts())).await;
+    PATIENT.send(page, "Do you do braces?").await;
+    let ticks = format!("{}.dataset.state === 'sent'", PATIENT.find(".mine .tick"));
+    page.until(&ticks).await;
+}
+
+/// The dentist finds a message by a word, in whatever conversation it is, and goes there.
+async fn found(page: &mut Page) {
+    DENTIST.click(page, ".find").await;
+    let ask = format!(
+        "(() => {{ const box = {}; box.value = 'MOLAR'; \
+         box.dispatchEvent(new Event('input', {{ bubbles: true }})) }})()",
+        DENTIST.find(".search input")
+    );
+    page.evaluate(&ask).await;
+    page.until(&format!("{}.textContent === 'molar'", DENTIST.find(".results mark"))).await;
+    DENTIST.click(page, ".results button").await;
+    page.until(&format!("{}.textContent === 'Grace Hopper'", DENTIST.find(".who"))).await;
+    page.until(&DENTIST.find(".found")).await;
 }

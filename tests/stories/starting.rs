@@ -177,7 +177,7 @@ async fn a_proxy_in_the_environment_does_not_come_between_a_node_and_its_own_key
 #[tokio::test]
 async fn to_postgres_over_tls_only_with_a_certificate_that_is_trusted() {
     let servers = Servers::get().await;
-    let certificate = servers.postgres_certificate.to_str().unwrap();
+    let certificate = servers.certificate.to_str().unwrap();
     let tls = [("POSTGRES_CA_FILE", certificate)];
     let desk = Desk::cluster_with(FRONTDESK, 1, servers.redis_port, &tls).await;
     let (_, _, session) = desk.pair().await;

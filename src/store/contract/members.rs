@@ -1,9 +1,9 @@
 //! What concerns members.
 
-use super::world::{World, customer, new_session};
+use super::world::{World, customer, dentist, new_session};
 use crate::{
     session::{SessionId, SessionStatus},
-    store::{Delivered, Set, Setting},
+    store::{Delivered, Set, Setting, Span},
     wire::new_id,
 };
 
@@ -56,4 +56,29 @@ pub(super) async fn when_someone_was_last_seen_is_kept(world: World) {
     world.store.seen(std::slice::from_ref(&dentist)).await.unwrap();
     assert!(world.store.last_seen(&dentist).await.unwrap().unwrap() > first);
     assert_eq!(world.store.last_seen(&customer).await.unwrap(), Some(first));
+}
+
+pub(super) async fn a_new_name_is_seen_wherever_its_bearer_is_a_member(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let (other, _, elsewhere) = world.pair().await;
+    world.say(id, &customer, 1).await;
+    let second = world.open(&customer, &self::dentist()).await;
+    let avatar_url = "https://pictures.example/2.png".parse().ok();
+    for _ in 0..2 {
+        world.store.rename(&customer, "Ada King", avatar_url.as_ref()).await.unwrap();
+    }
+    for (me, id) in [(&customer, id), (&dentist, id), (&customer, second)] {
+        let session = world.store.session(me, id).await.unwrap().unwrap();
+        assert_eq!(session.customer.name, "Ada King");
+        assert_eq!(session.customer.avatar_url, avatar_url);
+        assert_eq!(session.dentist.name, "Dana");
+    }
+    let said = world.store.history(&dentist, id, Span::After(0), 1).await.unwrap();
+    assert_eq!(said[0].sender.name, "Ada King");
+    world.store.rename(&dentist, "Dana", None).await.unwrap();
+    let session = world.store.session(&dentist, id).await.unwrap().unwrap();
+    assert_eq!(session.dentist.avatar_url, None);
+    let session = world.store.session(&other, elsewhere).await.unwrap().unwrap();
+    assert_eq!(session.customer.name, "Ada", "another customer keeps theirs");
+    assert!(session.customer.avatar_url.is_some() && session.customer.email.is_none());
 }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use crate::{
     config::PostgresConfig,
     message::Draft,
-    person::{Person, PersonKind, Profile},
-    session::SessionId,
+    person::{Person, PersonKind},
+    session::{Member, SessionId},
     store::{NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
     wire::new_id,
 };
@@ -136,12 +136,16 @@ pub(super) fn dentist() -> Person {
 }
 
 pub(super) fn new_session(customer: &Person, dentist: &Person) -> NewSession {
-    let profile =
-        |person: &Person, name: &str| Profile { person: person.clone(), name: name.into() };
+    let member = |person: &Person, name: &str| Member {
+        person: person.clone(),
+        name: name.into(),
+        avatar_url: Some("https://pictures.example/1.png".parse().unwrap()),
+        email: None,
+    };
     NewSession {
         id: SessionId(new_id()),
-        customer: profile(customer, "Ada"),
-        dentist: profile(dentist, "Dana"),
+        customer: member(customer, "Ada"),
+        dentist: member(dentist, "Dana"),
     }
 }
 

@@ -4,16 +4,13 @@ use std::{ops::DerefMut, path::Path, time::Duration};
 
 use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::PostgresConfig;
+use crate::{config::PostgresConfig, tls};
 
 /// How long a node waits at its start for a database that is still starting itself.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +41,7 @@ pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
     }
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = if config.tls {
-        let tls = MakeRustlsConnect::new(tls(config.ca_file.as_deref())?);
+        let tls = MakeRustlsConnect::new(client_config(config.ca_file.as_deref())?);
         Manager::from_config(target, tls, recycling)
     } else {
         Manager::from_config(target, NoTls, recycling)
@@ -59,17 +56,9 @@ pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
         .context("the PostgreSQL pool")
 }
 
-/// Certificates are checked against the system's authorities and those of the file.
-fn tls(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
+fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let certificates = CertificateDer::pem_file_iter(path)
-            .with_context(|| format!("POSTGRES_CA_FILE: {}", path.display()))?;
-        for certificate in certificates {
-            roots.add(certificate.context("POSTGRES_CA_FILE: not a certificate")?)?;
-        }
-    }
+    roots.add_parsable_certificates(tls::authorities("POSTGRES_CA_FILE", ca_file)?);
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 

@@ -10,7 +10,7 @@ use crate::{
     images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Session, SessionId},
+    session::{Member, Session, SessionId},
     store::uploads::Upload,
 };
 
@@ -83,19 +83,30 @@ pub(super) fn upload(row: &Row) -> Result<Upload, StoreError> {
     })
 }
 
+/// One side of a session, which is `me` or the other one.
+fn member(row: &Row, kind: PersonKind, me: PersonKind) -> Result<Member, StoreError> {
+    let id = match kind {
+        PersonKind::Customer => "customer_id",
+        PersonKind::Dentist => "dentist_id",
+    };
+    let (name, avatar_url) =
+        if kind == me { ("my_name", "my_avatar_url") } else { ("other_name", "other_avatar_url") };
+    Ok(Member {
+        person: Person::new(kind, parsed(row, id)?),
+        name: get(row, name)?,
+        avatar_url: get::<Option<&str>>(row, avatar_url)?.and_then(|url| url.parse().ok()),
+        email: None,
+    })
+}
+
 pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
-    let (mine, other) = (get(row, "my_name")?, get(row, "other_name")?);
     let me: PersonKind = parsed(row, "my_kind")?;
-    let (customer, dentist) =
-        if me == PersonKind::Customer { (mine, other) } else { (other, mine) };
-    let profile =
-        |kind, column, name| Ok(Profile { person: Person::new(kind, parsed(row, column)?), name });
     let last: Option<i64> = get(row, "seq")?;
     Ok(Session {
         id: SessionId(get(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: profile(PersonKind::Customer, "customer_id", customer)?,
-        dentist: profile(PersonKind::Dentist, "dentist_id", dentist)?,
+        customer: member(row, PersonKind::Customer, me)?,
+        dentist: member(row, PersonKind::Dentist, me)?,
         last_seq: seq(row, "last_seq")?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,

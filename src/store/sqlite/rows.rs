@@ -11,7 +11,7 @@ use crate::{
     images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Session, SessionId},
+    session::{Member, Session, SessionId},
     store::uploads::Upload,
 };
 
@@ -101,20 +101,30 @@ pub(super) fn upload(row: &Row<'_>) -> Result<Upload> {
     })
 }
 
-pub(super) fn session(row: &Row<'_>) -> Result<Session> {
-    let (mine, other) = (row.get("my_name")?, row.get("other_name")?);
-    let me: PersonKind = parsed(row, "my_kind")?;
-    let (customer, dentist) =
-        if me == PersonKind::Customer { (mine, other) } else { (other, mine) };
-    let profile = |kind, column, name| {
-        Ok::<_, rusqlite::Error>(Profile { person: Person::new(kind, parsed(row, column)?), name })
+/// One side of a session, which is `me` or the other one.
+fn member(row: &Row<'_>, kind: PersonKind, me: PersonKind) -> Result<Member> {
+    let id = match kind {
+        PersonKind::Customer => "customer_id",
+        PersonKind::Dentist => "dentist_id",
     };
+    let (name, avatar_url) =
+        if kind == me { ("my_name", "my_avatar_url") } else { ("other_name", "other_avatar_url") };
+    Ok(Member {
+        person: Person::new(kind, parsed(row, id)?),
+        name: row.get(name)?,
+        avatar_url: row.get::<_, Option<String>>(avatar_url)?.and_then(|url| url.parse().ok()),
+        email: None,
+    })
+}
+
+pub(super) fn session(row: &Row<'_>) -> Result<Session> {
+    let me: PersonKind = parsed(row, "my_kind")?;
     let last: Option<i64> = row.get("seq")?;
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: profile(PersonKind::Customer, "customer_id", customer)?,
-        dentist: profile(PersonKind::Dentist, "dentist_id", dentist)?,
+        customer: member(row, PersonKind::Customer, me)?,
+        dentist: member(row, PersonKind::Dentist, me)?,
         last_seq: seq(row, "last_seq")?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,

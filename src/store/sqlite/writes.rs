@@ -177,9 +177,17 @@ pub(super) fn open_session(
         params![id, customer, dentist, now],
     )?;
     transaction.execute(
-        "insert into members (session_id, kind, person_id, name) \
-         values (?1, 'customer', ?2, ?3), (?1, 'dentist', ?4, ?5)",
-        params![id, customer, new.customer.name, dentist, new.dentist.name],
+        "insert into members (session_id, kind, person_id, name, avatar_url) \
+         values (?1, 'customer', ?2, ?3, ?4), (?1, 'dentist', ?5, ?6, ?7)",
+        params![
+            id,
+            customer,
+            new.customer.name,
+            new.customer.avatar_url(),
+            dentist,
+            new.dentist.name,
+            new.dentist.avatar_url(),
+        ],
     )?;
     transaction.commit()?;
     Ok((new.id, true))

@@ -107,6 +107,13 @@ impl Page {
         self.0.call("Page.reload", json!({})).await;
     }
 
+    /// Gives it a window of this size, in pixels.
+    pub async fn window(&mut self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.0.call("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
     /// Takes a picture of it, as PNG.
     pub async fn screenshot(&mut self, path: &Path) {
         let picture = self.0.call("Page.captureScreenshot", json!({ "format": "png" })).await;

@@ -6,6 +6,7 @@ use std::{
     process::{ChildStdin, Command, Stdio},
 };
 
+use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 
@@ -20,8 +21,8 @@ pub struct Servers {
     pub redis_port: u16,
     /// MariaDB.
     pub mysql_port: u16,
-    /// The certificate that PostgreSQL shows, in PEM.
-    pub postgres_certificate: PathBuf,
+    /// The certificate that PostgreSQL and MariaDB show, in PEM.
+    pub certificate: PathBuf,
     /// When it closes, with this process, the servers stop.
     _until: Option<ChildStdin>,
 }
@@ -89,7 +90,7 @@ impl Servers {
             postgres_port: port("postgres="),
             redis_port: port("redis="),
             mysql_port: port("mysql="),
-            postgres_certificate: PathBuf::from(field("dir=")).join("postgres.crt"),
+            certificate: PathBuf::from(field("dir=")).join("server.crt"),
             _until: until,
         }
     }
@@ -117,6 +118,20 @@ impl Servers {
 }
 
 impl MysqlDatabase {
+    /// Changes what is in it, past every node.
+    pub async fn execute(&self, sql: &str) {
+        let target = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.port)
+            .prefer_socket(false)
+            .db_name(Some(&self.name))
+            .user(Some(&self.user))
+            .pass(Some(&self.password));
+        let mut connection = Conn::new(target).await.unwrap();
+        connection.query_drop(sql).await.unwrap();
+        connection.disconnect().await.unwrap();
+    }
+
     /// What a node is told to use it, on its own port or on a way to it.
     #[must_use]
     pub fn variables<'a>(&'a self, port: &'a str) -> [(&'a str, &'a str); 5] {

@@ -1,0 +1,120 @@
+// The messages of one session, in their order, with what is on its way at the end.
+
+import { Line } from './line.js';
+
+export class Conversation {
+  /** The highest `seq` that is here, and the revision up to which changes are. */
+  lastSeq = 0;
+  rev = 0;
+  #list;
+  #me;
+  #api;
+  #does;
+  #lines = new Map(); // sender's kind and clientId → line: a clientId is its sender's own
+  #byId = new Map();
+  #otherReadSeq = 0;
+  #otherDeliveredSeq = 0;
+
+  constructor(list, me, api, does) {
+    this.#list = list;
+    this.#me = me;
+    this.#api = api;
+    // A menu that is left is closed.
+    document.addEventListener('click', ({ target }) => this.#closeMenus((menu) => !menu.contains(target)));
+    list.addEventListener('keydown', ({ key }) => key === 'Escape' && this.#closeMenus(() => true));
+    this.#does = { ...does, find: (id) => this.#byId.get(id), jump: (seq) => this.jump(seq) };
+  }
+
+  clear() {
+    this.#list.replaceChildren();
+    this.#lines.clear();
+    this.#byId.clear();
+    this.lastSeq = this.rev = this.#otherReadSeq = this.#otherDeliveredSeq = 0;
+  }
+
+  /** The lowest `seq` that is here. */
+  get firstSeq() {
+    const seqs = [...this.#byId.values()].map(({ seq }) => seq);
+    return seqs.length ? Math.min(...seqs) : 0;
+  }
+
+  /** The line of something that is being sent. */
+  pending(clientId, content) {
+    const line = this.#line(this.#me.kind, clientId);
+    line.pending(content);
+    this.#sort();
+    return line;
+  }
+
+  /** A message, new or changed. */
+  show(message) {
+    this.lastSeq = Math.max(this.lastSeq, message.seq);
+    this.#byId.set(message.id, message);
+    const line = this.#line(message.sender.kind, message.clientId);
+    // What was told first may come last: an older state does not undo a newer one.
+    if (line.message && (line.message.rev ?? 0) > (message.rev ?? 0)) return;
+    line.show(message);
+    if (message.rev === this.rev + 1) this.rev = message.rev;
+    this.#sort();
+    this.#tick(line);
+  }
+
+  /** How far the other side has had and read them. */
+  positions(readSeq = 0, deliveredSeq = 0) {
+    this.#otherReadSeq = Math.max(this.#otherReadSeq, readSeq);
+    this.#otherDeliveredSeq = Math.max(this.#otherDeliveredSeq, deliveredSeq);
+    this.#lines.forEach((line) => this.#tick(line));
+  }
+
+  /** Scrolls to a message and shows which one it is. */
+  jump(seq) {
+    const line = this.#list.querySelector(`[data-seq="${Number(seq)}"]`);
+    if (!line) return false;
+    line.scrollIntoView({ block: 'center' });
+    line.classList.remove('found');
+    // Begun anew, also where it is still under way.
+    void line.offsetWidth;
+    line.classList.add('found');
+    return true;
+  }
+
+  /** Messages from before: what is on the screen stays where it is. */
+  showOlder(messages) {
+    const list = this.#list;
+    const fromEnd = list.scrollHeight - list.scrollTop;
+    messages.forEach((message) => this.show(message));
+    list.scrollTop = list.scrollHeight - fromEnd;
+  }
+
+  #closeMenus(which) {
+    const open = [...this.#list.querySelectorAll('details[open]')];
+    open.filter(which).forEach((menu) => (menu.open = false));
+  }
+
+  #line(kind, clientId) {
+    const key = `${kind} ${clientId}`;
+    if (!this.#lines.has(key)) {
+      const line = new Line(this.#me, kind === this.#me.kind, this.#api, this.#does);
+      this.#lines.set(key, line);
+      this.#list.append(line.element);
+    }
+    return this.#lines.get(key);
+  }
+
+  #tick(line) {
+    if (!line.message) return;
+    const { seq } = line.message;
+    if (seq <= this.#otherReadSeq) line.tick('read');
+    else line.tick(seq <= this.#otherDeliveredSeq ? 'delivered' : 'sent');
+  }
+
+  #sort() {
+    const list = this.#list;
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
+    const seq = (line) => Number(line.dataset.seq ?? Infinity);
+    const lines = [...list.children];
+    const sorted = lines.toSorted((a, b) => seq(a) - seq(b));
+    if (sorted.some((line, at) => line !== lines[at])) list.append(...sorted);
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+}

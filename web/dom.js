@@ -1,0 +1,38 @@
+// Elements, made without markup: what others wrote is text wherever it goes.
+
+/** An element with its class, data, listeners (`on`), attributes and children. */
+export function el(name, { class: className, data, on, ...attributes } = {}, ...children) {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  Object.assign(element.dataset, data);
+  for (const [type, listener] of Object.entries(on ?? {})) element.addEventListener(type, listener);
+  for (const [attribute, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(attribute, '');
+    else if (value !== undefined && value !== false) element.setAttribute(attribute, value);
+  }
+  element.append(...children.filter((child) => child !== undefined && child !== null));
+  return element;
+}
+
+/** A button that shows a sign and tells its name to those who can't see it. */
+export function signButton(sign, label, listener, more = {}) {
+  const sees = el('span', { 'aria-hidden': 'true' }, sign);
+  return el('button', { type: 'button', title: label, 'aria-label': label, ...more, on: { click: listener } }, sees);
+}
+
+/** Says what a button with an icon does now, and whether it is pressed. */
+export function setButton(button, icon, label, pressed) {
+  button.querySelector('use').setAttribute('href', `#${icon}`);
+  button.title = label;
+  button.setAttribute('aria-label', label);
+  if (pressed !== undefined) button.setAttribute('aria-pressed', pressed);
+}
+
+/** A time of day today, a date before. */
+export function when(time) {
+  const date = new Date(time);
+  const today = date.toDateString() === new Date().toDateString();
+  return today
+    ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : date.toLocaleDateString([], { day: 'numeric', month: 'short' });
+}

@@ -1,0 +1,59 @@
+// Pictures: up by a presigned PUT, down by a presigned GET, neither through the chat itself.
+
+import { el } from './dom.js';
+
+const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/heic', 'image/heif'];
+const SIZE_MAX = 10 * 1024 * 1024;
+
+/** What is wrong with a file, if anything is. */
+export function problem(file) {
+  if (!TYPES.includes(file.type)) return 'This is no picture that can be sent.';
+  if (file.size > SIZE_MAX) return 'A picture may have 10 MB.';
+  return undefined;
+}
+
+/** Uploads a file: its key, to send a message with. */
+export async function upload(api, sessionId, file) {
+  const wanted = { contentType: file.type, size: file.size, fileName: file.name.slice(-200) };
+  const { imageKey, upload } = await api.request('POST', `/api/chats/${sessionId}/images`, wanted);
+  const stored = await fetch(upload.url, { method: upload.method, headers: upload.headers, body: file });
+  if (!stored.ok) throw new Error('The picture could not be uploaded.');
+  return imageKey;
+}
+
+const path = (message, size) => {
+  const key = encodeURIComponent(message.image.key);
+  return `/api/chats/${message.sessionId}/images/${key}${size}`;
+};
+
+/** A message's thumbnail; a click shows the picture itself. */
+export function thumbnail(api, message) {
+  const { width, height, fileName } = message.image;
+  const name = fileName ?? 'Picture';
+  const img = el('img', { class: 'thumbnail', alt: name, width, height });
+  const button = el('button', {
+    type: 'button',
+    class: 'picture',
+    'aria-label': `Show ${name}`,
+    on: { click: () => show(api, message, name) },
+  }, img);
+  api.blob(path(message, '?size=thumbnail')).then(
+    (blob) => (img.src = URL.createObjectURL(blob)),
+    () => button.replaceChildren(el('span', { class: 'missing' }, 'The picture can’t be had now')),
+  );
+  return button;
+}
+
+async function show(api, message, name) {
+  const dialog = document.querySelector('#viewer');
+  const img = dialog.querySelector('img');
+  try {
+    const blob = await api.blob(path(message, ''));
+    img.src = URL.createObjectURL(blob);
+    img.alt = name;
+    dialog.showModal();
+    dialog.addEventListener('close', () => URL.revokeObjectURL(img.src), { once: true });
+  } catch {
+    // The line says already that there is no picture.
+  }
+}
