@@ -74,6 +74,8 @@ impl FromStr for Format {
     type Err = InvalidFormat;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What some telephones call it.
+        let text = if text == "image/heif" { Self::Heic.as_str() } else { text };
         let all = [Self::Jpeg, Self::Png, Self::Webp, Self::Heic, Self::Gif];
         all.into_iter().find(|format| format.as_str() == text).ok_or(InvalidFormat)
     }
@@ -143,6 +145,7 @@ mod tests {
         for format in ["image/jpeg", "image/png", "image/webp", "image/heic", "image/gif"] {
             assert_eq!(format.parse::<Format>().unwrap().as_str(), format);
         }
+        assert_eq!("image/heif".parse::<Format>().unwrap(), Format::Heic);
         for other in ["", "image/svg+xml", "text/html", "IMAGE/PNG", "image/png; x=y", "image/*"] {
             assert!(other.parse::<Format>().is_err(), "{other}");
         }
