@@ -18,6 +18,7 @@ use crate::{
     hub::Hub,
     images::Images,
     inbox::Inbox,
+    metrics::Metrics,
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) people: Arc<People>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
+    pub(crate) metrics: Metrics,
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
@@ -88,6 +90,7 @@ impl App {
             node,
             presence,
             images: Images::open(&config)?,
+            metrics: Metrics::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             sockets: watch::Sender::new(()),

@@ -1,5 +1,6 @@
 //! The HTTP side: one file a noun, and what they share.
 
+pub(crate) mod admin;
 pub(crate) mod chats;
 pub(crate) mod cursor;
 pub(crate) mod health;

@@ -19,6 +19,7 @@ mod hub;
 mod images;
 mod inbox;
 mod message;
+mod metrics;
 mod pace;
 mod peers;
 mod person;

@@ -23,10 +23,12 @@ use tokio::{
 use crate::{
     app::App,
     config::PushConfig,
+    metrics::PushOutcome,
+    peers::ANNOUNCED_SECS,
     presence,
     store::{
         StoreError,
-        push_jobs::{PushCounts, PushJob, PushNote},
+        push_jobs::{PushJob, PushNote},
     },
 };
 use onesignal::{OneSignal, PushError, Words};
@@ -102,12 +104,6 @@ impl Pushes {
     /// Looks after the queue as a whole.
     async fn survey(&self) {
         note_failure(self.app.store.forget_dead_pushes(DEAD_KEPT).await);
-        match self.app.store.push_counts().await {
-            Ok(PushCounts { waiting, taken, dead }) => {
-                tracing::debug!(waiting, taken, dead, "the jobs of pushes");
-            }
-            Err(error) => note_failure(Err(error)),
-        }
     }
 
     /// Takes as many jobs as there is room for.
@@ -139,6 +135,7 @@ impl Pushes {
         let note = match store.push_note(job).await {
             Ok(Some(note)) => note,
             Ok(None) => {
+                self.app.metrics.pushed(PushOutcome::Spared);
                 note_failure(store.drop_push(job.id).await);
                 return None;
             }
@@ -152,11 +149,14 @@ impl Pushes {
             // A phone in a tunnel looks connected until it misses a ping: look again after that.
             let outcome = if job.attempts == 1 {
                 let config = &self.app.config;
-                let until_missed = config.ping_interval + config.ping_timeout;
+                // … and those of a node that is killed until its announcement runs out.
+                let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
+                let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
                 store
                     .put_off_push(job, until_missed + presence::GRACE + EVERY * 2, "connected")
                     .await
             } else {
+                self.app.metrics.pushed(PushOutcome::Spared);
                 store.drop_push(job.id).await
             };
             note_failure(outcome);
@@ -167,6 +167,7 @@ impl Pushes {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("OneSignal takes pushes again");
                 }
+                self.app.metrics.pushed(PushOutcome::Made);
                 note_failure(store.finish_push(job).await);
                 None
             }
@@ -181,11 +182,13 @@ impl Pushes {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
                 }
+                self.app.metrics.pushed(PushOutcome::PutOff);
                 note_failure(store.put_off_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
                 tracing::warn!(job = %job.id, code, attempts, "a push is given up");
+                self.app.metrics.pushed(PushOutcome::GivenUp);
                 note_failure(store.bury_push(job, &code).await);
                 None
             }

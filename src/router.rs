@@ -18,7 +18,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{chats, health, images, messages, problem, search, socket, socketio},
+    http::{admin, chats, health, images, messages, problem, search, socket, socketio},
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -40,9 +40,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/chats/{id}/read", post(messages::read))
         .route("/api/chats/{id}/images", post(images::invite))
         .route("/api/chats/{id}/images/{image}", get(images::fetch))
+        .route("/api/admin/chats/{id}/messages/{message}/edits", get(admin::edits))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/version", get(health::version))
         .route("/ws", get(socket::connect))
         .route("/socket.io/", any(socketio::handle));

@@ -18,12 +18,13 @@ use std::{error::Error as StdError, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use self::push_jobs::PushJobs;
 use crate::{
     images::{ImageKey, ObjectKey},
     message::{
-        Draft, Message, MessageId, MessageKind,
+        Body, Draft, Message, MessageId, MessageKind,
         amend::{Amended, Amendment, Unamendable},
     },
     person::{AvatarUrl, Person, PersonId, Profile},
@@ -95,6 +96,14 @@ pub(crate) struct ReadMark {
     pub(crate) seq: u64,
     /// Whether the mark moved it; it never goes backwards.
     pub(crate) moved: bool,
+}
+
+/// What a message said until it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PastBody {
+    pub(crate) body: Body,
+    pub(crate) replaced_at: Timestamp,
 }
 
 /// What a member wants of a session: to close or open it, to mute it or not.
@@ -208,6 +217,13 @@ pub(crate) trait Store: PushJobs + Send + Sync + 'static {
 
     /// Forgets pictures, unless a message shows them after all.
     async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError>;
+
+    /// What a message said before each change, for admins alone: this asks no membership.
+    async fn past_bodies(
+        &self,
+        id: SessionId,
+        message_id: MessageId,
+    ) -> Result<Option<Vec<PastBody>>, StoreError>;
 
     /// Messages after `seq`, for the hub to fill a gap of a live room (its subscribers are members).
     async fn fill(&self, id: SessionId, after: u64, limit: u32)

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -99,6 +104,12 @@ async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
         Ok(Ok(())) => Part::Up,
         _ => Part::Down,
     }
+}
+
+/// What the node counts.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], app.metrics.text(&app).await)
 }
 
 #[derive(Serialize)]

@@ -32,6 +32,22 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
+/// The caller, who is an admin.
+pub(crate) struct Admin(pub(crate) Identity);
+
+impl FromRequestParts<Arc<App>> for Admin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
+        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        if identity.admin {
+            Ok(Self(identity))
+        } else {
+            Err(Error::Forbidden("this is for admins"))
+        }
+    }
+}
+
 /// The session that the path names. What can't be an id is a session that doesn't exist.
 pub(crate) struct InSession(pub(crate) SessionId);
 

@@ -23,8 +23,8 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    Appended, Delivered, NewSession, ReadMark, Refusal, SessionPage, Set, Setting, Source, Span,
-    Store, StoreError,
+    Appended, Delivered, NewSession, PastBody, ReadMark, Refusal, SessionPage, Set, Setting,
+    Source, Span, Store, StoreError,
     search::Found,
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -255,6 +255,19 @@ impl Store for Postgres {
 
     async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
         self.forget(keys).await
+    }
+
+    async fn past_bodies(
+        &self,
+        id: SessionId,
+        message_id: MessageId,
+    ) -> Result<Option<Vec<PastBody>>, StoreError> {
+        let rows = self.query(sql::PAST_BODIES, &[&id.0, &message_id]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let past: Result<Vec<_>, _> = rows.iter().map(rows::past_body).collect();
+        Ok(Some(past?.into_iter().flatten().collect()))
     }
 
     async fn fill(

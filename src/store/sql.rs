@@ -120,6 +120,11 @@ pub(super) const CHANGES: &str = concat!(
      where m.session_id = $3 and m.rev > $4 order by m.rev limit $5"
 );
 
+/// What a message said before each change, after a row that shows that it is there: $1 session, $2 its id.
+pub(super) const PAST_BODIES: &str = "select e.body, e.replaced_at from messages m \
+    left join message_edits e on e.session_id = m.session_id and e.seq = m.seq \
+    where m.session_id = $1 and m.id = $2 order by e.number";
+
 /// One message: $1 session, $2 its id.
 pub(super) const MESSAGE: &str =
     concat!("select ", message!(), " from ", messages!(), " where m.session_id = $1 and m.id = $2");

@@ -27,7 +27,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
-    Appended, Delivered, NewSession, ReadMark, SessionPage, Set, Setting, Span, Store, StoreError,
+    Appended, Delivered, NewSession, PastBody, ReadMark, SessionPage, Set, Setting, Span, Store,
+    StoreError,
     search::Found,
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -272,6 +273,21 @@ impl Store for Sqlite {
     async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
         let keys = keys.to_vec();
         self.write(move |db| uploads::forget(db, &keys)).await
+    }
+
+    async fn past_bodies(
+        &self,
+        id: SessionId,
+        message_id: MessageId,
+    ) -> Result<Option<Vec<PastBody>>, StoreError> {
+        self.read(move |db| {
+            let mut statement = db.prepare_cached(&numbered(sql::PAST_BODIES))?;
+            let params = params![id.0.to_string(), message_id.to_string()];
+            let rows: Vec<_> =
+                statement.query_map(params, rows::past_body)?.collect::<rusqlite::Result<_>>()?;
+            Ok((!rows.is_empty()).then(|| rows.into_iter().flatten().collect()))
+        })
+        .await
     }
 
     async fn fill(

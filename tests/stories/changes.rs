@@ -110,3 +110,33 @@ async fn refusals(desk: &Desk, session: &str, sent: &Value, dentist: &Person) {
     let odd = desk.http(0, dentist).put(&format!("{path}/reactions/%3Cb%3E")).await.expect(400);
     assert!(odd["detail"].as_str().unwrap().starts_with("emoji: "), "{odd}");
 }
+
+#[tokio::test]
+async fn b40_admins_and_nobody_else_see_what_a_message_said_before() {
+    for desk in [two_nodes().await, one_node().await] {
+        let (customer, dentist, session) = desk.pair().await;
+        let mut patient = desk.connect(0, &customer).await;
+        let sent = patient.send(&session, "k", "first").await;
+        let id = sent["id"].as_str().unwrap();
+        let (path, mine) = (format!("/api/chats/{session}/messages/{id}"), desk.http(0, &customer));
+        let edits = format!("/api/admin/chats/{session}/messages/{id}/edits");
+        let admin = desk.admin();
+        let admin = desk.http(desk.nodes.len() - 1, &admin);
+        assert_eq!(admin.get(&edits).await.expect(200), json!({ "items": [] }));
+        mine.patch(&path, &json!({ "body": "second" })).await.expect(200);
+        mine.delete(&path).await.expect(200);
+        let kept = admin.get(&edits).await.expect(200);
+        let bodies: Vec<_> = kept["items"].as_array().unwrap().iter().collect();
+        assert_eq!((&bodies[0]["body"], &bodies[1]["body"]), (&json!("first"), &json!("second")));
+        assert!(bodies.len() == 2 && bodies[0]["replacedAt"].is_string());
+        for person in [&customer, &dentist] {
+            let refused = desk.http(0, person).get(&edits).await.expect(403);
+            assert_eq!(refused["code"], "forbidden");
+        }
+        let unknown = edits.replace(id, &session);
+        assert_eq!(admin.get(&unknown).await.expect(404)["code"], "message_not_found");
+        // It leaves a trace, which says who and where, and not what.
+        let log = desk.nodes[desk.nodes.len() - 1].log().join("\n");
+        assert!(log.contains("an admin read a message's edits") && !log.contains("second"));
+    }
+}

@@ -268,6 +268,21 @@ async fn f20_i14_what_is_refused_for_good_is_given_up_and_nothing_private_is_log
     service.be(Mood::Well);
     pushes(&service, &dentist, 1).await;
     eventually("it is done", async || jobs(&desk).await == dead).await;
+    // An operator sees it, and how the attempts went.
+    let (mut made, mut given_up) = (0, 0);
+    for node in 0..2 {
+        let metrics = desk.http(node, &dentist).get("/metrics").await;
+        assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+        let value = |name: &str| {
+            let line = metrics.text.lines().find_map(|line| line.strip_prefix(name));
+            line.map_or(0, |value| value.trim().parse::<u64>().unwrap())
+        };
+        assert_eq!(value(r#"frontdesk_push_jobs{state="dead"}"#), 1, "{}", metrics.text);
+        made += value(r#"frontdesk_push_attempts_total{outcome="Made"}"#);
+        given_up += value(r#"frontdesk_push_attempts_total{outcome="GivenUp"}"#);
+        assert!(!metrics.text.contains(&dentist.id) && metrics.text.ends_with("# EOF\n"));
+    }
+    assert_eq!((made, given_up), (1, 1));
 
     let key = service.variables()[1].1;
     let log: Vec<String> = desk.nodes.iter().flat_map(frontdesk_test_support::Node::log).collect();

@@ -11,7 +11,7 @@ use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Member, Session, SessionId},
-    store::uploads::Upload,
+    store::{PastBody, uploads::Upload},
 };
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
@@ -44,6 +44,13 @@ fn body(row: &Row) -> Result<Option<Body>, StoreError> {
         return Ok(None);
     }
     get::<String>(row, "body")?.try_into().map(Some).map_err(|error| unknown("body", &error))
+}
+
+/// Nothing in the row of a message that was never changed.
+pub(super) fn past_body(row: &Row) -> Result<Option<PastBody>, StoreError> {
+    let Some(body) = get::<Option<String>>(row, "body")? else { return Ok(None) };
+    let body = Body::try_from(body).map_err(|error| unknown("body", &error))?;
+    Ok(Some(PastBody { body, replaced_at: get(row, "replaced_at")? }))
 }
 
 pub(super) fn message(row: &Row) -> Result<Message, StoreError> {

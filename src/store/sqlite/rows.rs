@@ -12,7 +12,7 @@ use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Member, Session, SessionId},
-    store::uploads::Upload,
+    store::{PastBody, uploads::Upload},
 };
 
 /// Now, as precise as a row keeps it.
@@ -62,6 +62,13 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
 /// A session and a number of it, in the columns `session_id` and `unread`.
 pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
     Ok((SessionId(uuid(row, "session_id")?), seq(row, "unread")?))
+}
+
+/// Nothing in the row of a message that was never changed.
+pub(super) fn past_body(row: &Row<'_>) -> Result<Option<PastBody>> {
+    let Some(body) = row.get::<_, Option<String>>("body")? else { return Ok(None) };
+    let body = Body::try_from(body).map_err(broken)?;
+    Ok(Some(PastBody { body, replaced_at: time(row, "replaced_at")? }))
 }
 
 pub(super) fn message(row: &Row<'_>) -> Result<Message> {

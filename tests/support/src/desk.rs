@@ -94,6 +94,16 @@ impl Desk {
         Person { kind: "dentist", token: Issuer::dentist(&id), id }
     }
 
+    /// Someone who looks after the service.
+    #[must_use]
+    pub fn admin(&self) -> Person {
+        let id = unique("admin");
+        let mut claims = Issuer::dentist_claims(&id);
+        claims["role"] = "admin".into();
+        let token = Issuer::sign_with_secret(&claims, DJANGO_SECRET.as_bytes());
+        Person { kind: "dentist", token, id }
+    }
+
     /// The HTTP API of a node, for someone.
     #[must_use]
     pub fn http(&self, node: usize, person: &Person) -> Http {
