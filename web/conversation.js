@@ -14,11 +14,15 @@ export class Conversation {
   #byId = new Map();
   #otherReadSeq = 0;
   #otherDeliveredSeq = 0;
+  #atEnd = true;
 
   constructor(list, me, api, does) {
     this.#list = list;
     this.#me = me;
     this.#api = api;
+    // Whoever is at the end stays there, when the window or what is below changes its size.
+    list.addEventListener('scroll', () => (this.#atEnd = this.#isAtEnd()));
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(list);
     // A menu that is left is closed.
     document.addEventListener('click', ({ target }) => this.#closeMenus((menu) => !menu.contains(target)));
     list.addEventListener('keydown', ({ key }) => key === 'Escape' && this.#closeMenus(() => true));
@@ -29,6 +33,7 @@ export class Conversation {
     this.#list.replaceChildren();
     this.#lines.clear();
     this.#byId.clear();
+    this.#atEnd = true;
     this.lastSeq = this.rev = this.#otherReadSeq = this.#otherDeliveredSeq = 0;
   }
 
@@ -42,6 +47,7 @@ export class Conversation {
   pending(clientId, content) {
     const line = this.#line(this.#me.kind, clientId);
     line.pending(content);
+    this.#atEnd = true;
     this.#sort();
     return line;
   }
@@ -110,11 +116,19 @@ export class Conversation {
 
   #sort() {
     const list = this.#list;
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
     const seq = (line) => Number(line.dataset.seq ?? Infinity);
     const lines = [...list.children];
     const sorted = lines.toSorted((a, b) => seq(a) - seq(b));
     if (sorted.some((line, at) => line !== lines[at])) list.append(...sorted);
-    if (atEnd) list.scrollTop = list.scrollHeight;
+    if (this.#atEnd) this.#toEnd();
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    return scrollHeight - scrollTop - clientHeight < 120;
+  }
+
+  #toEnd() {
+    this.#list.scrollTop = this.#list.scrollHeight;
   }
 }

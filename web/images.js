@@ -4,6 +4,8 @@ import { el } from './dom.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/heic', 'image/heif'];
 const SIZE_MAX = 10 * 1024 * 1024;
+/** How large a thumbnail is shown, at most. */
+const [WIDTH, HEIGHT] = [240, 176];
 
 /** What is wrong with a file, if anything is. */
 export function problem(file) {
@@ -30,7 +32,10 @@ const path = (message, size) => {
 export function thumbnail(api, message) {
   const { width, height, fileName } = message.image;
   const name = fileName ?? 'Picture';
-  const img = el('img', { class: 'thumbnail', alt: name, width, height });
+  // Its room is kept: nothing moves when it comes.
+  const scale = Math.min(1, WIDTH / width, HEIGHT / height);
+  const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
+  const img = el('img', { class: 'thumbnail', alt: name, ...size });
   const button = el('button', {
     type: 'button',
     class: 'picture',

@@ -239,9 +239,59 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
     for pane in [PATIENT, DENTIST] {
         page.until(&format!("{}.matches('.deleted')", pane.line("This message was deleted"))).await;
     }
+    a_picture_is_sent(&mut page).await;
     DENTIST.send(&mut page, "I see. Come at three, we will cement it again.").await;
     in_a_crowd(&node, &mut page).await;
     browser.close().await;
+}
+
+async fn a_picture_is_sent(page: &mut Page) {
+    let draw = format!(
+        "new Promise(resolve => {{
+            const canvas = document.createElement('canvas');
+            [canvas.width, canvas.height] = [600, 400];
+            const pen = canvas.getContext('2d');
+            const dark = pen.createRadialGradient(300, 200, 40, 300, 200, 340);
+            dark.addColorStop(0, '#5d7f96'); dark.addColorStop(1, '#0b1620');
+            pen.fillStyle = dark; pen.fillRect(0, 0, 600, 400);
+            pen.fillStyle = '#e8eef2'; pen.shadowColor = '#cfe6f5'; pen.shadowBlur = 40;
+            const tooth = new Path2D('M200 110c40-40 70-10 100-10s60-30 100 10c30 40 0 100-15 140' +
+                's-15 90-40 90-20-100-45-100-20 100-45 100-25-50-40-90-45-100-15-140z');
+            pen.fill(tooth);
+            canvas.toBlob(blob => {{
+                const files = new DataTransfer();
+                files.items.add(new File([blob], 'crown.png', {{ type: 'image/png' }}));
+                const picker = {};
+                picker.files = files.files;
+                picker.dispatchEvent(new Event('change'));
+                resolve();
+            }});
+        }})",
+        PATIENT.find("input[type=file]")
+    );
+    page.evaluate(&draw).await;
+    page.until(&format!("{}.naturalWidth === 600", PATIENT.find(".preview"))).await;
+    PATIENT.send(page, "This is the one").await;
+    for pane in [PATIENT, DENTIST] {
+        let picture = format!("{}.querySelector('.thumbnail')", pane.line("This is the one"));
+        page.until(&format!("{picture}.naturalWidth > 0")).await;
+        assert_eq!(page.evaluate(&format!("{picture}.alt")).await, "crown.png");
+    }
+    let shown = "document.querySelector('#viewer img')";
+    let thumbnail = DENTIST.line("This is the one");
+    page.evaluate(&format!("{thumbnail}.querySelector('.picture').click()")).await;
+    page.until(&format!("{shown}.naturalWidth === 600 && {shown}.closest('dialog').open")).await;
+    page.evaluate("document.querySelector('#viewer button').click()").await;
+    page.until(&format!("!{shown}.closest('dialog').open")).await;
+    // Once there is a small one, that is what is in the line.
+    eventually("a thumbnail", async || {
+        page.reload().await;
+        let small = format!("{thumbnail}.querySelector('.thumbnail').naturalWidth");
+        page.until(&format!("{small} > 0")).await;
+        page.evaluate(&small).await == 320
+    })
+    .await;
+    page.until(BOTH_LIVE).await;
 }
 
 /// Someone else writes to the dentist, who is looking at another conversation; and all else that one
@@ -262,7 +312,7 @@ async fn in_a_crowd(node: &Node, page: &mut Page) {
     page.until(there).await;
     page.until("document.querySelector('#patient .presence').textContent === 'online'").await;
     let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
-    page.window(1160, 760).await;
+    page.window(1160, 850).await;
     page.screenshot(&picture).await;
 
     found(page).await;
