@@ -3,18 +3,10 @@
 // Writes "restart" when the nodes are to be killed and started again, and waits for a line.
 
 import assert from 'node:assert/strict';
-import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
+import { lines, once, options, story, within } from './telling.mjs';
 
-const { urls, transports, patient, dentist, session } = JSON.parse(process.argv[2]);
-const options = { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...(transports && { transports }) };
-const within = (promise, what, ms = 20_000) => {
-  let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`never: ${what}`)), ms); });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-const once = (socket, event) => within(new Promise((resolve) => socket.once(event, resolve)), event);
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const { urls, transports, patient, dentist, session } = story;
 
 class Person {
   seen = new Map();
