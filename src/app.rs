@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, people::People},
+    http::search,
     hub::Hub,
     images::Images,
     inbox::Inbox,
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) started: Instant,
     /// One permit a page of history that is being read.
     pub(crate) history_turns: Semaphore,
+    /// One permit a search.
+    pub(crate) search_turns: Semaphore,
     /// Every open socket holds a receiver.
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
@@ -93,6 +96,7 @@ impl App {
             metrics: Metrics::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
+            search_turns: Semaphore::new(search::TURNS),
             sockets: watch::Sender::new(()),
             engines: DashMap::new(),
             entering: Arc::new(Semaphore::new(ENTERING_MAX)),

@@ -20,10 +20,14 @@ use crate::{
     commands::join::Resumed,
     person::Person,
     session::SessionId,
-    wire::{CloseCode, Incoming, broadcast::Broadcast},
+    wire::{
+        CloseCode, Incoming,
+        broadcast::{Broadcast, Room},
+    },
 };
 use joins::Joins;
 use outbound::{ConnectionId, Outbound};
+use recovery::Mark;
 use typing::Typing;
 
 /// Who asks, and on which connection: what a command needs to know.
@@ -55,6 +59,21 @@ impl Caller {
         if self.typing.stop(id) {
             self.app.bus.publish(Broadcast::typing(id, self.person(), false));
         }
+    }
+
+    /// Hears the session no more, nor who is on its other side.
+    pub(crate) fn leave(&self, id: SessionId) {
+        if let Some(other) = self.joins.end(id) {
+            self.app.presence.unwatch(&other, self.conn());
+        }
+        self.app.hub.leave(&Room::Session(id), self.conn());
+        self.outbound.mark(Mark::Left { session_id: id });
+    }
+
+    /// From now on hears when the other side of the session comes and goes.
+    pub(crate) fn watch(&self, id: SessionId, other: &Person) {
+        self.joins.watch(id, other);
+        self.app.presence.watch(other, self.conn());
     }
 
     /// A newer token of the same person.

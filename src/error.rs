@@ -197,7 +197,7 @@ impl From<Declined> for Error {
         match declined {
             Declined::SessionNotFound => Self::SessionNotFound,
             Declined::SessionClosed => Self::SessionClosed,
-            Declined::TooMany => Self::LimitReached("too many pictures wait to be sent"),
+            Declined::TooMany => Self::LimitReached("too many pictures for one day"),
         }
     }
 }
@@ -209,7 +209,9 @@ impl From<ImagesError> for Error {
                 tracing::warn!(error = %problem, "S3 is not available");
                 Self::Unavailable
             }
-            ImagesError::Refused(problem) => Self::invalid("imageKey", problem),
+            ImagesError::Refused(problem) | ImagesError::Wrong(problem) => {
+                Self::invalid("imageKey", problem)
+            }
         }
     }
 }

@@ -49,6 +49,9 @@ pub(crate) enum ImagesError {
     /// The picture is not what it should be, or not there.
     #[error("{0}")]
     Refused(&'static str),
+    /// What was uploaded is not it, and will not become it.
+    #[error("{0}")]
+    Wrong(&'static str),
 }
 
 /// What a client is to do to upload a picture.
@@ -161,7 +164,7 @@ impl Images {
             let found = self.bucket.read(&key, first).await?;
             let found = found.ok_or(ImagesError::Refused("was not uploaded"))?;
             if found.size != size {
-                return Err(ImagesError::Refused("is not of the size that was announced"));
+                return Err(ImagesError::Wrong("is not of the size that was announced"));
             }
             return match format::look(&found.bytes) {
                 Look::Picture(is, width, height) if is == format => bounded(width, height),
@@ -170,8 +173,8 @@ impl Images {
                     first = size;
                     continue;
                 }
-                Look::Unmeasured => Err(ImagesError::Refused("is broken: it has no measures")),
-                _ => Err(ImagesError::Refused("is not of the type that was announced")),
+                Look::Unmeasured => Err(ImagesError::Wrong("is broken: it has no measures")),
+                _ => Err(ImagesError::Wrong("is not of the type that was announced")),
             };
         }
     }
@@ -223,8 +226,8 @@ impl Images {
 
 fn bounded(width: u32, height: u32) -> Result<(u32, u32), ImagesError> {
     match u64::from(width) * u64::from(height) {
-        0 => Err(ImagesError::Refused("is broken: it is empty")),
+        0 => Err(ImagesError::Wrong("is broken: it is empty")),
         1..=PIXELS_MAX => Ok((width, height)),
-        _ => Err(ImagesError::Refused("has more than 50 million pixels")),
+        _ => Err(ImagesError::Wrong("has more than 50 million pixels")),
     }
 }

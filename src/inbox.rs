@@ -1,5 +1,5 @@
 //! What members' connections hear of their sessions wherever they are: `session:updated`, after each
-//! change, whether or not they have joined.
+//! change, whether or not they have joined; and in a session `message:updated`.
 //!
 //! A session is told of as the database has it when it is told, so counts are exact; in a busy one that
 //! is once a second. A node that is killed before it tells leaves it to the next change, or to the list
@@ -9,21 +9,30 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{bus::Bus, pace::Pace, session::SessionId, store::Store, wire::broadcast::Broadcast};
+use crate::{
+    bus::Bus,
+    message::{Message, MessageId},
+    pace::Pace,
+    session::SessionId,
+    store::Store,
+    wire::broadcast::Broadcast,
+};
 
 /// How soon it tries again, where the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Tells members of their sessions.
+/// Tells members of their sessions, and of messages that change.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     changed: Pace<SessionId, ()>,
+    amended: Pace<MessageId, Message>,
 }
 
 impl Inbox {
     /// Starts to tell by this bus.
     pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let inbox = Arc::new(Self::default());
+        tokio::spawn(Arc::clone(&inbox).keep_updating(Arc::clone(&bus)));
         tokio::spawn(Arc::clone(&inbox).keep_telling(store, bus));
         inbox
     }
@@ -31,6 +40,25 @@ impl Inbox {
     /// The session is another now for one of its members at least.
     pub(crate) fn changed(&self, id: SessionId) {
         self.changed.put(id, (), |(), ()| ());
+    }
+
+    /// The message is another now. Who changes it to and fro is heard once a second.
+    pub(crate) fn amended(&self, message: &Message) {
+        self.changed(message.session_id);
+        let latest = |waiting: &mut Message, message: Message| {
+            if message.rev > waiting.rev {
+                *waiting = message;
+            }
+        };
+        self.amended.put(message.id, message.clone(), latest);
+    }
+
+    async fn keep_updating(self: Arc<Self>, bus: Arc<dyn Bus>) {
+        loop {
+            for (_, message) in self.amended.take().await {
+                bus.publish(Broadcast::message_updated(&message));
+            }
+        }
     }
 
     async fn keep_telling(self: Arc<Self>, store: Arc<dyn Store>, bus: Arc<dyn Bus>) {

@@ -1,7 +1,8 @@
 //! What a node counts, for Prometheus: no name, id or text of anybody's.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
+use moka::future::Cache;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -35,6 +36,8 @@ struct JobLabels {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    /// The last answer, for a second: whoever asks without end is no work for the database.
+    pub(crate) recent: Cache<(), String>,
     connections: Gauge,
     push_jobs: Family<JobLabels, Gauge<u64, AtomicU64>>,
     pushes: Family<PushLabels, Counter>,
@@ -56,7 +59,8 @@ impl Metrics {
             "Attempts of this node to push, by outcome",
             Family::clone(&pushes),
         );
-        Self { registry, connections, push_jobs, pushes }
+        let recent = Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build();
+        Self { registry, recent, connections, push_jobs, pushes }
     }
 
     pub(crate) fn pushed(&self, outcome: PushOutcome) {

@@ -165,6 +165,14 @@ impl Presence {
         }
     }
 
+    /// The connection is told no more.
+    pub(crate) fn unwatch(&self, person: &Person, conn: ConnectionId) {
+        let mut watched = self.watched();
+        if watched.watchers.leave(person, conn) {
+            watched.known.remove(person);
+        }
+    }
+
     /// Whether someone is connected to any node.
     pub(crate) async fn is_online(&self, person: &Person) -> Result<bool, BusError> {
         if self.here.get(person).is_some_and(|count| *count > 0) {

@@ -109,6 +109,11 @@ impl Session {
         }
     }
 
+    /// Whose presence `me` is told of: the other side's, while the session is open.
+    pub(crate) fn watched_by(&self, me: &Person) -> Option<Person> {
+        (self.status == SessionStatus::Open).then(|| self.other(me).clone())
+    }
+
     /// The member on the other side of `me`.
     pub(crate) fn other(&self, me: &Person) -> &Person {
         self.member(match me.kind {

@@ -218,6 +218,9 @@ pub(crate) trait Store: PushJobs + Send + Sync + 'static {
     /// Forgets pictures, unless a message shows them after all.
     async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError>;
 
+    /// Notes that what was uploaded is no picture.
+    async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError>;
+
     /// What a message said before each change, for admins alone: this asks no membership.
     async fn past_bodies(
         &self,

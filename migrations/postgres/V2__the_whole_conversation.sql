@@ -53,10 +53,13 @@ create table uploads (
     size       bigint      not null check (size > 0),
     file_name  text        check (char_length(file_name) between 1 and 200),
     created_at timestamptz not null default now(),
+    -- What was uploaded is no picture: it is not looked at again.
+    refused    boolean     not null default false,
     -- Set when a message shows it.
     message_id uuid
 );
 
+create index uploads_person on uploads (kind, person_id, created_at);
 create index uploads_orphans on uploads (created_at) where message_id is null;
 
 -- Pushes to be made: at most one that waits for a person and a session, however many messages come.

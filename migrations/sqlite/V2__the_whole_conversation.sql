@@ -43,9 +43,11 @@ create table uploads (
     size         integer not null check (size > 0),
     file_name    text    check (length(file_name) between 1 and 200),
     created_at   integer not null,
+    refused      integer not null default 0 check (refused in (0, 1)),
     message_id   text
 ) strict;
 
+create index uploads_person on uploads (kind, person_id, created_at);
 create index uploads_orphans on uploads (created_at) where message_id is null;
 
 create table push_jobs (

@@ -5,12 +5,7 @@ use serde::Serialize;
 
 use super::Done;
 use crate::{
-    app::App,
-    connection::Caller,
-    error::Error,
-    message::Message,
-    person::Person,
-    wire::{Amend, broadcast::Broadcast},
+    app::App, connection::Caller, error::Error, message::Message, person::Person, wire::Amend,
 };
 
 /// The message as it is now.
@@ -24,8 +19,7 @@ pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed,
     let Amend { session_id, message_id, amendment } = amend;
     let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
     if amended.changed {
-        app.bus.publish(Broadcast::message_updated(&amended.message));
-        app.inbox.changed(session_id);
+        app.inbox.amended(&amended.message);
     }
     Ok(Changed { message: amended.message })
 }

@@ -30,20 +30,35 @@ pub(crate) async fn page(
     Ok(fit(app.store.history(me, id, span, limit).await?, span))
 }
 
-fn fit(mut messages: Vec<Message>, span: Span) -> Vec<Message> {
+/// What has changed in a session since a revision, as far as it fits.
+pub(crate) async fn changes(
+    app: &App,
+    me: &Person,
+    id: SessionId,
+    rev: u64,
+    limit: u32,
+) -> Result<Vec<Message>, Error> {
+    let _turn = app.history_turns.acquire().await;
+    // The first ones, like those after a place.
+    Ok(fit(app.store.changes(me, id, rev, limit).await?, Span::After(0)))
+}
+
+/// How many of these fit into a page, one at least.
+pub(crate) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
     let mut bytes = 0;
-    let mut fits = |message: &Message| {
+    let fits = |message: &&Message| {
         bytes += AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len);
         bytes <= PAGE_BYTES
     };
+    messages.take_while(fits).count().max(1)
+}
+
+fn fit(mut messages: Vec<Message>, span: Span) -> Vec<Message> {
     match span {
-        Span::After(_) => {
-            let count = messages.iter().take_while(|message| fits(message)).count();
-            messages.truncate(count.max(1));
-        }
+        Span::After(_) => messages.truncate(fitting(messages.iter())),
         Span::Before(_) => {
-            let count = messages.iter().rev().take_while(|message| fits(message)).count();
-            messages.drain(..messages.len().saturating_sub(count.max(1)));
+            let count = fitting(messages.iter().rev());
+            messages.drain(..messages.len().saturating_sub(count));
         }
     }
     messages

@@ -48,9 +48,9 @@ struct Joined<'a> {
 /// How far a join has come: it reads on from here.
 #[derive(Debug)]
 pub(crate) struct At {
-    session_id: SessionId,
-    /// Who is on the other side.
-    pub(crate) other: Person,
+    pub(crate) session_id: SessionId,
+    /// Who is on the other side, while the session is open.
+    pub(crate) other: Option<Person>,
     number: JoinNumber,
     /// Where the answer begins.
     from: u64,
@@ -74,7 +74,7 @@ impl At {
 #[derive(Debug)]
 pub(crate) struct Resumed {
     session_id: SessionId,
-    other: Person,
+    other: Option<Person>,
     place: Place,
     last_seq: u64,
 }
@@ -88,7 +88,7 @@ pub(crate) async fn look_up(
     let mut resumed = Vec::new();
     for (session_id, place) in offset.0 {
         let Some(session) = store.session(me, session_id).await? else { return Ok(None) };
-        let (last_seq, other) = (session.last_seq, session.other(me).clone());
+        let (last_seq, other) = (session.last_seq, session.watched_by(me));
         // Whoever claims to have more than there is has what there is.
         let up_to = place.up_to.min(last_seq);
         let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
@@ -114,7 +114,9 @@ pub(crate) fn resume(
         if caller.joins.is_current(session_id, number) {
             caller.app.hub.enter(&Room::Session(session_id), caller.conn(), last_seq).await;
         }
-        caller.app.presence.watch(&other, caller.conn());
+        if let Some(other) = &other {
+            caller.watch(session_id, other);
+        }
         let at = At { session_id, other, number, from: up_to, read_up_to: up_to, beyond };
         go_live(caller, at).await
     }
@@ -133,9 +135,7 @@ pub(super) fn start(
         let number = begun.ok_or_else(too_many)?;
         let joined = run(&caller, &join, number).await;
         if joined.is_err() && caller.joins.is_current(id, number) {
-            caller.joins.end(id);
-            caller.app.hub.leave(&Room::Session(id), caller.conn());
-            caller.outbound.mark(Mark::Left { session_id: id });
+            caller.leave(id);
         }
         joined
     }
@@ -161,10 +161,10 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     };
     let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
     let updated = match join.rev {
-        Some(rev) => Some(app.store.changes(me, id, rev, PAGE).await?),
+        Some(rev) => Some(history::changes(app, me, id, rev, PAGE).await?),
         None => None,
     };
-    let (last_seq, other, session) = (session.last_seq, session.other(me).clone(), &session);
+    let (last_seq, other, session) = (session.last_seq, session.watched_by(me), &session);
     let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
     Ok(Done::Joined {
         data,

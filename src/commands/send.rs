@@ -10,7 +10,7 @@ use crate::{
     app::App,
     connection::Caller,
     error::Error,
-    images::{Format, ImageKey, ObjectKey},
+    images::{Format, ImageKey, ImagesError, ObjectKey},
     message::{Draft, Image, Message},
     person::Person,
     session::SessionId,
@@ -128,7 +128,12 @@ async fn look(
     let sendable = |upload: &Upload| upload.mine && upload.waiting && !upload.is_late();
     let upload = upload.filter(sendable).ok_or_else(no_such_image)?;
     let object = ObjectKey::new(session_id, image_key);
-    let (width, height) = app.images.check(&object, upload.format, upload.size).await?;
+    let checked = app.images.check(&object, upload.format, upload.size).await;
+    if let Err(ImagesError::Wrong(_)) = checked {
+        // Looking at it again would be as much work, and come to the same.
+        app.store.refuse_upload(&object).await?;
+    }
+    let (width, height) = checked?;
     let image = Image {
         key: key.to_owned(),
         content_type: upload.format.to_string(),

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::session::SessionId;
+use crate::{person::Person, session::SessionId};
 
 /// How many sessions one connection may be in.
 pub(crate) const JOINS_MAX: usize = 1_000;
@@ -31,6 +31,8 @@ struct State {
 struct Current {
     number: JoinNumber,
     resumed: Option<Resumed>,
+    /// Whose presence the connection is told for it.
+    watched: Option<Person>,
 }
 
 /// A session that the connection came back to, until the client joins it by itself: it is not to
@@ -54,7 +56,8 @@ impl Joins {
         }
         state.last += 1;
         let number = JoinNumber(state.last);
-        let current = state.current.entry(id).or_insert(Current { number, resumed: None });
+        let current =
+            state.current.entry(id).or_insert(Current { number, resumed: None, watched: None });
         current.number = number;
         Some(number)
     }
@@ -99,9 +102,20 @@ impl Joins {
         self.state().current.get(&id).is_some_and(|current| current.number == number)
     }
 
-    /// The connection leaves the session.
-    pub(crate) fn end(&self, id: SessionId) {
-        self.state().current.remove(&id);
+    /// While it is in the session the connection is told of this person's presence.
+    pub(crate) fn watch(&self, id: SessionId, person: &Person) {
+        if let Some(current) = self.state().current.get_mut(&id) {
+            current.watched = Some(person.clone());
+        }
+    }
+
+    /// The connection leaves the session; whose presence it is to be told no more.
+    pub(crate) fn end(&self, id: SessionId) -> Option<Person> {
+        let mut state = self.state();
+        let watched = state.current.remove(&id)?.watched?;
+        let elsewhere =
+            state.current.values().any(|current| current.watched.as_ref() == Some(&watched));
+        (!elsewhere).then_some(watched)
     }
 }
 

@@ -125,7 +125,9 @@ impl Reading<'_> {
     fn answer(&mut self, answered: Answered) {
         self.say(&answered);
         if let Ok(Done::Joined { at, .. }) = answered.result {
-            self.caller.app.presence.watch(&at.other, self.caller.conn());
+            if let Some(other) = &at.other {
+                self.caller.watch(at.session_id, other);
+            }
             // Only now, behind the answer: what is live must not overtake what was read.
             self.go_on(join::go_live(self.caller.clone(), at));
         }

@@ -109,7 +109,8 @@ async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
 /// What the node counts.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], app.metrics.text(&app).await)
+    let text = app.metrics.recent.get_with((), app.metrics.text(&app)).await;
+    ([(header::CONTENT_TYPE, content_type)], text)
 }
 
 #[derive(Serialize)]

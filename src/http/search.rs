@@ -1,20 +1,26 @@
 //! `/api/chats/search`: full text over one's own messages.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json as JsonBody, extract::State};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{
     cursor::{self, Page},
     request::{Caller, Params},
 };
-use crate::{app::App, error::Error, store::search::Found};
+use crate::{app::App, commands::history, error::Error, store::search::Found};
 
 /// The longest query, in characters.
 const QUERY_MAX: usize = 200;
 /// How many hits can be paged through: whoever needs more needs better words.
 const HITS_MAX: u32 = 1_000;
+
+/// How many searches a node makes at the same time: each is work for the database.
+pub(crate) const TURNS: usize = 4;
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize)]
 pub(crate) struct Search {
@@ -34,8 +40,14 @@ pub(crate) async fn search(
     }
     let offset = search.cursor.as_deref().map_or(Ok(0), cursor::to_offset)?;
     let limit = cursor::limit(search.limit.as_deref())?.min(HITS_MAX.saturating_sub(offset));
-    let items = app.store.search(&me.person, &query, offset, limit).await?;
-    let next = offset + limit;
-    let more = limit > 0 && items.len() == limit as usize && next < HITS_MAX;
+    let turn = timeout(PATIENCE, app.search_turns.acquire()).await;
+    let Ok(Ok(_turn)) = turn else { return Err(Error::Busy) };
+    let mut items = app.store.search(&me.person, &query, offset, limit).await?;
+    let full = items.len() == limit as usize;
+    let fitting = history::fitting(items.iter().map(|found| &found.message));
+    let cut = fitting < items.len();
+    items.truncate(fitting);
+    let next = offset + u32::try_from(items.len()).unwrap_or(limit);
+    let more = limit > 0 && (full || cut) && next < HITS_MAX;
     Ok(JsonBody(Page { items, next_cursor: more.then(|| cursor::of_offset(next)) }))
 }

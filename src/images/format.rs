@@ -104,11 +104,46 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     let (Ok(width), Ok(height)) = (size.width.try_into(), size.height.try_into()) else {
         return Look::Unknown;
     };
+    // The canvas that is announced need not be what is in there.
+    if format == Format::Webp {
+        match webp_frame(bytes) {
+            Some((w, h)) if w <= width && h <= height => {}
+            Some(_) => return Look::Unknown,
+            None => return Look::Unmeasured,
+        }
+    }
     // Telephones save what they see and note how they were held.
     if format == Format::Jpeg && jpeg_orientation(bytes).is_some_and(is_on_its_side) {
         return Look::Picture(format, height, width);
     }
     Look::Picture(format, width, height)
+}
+
+/// The measures of the first frame of a WebP: decoders unpack it before they compare.
+///
+/// <https://developers.google.com/speed/webp/docs/riff_container>
+fn webp_frame(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = bytes.get(12..)?;
+    loop {
+        let ([a, b, c, d, l0, l1, l2, l3], data) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes([*l0, *l1, *l2, *l3])).ok()?;
+        rest = match &[*a, *b, *c, *d] {
+            b"VP8 " => {
+                // A frame tag of 3 bytes and a start code of 3, then 14 bits each.
+                let [w0, w1, h0, h1] = *data.get(6..10)?.first_chunk()?;
+                let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+                return Some((side(w0, w1), side(h0, h1)));
+            }
+            b"VP8L" => {
+                // A signature of 1 byte, then 14 bits each, less one.
+                let bits = u32::from_le_bytes(*data.get(1..5)?.first_chunk()?);
+                return Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1));
+            }
+            // A frame of an animation has its own chunks, behind its place.
+            b"ANMF" => data.get(16..)?,
+            _ => data.get(length.checked_add(length % 2)?..)?,
+        };
+    }
 }
 
 fn is_on_its_side(orientation: Orientation) -> bool {

@@ -63,7 +63,7 @@ impl Desk {
     async fn check(&self, format: Format, size: usize) -> Result<(u32, u32), String> {
         let checked = self.images.check(&self.key, format, size as u64).await;
         checked.map_err(|error| match error {
-            ImagesError::Refused(problem) => problem.to_owned(),
+            ImagesError::Refused(problem) | ImagesError::Wrong(problem) => problem.to_owned(),
             ImagesError::Unavailable(problem) => panic!("{problem}"),
         })
     }

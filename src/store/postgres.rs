@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use jiff::Timestamp;
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{error::Elapsed, timeout},
 };
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
@@ -43,20 +43,6 @@ use crate::{
 /// How long one look-up or transaction may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-const OPEN: &str = "
-with opened as (
-  insert into sessions (id, customer_id, dentist_id, created_at, active_at)
-  values ($1, $2, $5, now(), now())
-  on conflict (tenant_id, customer_id, dentist_id) where status = 'open' do nothing
-  returning id
-), joined as (
-  insert into members (session_id, kind, person_id, name, avatar_url)
-  select opened.id, m.kind, m.person_id, m.name, m.avatar_url
-  from opened, (values ('customer', $2, $3, $4), ('dentist', $5, $6, $7))
-    as m(kind, person_id, name, avatar_url)
-)
-select id from opened";
-
 const FIND_OPEN: &str = "select id from sessions \
     where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
 
@@ -64,12 +50,18 @@ const FIND_OPEN: &str = "select id from sessions \
 /// health. However many people read, sends are committed.
 const RESERVED: usize = 2;
 
+/// How many changes of messages are under way at most.
+const AMENDS: usize = 4;
+
 /// The production store.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pool: Pool,
     /// One permit a connection that a look-up may use.
     reads: Semaphore,
+    /// One permit a change of a message: changes wait for each other's sessions, and whoever waits
+    /// holds a connection.
+    amends: Semaphore,
     append: Cow<'static, str>,
 }
 
@@ -81,14 +73,14 @@ impl Postgres {
         let pool = connect::pool(config)?;
         connect::migrate(&pool).await?;
         let reads = Semaphore::new(config.pool_size - RESERVED);
-        let postgres = Self { pool, reads, append: append::APPEND.into() };
+        let amends = Semaphore::new(AMENDS);
+        let postgres = Self { pool, reads, amends, append: append::APPEND.into() };
         postgres.speak(language).await?;
         Ok(postgres)
     }
 
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        let turn = timeout(DEADLINE, self.reads.acquire()).await.map_err(unavailable)?;
-        let _turn = turn.map_err(unavailable)?;
+        let _turn = turn(&self.reads).await?;
         self.query_at_once(sql, params).await
     }
 
@@ -140,26 +132,7 @@ impl Store for Postgres {
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
-        let (customer, dentist) = (&new.customer, &new.dentist);
-        let params: Params<'_> = &[
-            &new.id.0,
-            &customer.person.id.as_str(),
-            &customer.name,
-            &customer.avatar_url(),
-            &dentist.person.id.as_str(),
-            &dentist.name,
-            &dentist.avatar_url(),
-        ];
-        // The one that is open may be closed between the two statements: then the next try opens.
-        loop {
-            if !self.query(OPEN, params).await?.is_empty() {
-                return Ok((new.id, true));
-            }
-            let found = self.open_between(&customer.person.id, &dentist.person.id).await?;
-            if let Some(id) = found {
-                return Ok((id, false));
-            }
-        }
+        self.open_new(new).await
     }
 
     async fn open_between(
@@ -262,12 +235,11 @@ impl Store for Postgres {
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError> {
-        let rows = self.query(sql::PAST_BODIES, &[&id.0, &message_id]).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let past: Result<Vec<_>, _> = rows.iter().map(rows::past_body).collect();
-        Ok(Some(past?.into_iter().flatten().collect()))
+        self.bodies_before(id, message_id).await
+    }
+
+    async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.refuse(key).await
     }
 
     async fn fill(
@@ -346,6 +318,11 @@ impl Store for Postgres {
     async fn ping(&self) -> Result<(), StoreError> {
         self.query_at_once("select 1", &[]).await.map(drop)
     }
+}
+
+/// Waits for a permit, as long as for an answer.
+async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
+    timeout(DEADLINE, of.acquire()).await.map_err(unavailable)?.map_err(unavailable)
 }
 
 /// Gives the connection back to the pool, unless the failure may be the connection's own: it may be

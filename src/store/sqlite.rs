@@ -280,14 +280,12 @@ impl Store for Sqlite {
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError> {
-        self.read(move |db| {
-            let mut statement = db.prepare_cached(&numbered(sql::PAST_BODIES))?;
-            let params = params![id.0.to_string(), message_id.to_string()];
-            let rows: Vec<_> =
-                statement.query_map(params, rows::past_body)?.collect::<rusqlite::Result<_>>()?;
-            Ok((!rows.is_empty()).then(|| rows.into_iter().flatten().collect()))
-        })
-        .await
+        self.read(move |db| amend::past_bodies(db, id, message_id)).await
+    }
+
+    async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let key = key.image().to_string();
+        self.write(move |db| uploads::refuse(db, &key)).await
     }
 
     async fn fill(

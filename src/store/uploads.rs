@@ -10,8 +10,10 @@ use crate::{
     session::SessionId,
 };
 
-/// How many pictures of one person may wait to be sent, of those that were asked for in a day.
-pub(crate) const WAITING_MAX: u32 = 100;
+/// How many pictures one person may ask for in a day, sent or not.
+pub(crate) const DAILY_MAX: u32 = 200;
+/// How many bytes all of them may have.
+pub(crate) const DAILY_BYTES_MAX: u64 = 500 * 1024 * 1024;
 
 /// A picture that someone wants to upload.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub(crate) enum Declined {
     /// There is no such session, or the one who asks is no member.
     SessionNotFound,
     SessionClosed,
-    /// [`WAITING_MAX`] wait already.
+    /// There were [`DAILY_MAX`] in a day, or they had [`DAILY_BYTES_MAX`].
     TooMany,
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Upload {
     pub(crate) created_at: Timestamp,
     /// It is the one's who asks.
     pub(crate) mine: bool,
-    /// No message has taken it yet.
+    /// No message has taken it yet, and one may.
     pub(crate) waiting: bool,
     /// A message shows it.
     pub(crate) shown: bool,
@@ -68,7 +70,7 @@ pub(crate) fn orphaned() -> Timestamp {
 
 /// $1, $2 the member, $3 session, $4 key.
 pub(super) const UPLOAD: &str = "select u.content_type, u.size, u.file_name, u.created_at, \
-    (u.kind = me.kind and u.person_id = me.person_id) as mine, u.message_id is null as waiting, \
+    (u.kind = me.kind and u.person_id = me.person_id) as mine, (u.message_id is null and not u.refused) as waiting, \
     m.image is not null as shown \
     from uploads u join members me on me.session_id = u.session_id \
     left join messages m on m.session_id = u.session_id and m.id = u.message_id \

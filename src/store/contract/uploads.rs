@@ -13,7 +13,7 @@ use crate::{
     session::SessionId,
     store::{
         Appended, Refusal, Span,
-        uploads::{Declined, NewUpload, WAITING_MAX},
+        uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload},
     },
     wire::new_id,
 };
@@ -100,11 +100,16 @@ pub(super) async fn b39_b51_a_picture_is_its_uploaders_and_its_sessions(world: W
     assert_eq!(refused(&absent[0]), Refusal::SessionNotFound);
     assert!(world.store.upload(&customer, id, &key).await.unwrap().unwrap().waiting);
 
-    for _ in 1..WAITING_MAX {
+    for _ in 1..DAILY_MAX {
         noted(&world, id, &customer).await;
     }
     let declined = world.store.note_upload(&new_upload(id, &customer)).await.unwrap();
     assert_eq!(declined, Err(Declined::TooMany));
+    let large = NewUpload { size: DAILY_BYTES_MAX, ..new_upload(id, &dentist) };
+    world.store.note_upload(&large).await.unwrap().unwrap();
+    let declined = world.store.note_upload(&new_upload(id, &dentist)).await.unwrap();
+    assert_eq!(declined, Err(Declined::TooMany), "they are counted by their bytes too");
+    assert!(world.execute("update uploads set size = 1").await);
     noted(&world, id, &dentist).await;
     assert!(world.execute("update sessions set status = 'closed'").await);
     let declined = world.store.note_upload(&new_upload(id, &dentist)).await.unwrap();

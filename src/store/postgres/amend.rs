@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{DEADLINE, Postgres, classify, give_back, rows, unavailable};
+use super::{DEADLINE, Postgres, classify, give_back, rows, turn, unavailable};
 use crate::{
     message::{
         Message, MessageId,
@@ -12,7 +12,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{StoreError, sql, uploads::WITHDRAW},
+    store::{PastBody, StoreError, sql, uploads::WITHDRAW},
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
@@ -33,6 +33,19 @@ const CHANGE: &str = "update messages set body = $3, bodiless = $4, image = $5::
 const REVISE: &str = "update sessions set rev = $2 where id = $1";
 
 impl Postgres {
+    pub(super) async fn bodies_before(
+        &self,
+        id: SessionId,
+        message_id: MessageId,
+    ) -> Result<Option<Vec<PastBody>>, StoreError> {
+        let rows = self.query(sql::PAST_BODIES, &[&id.0, &message_id]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let past: Result<Vec<_>, _> = rows.iter().map(rows::past_body).collect();
+        Ok(Some(past?.into_iter().flatten().collect()))
+    }
+
     pub(super) async fn amend_message(
         &self,
         me: &Person,
@@ -40,6 +53,7 @@ impl Postgres {
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
+        let (_amend, _read) = (turn(&self.amends).await?, turn(&self.reads).await?);
         let mut client = self.client().await?;
         let work = async {
             let transaction = client.transaction().await.map_err(classify)?;

@@ -1,4 +1,4 @@
-//! What concerns members: their sessions' status and marks, and when they were last seen.
+//! What concerns members: opening sessions, their sessions' status and marks, and when they were last seen.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -7,8 +7,22 @@ use super::{Params, Postgres, rows};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, ReadMark, Set, Setting, StoreError, sql},
+    store::{Delivered, NewSession, ReadMark, Set, Setting, Store, StoreError, sql},
 };
+
+const OPEN: &str = "
+with opened as (
+  insert into sessions (id, customer_id, dentist_id, created_at, active_at)
+  values ($1, $2, $5, now(), now())
+  on conflict (tenant_id, customer_id, dentist_id) where status = 'open' do nothing
+  returning id
+), joined as (
+  insert into members (session_id, kind, person_id, name, avatar_url)
+  select opened.id, m.kind, m.person_id, m.name, m.avatar_url
+  from opened, (values ('customer', $2, $3, $4), ('dentist', $5, $6, $7))
+    as m(kind, person_id, name, avatar_url)
+)
+select id from opened";
 
 const MARK_READ: &str = "
 with target as (
@@ -69,6 +83,29 @@ order by kind, person_id
 on conflict (kind, person_id) do update set seen_at = excluded.seen_at";
 
 impl Postgres {
+    pub(super) async fn open_new(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
+        let (customer, dentist) = (&new.customer, &new.dentist);
+        let params: Params<'_> = &[
+            &new.id.0,
+            &customer.person.id.as_str(),
+            &customer.name,
+            &customer.avatar_url(),
+            &dentist.person.id.as_str(),
+            &dentist.name,
+            &dentist.avatar_url(),
+        ];
+        // The one that is open may be closed between the two statements: then the next try opens.
+        loop {
+            if !self.query(OPEN, params).await?.is_empty() {
+                return Ok((new.id, true));
+            }
+            let found = self.open_between(&customer.person.id, &dentist.person.id).await?;
+            if let Some(id) = found {
+                return Ok((id, false));
+            }
+        }
+    }
+
     pub(super) async fn move_read_mark(
         &self,
         me: &Person,

@@ -9,22 +9,23 @@ use crate::{
     session::SessionId,
     store::{
         StoreError,
-        uploads::{Declined, NewUpload, ORPHANS, UPLOAD, Upload, WAITING_MAX},
+        uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload, ORPHANS, UPLOAD, Upload},
     },
 };
 
 const NOTE: &str = "
 with target as (
-  select c.status, (
-    select count(*) from uploads u where u.kind = me.kind and u.person_id = me.person_id
-      and u.message_id is null and u.created_at > now() - interval '1 day') as waiting
-  from members me join sessions c on c.id = me.session_id
+  select c.status, asked.count < $8 and asked.bytes + $6 <= $9 as allowed
+  from members me join sessions c on c.id = me.session_id, lateral (
+    select count(*), coalesce(sum(u.size), 0)::bigint as bytes from uploads u
+    where u.kind = me.kind and u.person_id = me.person_id
+      and u.created_at > now() - interval '1 day') asked
   where me.kind = $1 and me.person_id = $2 and c.id = $3
 ), noted as (
   insert into uploads (key, session_id, kind, person_id, content_type, size, file_name)
-  select $4, $3, $1, $2, $5, $6, $7 from target where status = 'open' and waiting < $8
+  select $4, $3, $1, $2, $5, $6, $7 from target where status = 'open' and allowed
 )
-select status, waiting from target";
+select status, allowed from target";
 
 const FORGET: &str = "delete from uploads where key = any($1) and message_id is null";
 
@@ -33,15 +34,17 @@ impl Postgres {
         let (kind, id) = (new.by.kind.as_str(), new.by.id.as_str());
         let size = i64::try_from(new.size).unwrap_or(i64::MAX);
         let file_name = new.file_name.as_ref().map(FileName::as_str);
-        let (key, waiting_max) = (new.key.to_string(), i64::from(WAITING_MAX));
+        let key = new.key.to_string();
+        let (most, most_bytes) =
+            (i64::from(DAILY_MAX), i64::try_from(DAILY_BYTES_MAX).unwrap_or(i64::MAX));
         let format = new.format.as_str();
         let params: Params<'_> =
-            &[&kind, &id, &new.session_id.0, &key, &format, &size, &file_name, &waiting_max];
+            &[&kind, &id, &new.session_id.0, &key, &format, &size, &file_name, &most, &most_bytes];
         let rows = self.query(NOTE, params).await?;
         let Some(row) = rows.first() else { return Ok(Err(Declined::SessionNotFound)) };
-        Ok(match (rows::get(row, "status")?, rows::get::<i64>(row, "waiting")?) {
-            ("open", waiting) if waiting < waiting_max => Ok(()),
-            ("open", _) => Err(Declined::TooMany),
+        Ok(match (rows::get(row, "status")?, rows::get(row, "allowed")?) {
+            ("open", true) => Ok(()),
+            ("open", false) => Err(Declined::TooMany),
             _ => Err(Declined::SessionClosed),
         })
     }
@@ -68,6 +71,11 @@ impl Postgres {
                 Ok(ObjectKey::new(session_id, rows::parsed(row, "key")?))
             })
             .collect()
+    }
+
+    pub(super) async fn refuse(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let sql = "update uploads set refused = true where key = $1";
+        self.query(sql, &[&key.image().to_string()]).await.map(drop)
     }
 
     pub(super) async fn forget(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {

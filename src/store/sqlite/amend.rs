@@ -11,7 +11,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{sql, uploads::WITHDRAW},
+    store::{PastBody, sql, uploads::WITHDRAW},
 };
 
 pub(super) fn amend(
@@ -81,4 +81,16 @@ pub(super) fn amend(
     transaction.execute("update sessions set rev = ?2 where id = ?1", params![id, rev + 1])?;
     transaction.commit()?;
     Ok(Ok(Amended { message, changed: true }))
+}
+
+pub(super) fn past_bodies(
+    db: &Connection,
+    id: SessionId,
+    message_id: MessageId,
+) -> rusqlite::Result<Option<Vec<PastBody>>> {
+    let mut statement = db.prepare_cached(&numbered(sql::PAST_BODIES))?;
+    let params = params![id.0.to_string(), message_id.to_string()];
+    let rows: Vec<_> =
+        statement.query_map(params, rows::past_body)?.collect::<rusqlite::Result<_>>()?;
+    Ok((!rows.is_empty()).then(|| rows.into_iter().flatten().collect()))
 }

@@ -1,6 +1,8 @@
 //! Full text search by FTS5.
 
-use rusqlite::{Connection, params};
+use std::time::{Duration, Instant};
+
+use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::{numbered, rows};
 use crate::{
@@ -10,6 +12,9 @@ use crate::{
         sql,
     },
 };
+
+/// How long one search may take.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 pub(super) fn search(
     db: &Connection,
@@ -31,6 +36,18 @@ pub(super) fn search(
     );
     let mut statement = db.prepare_cached(&numbered(&sql))?;
     let params = params![me.kind.as_str(), me.id.as_str(), query, offset, limit];
+    // Nobody waits for longer, and a reader that goes on would be missing for others.
+    let deadline = Instant::now() + DEADLINE;
+    db.progress_handler(10_000, Some(move || Instant::now() >= deadline))?;
+    let found = search_all(&mut statement, params);
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    found
+}
+
+fn search_all(
+    statement: &mut CachedStatement<'_>,
+    params: &[&dyn ToSql],
+) -> rusqlite::Result<Vec<Found>> {
     let found = statement.query_map(params, |row| {
         let marked: String = row.get("snippet")?;
         Ok(Found { message: rows::message(row)?, snippet: pieces(&marked) })

@@ -8,7 +8,7 @@ use crate::{
     images::{FileName, ImageKey, ObjectKey},
     person::Person,
     session::SessionId,
-    store::uploads::{Declined, NewUpload, ORPHANS, UPLOAD, Upload, WAITING_MAX},
+    store::uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload, ORPHANS, UPLOAD, Upload},
 };
 
 pub(super) fn note(db: &mut Connection, new: &NewUpload) -> rusqlite::Result<Result<(), Declined>> {
@@ -17,20 +17,26 @@ pub(super) fn note(db: &mut Connection, new: &NewUpload) -> rusqlite::Result<Res
     let since = now - 24.hours();
     let (kind, person) = (new.by.kind.as_str(), new.by.id.as_str());
     let session_id = new.session_id.0.to_string();
-    let target: Option<(String, u32)> = transaction
+    let status: Option<String> = transaction
         .query_row(
-            "select c.status, (select count(*) from uploads u where u.kind = me.kind \
-               and u.person_id = me.person_id and u.message_id is null and u.created_at > ?4) \
-             from members me join sessions c on c.id = me.session_id \
+            "select c.status from members me join sessions c on c.id = me.session_id \
              where me.kind = ?1 and me.person_id = ?2 and c.id = ?3",
-            params![kind, person, session_id, since.as_microsecond()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            params![kind, person, session_id],
+            |row| row.get(0),
         )
         .optional()?;
-    match target {
+    let (asked, bytes): (u32, i64) = transaction.query_row(
+        "select count(*), coalesce(sum(size), 0) from uploads \
+         where kind = ?1 and person_id = ?2 and created_at > ?3",
+        params![kind, person, since.as_microsecond()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    match status {
         None => return Ok(Err(Declined::SessionNotFound)),
-        Some((status, _)) if status != "open" => return Ok(Err(Declined::SessionClosed)),
-        Some((_, waiting)) if waiting >= WAITING_MAX => return Ok(Err(Declined::TooMany)),
+        Some(status) if status != "open" => return Ok(Err(Declined::SessionClosed)),
+        Some(_) if asked >= DAILY_MAX || bytes.unsigned_abs() + new.size > DAILY_BYTES_MAX => {
+            return Ok(Err(Declined::TooMany));
+        }
         Some(_) => {}
     }
     transaction.execute(
@@ -83,4 +89,8 @@ pub(super) fn forget(db: &mut Connection, keys: &[ObjectKey]) -> rusqlite::Resul
         )?;
     }
     transaction.commit()
+}
+
+pub(super) fn refuse(db: &Connection, key: &str) -> rusqlite::Result<()> {
+    db.execute("update uploads set refused = 1 where key = ?1", [key]).map(drop)
 }

@@ -44,7 +44,7 @@ pub use tokio_tungstenite::tungstenite;
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails
 /// by it has found something that does not happen at all.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A short name that no other test uses.
 #[must_use]
