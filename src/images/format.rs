@@ -199,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn b57_a_webp_that_holds_more_than_its_canvas_is_none() {
+        let plain = samples::picture(Format::Webp, 64, 48);
+        let on_canvas = |width: u8, height: u8| {
+            let mut file = plain[..12].to_vec();
+            file.extend_from_slice(b"VP8X\x0a\0\0\0\0\0\0\0");
+            file.extend_from_slice(&[width - 1, 0, 0, height - 1, 0, 0]);
+            file.extend_from_slice(&plain[12..]);
+            file
+        };
+        assert_eq!(look(&on_canvas(64, 48)), Look::Picture(Format::Webp, 64, 48));
+        for (width, height) in [(1, 1), (64, 47), (63, 48)] {
+            assert_eq!(look(&on_canvas(width, height)), Look::Unknown);
+        }
+        assert_eq!(look(&on_canvas(64, 48)[..30]), Look::Unmeasured);
+    }
+
+    #[test]
     fn a_picture_that_was_taken_upright_is_upright() {
         let bytes = samples::jpeg_with_exif(64, 48, 6);
         assert_eq!(look(&bytes), Look::Picture(Format::Jpeg, 48, 64));

@@ -140,3 +140,29 @@ async fn b40_admins_and_nobody_else_see_what_a_message_said_before() {
         assert!(log.contains("an admin read a message's edits") && !log.contains("second"));
     }
 }
+
+#[tokio::test]
+async fn what_has_changed_comes_in_pieces_that_a_client_can_take() {
+    for desk in [two_nodes().await, one_node().await] {
+        let (customer, dentist, session) = desk.pair().await;
+        let mut patient = desk.connect(0, &customer).await;
+        // Each is some 48 KB in JSON.
+        let body = "\u{1}".repeat(8_000);
+        for number in 0..12 {
+            let sent = patient.send(&session, &number.to_string(), &body).await;
+            let liked = json!({ "sessionId": session, "messageId": sent["id"], "emoji": "👍" });
+            patient.request("message:react", liked).await.unwrap();
+        }
+        let mut doctor = desk.connect(desk.nodes.len() - 1, &dentist).await;
+        let (mut rev, mut changed, mut joins) = (0, 0, 0);
+        while rev < 12 {
+            let join = json!({ "sessionId": session, "after": 12, "rev": rev });
+            let joined = doctor.request("session:join", join).await.unwrap();
+            assert!(joined.to_string().len() < 400 * 1024, "{}", joined.to_string().len());
+            let updated = joined["updated"].as_array().unwrap();
+            (changed, joins) = (changed + updated.len(), joins + 1);
+            rev = updated.last().unwrap()["rev"].as_u64().unwrap();
+        }
+        assert!(changed == 12 && joins > 1, "{changed} in {joins}");
+    }
+}

@@ -191,6 +191,33 @@ async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
 }
 
 #[tokio::test]
+async fn whoever_has_left_a_session_or_finds_it_closed_is_told_of_nobodys_presence() {
+    let desk = two_nodes().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    patient.join(&session, None).await;
+    assert_eq!(presence(&mut patient, &dentist).await["online"], false);
+    patient.request("session:leave", json!({ "sessionId": session })).await.unwrap();
+    let path = format!("/api/chats/{session}");
+    let closed = json!({ "status": "closed" });
+    desk.http(0, &dentist).patch(&path, &closed).await.expect(200);
+    let mut late = desk.connect(1, &customer).await;
+    late.join(&session, None).await;
+    let _doctor = desk.connect(1, &dentist).await;
+    // Another patient of theirs hears of it; by then these would have.
+    let other = desk.customer();
+    let theirs = desk.session(&other, &dentist).await;
+    let mut told = desk.connect(0, &other).await;
+    told.join(&theirs, None).await;
+    while presence(&mut told, &dentist).await["online"] != true {}
+    for client in [&mut patient, &mut late] {
+        client.patience = std::time::Duration::from_secs(4);
+        let heard = client.try_event("presence").await;
+        assert!(heard.is_none(), "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn f1_the_people_of_a_node_that_is_killed_are_gone_within_30_s() {
     let mut desk = two_nodes().await;
     let (customer, dentist, session) = desk.pair().await;

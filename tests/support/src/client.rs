@@ -180,6 +180,13 @@ impl Client {
         self.wait(name, |frame| frame["event"] == name).await["data"].take()
     }
 
+    /// The next event of this name, or nothing where none comes in time.
+    pub async fn try_event(&mut self, name: &str) -> Option<Value> {
+        let patience = self.patience;
+        let waiting = self.try_wait(name, |frame| frame["event"] == name);
+        timeout(patience / 2, waiting).await.ok().flatten()
+    }
+
     /// Waits for the next `message:new` and gives its message.
     pub async fn message(&mut self) -> Value {
         self.event("message:new").await["message"].take()
