@@ -67,7 +67,9 @@ async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Re
     match pending.decided().await? {
         Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
         Appended::Repeated(message) => {
-            let differs = !is_same(&message);
+            // One that was changed since is not what it was then.
+            let changed = message.edited_at.is_some() || message.deleted_at.is_some();
+            let differs = !changed && !is_same(&message);
             Ok(Sent { message, duplicate: true, differs })
         }
         Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),

@@ -62,6 +62,11 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     assert_eq!(again["message"]["reactions"][0]["by"][0]["kind"], "customer");
     let patched = http.patch(&path, &json!({ "body": "It hurts a lot" })).await.expect(200);
     assert_eq!(patched["message"]["body"], "It hurts a lot");
+    // A late try of the send finds it as it is now, and no other text of its own.
+    let late = json!({ "sessionId": session, "clientId": "k", "kind": "text", "body": "It hurst" });
+    let late = patient.request("message:send", late).await.unwrap();
+    assert_eq!((&late["message"], &late["duplicate"]), (&patched["message"], &json!(true)));
+    assert_eq!(late["differs"], Value::Null);
     let deleted = http.delete(&path).await.expect(200)["message"].take();
     assert_eq!((&deleted["body"], &deleted["reactions"]), (&json!(""), &json!([])));
     assert!(deleted["deletedAt"].is_string());

@@ -106,7 +106,9 @@ await Promise.all([ada.has(81), dana.has(81)]);
 assert.deepEqual([...ada.seen.keys()].sort((a, b) => a - b), [...dana.seen.keys()].sort((a, b) => a - b));
 
 // The nodes are killed. What is said meanwhile arrives when they are back, and nothing is twice.
-for (const person of [ada, dana]) person.socket.on('connect', () => person.join());
+// A join that is cut off in its turn, by a node that is not back yet, is done again on the next connect.
+const again = (error) => { if (error instanceof assert.AssertionError) throw error; };
+for (const person of [ada, dana]) person.socket.on('connect', () => person.join().catch(again));
 const gone = Promise.all([once(ada.socket, 'disconnect'), once(dana.socket, 'disconnect')]);
 console.log('restart');
 await gone;
