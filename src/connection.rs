@@ -25,7 +25,7 @@ use crate::{
         broadcast::{Broadcast, Room},
     },
 };
-use joins::Joins;
+use joins::{JoinNumber, Joins};
 use outbound::{ConnectionId, Outbound};
 use recovery::Mark;
 use typing::Typing;
@@ -71,9 +71,10 @@ impl Caller {
     }
 
     /// From now on hears when the other side of the session comes and goes.
-    pub(crate) fn watch(&self, id: SessionId, other: &Person) {
-        self.joins.watch(id, other);
-        self.app.presence.watch(other, self.conn());
+    pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, other: &Person) {
+        if self.joins.watch(id, number, other) {
+            self.app.presence.watch(other, self.conn());
+        }
     }
 
     /// A newer token of the same person.

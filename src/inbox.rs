@@ -61,6 +61,17 @@ impl Inbox {
         }
     }
 
+    /// Tells what waits, as the node ends.
+    pub(crate) async fn flush(&self, store: &dyn Store, bus: &dyn Bus) {
+        for (_, message) in self.amended.take_all() {
+            bus.publish(Broadcast::message_updated(&message));
+        }
+        let ids: Vec<_> = self.changed.take_all().into_iter().map(|(id, ())| id).collect();
+        for (member, session) in store.views(&ids).await.unwrap_or_default() {
+            bus.publish(Broadcast::session_updated(member, &session));
+        }
+    }
+
     async fn keep_telling(self: Arc<Self>, store: Arc<dyn Store>, bus: Arc<dyn Bus>) {
         loop {
             let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();

@@ -79,6 +79,11 @@ impl<K: Clone + Eq + Hash, V> Pace<K, V> {
         }
     }
 
+    /// Takes everything, for the last time.
+    pub(crate) fn take_all(&self) -> Vec<(K, V)> {
+        self.state().waiting.drain().collect()
+    }
+
     /// What is due now, or when something will be.
     fn due(&self, now: Instant) -> Result<Vec<(K, V)>, Option<Instant>> {
         let mut state = self.state();

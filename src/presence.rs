@@ -37,6 +37,8 @@ const NOTE: Duration = Duration::from_secs(15);
 const SEEN: Duration = Duration::from_secs(60);
 /// How long someone is kept who has no connection here any more.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How long it may take to find out when someone was last seen; others wait for it.
+const LAST_SEEN: Duration = Duration::from_millis(500);
 /// How many people are asked or told of at once.
 const CHUNK: usize = 500;
 
@@ -157,10 +159,9 @@ impl Presence {
     pub(crate) fn watch(&self, person: &Person, conn: ConnectionId) {
         let mut watched = self.watched();
         watched.watchers.join(person, conn, 0);
-        let known = watched.known.get(person).copied();
-        drop(watched);
-        match known {
-            Some(state) => self.hub.tell(conn, &Self::broadcast(person, state)),
+        // Told under the lock, as everything is: what is told last is what is known.
+        match watched.known.get(person) {
+            Some(state) => self.hub.tell(conn, &Self::broadcast(person, *state)),
             None => self.asked.notify_one(),
         }
     }
@@ -201,8 +202,23 @@ impl Presence {
                 sleep(LOOK).await;
                 continue;
             }
+            if full && self.is_forgotten().await {
+                // The bus came back empty: note everyone before others look twice.
+                failed = true;
+                looked -= LOOK;
+                continue;
+            }
             failed = self.look(full).await.is_err();
         }
+    }
+
+    /// Whether the bus no longer knows of someone who is here.
+    async fn is_forgotten(&self) -> bool {
+        let Some(someone) = self.here.iter().next().map(|entry| entry.key().clone()) else {
+            return false;
+        };
+        let found = self.bus.present(std::slice::from_ref(&someone)).await;
+        matches!(found.as_deref(), Ok([false])) && self.here.contains_key(&someone)
     }
 
     /// Looks for everyone who is watched, or only for those of whom nothing is known.
@@ -236,18 +252,23 @@ impl Presence {
             }
             before
         };
-        let last_seen =
-            if online { None } else { self.store.last_seen(person).await.ok().flatten() };
-        let state = State { online, missed: !online, last_seen };
-        let watchers: Vec<ConnectionId> = {
-            let mut watched = self.watched();
-            // Nobody may watch any more.
-            let watchers: Vec<_> = watched.watchers.subscribers(person).collect();
-            if !watchers.is_empty() {
-                watched.known.insert(person.clone(), state);
+        let last_seen = if online {
+            None
+        } else {
+            match timeout(LAST_SEEN, self.store.last_seen(person)).await {
+                Ok(Ok(last_seen)) => last_seen,
+                // The next look finds it, or the one after that.
+                _ => return,
             }
-            watchers
         };
+        let state = State { online, missed: !online, last_seen };
+        let mut watched = self.watched();
+        // Nobody may watch any more.
+        let watchers: Vec<ConnectionId> = watched.watchers.subscribers(person).collect();
+        if watchers.is_empty() {
+            return;
+        }
+        watched.known.insert(person.clone(), state);
         if before.is_none_or(|before| before.online != online) {
             let broadcast = Self::broadcast(person, state);
             for conn in watchers {

@@ -1,7 +1,9 @@
 //! Delivery marks: up to where a member's devices have had a session's messages. They are noted when
 //! messages are written to a connection, and told to the session as `message:delivered`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use crate::{
     bus::Bus,
@@ -13,8 +15,11 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// Notes and tells what has been delivered. A mark that is lost, with its node or because the
-/// database is away, is made up for by the next one.
+/// How soon it tries again, where the database is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Notes and tells what has been delivered. A mark that is lost with its node is made up for by the
+/// next one.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     delivered: Pace<(SessionId, Person), u64>,
@@ -51,7 +56,13 @@ impl Receipts {
                         inbox.changed(mark.session_id);
                     }
                 }
-                Err(error) => tracing::debug!(%error, "delivery marks were not noted"),
+                Err(error) => {
+                    tracing::debug!(%error, "delivery marks are noted later");
+                    sleep(RETRY).await;
+                    for Delivered { session_id, to, seq } in marks {
+                        self.delivered(session_id, &to, seq);
+                    }
+                }
             }
         }
     }

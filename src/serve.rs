@@ -189,6 +189,7 @@ async fn finish(
     let answered = async { tokio::join!(finishing.closed(), app.sockets.closed()) };
     within(LAST_ANSWERS, deadline, answered).await;
     app.presence.end().await;
+    within(LAST_ANSWERS, deadline, app.inbox.flush(&*app.store, &*app.bus)).await;
     // What was committed last is still on its way to the bus.
     app.bus.flush().await;
 }

@@ -161,9 +161,11 @@ export class Pane {
     const { session, messages, updated } = await this.#chat.request('session:join', { sessionId, ...from });
     // Another one may have been chosen meanwhile.
     if (sessionId !== this.#active) return;
-    this.#conversation.rev = session.rev ?? 0;
     messages.forEach((message) => this.#conversation.show(message));
     updated?.forEach((message) => this.#showChanged(message));
+    const changed = updated?.at(-1)?.rev ?? session.rev;
+    this.#conversation.rev = changed;
+    if (changed < session.rev) return this.#join();
     this.#update(session);
     this.#read();
   }

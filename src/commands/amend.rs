@@ -18,7 +18,8 @@ pub(crate) struct Changed {
 pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed, Error> {
     let Amend { session_id, message_id, amendment } = amend;
     let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
-    if amended.changed {
+    // Also where it was like that already: an earlier try may have come to an end that nobody heard of.
+    if amended.changed || amended.message.rev.is_some() {
         app.inbox.amended(&amended.message);
     }
     Ok(Changed { message: amended.message })

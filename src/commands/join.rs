@@ -51,7 +51,7 @@ pub(crate) struct At {
     pub(crate) session_id: SessionId,
     /// Who is on the other side, while the session is open.
     pub(crate) other: Option<Person>,
-    number: JoinNumber,
+    pub(crate) number: JoinNumber,
     /// Where the answer begins.
     from: u64,
     read_up_to: u64,
@@ -115,8 +115,10 @@ pub(crate) fn resume(
             caller.app.hub.enter(&Room::Session(session_id), caller.conn(), last_seq).await;
         }
         if let Some(other) = &other {
-            caller.watch(session_id, other);
+            caller.watch(session_id, number, other);
         }
+        // What changed beside messages it hears from the session as it is now.
+        caller.app.inbox.changed(session_id);
         let at = At { session_id, other, number, from: up_to, read_up_to: up_to, beyond };
         go_live(caller, at).await
     }

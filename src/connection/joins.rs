@@ -103,10 +103,11 @@ impl Joins {
     }
 
     /// While it is in the session the connection is told of this person's presence.
-    pub(crate) fn watch(&self, id: SessionId, person: &Person) {
-        if let Some(current) = self.state().current.get_mut(&id) {
-            current.watched = Some(person.clone());
-        }
+    /// False where it is not, or in another join.
+    pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, person: &Person) -> bool {
+        let mut state = self.state();
+        let current = state.current.get_mut(&id).filter(|current| current.number == number);
+        current.map(|current| current.watched = Some(person.clone())).is_some()
     }
 
     /// The connection leaves the session; whose presence it is to be told no more.

@@ -225,7 +225,7 @@ impl Outbound {
 
     /// Whether more is waiting than the client should add to by asking.
     pub(crate) fn is_busy(&self) -> bool {
-        self.queued_bytes.load(Ordering::Relaxed) > BUSY_BYTES
+        self.queued_bytes.load(Ordering::Relaxed) > BUSY_BYTES || self.queue.capacity() < QUEUE / 2
     }
 
     /// Resolves when something has been written, since the last time.

@@ -126,7 +126,7 @@ impl Reading<'_> {
         self.say(&answered);
         if let Ok(Done::Joined { at, .. }) = answered.result {
             if let Some(other) = &at.other {
-                self.caller.watch(at.session_id, other);
+                self.caller.watch(at.session_id, at.number, other);
             }
             // Only now, behind the answer: what is live must not overtake what was read.
             self.go_on(join::go_live(self.caller.clone(), at));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Body, Emoji, Message, Reaction};
+use super::{Body, Emoji, Message, MessageKind, Reaction};
 use crate::person::Person;
 
 /// How long after it was sent a message can be edited or deleted.
@@ -79,6 +79,7 @@ impl Message {
         } else {
             self.body = None;
             self.image = None;
+            self.kind = MessageKind::Text;
             self.reactions.clear();
             self.deleted_at = Some(now);
         }
@@ -113,7 +114,6 @@ impl Message {
 mod tests {
     use super::*;
     use crate::{
-        message::MessageKind,
         person::{PersonKind, Profile},
         session::SessionId,
         wire::new_id,

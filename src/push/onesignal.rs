@@ -113,7 +113,9 @@ fn later(code: &str) -> PushError {
 /// What a status that is no success asks for.
 fn judge(status: StatusCode, retry_after: Option<Duration>) -> PushError {
     let code = format!("http_{}", status.as_u16());
-    let again = status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429);
+    // A key that is wrong today may be mended in an hour, and the pushes made then.
+    let again =
+        status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429);
     if again {
         PushError::Later { code, after: retry_after.map(|after| after.min(RETRY_AFTER_MAX)) }
     } else {
@@ -133,7 +135,7 @@ mod tests {
             let judged = judge(status, Some(Duration::from_secs(90_000)));
             assert!(matches!(judged, PushError::Later { after, .. } if after == hour), "{status}");
         }
-        for status in [400, 401, 403, 404, 413] {
+        for status in [400, 404, 413] {
             let status = StatusCode::from_u16(status).unwrap();
             assert!(matches!(judge(status, None), PushError::Refused { .. }), "{status}");
         }

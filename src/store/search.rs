@@ -43,7 +43,6 @@ pub(super) fn pieces(marked: &str) -> Vec<Piece> {
 
 /// The same search in the words of SQLite's FTS5, where everything is quoted and so nothing is an
 /// operator that we did not write; `None` where nothing is looked for.
-#[cfg(feature = "embedded")]
 pub(super) fn fts5(query: &str) -> Option<String> {
     let (mut wanted, mut unwanted) = (String::new(), String::new());
     let mut or = false;

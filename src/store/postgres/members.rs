@@ -39,8 +39,10 @@ select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target
 
 const SET_SESSION: &str = "
 with me as (
-  select session_id, kind, person_id, muted from members
-  where kind = $1 and person_id = $2 and session_id = $3
+  select m.session_id, m.kind, m.person_id, m.muted, c.status
+  from members m join sessions c on c.id = m.session_id
+  where m.kind = $1 and m.person_id = $2 and m.session_id = $3
+  for no key update of c
 ), muting as (
   update members m set muted = $5::boolean from me
   where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
@@ -55,7 +57,7 @@ with me as (
   returning 1
 )
 select exists (select from setting) as status, exists (select from muting) as muted,
-  (select c.status from sessions c where c.id = me.session_id) as before
+  me.status as before
 from me";
 
 /// The rows are taken in one order, so that two nodes never wait for each other.

@@ -5,7 +5,7 @@ use crate::{
     person::Person,
     store::{
         StoreError,
-        search::{Found, HIT, pieces},
+        search::{Found, HIT, fts5, pieces},
         sql,
     },
 };
@@ -26,6 +26,10 @@ impl Postgres {
         offset: u32,
         limit: u32,
     ) -> Result<Vec<Found>, StoreError> {
+        // Everything but a word is no search, and as much work as reading everything.
+        if fts5(query).is_none() {
+            return Ok(Vec::new());
+        }
         let [start, stop] = HIT;
         let sql = format!(
             "with q as (select websearch_to_tsquery('frontdesk', $3) as query), \
