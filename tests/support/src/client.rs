@@ -70,15 +70,33 @@ impl Client {
 
     /// Connects with a token, in either framing.
     pub async fn connect_by(framing: Framing, address: SocketAddr, token: &str) -> Self {
+        Self::try_connect_by(framing, address, token).await.expect("no connection")
+    }
+
+    /// The same; nothing where it is refused or breaks off.
+    pub async fn try_connect_by(
+        framing: Framing,
+        address: SocketAddr,
+        token: &str,
+    ) -> Option<Self> {
         if framing == Framing::Native {
-            return Self::connect(address, token).await;
+            let bearer = format!("Bearer {token}");
+            return try_connect(address, "/ws", &[("authorization", &bearer)]).await.ok();
         }
         let path = "/socket.io/?EIO=4&transport=websocket";
-        let mut client = try_connect(address, path, &[]).await.unwrap();
+        let mut client = try_connect(address, path, &[]).await.ok()?;
         client.framing = framing;
-        client.frame(&format!("40{}", json!({ "token": token }))).await;
-        while !client.text().await.expect("refused").starts_with("40") {}
-        client
+        let enter = format!("40{}", json!({ "token": token }));
+        client.socket.send(Message::text(enter)).await.ok()?;
+        loop {
+            let text = client.text().await?;
+            if text.starts_with("40") {
+                return Some(client);
+            }
+            if text.starts_with("44") {
+                return None;
+            }
+        }
     }
 
     /// Sends a request and waits for its answer: the data, or the error.
@@ -115,12 +133,18 @@ impl Client {
 
     /// Sends a request; the answer's data, or nothing where the connection went first.
     pub async fn try_request(&mut self, event: &str, data: &Value) -> Option<Value> {
+        let id = self.try_ask(event, data).await?;
+        let mut answer = self.try_wait("an answer", |frame| frame["id"] == id).await?;
+        (answer["ok"] == true).then(|| answer["data"].take())
+    }
+
+    /// Sends a request: its id, or nothing where the connection is gone.
+    pub async fn try_ask(&mut self, event: &str, data: &Value) -> Option<u64> {
         let id = self.next_id;
         self.next_id += 1;
         let text = self.written(Some(id), event, data);
         self.socket.send(Message::text(text)).await.ok()?;
-        let mut answer = self.try_wait("an answer", |frame| frame["id"] == id).await?;
-        (answer["ok"] == true).then(|| answer["data"].take())
+        Some(id)
     }
 
     /// The next `message:new`, or nothing where the connection went first.
@@ -230,14 +254,14 @@ impl Client {
     }
 
     /// The next frame, as the native framing has it; `None` where the connection has ended.
-    async fn next(&mut self) -> Option<Value> {
+    pub async fn next(&mut self) -> Option<Value> {
         loop {
             let text = self.text().await?;
             if self.framing == Framing::Native {
                 return Some(serde_json::from_str(&text).unwrap());
             }
             if text == "2" {
-                self.frame("3").await;
+                self.socket.send(Message::text("3")).await.ok()?;
             } else if text.starts_with(r#"42["session:offset""#) {
                 // For the client's library, not for its app.
             } else if let Some(event) = text.strip_prefix("42") {

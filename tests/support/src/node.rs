@@ -79,6 +79,12 @@ impl Node {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// How many descriptors it has open.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
     /// Kills it as a crash would.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();

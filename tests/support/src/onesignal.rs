@@ -104,6 +104,12 @@ impl OneSignal {
         self.desk.asked.lock().unwrap().clone()
     }
 
+    /// How many pushes were made so far.
+    #[must_use]
+    pub fn made_so_far(&self) -> usize {
+        self.desk.made.lock().unwrap().len()
+    }
+
     /// The pushes to someone so far, in order.
     #[must_use]
     pub fn made_to(&self, id: &str) -> Vec<Push> {

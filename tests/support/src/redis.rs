@@ -71,7 +71,16 @@ impl Redis {
 
 fn spawn(port: u16, arguments: &[&str]) -> Child {
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--repl-diskless-load",
+            "swapdb",
+        ])
         .args(arguments)
         .stdout(Stdio::null())
         .kill_on_drop(true)

@@ -1,16 +1,48 @@
-//! A way to a server that can be cut.
+//! A way to a server that can be cut, held up, slowed down and led elsewhere.
+
+use std::time::Duration;
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
-/// Passes connections on to a port of this machine, until it is cut.
+/// How a way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As it should be.
+    Open,
+    /// Connections end, and new ones end at once.
+    Cut,
+    /// Nothing gets through, and nobody is told: what was sent waits.
+    Stalled,
+    /// Everything takes so much longer.
+    Slow(Duration),
+    /// Bytes arrive a few at a time.
+    Crumbs,
+    /// Instead of the server's answers something comes that is none.
+    Nonsense,
+}
+
+/// Passes connections on to a port of this machine.
 #[derive(Debug)]
 pub struct Relay {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
+    state: watch::Sender<State>,
     passing: AbortHandle,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    way: Way,
+    server: u16,
 }
 
 impl Relay {
@@ -23,22 +55,90 @@ impl Relay {
     #[must_use]
     pub fn on(listener: TcpListener, server: u16) -> Self {
         let port = listener.local_addr().unwrap().port();
-        Self { port, passing: tokio::spawn(pass(listener, server)).abort_handle() }
+        let state = watch::Sender::new(State { way: Way::Open, server });
+        let passing = tokio::spawn(pass(listener, state.subscribe())).abort_handle();
+        Self { port, state, passing }
     }
 
-    /// Cuts every connection, and takes no more.
+    /// Cuts every connection, and takes no more: the port is closed for good.
     pub fn cut(&self) {
         self.passing.abort();
     }
+
+    /// From here on the way is so, for the connections that there are too.
+    pub fn be(&self, way: Way) {
+        self.state.send_modify(|state| state.way = way);
+    }
+
+    /// Cuts every connection; new ones are led to another server.
+    pub fn lead_to(&self, server: u16) {
+        self.state.send_modify(|state| state.server = server);
+    }
 }
 
-async fn pass(listener: TcpListener, server: u16) {
+async fn pass(listener: TcpListener, state: watch::Receiver<State>) {
     // They end with this set, when the task is aborted.
     let mut connections = JoinSet::new();
-    while let Ok((mut client, _)) = listener.accept().await {
-        connections.spawn(async move {
-            let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
-        });
+    while let Ok((client, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let now = *state.borrow();
+        if now.way != Way::Cut {
+            connections.spawn(connection(client, now.server, state.clone()));
+        }
+    }
+}
+
+async fn connection(client: TcpStream, to: u16, mut state: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+    for stream in [&client, &server] {
+        drop(stream.set_nodelay(true));
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (up, down) = (state.clone(), state.clone());
+    let passing = async {
+        tokio::join!(
+            pump(from_client, to_server, up, false),
+            pump(from_server, to_client, down, true)
+        )
+    };
+    tokio::select! {
+        _ = passing => {}
+        _ = state.wait_for(|state| state.way == Way::Cut || state.server != to) => {}
+    }
+}
+
+/// Carries bytes one way, as the way is when they come by.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    answers: bool,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        let passed = state.wait_for(|state| state.way != Way::Stalled).await;
+        let way = passed.map_or(Way::Cut, |state| state.way);
+        match way {
+            Way::Slow(by) => {
+                sleep(by).await;
+                to.write_all(&buffer[..length]).await?;
+            }
+            Way::Crumbs => {
+                for crumb in buffer[..length].chunks(7) {
+                    to.write_all(crumb).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Way::Nonsense if answers => {
+                to.write_all(b"\0\xff<html>*-3\r\nnonsense").await?;
+                return Ok(());
+            }
+            _ => to.write_all(&buffer[..length]).await?,
+        }
     }
 }

@@ -1,0 +1,223 @@
+//! The servers and nodes of a run, every one of them reached by a way that can be cut.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use frontdesk_test_support::{
+    DJANGO_SECRET, Http, Issuer, Node, OneSignal, Person, Postgres, Redis, Relay, S3, Servers,
+    eventually, unique,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio_postgres::types::Type;
+
+use crate::history::Told;
+
+/// How many connections PostgreSQL takes: few, so that someone can take them all.
+const CONNECTIONS: usize = 60;
+
+/// Everything that can break.
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Node>,
+    /// The clients' ways to the nodes.
+    pub(crate) fronts: Vec<Relay>,
+    pub(crate) postgres: Postgres,
+    pub(crate) to_postgres: Relay,
+    /// The one that the nodes use, and its replica.
+    pub(crate) redis: [Redis; 2],
+    pub(crate) to_redis: Relay,
+    pub(crate) to_mysql: Relay,
+    pub(crate) to_s3: Relay,
+    pub(crate) onesignal: OneSignal,
+    clock: Clock,
+    issuer: Issuer,
+    _s3: S3,
+    _files: TempDir,
+}
+
+/// What the first node takes for the time.
+struct Clock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Clock {
+    fn find(files: &TempDir) -> Self {
+        let machines = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let mut libraries =
+            machines.map(|machine| machine.path().join("faketime/libfaketimeMT.so.1"));
+        let clock = Self {
+            library: libraries
+                .find(|path| path.exists())
+                .expect("libfaketime is not installed: scripts/test installs it"),
+            file: files.path().join("clock"),
+        };
+        clock.jump(0);
+        clock
+    }
+
+    fn jump(&self, ahead: i64) {
+        let written = self.file.with_extension("new");
+        std::fs::write(&written, format!("{ahead:+}\n")).unwrap();
+        std::fs::rename(written, &self.file).unwrap();
+    }
+
+    fn variables(&self) -> [(String, String); 4] {
+        [
+            ("LD_PRELOAD", self.library.to_str().unwrap()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().unwrap()),
+            ("DONT_FAKE_MONOTONIC", "1"),
+            ("FAKETIME_CACHE_DURATION", "1"),
+        ]
+        .map(owned)
+    }
+}
+
+impl World {
+    /// Starts everything, with so many nodes of these binaries, which take turns.
+    pub(crate) async fn start(binaries: &[String], nodes: usize) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (issuer, onesignal, s3) =
+            tokio::join!(Issuer::start(), OneSignal::start(), S3::start());
+        let postgres = Postgres::start(CONNECTIONS).await;
+        let redis = Redis::start().await;
+        let replica = follower(&redis).await;
+        let s3_env: Vec<(String, String)> = s3.env().iter().copied().map(owned).collect();
+        let s3_port = s3_env.iter().find(|(name, _)| name == "S3_ENDPOINT").unwrap();
+        let s3_port = s3_port.1.rsplit_once(':').unwrap().1.parse().unwrap();
+        let legacy = Servers::get().await.mysql_database();
+        let (to_postgres, to_redis, to_mysql, to_s3) = tokio::join!(
+            Relay::start(postgres.port),
+            Relay::start(redis.port),
+            Relay::start(legacy.port),
+            Relay::start(s3_port),
+        );
+        let mut env = environment(&issuer.url, files.path().to_str().unwrap());
+        let mysql_port = to_mysql.port.to_string();
+        let ports = [("POSTGRES_PORT", to_postgres.port), ("REDIS_PORT", to_redis.port)];
+        let given = legacy.variables(&mysql_port);
+        env.extend(given.iter().chain(&onesignal.variables()).copied().map(owned));
+        env.extend(ports.map(|(name, port)| owned((name, &port.to_string()))));
+        env.extend(s3_env);
+        env.push(owned(("S3_ENDPOINT", &format!("http://127.0.0.1:{}", to_s3.port))));
+        let clock = Clock::find(&files);
+        let mut started = Vec::new();
+        for at in 0..nodes {
+            let mut env = env.clone();
+            if at == 0 {
+                env.extend(clock.variables());
+            }
+            started.push(Node::start(&binaries[at % binaries.len()], &env).await);
+        }
+        let mut fronts = Vec::new();
+        for node in &started {
+            fronts.push(Relay::start(node.address.port()).await);
+        }
+        Self {
+            nodes: started,
+            fronts,
+            postgres,
+            to_postgres,
+            redis: [redis, replica],
+            to_redis,
+            to_mysql,
+            to_s3,
+            onesignal,
+            clock,
+            issuer,
+            _s3: s3,
+            _files: files,
+        }
+    }
+
+    /// Where clients reach the nodes.
+    pub(crate) fn addresses(&self) -> Arc<Vec<SocketAddr>> {
+        let addresses = self.fronts.iter().map(|front| ([127, 0, 0, 1], front.port).into());
+        Arc::new(addresses.collect())
+    }
+
+    /// A customer whom the directory knows.
+    pub(crate) async fn customer(&self) -> Person {
+        let id = unique("sub");
+        let insert = format!("insert into customers values ('{id}', 'Pat', 'Ient', null, null)");
+        Servers::get().await.mysql_database().execute(&insert).await;
+        Person { kind: "customer", token: self.issuer.customer(&id), id }
+    }
+
+    /// A dentist whom the directory knows.
+    pub(crate) async fn dentist(&self, number: u64) -> Person {
+        let id = (uuid::Uuid::now_v7().as_u128() >> 64) as u64 / 65_536 * 100 + number;
+        let insert = format!("insert into dentists values ({id}, 'Den', 'Tist', null, null)");
+        Servers::get().await.mysql_database().execute(&insert).await;
+        let id = id.to_string();
+        Person { kind: "dentist", token: Issuer::dentist(&id), id }
+    }
+
+    /// Opens a session between the two: its id.
+    pub(crate) async fn session(&self, customer: &Person, dentist: &Person) -> String {
+        let http = Http::new(self.nodes[0].address, Some(&customer.token));
+        let opened = http.post("/api/chats", &json!({ "dentistId": dentist.id })).await;
+        opened.expect(201)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What the database holds of a session, by `seq`.
+    pub(crate) async fn stored(&self, session: &str) -> Vec<Told> {
+        let database = self.postgres.database().client().await;
+        // What has no text of its own has a stand-in for it.
+        let rows = "select seq, id::text, client_id, case when kind = 'text' then body else '' end \
+                    from messages where session_id = $1::text::uuid order by seq";
+        let rows = database.prepare_typed(rows, &[Type::TEXT]).await.unwrap();
+        let rows = database.query(&rows, &[&session]).await.unwrap();
+        let told = |row: &tokio_postgres::Row| Told {
+            session: session.to_owned(),
+            seq: row.get::<_, i64>(0).try_into().unwrap(),
+            id: row.get(1),
+            key: row.get(2),
+            body: row.get(3),
+        };
+        rows.iter().map(told).collect()
+    }
+
+    /// Waits until a node is of use.
+    pub(crate) async fn ready(&self, node: usize) {
+        let http = Http::new(self.nodes[node].address, None);
+        eventually("a node is ready", async || http.get("/health/ready").await.status == 200).await;
+    }
+
+    /// From here on the first node's clock is so many seconds ahead.
+    pub(crate) fn jump(&self, ahead: i64) {
+        self.clock.jump(ahead);
+    }
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// What every node is told, less where the servers are.
+fn environment(issuer: &str, data_dir: &str) -> Vec<(String, String)> {
+    [
+        ("DATA_DIR", data_dir),
+        ("COGNITO_ISSUER", issuer),
+        ("DJANGO_JWT_SECRET", DJANGO_SECRET),
+        ("DRAIN_SPREAD_MS", "500"),
+        ("PING_INTERVAL_MS", "2000"),
+        ("PING_TIMEOUT_MS", "2000"),
+        ("POSTGRES_HOST", "127.0.0.1"),
+        ("POSTGRES_DB", "postgres"),
+        ("POSTGRES_USER", "postgres"),
+        ("POSTGRES_POOL_SIZE", "10"),
+        ("REDIS_HOST", "127.0.0.1"),
+        ("LIMIT_SENDS_PER_USER_S", "0"),
+        ("LIMIT_CONNECTIONS_PER_USER", "0"),
+        ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
+        ("LIMIT_REQUESTS_PER_ADDRESS_S", "0"),
+    ]
+    .map(owned)
+    .into()
+}
+
+/// A Redis that copies another one.
+pub(crate) async fn follower(of: &Redis) -> Redis {
+    let port = of.port.to_string();
+    Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await
+}

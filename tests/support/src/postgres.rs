@@ -1,0 +1,137 @@
+//! A PostgreSQL of a test's own, to be ill-treated.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio_postgres::NoTls;
+
+use crate::{PostgresDatabase, eventually, free_port, node::signal};
+
+/// A server that ends with this value.
+#[derive(Debug)]
+pub struct Postgres {
+    /// Where it listens, on 127.0.0.1; its user `postgres` needs no password.
+    pub port: u16,
+    child: Child,
+    files: TempDir,
+}
+
+impl Postgres {
+    /// Starts a server with so many connections at most, and waits for it.
+    pub async fn start(connections: usize) -> Self {
+        let files = tempfile::Builder::new().prefix("frontdesk-postgres").tempdir().unwrap();
+        let port = free_port();
+        own(files.path());
+        let made = as_postgres("initdb", files.path())
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+            .stdout(Stdio::null())
+            .status()
+            .await
+            .unwrap();
+        assert!(made.success(), "initdb");
+        let settings = format!(
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n\
+             max_connections = {connections}\nlog_min_messages = fatal\n"
+        );
+        let conf = files.path().join("postgresql.auto.conf");
+        std::fs::write(conf, settings).unwrap();
+        own(files.path());
+        let child = spawn(files.path());
+        let server = Self { port, child, files };
+        server.await_answer().await;
+        server
+    }
+
+    async fn await_answer(&self) {
+        let target = format!("host=127.0.0.1 port={} user=postgres connect_timeout=2", self.port);
+        eventually("PostgreSQL answers", async || {
+            tokio_postgres::connect(&target, NoTls).await.is_ok()
+        })
+        .await;
+    }
+
+    /// The database that every server has.
+    #[must_use]
+    pub fn database(&self) -> PostgresDatabase {
+        PostgresDatabase { port: self.port, name: "postgres".into() }
+    }
+
+    /// Ends it as a crash would: what is under way is given up, and recovered from its log later.
+    pub async fn crash(&mut self) {
+        self.end("QUIT").await;
+    }
+
+    /// Ends it as a restart would: connections are cut, what is under way is rolled back.
+    pub async fn stop(&mut self) {
+        self.end("INT").await;
+    }
+
+    async fn end(&mut self, how: &str) {
+        signal(self.child.id().unwrap(), how);
+        self.child.wait().await.unwrap();
+    }
+
+    /// Starts it again on its port, with all that it had.
+    pub async fn revive(&mut self) {
+        self.child = spawn(self.files.path());
+        self.await_answer().await;
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Killed it would leave shared memory behind.
+        if let Some(pid) = self.child.id() {
+            signal(pid, "QUIT");
+        }
+    }
+}
+
+fn spawn(files: &Path) -> Child {
+    as_postgres("postgres", files)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("PostgreSQL is not installed: scripts/test installs it")
+}
+
+/// One of PostgreSQL's programs on a directory; it does not run as root.
+fn as_postgres(program: &str, files: &Path) -> Command {
+    let program = find(program);
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.arg("-D").arg(files).stdin(Stdio::null());
+    command
+}
+
+/// Where Debian has it, or wherever it is found.
+fn find(program: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found = versions.map(|version| version.path().join("bin").join(program));
+    found.find(|path| path.exists()).unwrap_or_else(|| program.into())
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Gives a directory to the user that PostgreSQL runs as.
+fn own(files: &Path) {
+    if is_root() {
+        let given = std::process::Command::new("chown")
+            .args(["-R", "postgres:postgres"])
+            .arg(files)
+            .status();
+        assert!(given.unwrap().success(), "chown");
+    }
+}
