@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::{
-    auth::Verifier,
+    auth::{AuthError, Identity, Verifier},
+    blocks::Blocks,
     bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
     commands::history,
     config::Config,
@@ -29,7 +30,8 @@ use crate::{
 /// One node, put together.
 pub(crate) struct App {
     pub(crate) config: Config,
-    pub(crate) verifier: Verifier,
+    verifier: Verifier,
+    pub(crate) blocks: Arc<Blocks>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Writer,
     pub(crate) bus: Arc<dyn Bus>,
@@ -72,6 +74,7 @@ impl App {
         let store = open_store(&config).await?;
         let (bus, events) = open_bus(&config).await?;
         let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store));
+        let blocks = Blocks::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
         let inbox = Inbox::start(Arc::clone(&store), Arc::clone(&bus));
         let receipts = Receipts::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
         let (writer, written) =
@@ -83,6 +86,7 @@ impl App {
         let people = People::start(directory, Arc::clone(&store), config.directory_cache);
         let app = Self {
             verifier,
+            blocks,
             store,
             writer,
             bus,
@@ -107,6 +111,15 @@ impl App {
             config,
         };
         Ok((Arc::new(app), written))
+    }
+
+    /// Who bears this token, and may come in: the one way by which a token counts.
+    pub(crate) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.verifier.verify(token).await?;
+        if self.blocks.hold(&identity.person) {
+            return Err(AuthError::Blocked);
+        }
+        Ok(identity)
     }
 
     /// Whether the node is on its way out: it takes no new sockets.

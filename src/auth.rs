@@ -46,6 +46,8 @@ pub(crate) enum AuthError {
     Invalid(&'static str),
     #[error("expired")]
     Expired,
+    #[error("blocked")]
+    Blocked,
     #[error("the issuer's keys can't be had")]
     IssuerUnavailable,
 }

@@ -106,6 +106,10 @@ pub(crate) async fn live(
     if app.is_draining() {
         outbound.close(CloseCode::Draining);
     }
+    // Blocked between the handshake and here, where it was not among those that were closed.
+    if app.blocks.hold(outbound.person()) {
+        outbound.close(CloseCode::NotAllowed);
+    }
     let caller = Caller {
         app: Arc::clone(app),
         outbound: Arc::clone(outbound),

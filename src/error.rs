@@ -32,6 +32,10 @@ pub(crate) enum Error {
     IssuerUnavailable,
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("this person is blocked")]
+    Blocked,
+    #[error("nobody blocks themselves")]
+    BlocksItself,
     #[error("this origin may not use the service")]
     OriginRefused,
     #[error("there is no such session")]
@@ -105,6 +109,8 @@ impl Error {
                 Some(Duration::from_secs(10)),
             ),
             Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, None),
+            Self::Blocked => ("blocked", StatusCode::FORBIDDEN, None),
+            Self::BlocksItself => ("cannot_block_yourself", StatusCode::CONFLICT, None),
             Self::OriginRefused => ("origin_not_allowed", StatusCode::FORBIDDEN, None),
             Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, None),
             Self::MessageNotFound => ("message_not_found", StatusCode::NOT_FOUND, None),
@@ -158,6 +164,7 @@ impl From<AuthError> for Error {
             AuthError::Missing => Self::TokenMissing,
             AuthError::Invalid(reason) => Self::TokenInvalid(reason),
             AuthError::Expired => Self::TokenExpired,
+            AuthError::Blocked => Self::Blocked,
             AuthError::IssuerUnavailable => Self::IssuerUnavailable,
         }
     }

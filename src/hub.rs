@@ -19,7 +19,7 @@ use std::{
 
 use dashmap::DashMap;
 use frontdesk_rooms::{GoLive, Offer, Rooms};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     bus::{Bus, BusEvent, BusEvents},
@@ -46,6 +46,8 @@ pub(crate) struct Hub {
     /// Rooms whose gap is being filled.
     filling: Mutex<HashSet<SessionId>>,
     fills: Semaphore,
+    /// A node says that who is blocked has changed.
+    hinted: Notify,
 }
 
 impl Hub {
@@ -60,6 +62,7 @@ impl Hub {
             store,
             filling: Mutex::default(),
             fills: Semaphore::new(gaps::FILLS),
+            hinted: Notify::new(),
         });
         tokio::spawn(Arc::clone(&hub).listen(events));
         tokio::spawn(Arc::clone(&hub).keep_subscriptions());
@@ -144,6 +147,10 @@ impl Hub {
 
     /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
     pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
+        if broadcast.is_for_nodes() {
+            self.hinted.notify_one();
+            return;
+        }
         let mut engine = self.engine();
         let offer = if let Some(seq) = broadcast.seq() {
             engine.offer(&broadcast.room, seq, Arc::clone(broadcast), |conn, due| {
@@ -157,6 +164,11 @@ impl Hub {
         if let (Offer::Early, Room::Session(id)) = (offer, &broadcast.room) {
             self.fill(*id);
         }
+    }
+
+    /// Resolves when a node has said so since the last time.
+    pub(crate) async fn until_hinted(&self) {
+        self.hinted.notified().await;
     }
 
     fn enqueue(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {

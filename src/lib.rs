@@ -6,6 +6,7 @@
 
 mod app;
 mod auth;
+mod blocks;
 mod bus;
 mod commands;
 pub mod config;

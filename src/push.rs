@@ -133,8 +133,9 @@ impl Pushes {
             return self.settle_failure(job, unsettled).await;
         }
         let note = match store.push_note(job).await {
-            Ok(Some(note)) => note,
-            Ok(None) => {
+            // Whoever may not come in is not called.
+            Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
+            Ok(_) => {
                 self.app.metrics.pushed(PushOutcome::Spared);
                 note_failure(store.drop_push(job.id).await);
                 return None;

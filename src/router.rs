@@ -18,7 +18,7 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{admin, chats, health, images, messages, problem, search, socket, socketio},
+    http::{admin, blocks, chats, health, images, messages, problem, search, socket, socketio},
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -41,6 +41,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/chats/{id}/images", post(images::invite))
         .route("/api/chats/{id}/images/{image}", get(images::fetch))
         .route("/api/admin/chats/{id}/messages/{message}/edits", get(admin::edits))
+        .route("/api/admin/users/blocked", get(blocks::list))
+        .route("/api/admin/users/{kind}/{id}/block", put(blocks::block).delete(blocks::unblock))
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

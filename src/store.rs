@@ -3,6 +3,7 @@
 //! Law I6 is theirs to keep: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
 //! `clientId` that its sender has used before gives the first result again.
 
+pub(crate) mod blocks;
 #[cfg(test)]
 mod contract;
 pub(crate) mod postgres;
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::push_jobs::PushJobs;
+use self::{blocks::BlockList, push_jobs::PushJobs};
 use crate::{
     images::{ImageKey, ObjectKey},
     message::{
@@ -148,7 +149,7 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
-pub(crate) trait Store: PushJobs + Send + Sync + 'static {
+pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
     /// Commits the drafts in one transaction, in their order, and answers in that order. One that
     /// is refused takes none with it. No two drafts may be
     /// one send tried twice (the same session, sender and `clientId`).

@@ -321,6 +321,8 @@ pub(crate) enum CloseCode {
     BadFrame,
     /// The token is missing, bad or expired.
     Unauthorized,
+    /// The person is blocked.
+    NotAllowed,
     /// The outbound queue is full: come back with `after`.
     SlowReader,
 }
@@ -333,6 +335,7 @@ impl CloseCode {
             Self::TooBig => 1009,
             Self::BadFrame => 4400,
             Self::Unauthorized => 4401,
+            Self::NotAllowed => 4403,
             Self::SlowReader => 4408,
         }
     }
@@ -344,6 +347,7 @@ impl CloseCode {
             Self::TooBig => "frame too big",
             Self::BadFrame => "bad frame",
             Self::Unauthorized => "token missing, bad or expired",
+            Self::NotAllowed => "not allowed",
             Self::SlowReader => "slow reader: reconnect with after",
         }
     }

@@ -60,7 +60,8 @@ export class Chat extends EventTarget {
     socket.onclose = ({ code }) => {
       for (const id of [...this.#pending.keys()]) this.#settle(id, { error: { detail: 'connection lost' } });
       this.#emit('close', { code });
-      this.#again();
+      // Whoever is not allowed in would only be told so again.
+      if (code !== 4403) this.#again();
     };
   }
 

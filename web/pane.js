@@ -72,7 +72,7 @@ export class Pane {
     hear('open', () => this.#connected());
     hear('close', ({ code }) => {
       if (code === 4401) this.#api.forgetToken();
-      this.#state('away', 'reconnecting…');
+      this.#state('away', code === 4403 ? 'not allowed' : 'reconnecting…');
     });
     hear('message:new', ({ message }) => this.#show(message));
     hear('message:updated', ({ message }) => this.#showChanged(message));

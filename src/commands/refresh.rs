@@ -13,7 +13,7 @@ struct Refreshed {
 }
 
 pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Error> {
-    let identity = caller.app.verifier.verify(&refresh.token).await?;
+    let identity = caller.app.identify(&refresh.token).await?;
     if identity.person != *caller.person() {
         return Err(Error::Forbidden("the token is another person's"));
     }

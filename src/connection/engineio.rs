@@ -216,7 +216,7 @@ async fn run(
         }
         Err(code) => Some(code),
     };
-    if code == Some(CloseCode::Unauthorized) {
+    if matches!(code, Some(CloseCode::Unauthorized | CloseCode::NotAllowed)) {
         // A client that is told so does not come back by itself, with the same token.
         drop(queue.try_send(Frame::Control(socketio::DISCONNECT)));
     }
@@ -303,7 +303,7 @@ async fn verify(
     first: Option<&SecretString>,
 ) -> Result<Identity, AuthError> {
     let token = given.or(first.map(ExposeSecret::expose_secret)).ok_or(AuthError::Missing)?;
-    app.verifier.verify(token.strip_prefix("Bearer ").unwrap_or(token)).await
+    app.identify(token.strip_prefix("Bearer ").unwrap_or(token)).await
 }
 
 /// The packets as what a connection hears.

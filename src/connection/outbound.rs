@@ -177,7 +177,7 @@ impl Outbound {
 
     /// Enqueues what a room hears, unless it is this connection's own.
     pub(crate) fn push(&self, broadcast: &Arc<Broadcast>) {
-        if !self.is_own(broadcast) {
+        if !self.is_own(broadcast) && !self.is_cut_off() {
             self.enqueue(Frame::Broadcast(Arc::clone(broadcast)));
         }
     }
@@ -238,6 +238,9 @@ impl Outbound {
     pub(crate) async fn history_turn(&self) -> Option<HistoryTurn<'_>> {
         let turn = Arc::clone(&self.history).acquire_owned().await.ok()?;
         let place = self.queue.reserve().await.ok()?;
+        if self.is_cut_off() {
+            return None;
+        }
         Some(HistoryTurn { outbound: self, turn, place })
     }
 
@@ -255,6 +258,11 @@ impl Outbound {
     /// Why the connection ends, if it does.
     pub(crate) fn closing(&self) -> Option<CloseCode> {
         self.closing.get().copied()
+    }
+
+    /// Whether its person may hear nothing more, and is only told what became of their own requests.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.closing() == Some(CloseCode::NotAllowed)
     }
 
     /// Resolves when the connection is to end.

@@ -141,6 +141,9 @@ impl Reading<'_> {
     /// Answers, and notes what the client has by it.
     fn say(&self, answered: &Answered) {
         let outbound = &self.caller.outbound;
+        if outbound.is_cut_off() && matches!(answered.result, Ok(Done::Joined { .. })) {
+            return;
+        }
         let (before, behind) = match &answered.result {
             Ok(Done::Joined { at, .. }) => at.answered(&self.caller.joins).unzip(),
             Ok(Done::Sent { session_id, seq, .. }) => {

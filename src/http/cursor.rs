@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
+    person::Person,
     session::SessionId,
-    store::{PAGE_MAX, Span},
+    store::{PAGE_MAX, Span, blocks::BlockPlace},
 };
 
 /// How many items a page has that doesn't say.
@@ -92,6 +93,22 @@ pub(crate) fn to_offset(cursor: &str) -> Result<u32, Error> {
     place().ok_or_else(invalid)
 }
 
+/// A place in the list of blocks.
+pub(crate) fn of_block(at: Timestamp, person: &Person) -> String {
+    encode(&format!("k{}.{person}", at.as_microsecond()))
+}
+
+pub(crate) fn to_block(cursor: &str) -> Result<BlockPlace, Error> {
+    let place = || {
+        let text = decode(cursor)?;
+        let (at, person) = text.strip_prefix('k')?.split_once('.')?;
+        let (kind, id) = person.split_once(':')?;
+        let at = Timestamp::from_microsecond(at.parse::<u64>().ok()?.try_into().ok()?).ok()?;
+        Some((at, Person::new(kind.parse().ok()?, id.parse().ok()?)))
+    };
+    place().ok_or_else(invalid)
+}
+
 fn encode(text: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
@@ -107,13 +124,15 @@ fn invalid() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::new_id;
+    use crate::{person::PersonKind, wire::new_id};
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {
         let at = |micros: i64| Timestamp::from_microsecond(1_763_000_000_000_000 + micros).unwrap();
         let place = Place { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
         assert_eq!(to_session(&of_session(place)).unwrap(), place);
+        let blocked = Person::new(PersonKind::Customer, "a.b:c".parse().unwrap());
+        assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked));
         for span in [Span::After(0), Span::Before(u64::MAX)] {
             assert_eq!(to_span(&of_span(span)).unwrap(), span);
         }
@@ -126,6 +145,7 @@ mod tests {
         for cursor in odd {
             assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
             assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
+            assert!(to_block(cursor).is_err());
         }
         let huge = encode(&format!("s{0}.{0}.{1}", i64::MAX, new_id().simple()));
         assert!(to_session(&huge).is_err());

@@ -16,6 +16,7 @@ use crate::{
     auth::{Identity, from_headers},
     error::Error,
     message::{Emoji, MessageId},
+    person::Person,
     session::SessionId,
     wire,
 };
@@ -28,7 +29,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
         let token = from_headers(&parts.headers)?;
-        Ok(Self(app.verifier.verify(token.expose_secret()).await?))
+        Ok(Self(app.identify(token.expose_secret()).await?))
     }
 }
 
@@ -88,6 +89,22 @@ impl<S: Send + Sync> FromRequestParts<S> for OfReaction {
     }
 }
 
+/// The person that the path names, known here or not.
+pub(crate) struct OfUser(pub(crate) Person);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfUser {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((kind, id))) = path else { return Err(Error::PersonNotFound) };
+        match (kind.parse(), id.parse()) {
+            (Ok(kind), Ok(id)) => Ok(Self(Person::new(kind, id))),
+            _ => Err(Error::PersonNotFound),
+        }
+    }
+}
+
 /// How long a client may take to send a body.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -101,10 +118,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Error::UnsupportedMediaType);
         }
-        let body = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        let body = body.map_err(|_| Error::RequestTimeout)?.map_err(|_| Error::TooLarge)?;
-        wire::object(&body).map(Self)
+        wire::object(&body(request, state).await?).map(Self)
     }
+}
+
+/// The same, where everything in it may be left out, and so the body too.
+pub(crate) struct JsonOrNothing<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let is_json = is_json(request.headers());
+        let body = body(request, state).await?;
+        match body.is_empty() {
+            true => Ok(Self(T::default())),
+            false if is_json => wire::object(&body).map(Self),
+            false => Err(Error::UnsupportedMediaType),
+        }
+    }
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
+    let body = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+    body.map_err(|_| Error::RequestTimeout)?.map_err(|_| Error::TooLarge)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

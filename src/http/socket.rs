@@ -43,7 +43,7 @@ pub(crate) async fn connect(
         return Err(Error::OriginRefused);
     }
     let identity = match from_handshake(&headers, query.as_deref().unwrap_or_default()) {
-        Ok(token) => app.verifier.verify(token.expose_secret()).await,
+        Ok(token) => app.identify(token.expose_secret()).await,
         Err(error) => Err(error),
     };
     let upgrade = limited(upgrade).protocols([SUBPROTOCOL]);
@@ -51,8 +51,10 @@ pub(crate) async fn connect(
         Ok(identity) => Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity))),
         // Not the client's fault: a status lets it try elsewhere.
         Err(AuthError::IssuerUnavailable) => Err(Error::IssuerUnavailable),
-        Err(_) => {
-            Ok(upgrade.on_upgrade(|socket| websocket::refuse(socket, CloseCode::Unauthorized)))
+        Err(error) => {
+            let blocked = error == AuthError::Blocked;
+            let code = if blocked { CloseCode::NotAllowed } else { CloseCode::Unauthorized };
+            Ok(upgrade.on_upgrade(move |socket| websocket::refuse(socket, code)))
         }
     }
 }

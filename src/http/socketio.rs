@@ -151,7 +151,7 @@ async fn go_on(
     if let (Some(outbound), Some(token)) = (session.outbound(), token(&request))
         && !session.began_with(&token)
     {
-        match app.verifier.verify(token.expose_secret()).await {
+        match app.identify(token.expose_secret()).await {
             Ok(bearer) if bearer.person == *outbound.person() => {}
             Err(AuthError::IssuerUnavailable) => {}
             _ => return Err(Refused::Forbidden),

@@ -175,6 +175,16 @@ impl Listener {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn i12_what_is_for_nodes_alone_reaches_no_client() {
+    let world = World::new().await;
+    let mut doctor = world.listener().await;
+    let hint = Broadcast::blocks_changed(world.dentist.clone());
+    world.heard.send(BusEvent::Heard(Arc::new(hint))).await.unwrap();
+    timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
+    assert!(doctor.queue.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;

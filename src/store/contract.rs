@@ -49,6 +49,7 @@ macro_rules! contract {
     };
 }
 
+mod blocks;
 mod push_jobs;
 
 contract!(

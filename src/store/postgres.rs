@@ -2,6 +2,7 @@
 
 mod amend;
 mod append;
+mod blocks;
 mod connect;
 mod members;
 mod people;

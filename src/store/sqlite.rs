@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit is on the disk before it is acknowledged.
 
 mod amend;
+mod blocks;
 mod members;
 mod people;
 mod push_jobs;

@@ -22,6 +22,8 @@ use crate::{
 
 /// The version that this node writes.
 const VERSION: u32 = 1;
+/// In its place, in what is for nodes alone: those that know nothing of it ignore it.
+const FOR_NODES: u32 = 0;
 
 /// Where something is said: in a session's room, or to all connections of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -199,6 +201,18 @@ impl Broadcast {
         Self::new(Room::User(to), event, None, &Data { session })
     }
 
+    /// Tells the nodes to which this person is connected that someone was blocked, or is no longer.
+    pub(crate) fn blocks_changed(person: Person) -> Self {
+        let mut broadcast = Self::new(Room::User(person), "blocks:changed", None, &());
+        broadcast.envelope.v = FOR_NODES;
+        broadcast
+    }
+
+    /// Whether it is for nodes, and no client hears of it.
+    pub(crate) fn is_for_nodes(&self) -> bool {
+        self.envelope.v == FOR_NODES
+    }
+
     pub(crate) fn seq(&self) -> Option<u64> {
         self.envelope.seq
     }
@@ -243,7 +257,9 @@ impl Broadcast {
         }
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
-            Ok(envelope) if envelope.v == VERSION => Ok(Self::of(room, envelope)),
+            Ok(envelope) if matches!(envelope.v, VERSION | FOR_NODES) => {
+                Ok(Self::of(room, envelope))
+            }
             _ => Err(serde_json::from_slice::<Version>(bytes)
                 .ok()
                 .filter(|version| version.v != VERSION)
@@ -274,6 +290,12 @@ mod tests {
         let more = br#"{"v":1,"event":"x","data":{"a":1},"later":true}"#;
         let broadcast = Broadcast::from_bytes(room.clone(), more).unwrap();
         assert_eq!(broadcast.text(Framing::Native).as_str(), r#"{"event":"x","data":{"a":1}}"#);
+        // What is for nodes alone has a version that those before it knew nothing of, and a client hears none of it.
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let hint = Broadcast::blocks_changed(person).to_bytes();
+        assert_eq!(&hint[..], br#"{"v":0,"event":"blocks:changed","data":null}"#);
+        assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
+        assert!(!broadcast.is_for_nodes());
         let newer = Broadcast::from_bytes(room.clone(), br#"{"v":2,"body":{}}"#);
         assert!(matches!(newer, Err(BadEnvelope::Version(2))));
         for bad in [&b""[..], b"{}", b"\xff", b"[1]", br#"{"v":1,"event":"x"}"#] {

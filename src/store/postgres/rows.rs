@@ -28,6 +28,11 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Resul
     get::<&str>(row, column)?.parse().map_err(|error: T::Err| unknown(column, &error))
 }
 
+/// A row that every statement of its kind gives.
+pub(super) fn missing() -> StoreError {
+    unknown("none", &"no row came back")
+}
+
 fn unknown(column: &str, problem: &dyn Display) -> StoreError {
     StoreError::Refused(Arc::new(std::io::Error::other(format!("column {column}: {problem}"))))
 }

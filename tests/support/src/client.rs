@@ -276,8 +276,8 @@ impl Client {
         }
     }
 
-    /// The next text frame.
-    async fn text(&mut self) -> Option<String> {
+    /// The next text frame, as it came.
+    pub async fn text(&mut self) -> Option<String> {
         loop {
             match self.socket.next().await? {
                 Ok(Message::Text(text)) => return Some(text.to_string()),

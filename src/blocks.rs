@@ -1,0 +1,166 @@
+//! Who may not come in: people whom an admin has blocked.
+//!
+//! A node holds them in memory, so no request asks the database for them. All the time it looks there,
+//! by one small query, whether they have changed, so that nobody waits for the bus; when the bus hints
+//! at a change it looks at once. Where the database can't be asked, what was known last counts.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    bus::Bus,
+    hub::Hub,
+    person::Person,
+    store::{
+        Store, StoreError,
+        blocks::{Block, Blocked},
+    },
+    wire::{CloseCode, broadcast::Broadcast},
+};
+
+/// How often a node looks: whoever is blocked is cut off within a second.
+const EVERY: Duration = Duration::from_millis(700);
+
+/// Why someone is blocked: 1 to 200 characters, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Reason(String);
+
+/// Text that is no reason.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 200 characters in one line")]
+pub(crate) struct InvalidReason;
+
+impl Reason {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = InvalidReason;
+
+    fn try_from(text: String) -> Result<Self, InvalidReason> {
+        let fits = (1..=200).contains(&text.chars().count())
+            && !text.trim().is_empty()
+            && !text.contains(char::is_control);
+        if fits { Ok(Self(text)) } else { Err(InvalidReason) }
+    }
+}
+
+/// This node's knowledge of them.
+pub(crate) struct Blocks {
+    known: Mutex<Blocked>,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    hub: Arc<Hub>,
+}
+
+impl Blocks {
+    /// Learns who is blocked, and goes on looking.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        hub: Arc<Hub>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let blocks = Arc::new(Self { known: Mutex::default(), store, bus, hub });
+        blocks.look().await?;
+        tokio::spawn(Arc::clone(&blocks).keep_looking());
+        Ok(blocks)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Blocked> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this person may not come in.
+    pub(crate) fn hold(&self, person: &Person) -> bool {
+        self.known().people.contains(person)
+    }
+
+    /// Blocks someone. When it returns they are cut off here, and soon everywhere.
+    pub(crate) async fn block(
+        &self,
+        person: &Person,
+        reason: Option<&Reason>,
+        by: &Person,
+    ) -> Result<Block, StoreError> {
+        let block = self.store.block(person, reason, by).await?;
+        self.changed(person).await;
+        Ok(block)
+    }
+
+    /// Lets someone in again.
+    pub(crate) async fn unblock(&self, person: &Person) -> Result<(), StoreError> {
+        if self.store.unblock(person).await? {
+            self.changed(person).await;
+        }
+        Ok(())
+    }
+
+    async fn changed(&self, person: &Person) {
+        self.bus.publish(Broadcast::blocks_changed(person.clone()));
+        if let Err(error) = self.look().await {
+            tracing::debug!(%error, "a change of who is blocked is seen by the next look");
+        }
+    }
+
+    async fn keep_looking(self: Arc<Self>) {
+        let mut looks = interval(EVERY);
+        // Not all at once behind a database that was away.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = self.hub.until_hinted() => {}
+            }
+            let outcome = self.look().await;
+            if let Err(error) = &outcome
+                && !failed
+            {
+                tracing::warn!(%error, "who is blocked can't be read; what is known counts");
+            }
+            failed = outcome.is_err();
+        }
+    }
+
+    /// Asks the store what has changed, and closes the connections of whoever is blocked by now.
+    async fn look(&self) -> Result<(), StoreError> {
+        let since = self.known().rev;
+        let Some(blocked) = self.store.blocked(since).await? else { return Ok(()) };
+        let mut known = self.known();
+        // Of two looks at the same time the later one counts.
+        if blocked.rev < known.rev && known.rev != since {
+            return Ok(());
+        }
+        *known = blocked;
+        drop(known);
+        // Whoever comes in at this moment asks after that (`connection::live`).
+        for outbound in self.hub.connections() {
+            if self.hold(outbound.person()) {
+                outbound.close(CloseCode::NotAllowed);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b49_a_reason_is_one_short_line() {
+        let reason = |text: &str| Reason::try_from(text.to_owned());
+        assert!(reason("rude to staff").is_ok() && reason(&"ä".repeat(200)).is_ok());
+        for bad in ["", "  ", "a\r\nb", "a\0", &"x".repeat(201)] {
+            assert!(reason(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `/api/admin/users`: who may not come in.
+
+use std::sync::Arc;
+
+use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cursor::{self, Page},
+    request::{Admin, JsonOrNothing, OfUser, Params},
+};
+use crate::{app::App, blocks::Reason, error::Error, person::Person, store};
+
+/// A block as an admin sees it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Block {
+    user: Person,
+    blocked_at: Timestamp,
+    blocked_by: Person,
+    reason: Option<Reason>,
+}
+
+impl From<store::blocks::Block> for Block {
+    fn from(block: store::blocks::Block) -> Self {
+        let store::blocks::Block { person, reason, by, at } = block;
+        Self { user: person, blocked_at: at, blocked_by: by, reason }
+    }
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Because {
+    #[serde(default)]
+    reason: Option<Reason>,
+}
+
+pub(crate) async fn block(
+    State(app): State<Arc<App>>,
+    Admin(admin): Admin,
+    OfUser(user): OfUser,
+    JsonOrNothing(because): JsonOrNothing<Because>,
+) -> Result<JsonBody<Block>, Error> {
+    // Nobody would be left to take it back.
+    if user == admin.person {
+        return Err(Error::BlocksItself);
+    }
+    let block = app.blocks.block(&user, because.reason.as_ref(), &admin.person).await?;
+    tracing::info!(admin = %admin.person, %user, "an admin blocked someone");
+    Ok(JsonBody(block.into()))
+}
+
+pub(crate) async fn unblock(
+    State(app): State<Arc<App>>,
+    Admin(admin): Admin,
+    OfUser(user): OfUser,
+) -> Result<StatusCode, Error> {
+    app.blocks.unblock(&user).await?;
+    tracing::info!(admin = %admin.person, %user, "an admin unblocked someone");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct List {
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+/// Everyone who is blocked, the latest first.
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    Params(List { cursor, limit }): Params<List>,
+) -> Result<JsonBody<Page<Block>>, Error> {
+    let after = cursor.as_deref().map(cursor::to_block).transpose()?;
+    let limit = cursor::limit(limit.as_deref())?;
+    let items = app.store.blocks(after.as_ref(), limit).await?;
+    let last = items.last().filter(|_| items.len() == limit as usize);
+    let next_cursor = last.map(|last| cursor::of_block(last.at, &last.person));
+    Ok(JsonBody(Page { items: items.into_iter().map(Into::into).collect(), next_cursor }))
+}

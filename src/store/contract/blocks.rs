@@ -1,0 +1,66 @@
+//! Who may not come in.
+
+use super::world::{World, customer, dentist};
+use crate::store::{Store, blocks::Blocked};
+
+contract!(
+    b41_who_is_blocked_is_seen_by_every_node_when_it_changes,
+    a_block_is_one_whoever_repeats_it,
+    the_blocks_are_listed_latest_first,
+);
+
+async fn news(store: &dyn Store, since: i64) -> Option<Blocked> {
+    store.blocked(since).await.unwrap()
+}
+
+async fn b41_who_is_blocked_is_seen_by_every_node_when_it_changes(world: World) {
+    let (rude, other, admin) = (customer(), dentist(), dentist());
+    let node = world.another_node().await;
+    let first = news(&*node, 0).await.unwrap();
+    assert!(first.people.is_empty());
+    assert_eq!(news(&*node, first.rev).await, None, "nothing is told twice");
+    world.store.block(&rude, None, &admin).await.unwrap();
+    let second = news(&*node, first.rev).await.unwrap();
+    assert_eq!(second.people, [rude.clone()].into());
+    world.store.block(&other, None, &admin).await.unwrap();
+    let third = news(&*node, second.rev).await.unwrap();
+    assert_eq!(third.people, [rude.clone(), other].into());
+    assert!(world.store.unblock(&rude).await.unwrap());
+    assert_eq!(news(&*node, third.rev).await.unwrap().people.len(), 1);
+    // An operator who does it past every node is believed too.
+    let last = news(&*node, 0).await.unwrap().rev;
+    assert!(world.execute("delete from blocks").await);
+    assert!(news(&*node, last).await.unwrap().people.is_empty());
+}
+
+async fn a_block_is_one_whoever_repeats_it(world: World) {
+    let (rude, admin, other) = (customer(), dentist(), dentist());
+    let reason = "rude".to_owned().try_into().ok();
+    let first = world.store.block(&rude, reason.as_ref(), &admin).await.unwrap();
+    assert_eq!((&first.person, &first.reason, &first.by), (&rude, &reason, &admin));
+    let again = world.store.block(&rude, None, &other).await.unwrap();
+    assert_eq!(again, first, "it is since then, and theirs");
+    let better = "very rude".to_owned().try_into().ok();
+    let again = world.store.block(&rude, better.as_ref(), &other).await.unwrap();
+    assert_eq!((again.reason, again.at), (better, first.at));
+    assert!(world.store.unblock(&rude).await.unwrap());
+    assert!(!world.store.unblock(&rude).await.unwrap());
+    assert!(world.store.blocks(None, 10).await.unwrap().is_empty());
+}
+
+async fn the_blocks_are_listed_latest_first(world: World) {
+    let admin = dentist();
+    let mut people = vec![customer(), dentist(), customer()];
+    for person in &people {
+        world.store.block(person, None, &admin).await.unwrap();
+    }
+    people.reverse();
+    let (mut listed, mut place) = (Vec::new(), None);
+    loop {
+        let page = world.store.blocks(place.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        place = Some((last.at, last.person.clone()));
+        listed.extend(page.into_iter().map(|block| block.person));
+    }
+    assert_eq!(listed, people);
+}
