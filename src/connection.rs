@@ -5,11 +5,15 @@ pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;
 pub(crate) mod recovery;
+mod token;
 pub(crate) mod typing;
 pub(crate) mod websocket;
 mod writing;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use futures_util::Stream;
 use tokio::time::Instant;
@@ -28,6 +32,7 @@ use crate::{
 use joins::{JoinNumber, Joins};
 use outbound::{ConnectionId, Outbound};
 use recovery::Mark;
+use token::{Older, Token};
 use typing::Typing;
 
 /// Who asks, and on which connection: what a command needs to know.
@@ -37,7 +42,7 @@ pub(crate) struct Caller {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) joins: Arc<Joins>,
     pub(crate) typing: Arc<Typing>,
-    identity: Arc<RwLock<Identity>>,
+    token: Arc<RwLock<Token>>,
 }
 
 impl Caller {
@@ -49,9 +54,10 @@ impl Caller {
         self.outbound.id()
     }
 
-    /// The token as it was last refreshed.
-    pub(crate) fn identity(&self) -> Identity {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// When the token ends, as it was last refreshed, in seconds since 1970; and how long it counts.
+    fn token(&self, now: Instant) -> (i64, Duration) {
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
+        (token.expires_at(), token.left(now))
     }
 
     /// Tells the session that its typist has stopped, if it was typing.
@@ -78,8 +84,9 @@ impl Caller {
     }
 
     /// A newer token of the same person.
-    pub(crate) fn refresh(&self, identity: Identity) {
-        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+    pub(crate) fn refresh(&self, identity: Identity) -> Result<(), Older> {
+        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        token.refresh(identity, Instant::now())
     }
 }
 
@@ -94,6 +101,7 @@ pub(crate) async fn live(
     incoming: impl Stream<Item = Incoming> + Unpin,
     opened: Instant,
 ) -> Option<CloseCode> {
+    let token = Token::new(identity, Instant::now());
     let typing = Arc::<Typing>::default();
     let _connected = Connected {
         app: Arc::clone(app),
@@ -115,7 +123,7 @@ pub(crate) async fn live(
         outbound: Arc::clone(outbound),
         joins: Arc::default(),
         typing,
-        identity: Arc::new(RwLock::new(identity)),
+        token: Arc::new(RwLock::new(token)),
     };
     reading::run(&caller, resumed, incoming, opened).await
 }

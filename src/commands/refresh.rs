@@ -18,6 +18,7 @@ pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Er
         return Err(Error::Forbidden("the token is another person's"));
     }
     let expires_at = Timestamp::from_second(identity.expires_at).unwrap_or(Timestamp::MAX);
-    caller.refresh(identity);
+    let older = |_| Error::invalid("token", "ends before the one that the connection has");
+    caller.refresh(identity).map_err(older)?;
     Ok(Done::with(&Refreshed { expires_at }))
 }

@@ -194,12 +194,11 @@ impl Reading<'_> {
 
     /// Tells of a token that ends soon, and ends with it. When to look again.
     fn token(&mut self, now: Instant) -> Result<Instant, CloseCode> {
-        let expires_at = self.caller.identity().expires_at;
-        let left = seconds(expires_at - Timestamp::now().as_second() + LEEWAY);
+        let (expires_at, left) = self.caller.token(now);
         if left.is_zero() {
             return Err(CloseCode::Unauthorized);
         }
-        let notice = left.saturating_sub(EXPIRING + seconds(LEEWAY));
+        let notice = left.saturating_sub(EXPIRING + Duration::from_secs(LEEWAY.unsigned_abs()));
         if !notice.is_zero() {
             return Ok(now + notice);
         }
@@ -210,9 +209,4 @@ impl Reading<'_> {
         }
         Ok(now + left)
     }
-}
-
-/// Seconds as a duration; none where they are negative, a year at most.
-fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(31_536_000))
 }

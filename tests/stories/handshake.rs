@@ -1,6 +1,6 @@
 //! Who gets a socket, for how long, and why one ends.
 
-use frontdesk_test_support::{Client, Desk, Issuer, now, try_connect, tungstenite::Error};
+use frontdesk_test_support::{Desk, try_connect, tungstenite::Error};
 use serde_json::json;
 
 use crate::{FRONTDESK, one_node};
@@ -89,33 +89,6 @@ async fn b19_a_handshake_that_is_none_is_refused() {
     // No extension is agreed to: a frame that is compressed is a bad frame.
     let bomb = [("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")];
     assert!(try_connect(address, &path, &bomb).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_token_that_ends_takes_its_connection_along_unless_it_is_refreshed() {
-    let desk = one_node().await;
-    let customer = desk.customer();
-    // With 60 s of leeway this one has 4 s to live.
-    let mut claims = desk.issuer.customer_claims(&customer.id);
-    claims["exp"] = (now() - 56).into();
-    let token = desk.issuer.sign(&claims);
-    let mut kept = Client::connect(desk.nodes[0].address, &token).await;
-    let mut lost = Client::connect(desk.nodes[0].address, &token).await;
-    assert!(kept.event("auth:expiring").await["expiresAt"].is_string());
-    lost.event("auth:expiring").await;
-
-    // b16: another's token is refused, and changes nothing.
-    for other in [desk.customer().token, Issuer::dentist(&customer.id)] {
-        let refused = kept.request("auth:refresh", json!({ "token": other })).await.unwrap_err();
-        assert_eq!(refused["code"], "forbidden");
-    }
-    let bad = kept.request("auth:refresh", json!({ "token": "a.b.c" })).await.unwrap_err();
-    assert_eq!(bad["code"], "token_invalid");
-    let good = kept.request("auth:refresh", json!({ "token": customer.token })).await.unwrap();
-    assert!(good["expiresAt"].is_string());
-
-    assert_eq!(lost.closed().await, 4401);
-    assert!(kept.events_so_far().await.is_empty(), "this one lives on");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod pushes;
 mod search;
 mod starting;
 mod stock_clients;
+mod tokens;
 
 use frontdesk_test_support::Desk;
 
