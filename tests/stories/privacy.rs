@@ -1,6 +1,6 @@
 //! Law I14: whatever happens, no token, no body and no key reaches a log or an error.
 
-use frontdesk_test_support::{DJANGO_SECRET, Desk, Http, Servers, try_connect};
+use frontdesk_test_support::{DJANGO_SECRET, Desk, Http, Servers, eventually, try_connect};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -75,6 +75,63 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
         assert!(!answer.contains(BODY), "it is told: {answer}");
     }
     is_clean(&desk.nodes[0].log(), &[&customer.token, &dentist.token]);
+}
+
+/// Where a token may stand in a URL: handshakes, what is none, and polls that another node carries.
+#[tokio::test]
+async fn b15_a_token_in_the_url_is_in_no_log() {
+    let redis_port = Servers::get().await.redis_port;
+    // What is not logged at this level is logged at none.
+    let trace = [("LOG_LEVEL", "trace"), ("CORS_ORIGINS", "https://portal.example")];
+    let desk = Desk::cluster_with(FRONTDESK, 2, redis_port, &trace).await;
+    let (customer, admin) = (desk.customer(), desk.admin());
+    let (near, far) = (desk.nodes[0].address, desk.nodes[1].address);
+    let bad = format!("{}x", customer.token);
+    let none = format!("{BODY}.{BODY}.{BODY}");
+    for token in [&customer.token, &bad, &none] {
+        let mut socket = try_connect(near, &format!("/ws?token={token}"), &[]).await.unwrap();
+        drop(socket.try_request("session:join", &json!({ "sessionId": "x" })).await);
+        let http = Http::new(near, None);
+        let poll = format!("/socket.io/?EIO=4&transport=polling&token={token}");
+        let open = http.get(&poll).await.text;
+        let open: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+        let sid = open["sid"].as_str().unwrap();
+        let plain = [("content-type", "text/plain")];
+        let carried = format!("{poll}&sid={sid}");
+        let elsewhere = Http::new(far, None);
+        eventually("the nodes know each other", async || {
+            let posted = elsewhere.send(Method::POST, &carried, Some("3".into()), &plain).await;
+            posted.text == "ok"
+        })
+        .await;
+        elsewhere.send(Method::POST, &carried, Some("40".into()), &plain).await;
+        assert!(elsewhere.get(&carried).await.text.starts_with('4'));
+        let upgrade = format!("/socket.io/?EIO=4&transport=websocket&token={token}");
+        drop(try_connect(far, &upgrade, &[]).await.unwrap().text().await);
+        // Where nobody looks at it, and where the head is as long as a head may be.
+        for path in ["/ws", "/nothing", "/api/chats", "/socket.io/", "/socket.io", "/health/ready"]
+        {
+            http.get(&format!("{path}?token={token}")).await;
+        }
+        let foreign = [("origin", "https://evil.example")];
+        assert!(try_connect(near, &format!("/ws?token={token}"), &foreign).await.is_err());
+        let long = format!("/ws?token={token}&more={}", "x".repeat(40_000));
+        drop(try_connect(near, &long, &[]).await);
+    }
+    // Nor where it is good, and its bearer may not come in.
+    let block = format!("/api/admin/users/customer/{}/block", customer.id);
+    desk.http(0, &admin).put(&block).await.expect(200);
+    let path = format!("/ws?token={}", customer.token);
+    assert_eq!(try_connect(near, &path, &[]).await.unwrap().closed().await, 4403);
+    for node in &desk.nodes {
+        let log = node.log();
+        assert!(log.iter().any(|line| line.contains("/socket.io/")), "a line a request");
+        for token in [&customer.token, &bad, &admin.token] {
+            let parts = [&token[..60], token.rsplit('.').next().unwrap(), BODY, "token="];
+            let told = log.iter().find(|line| parts.iter().any(|part| line.contains(part)));
+            assert_eq!(told, None);
+        }
+    }
 }
 
 fn is_clean(log: &[String], tokens: &[&str]) {
