@@ -11,6 +11,7 @@
 mod blocking;
 mod catching_up;
 mod changes;
+mod clock;
 mod conversation;
 mod crowd;
 mod draining;

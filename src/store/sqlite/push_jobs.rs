@@ -18,9 +18,12 @@ use crate::{
     wire::new_id,
 };
 
+/// A job that waits and is of a time to come was written before the clock was put back: it does not wait
+/// for that time.
 const TAKE: &str = "update push_jobs \
     set state = 'taken', attempts = attempts + 1, due_at = ?3 \
-    where id in (select id from push_jobs where state <> 'dead' and due_at <= ?2 \
+    where id in (select id from push_jobs where state <> 'dead' and (due_at <= ?2 \
+        or state = 'waiting' and created_at > ?2) \
       order by due_at limit ?1) \
     returning id, session_id, kind, person_id, seq, attempts";
 

@@ -225,6 +225,12 @@ impl Client {
         self.events.drain(..).filter(|event| !ambient(event)).collect()
     }
 
+    /// Events of this name that came so far and were not asked for.
+    #[must_use]
+    pub fn events_of(&self, name: &str) -> Vec<Value> {
+        self.events.iter().filter(|event| event["event"] == name).cloned().collect()
+    }
+
     /// Joins a session.
     pub async fn join(&mut self, session_id: &str, after: Option<u64>) -> Value {
         let mut data = json!({ "sessionId": session_id });

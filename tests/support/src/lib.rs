@@ -13,6 +13,7 @@
 
 mod browser;
 mod client;
+mod clock;
 mod desk;
 mod http;
 mod issuer;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use browser::{Browser, Page};
 pub use client::{AMBIENT, Client, Framing, try_connect};
+pub use clock::Clock;
 pub use desk::{Desk, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};

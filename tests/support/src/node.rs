@@ -65,6 +65,13 @@ impl Node {
         Self { address, binary: binary.to_owned(), env: env.to_vec(), child, log }
     }
 
+    /// Another node beside it, with further variables.
+    pub async fn another(&self, env: &[(&str, String)]) -> Self {
+        let more = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let env: Vec<_> = self.env.iter().cloned().chain(more).collect();
+        Self::start(&self.binary, &env).await
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
