@@ -20,6 +20,7 @@ fn told(seq: u64) -> Told {
         seq,
         id: format!("id-{seq}"),
         key: format!("key-{seq}"),
+        rev: 0,
         body: format!("body {seq}"),
     }
 }
@@ -101,6 +102,32 @@ fn what_is_stored_otherwise_than_it_was_told_is_altered() {
             assert!(found.contains(&Violation::Altered { device, seq: 2 }), "{found:?}");
         }
     }
+}
+
+/// The dentist's copy of the second message, once it was edited.
+fn edited(rev: u64, body: &str) -> Told {
+    Told { rev, body: body.into(), ..told(2) }
+}
+
+#[test]
+fn a_version_that_was_seen_last_must_be_the_last_one() {
+    let stale = Violation::Stale { device: DENTIST, seq: 2 };
+    let change = |seen: &[Told]| {
+        found(|history| {
+            history.stored[1] = edited(9, "latest");
+            history.entries.push(at(50_000, PATIENT, Fact::Updated(edited(9, "latest"))));
+            for told in seen {
+                history.entries.push(at(50_000, DENTIST, Fact::Updated(told.clone())));
+            }
+        })
+    };
+    assert_eq!(change(&[edited(9, "latest")]), []);
+    assert_eq!(change(&[edited(9, "latest"), edited(4, "older")]), [], "the version counts");
+    assert_eq!(change(&[]), std::slice::from_ref(&stale));
+    assert_eq!(change(&[edited(4, "older")]), [stale]);
+    let altered = Violation::Altered { device: DENTIST, seq: 2 };
+    assert_eq!(change(&[edited(9, "another")]), std::slice::from_ref(&altered));
+    assert_eq!(change(&[edited(9, "latest"), edited(10, "lost")]), [altered], "it is not stored");
 }
 
 #[test]

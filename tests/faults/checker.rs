@@ -39,6 +39,8 @@ pub(crate) enum Violation {
     Skipped { device: usize, seq: u64 },
     /// A member has not seen a message in the end.
     Unseen { device: usize, seq: u64 },
+    /// A member has an old version of a message in the end.
+    Stale { device: usize, seq: u64 },
     /// A device that was connected all the while waited for too long.
     Late { device: usize, seq: u64, by: Duration },
     /// Someone was told of a message in a session that isn't theirs.
@@ -53,7 +55,7 @@ impl Violation {
             Self::Altered { .. } | Self::Unanswered { .. } => "I3",
             Self::Doubled { .. } | Self::Misnumbered { .. } | Self::Refused { .. } => "I6",
             Self::OutOfOrder { .. } | Self::Late { .. } => "I7",
-            Self::Skipped { .. } | Self::Unseen { .. } => "I5, I7",
+            Self::Skipped { .. } | Self::Unseen { .. } | Self::Stale { .. } => "I5, I7",
             Self::Forged { .. } | Self::Leaked { .. } => "promise 6",
         }
     }
@@ -109,12 +111,12 @@ fn stored(history: &History, found: &mut BTreeSet<Violation>) {
     }
 }
 
-/// What was acknowledged is stored as it was told, and everything was answered.
+/// What was acknowledged is stored, and everything was answered.
 fn sends(history: &History, found: &mut BTreeSet<Violation>) {
-    let rows: HashMap<(&str, &str), &Told> = history
+    let keys: HashSet<(&str, &str)> = history
         .stored
         .iter()
-        .map(|message| ((message.session.as_str(), message.key.as_str()), message))
+        .map(|message| (message.session.as_str(), message.key.as_str()))
         .collect();
     let mut open = BTreeSet::new();
     for entry in &history.entries {
@@ -126,14 +128,8 @@ fn sends(history: &History, found: &mut BTreeSet<Violation>) {
             }
             Fact::Acknowledged(told) => {
                 open.remove(&told.key);
-                match rows.get(&(told.session.as_str(), told.key.as_str())) {
-                    None => {
-                        found.insert(Violation::Lost { key: told.key.clone(), seq: told.seq });
-                    }
-                    Some(row) if *row != told => {
-                        found.insert(Violation::Altered { device: entry.device, seq: told.seq });
-                    }
-                    Some(_) => {}
+                if !keys.contains(&(told.session.as_str(), told.key.as_str())) {
+                    found.insert(Violation::Lost { key: told.key.clone(), seq: told.seq });
                 }
             }
             _ => {}
@@ -153,11 +149,18 @@ fn sends(history: &History, found: &mut BTreeSet<Violation>) {
     }
 }
 
+/// Whether someone who was told this was told of that row, as it is or as it was before.
+fn is_version_of(told: &Told, row: &Told) -> bool {
+    let same = (&told.session, told.seq, &told.id, &told.key)
+        == (&row.session, row.seq, &row.id, &row.key);
+    same && (told.rev < row.rev || (told.rev == row.rev && told.body == row.body))
+}
+
 /// Nobody hears of a session that isn't theirs.
 fn leaks(history: &History, device: usize, entries: &[&Entry], found: &mut BTreeSet<Violation>) {
     for entry in entries {
         let session = match &entry.fact {
-            Fact::Heard(told) | Fact::Acknowledged(told) => &told.session,
+            Fact::Heard(told) | Fact::Acknowledged(told) | Fact::Updated(told) => &told.session,
             Fact::Joined { session, .. } => session,
             _ => continue,
         };
@@ -181,7 +184,17 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
     let (mut after, mut last, mut own) = (0, 0, HashSet::new());
     let mut heard: BTreeSet<u64> = BTreeSet::new();
     let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    // The latest version of each message that it was told of, be it ahead of the message's turn.
+    let mut versions: HashMap<(&str, u64), u64> = HashMap::new();
     for entry in entries {
+        if let Fact::Heard(told) | Fact::Updated(told) | Fact::Acknowledged(told) = &entry.fact {
+            let row = rows.get(told.session.as_str()).and_then(|rows| rows.get(&told.seq));
+            if !row.is_some_and(|row| is_version_of(told, row)) {
+                found.insert(Violation::Altered { device, seq: told.seq });
+            }
+            let rev = versions.entry((&told.session, told.seq)).or_default();
+            *rev = told.rev.max(*rev);
+        }
         match &entry.fact {
             Fact::Joined { session, after: from } => {
                 (after, last) = (*from, *from);
@@ -198,9 +211,6 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
             }
             Fact::Heard(told) => {
                 let rows = rows.get(told.session.as_str()).unwrap_or(&none);
-                if rows.get(&told.seq) != Some(&told) {
-                    found.insert(Violation::Altered { device, seq: told.seq });
-                }
                 if told.seq <= last {
                     found.insert(Violation::OutOfOrder { device, seq: told.seq, behind: last });
                 }
@@ -214,13 +224,17 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
                 heard.insert(told.seq);
                 seen.entry(&told.session).or_default().insert(told.seq);
             }
-            Fact::Refused { .. } => {}
+            Fact::Updated(_) | Fact::Refused { .. } => {}
         }
     }
     for (session, seen) in seen {
-        let stored = rows.get(session).unwrap_or(&none).keys().copied().collect::<BTreeSet<_>>();
-        for seq in stored.difference(&seen) {
-            found.insert(Violation::Unseen { device, seq: *seq });
+        for (seq, row) in rows.get(session).unwrap_or(&none) {
+            let version = versions.get(&(session, *seq)).copied().unwrap_or_default();
+            if !seen.contains(seq) {
+                found.insert(Violation::Unseen { device, seq: *seq });
+            } else if version < row.rev {
+                found.insert(Violation::Stale { device, seq: *seq });
+            }
         }
     }
 }

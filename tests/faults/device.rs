@@ -2,7 +2,7 @@
 //! again what was not acknowledged, and writes down what it sees.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -25,6 +25,13 @@ const CONNECTING: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(15);
 /// How many sends a device has under way at most.
 const WINDOW: usize = 4;
+
+/// How many changed messages a join answers with.
+const PAGE: usize = 100;
+/// How often it edits instead of writing.
+const EDITS: f64 = 0.1;
+/// How many of its last messages a device edits.
+const MINE: usize = 20;
 
 /// What devices are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,9 @@ pub(crate) struct Device {
 pub(crate) struct Reading {
     position: u64,
     beyond: BTreeSet<u64>,
+    /// The session's revision when it came in last: whatever is changed later it hears live, or when it
+    /// comes back with this.
+    rev: u64,
 }
 
 impl Reading {
@@ -86,6 +96,8 @@ impl Reading {
 pub(crate) struct Sending {
     open: BTreeMap<u64, Instant>,
     written: u64,
+    /// What it may edit: the ids of its last messages.
+    mine: VecDeque<String>,
 }
 
 /// Why a connection is given up.
@@ -95,6 +107,7 @@ struct Gone;
 enum Asked {
     Join,
     Send(u64),
+    Edit,
 }
 
 impl Device {
@@ -126,7 +139,7 @@ impl Device {
     /// Until the connection is gone, or the device is told to end.
     async fn live(&mut self, client: &mut Client) -> Gone {
         let after = self.reading.position;
-        let join = json!({ "sessionId": self.session, "after": after });
+        let join = json!({ "sessionId": self.session, "after": after, "rev": self.reading.rev });
         let Some(id) = client.try_ask("session:join", &join).await else { return Gone };
         let mut asked = HashMap::from([(id, (Asked::Join, Instant::now()))]);
         let mut joined = false;
@@ -160,7 +173,9 @@ impl Device {
                 () = sleep_until(wake.max(Instant::now() + Duration::from_millis(10))) => {
                     if next <= Instant::now() {
                         next = self.next_message();
-                        if joined && phase == Phase::Talk && self.sending.open.len() < WINDOW {
+                        if joined && phase == Phase::Talk && self.rng.random_bool(EDITS) {
+                            let Some(()) = self.edit(client, &mut asked).await else { return Gone };
+                        } else if joined && phase == Phase::Talk && self.sending.open.len() < WINDOW {
                             self.sending.written += 1;
                             self.sending.open.insert(self.sending.written, Instant::now());
                             self.tell_progress();
@@ -202,6 +217,25 @@ impl Device {
         Ok(())
     }
 
+    /// Edits one of its last messages; nothing where the connection is gone.
+    async fn edit(
+        &mut self,
+        client: &mut Client,
+        asked: &mut HashMap<u64, (Asked, Instant)>,
+    ) -> Option<()> {
+        if self.sending.mine.is_empty() {
+            return Some(());
+        }
+        let at = self.rng.random_range(0..self.sending.mine.len());
+        let said = format!("{} thought better of it: {}", self.number, self.sending.written);
+        let edit = json!({
+            "sessionId": self.session, "messageId": self.sending.mine[at], "body": said,
+        });
+        let id = client.try_ask("message:edit", &edit).await?;
+        asked.insert(id, (Asked::Edit, Instant::now()));
+        Some(())
+    }
+
     /// Takes what came; the connection is given up where it can't go on.
     fn take(
         &mut self,
@@ -212,6 +246,8 @@ impl Device {
     ) -> Result<(), Gone> {
         if frame["event"] == "message:new" {
             self.hear(&frame["data"]["message"]);
+        } else if frame["event"] == "message:updated" {
+            self.note(Fact::Updated(Told::read(&frame["data"]["message"])));
         }
         let Some((what, _)) = frame["id"].as_u64().and_then(|id| asked.remove(&id)) else {
             return Ok(());
@@ -224,13 +260,30 @@ impl Device {
                 for message in frame["data"]["messages"].as_array().unwrap() {
                     self.hear(message);
                 }
-                Ok(())
+                let data = &frame["data"];
+                let updated = data["updated"].as_array().map_or(&[][..], Vec::as_slice);
+                for message in updated {
+                    self.note(Fact::Updated(Told::read(message)));
+                }
+                self.reading.rev = data["session"]["rev"].as_u64().unwrap();
+                if updated.len() < PAGE {
+                    return Ok(());
+                }
+                // There may be more: it comes back for them.
+                self.reading.rev = Told::read(&updated[PAGE - 1]).rev;
+                Err(Gone)
             }
             Asked::Join => Err(Gone),
             Asked::Send(number) => {
                 self.answered(number, frame);
                 Ok(())
             }
+            // One that failed may have been made all the same: then it is told.
+            Asked::Edit if well => {
+                self.note(Fact::Updated(Told::read(&frame["data"]["message"])));
+                Ok(())
+            }
+            Asked::Edit => Ok(()),
         }
     }
 
@@ -245,6 +298,10 @@ impl Device {
         if frame["ok"] == true {
             let told = Told::read(&frame["data"]["message"]);
             let seq = told.seq;
+            self.sending.mine.push_back(told.id.clone());
+            if self.sending.mine.len() > MINE {
+                self.sending.mine.pop_front();
+            }
             self.note(Fact::Acknowledged(told));
             self.reading.has(seq);
             self.sending.open.remove(&number);

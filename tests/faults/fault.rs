@@ -173,9 +173,9 @@ pub(crate) fn strike<'a>(
             Part::Postgres => postgres(world, *fault, within, hold, rng).await,
             Part::Clock => {
                 let ahead = if *fault == Fault::ClockAhead { 3_000 } else { -3_000 };
-                world.jump(ahead);
+                world.clock.be_off_by(ahead);
                 strike(world, within, hold, rng).await;
-                world.jump(0);
+                world.clock.be_off_by(0);
             }
             Part::Pushes => {
                 world.onesignal.be(match fault {

@@ -16,6 +16,8 @@ pub(crate) struct Told {
     pub(crate) id: String,
     /// The `clientId`, which no two devices use alike.
     pub(crate) key: String,
+    /// Which version of it this is: the session's revision in which it was changed last, or 0.
+    pub(crate) rev: u64,
     pub(crate) body: String,
 }
 
@@ -28,6 +30,7 @@ impl Told {
             seq: message["seq"].as_u64().unwrap_or_default(),
             id: text("id"),
             key: text("clientId"),
+            rev: message["rev"].as_u64().unwrap_or_default(),
             body: text("body"),
         }
     }
@@ -46,6 +49,8 @@ pub(crate) enum Fact {
     Joined { session: String, after: u64 },
     /// It was told of a message, live or from history.
     Heard(Told),
+    /// It was told that a message is now so.
+    Updated(Told),
     /// Its connection is gone.
     Gone,
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    checker::{self, Violation},
+    checker::{self, DUE, Violation},
     device::{Device, Phase, Progress, Reading, Sending},
     fault::{Fault, strike},
     history::{Fact, History, Recorder},
@@ -172,6 +172,8 @@ pub(crate) async fn play(world: &mut World, seed: u64, plan: &Plan) -> Outcome {
         world.ready(node).await;
     }
     people.settle(world).await;
+    // What was changed last may take as long as anything.
+    sleep(DUE).await;
     people.phase.send_replace(Phase::End);
     while people.tasks.join_next().await.is_some() {}
 

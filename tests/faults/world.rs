@@ -1,10 +1,10 @@
 //! The servers and nodes of a run, every one of them reached by a way that can be cut.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use frontdesk_test_support::{
-    DJANGO_SECRET, Http, Issuer, Node, OneSignal, Person, Postgres, Redis, Relay, S3, Servers,
-    eventually, unique,
+    Clock, DJANGO_SECRET, Http, Issuer, Node, OneSignal, Person, Postgres, Redis, Relay, S3,
+    Servers, eventually, unique,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,48 +28,11 @@ pub(crate) struct World {
     pub(crate) to_mysql: Relay,
     pub(crate) to_s3: Relay,
     pub(crate) onesignal: OneSignal,
-    clock: Clock,
+    /// What the first node takes for the time.
+    pub(crate) clock: Clock,
     issuer: Issuer,
     _s3: S3,
     _files: TempDir,
-}
-
-/// What the first node takes for the time.
-struct Clock {
-    library: PathBuf,
-    file: PathBuf,
-}
-
-impl Clock {
-    fn find(files: &TempDir) -> Self {
-        let machines = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-        let mut libraries =
-            machines.map(|machine| machine.path().join("faketime/libfaketimeMT.so.1"));
-        let clock = Self {
-            library: libraries
-                .find(|path| path.exists())
-                .expect("libfaketime is not installed: scripts/test installs it"),
-            file: files.path().join("clock"),
-        };
-        clock.jump(0);
-        clock
-    }
-
-    fn jump(&self, ahead: i64) {
-        let written = self.file.with_extension("new");
-        std::fs::write(&written, format!("{ahead:+}\n")).unwrap();
-        std::fs::rename(written, &self.file).unwrap();
-    }
-
-    fn variables(&self) -> [(String, String); 4] {
-        [
-            ("LD_PRELOAD", self.library.to_str().unwrap()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().unwrap()),
-            ("DONT_FAKE_MONOTONIC", "1"),
-            ("FAKETIME_CACHE_DURATION", "1"),
-        ]
-        .map(owned)
-    }
 }
 
 impl World {
@@ -99,12 +62,12 @@ impl World {
         env.extend(ports.map(|(name, port)| owned((name, &port.to_string()))));
         env.extend(s3_env);
         env.push(owned(("S3_ENDPOINT", &format!("http://127.0.0.1:{}", to_s3.port))));
-        let clock = Clock::find(&files);
+        let clock = Clock::new();
         let mut started = Vec::new();
         for at in 0..nodes {
             let mut env = env.clone();
             if at == 0 {
-                env.extend(clock.variables());
+                env.extend(clock.variables().map(|(name, value)| (name.to_owned(), value)));
             }
             started.push(Node::start(&binaries[at % binaries.len()], &env).await);
         }
@@ -163,7 +126,8 @@ impl World {
     pub(crate) async fn stored(&self, session: &str) -> Vec<Told> {
         let database = self.postgres.database().client().await;
         // What has no text of its own has a stand-in for it.
-        let rows = "select seq, id::text, client_id, case when kind = 'text' then body else '' end \
+        let rows = "select seq, id::text, client_id, case when bodiless then '' else body end, \
+                    coalesce(rev, 0) \
                     from messages where session_id = $1::text::uuid order by seq";
         let rows = database.prepare_typed(rows, &[Type::TEXT]).await.unwrap();
         let rows = database.query(&rows, &[&session]).await.unwrap();
@@ -173,6 +137,7 @@ impl World {
             id: row.get(1),
             key: row.get(2),
             body: row.get(3),
+            rev: row.get::<_, i64>(4).try_into().unwrap(),
         };
         rows.iter().map(told).collect()
     }
@@ -181,11 +146,6 @@ impl World {
     pub(crate) async fn ready(&self, node: usize) {
         let http = Http::new(self.nodes[node].address, None);
         eventually("a node is ready", async || http.get("/health/ready").await.status == 200).await;
-    }
-
-    /// From here on the first node's clock is so many seconds ahead.
-    pub(crate) fn jump(&self, ahead: i64) {
-        self.clock.jump(ahead);
     }
 }
 

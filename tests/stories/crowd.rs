@@ -106,10 +106,12 @@ async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) 
     let path = format!("/ws?token={token}");
     loop {
         let Ok(mut client) = try_connect(address, &path, &[]).await else {
-            // As often as an app in a hurry.
-            sleep(Duration::from_millis(50)).await;
+            // As often as an app in a hurry, of which there are ten thousand.
+            sleep(Duration::from_millis(500).mul_f64(rand::random::<f64>())).await;
             continue;
         };
+        // All ten thousand ask at once.
+        client.patience = PATIENCE * 4;
         let join = json!({ "sessionId": session, "after": after });
         let Some(joined) = client.try_request("session:join", &join).await else { continue };
         return seqs(&joined["messages"]);
@@ -117,8 +119,8 @@ async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f24_two_thousand_devices_come_back_at_once_and_are_caught_up() {
-    const PEOPLE: usize = 100;
+async fn f24_ten_thousand_devices_come_back_at_once_and_are_caught_up() {
+    const PEOPLE: usize = 500;
     const DEVICES: usize = 20;
     let mut desk = two_nodes().await;
     let mut sessions = Vec::new();
@@ -127,20 +129,27 @@ async fn f24_two_thousand_devices_come_back_at_once_and_are_caught_up() {
         desk.connect(0, &customer).await.send(&session, "1", "before").await;
         sessions.push((customer, dentist, session));
     }
-    let mut devices = Vec::new();
+    let address = desk.nodes[0].address;
+    let mut coming = JoinSet::new();
     for (customer, _, session) in &sessions {
-        for _ in 0..DEVICES {
-            let mut device = desk.connect(0, customer).await;
-            assert_eq!(device.join(session, None).await["lastSeq"], 1);
-            devices.push(device);
-        }
+        let (token, session) = (customer.token.clone(), session.clone());
+        coming.spawn(async move {
+            let mut devices = Vec::new();
+            for _ in 0..DEVICES {
+                let mut device = Client::connect(address, &token).await;
+                assert_eq!(device.join(&session, None).await["lastSeq"], 1);
+                devices.push(device);
+            }
+            devices
+        });
     }
+    let devices = coming.join_all().await;
     desk.nodes[0].kill().await;
+    drop(devices);
     for (_, dentist, session) in &sessions {
         desk.connect(1, dentist).await.send(session, "2", "while they were away").await;
     }
     let fetches = desk.issuer.fetches();
-    let address = desk.nodes[0].address;
     let mut returning = JoinSet::new();
     for (customer, _, session) in &sessions {
         for _ in 0..DEVICES {
@@ -149,7 +158,7 @@ async fn f24_two_thousand_devices_come_back_at_once_and_are_caught_up() {
         }
     }
     desk.nodes[0].restart().await;
-    let back = timeout(PATIENCE * 2, returning.join_all()).await.expect("not all came back");
+    let back = timeout(PATIENCE * 4, returning.join_all()).await.expect("not all came back");
     assert_eq!(back, vec![vec![2]; PEOPLE * DEVICES], "each is caught up");
     assert_eq!(desk.issuer.fetches(), fetches + 1, "no stampede on the issuer");
 }

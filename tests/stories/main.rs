@@ -30,6 +30,7 @@ mod search;
 mod starting;
 mod stock_clients;
 mod tokens;
+mod upgrading;
 
 use frontdesk_test_support::Desk;
 
