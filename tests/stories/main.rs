@@ -12,6 +12,7 @@ mod blocking;
 mod catching_up;
 mod changes;
 mod clock;
+mod cluster;
 mod conversation;
 mod crowd;
 mod draining;
