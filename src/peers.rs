@@ -63,7 +63,10 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
             Some(address) => app.bus.announce(&app.node, address).await.is_ok(),
             None => false,
         };
-        sleep(if announced { ANNOUNCE } else { RETRY }).await;
+        tokio::select! {
+            () = sleep(if announced { ANNOUNCE } else { RETRY }) => {}
+            () = app.presence.until_forgotten() => {}
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod cluster;
 mod conversation;
 mod crowd;
 mod draining;
+mod empty_redis;
 mod engineio;
 mod faults;
 mod frames;
