@@ -20,6 +20,7 @@ mod empty_redis;
 mod engineio;
 mod faults;
 mod frames;
+mod full_disk;
 mod handshake;
 mod http_api;
 mod inbox;
