@@ -1,6 +1,7 @@
 //! Every variable: its name, its unit, its default. The only reader of the environment.
 
 mod push;
+mod redis;
 mod variables;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 use secrecy::SecretString;
 
 pub(crate) use push::PushConfig;
+pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
 use variables::Variables;
 
 /// What is wrong with one variable, in one line that names it. It never holds a secret's value.
@@ -70,13 +72,6 @@ pub(crate) struct PostgresConfig {
     pub(crate) tls: bool,
     /// A PEM file with further authorities to trust.
     pub(crate) ca_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct RedisConfig {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) password: Option<SecretString>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +140,7 @@ impl Config {
             log: Self::log(variables)?,
             search_language: Self::search_language(variables)?,
             postgres: Self::postgres(variables)?,
-            redis: Self::redis(variables)?,
+            redis: RedisConfig::read(variables)?,
             mysql: Self::mysql(variables)?,
             directory_cache: variables.seconds("DIRECTORY_CACHE_S", 600, 1..=86_400)?,
             s3: Self::s3(variables)?,
@@ -188,11 +183,12 @@ impl Config {
         let or_embedded = " (or EMBEDDED=true for one node with everything in it)";
         for (variable, what) in [
             ("POSTGRES_HOST", "a database"),
-            ("REDIS_HOST", "a bus between nodes"),
+            ("REDIS_HOST", "a bus between nodes (or set REDIS_CLUSTER_NODES)"),
             ("MYSQL_HOST", "a directory of names"),
             ("S3_BUCKET", "a bucket for pictures"),
         ] {
-            if variables.text(variable).is_none() {
+            let is_cluster = variable == "REDIS_HOST" && self.redis.is_some();
+            if variables.text(variable).is_none() && !is_cluster {
                 return Err(missing(variable, &format!("{what}{or_embedded}")));
             }
         }
@@ -262,15 +258,6 @@ impl Config {
             pool_size,
             tls: variables.flag("POSTGRES_TLS")? || ca_file.is_some(),
             ca_file,
-        }))
-    }
-
-    fn redis(variables: &Variables) -> Result<Option<RedisConfig>, ConfigError> {
-        let Some(host) = variables.text("REDIS_HOST") else { return Ok(None) };
-        Ok(Some(RedisConfig {
-            host: host.to_owned(),
-            port: variables.parsed("REDIS_PORT", 6379)?,
-            password: variables.secret("REDIS_PASSWORD"),
         }))
     }
 

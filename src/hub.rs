@@ -5,6 +5,7 @@
 //! await; what is enqueued is enqueued under it, so that order is the engine's order.
 
 mod gaps;
+mod revisions;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::{
         broadcast::{Broadcast, Room},
     },
 };
+use revisions::Revisions;
 use subscriptions::Subscriptions;
 
 type Engine = Rooms<Room, ConnectionId, Arc<Broadcast>>;
@@ -45,6 +47,9 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     /// Rooms whose gap is being filled.
     filling: Mutex<HashSet<SessionId>>,
+    revisions: Revisions,
+    /// Rooms whose changes are being looked for.
+    refilling: Mutex<HashSet<SessionId>>,
     fills: Semaphore,
     /// A node says that who is blocked has changed.
     hinted: Notify,
@@ -61,6 +66,8 @@ impl Hub {
             bus,
             store,
             filling: Mutex::default(),
+            revisions: Revisions::default(),
+            refilling: Mutex::default(),
             fills: Semaphore::new(gaps::FILLS),
             hinted: Notify::new(),
         });
@@ -87,7 +94,7 @@ impl Hub {
     pub(crate) async fn connect(&self, outbound: &Arc<Outbound>) {
         self.connections.insert(outbound.id(), Arc::clone(outbound));
         let inbox = Room::User(outbound.person().clone());
-        self.enter(&inbox, outbound.id(), 0).await;
+        self.enter(&inbox, outbound.id()).await;
         self.go_live(&inbox, outbound.id(), 0);
     }
 
@@ -96,18 +103,28 @@ impl Hub {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Puts a connection into a session's room, catching up, that has read the session as it is at these
+    /// positions. How far it had heard the room live before.
+    pub(crate) async fn enter_session(
+        &self,
+        id: SessionId,
+        conn: ConnectionId,
+        last_seq: u64,
+        rev: u64,
+    ) -> Option<u64> {
+        let room = Room::Session(id);
+        let heard = self.engine().join(&room, conn, last_seq);
+        // Behind the join: the sessions of rooms that nobody is in are forgotten.
+        self.revisions.begin(id, rev);
+        self.subscription(&room).await;
+        heard
+    }
+
     /// Puts a connection into a room, catching up. Law I5: when it returns, the bus subscription
     /// stands (or the bus is away, and the check of the heads covers for it); history is read after.
-    /// How far the connection had heard the room live before.
-    pub(crate) async fn enter(
-        &self,
-        room: &Room,
-        conn: ConnectionId,
-        position: u64,
-    ) -> Option<u64> {
-        let heard = self.engine().join(room, conn, position);
+    async fn enter(&self, room: &Room, conn: ConnectionId) {
+        self.engine().join(room, conn, 0);
         self.subscription(room).await;
-        heard
     }
 
     /// See [`Rooms::go_live`].
@@ -161,8 +178,13 @@ impl Hub {
             Offer::Delivered
         };
         drop(engine);
-        if let (Offer::Early, Room::Session(id)) = (offer, &broadcast.room) {
-            self.fill(*id);
+        if let Room::Session(id) = &broadcast.room {
+            if offer == Offer::Early {
+                self.fill(*id);
+            }
+            if let Some(rev) = broadcast.rev() {
+                self.revisions.hear(*id, rev);
+            }
         }
     }
 

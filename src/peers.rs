@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::app::App;
+use crate::{app::App, config::HostPort};
 
 /// How long an announcement holds.
 pub(crate) const ANNOUNCED_SECS: i64 = 20;
@@ -50,9 +50,9 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
     loop {
         let address = match app.config.node_address {
             Some(address) => Some(address),
-            None if listening.ip().is_unspecified() => way_to(&redis.host, redis.port)
-                .await
-                .map(|ip| SocketAddr::new(ip, listening.port())),
+            None if listening.ip().is_unspecified() => {
+                way_to(redis.hosts()).await.map(|ip| SocketAddr::new(ip, listening.port()))
+            }
             None => Some(listening),
         };
         if address.is_none() && !warned {
@@ -63,12 +63,24 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
             Some(address) => app.bus.announce(&app.node, address).await.is_ok(),
             None => false,
         };
-        sleep(if announced { ANNOUNCE } else { RETRY }).await;
+        tokio::select! {
+            () = sleep(if announced { ANNOUNCE } else { RETRY }) => {}
+            () = app.presence.until_forgotten() => {}
+        }
     }
 }
 
-/// The address of this machine on the way to another; nothing is sent.
-async fn way_to(host: &str, port: u16) -> Option<IpAddr> {
+/// The address of this machine on the way to one of these; nothing is sent.
+async fn way_to(hosts: &[HostPort]) -> Option<IpAddr> {
+    for (host, port) in hosts {
+        if let Some(address) = way_to_one(host, *port).await {
+            return Some(address);
+        }
+    }
+    None
+}
+
+async fn way_to_one(host: &str, port: u16) -> Option<IpAddr> {
     for target in lookup_host((host, port)).await.ok()? {
         let any: IpAddr = match target {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

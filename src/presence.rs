@@ -41,6 +41,14 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 const LAST_SEEN: Duration = Duration::from_millis(500);
 /// How many people are asked or told of at once.
 const CHUNK: usize = 500;
+/// How many of its own a node asks the bus for, to find out whether it has forgotten them: enough to
+/// notice where one of several servers has.
+const SAMPLE: usize = 32;
+/// How long what was noted just now may take to be seen, on this node and others.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How long nobody is missed after the bus was away or came back empty: others find it out by themselves,
+/// and note their people then.
+const CALM: Duration = Duration::from_secs(10);
 
 /// One node's side of it.
 pub(crate) struct Presence {
@@ -53,6 +61,8 @@ pub(crate) struct Presence {
     watched: Mutex<Watched>,
     /// Someone is watched of whom nothing is known yet.
     asked: Notify,
+    /// The bus does not know any more who is here, nor where this node is.
+    forgotten: Notify,
 }
 
 #[derive(Default)]
@@ -77,8 +87,9 @@ impl Presence {
         store: Arc<dyn Store>,
         hub: Arc<Hub>,
     ) -> Arc<Self> {
-        let (here, watched, asked) = (DashMap::new(), Mutex::default(), Notify::new());
-        let presence = Arc::new(Self { node, bus, store, hub, here, watched, asked });
+        let (here, watched) = (DashMap::new(), Mutex::default());
+        let (asked, forgotten) = (Notify::new(), Notify::new());
+        let presence = Arc::new(Self { node, bus, store, hub, here, watched, asked, forgotten });
         tokio::spawn(Arc::clone(&presence).keep_looking());
         tokio::spawn(Arc::clone(&presence).keep_noting());
         presence
@@ -190,6 +201,7 @@ impl Presence {
     async fn keep_looking(self: Arc<Self>) {
         let mut failed = false;
         let mut looked = Instant::now();
+        let mut calm_until = looked;
         loop {
             let full = tokio::select! {
                 () = tokio::time::sleep_until(looked + LOOK) => true,
@@ -198,31 +210,58 @@ impl Presence {
             if full {
                 looked = Instant::now();
             }
-            if failed && self.note().await.is_err() {
-                sleep(LOOK).await;
-                continue;
+            if failed {
+                if self.note().await.is_err() {
+                    sleep(LOOK).await;
+                    continue;
+                }
+                failed = false;
+                calm_until = Instant::now() + CALM;
             }
             if full && self.is_forgotten().await {
-                // The bus came back empty: note everyone before others look twice.
-                failed = true;
-                looked -= LOOK;
-                continue;
+                // It came back empty: note everyone, and where they are.
+                calm_until = Instant::now() + CALM;
+                self.forgotten.notify_one();
+                failed = self.note().await.is_err();
+                sleep(SETTLE).await;
             }
-            failed = self.look(full).await.is_err();
+            let is_calm = Instant::now() < calm_until;
+            failed |= self.look(full, is_calm).await.is_err();
         }
+    }
+
+    /// Resolves when the bus has forgotten about this node.
+    pub(crate) async fn until_forgotten(&self) {
+        self.forgotten.notified().await;
     }
 
     /// Whether the bus no longer knows of someone who is here.
     async fn is_forgotten(&self) -> bool {
-        let Some(someone) = self.here.iter().next().map(|entry| entry.key().clone()) else {
+        let some: Vec<Person> =
+            self.here.iter().take(SAMPLE).map(|entry| entry.key().clone()).collect();
+        let missing = self.missing(some).await;
+        if missing.is_empty() {
             return false;
-        };
-        let found = self.bus.present(std::slice::from_ref(&someone)).await;
-        matches!(found.as_deref(), Ok([false])) && self.here.contains_key(&someone)
+        }
+        // Whoever came just now may be on the way there.
+        sleep(SETTLE).await;
+        !self.missing(missing).await.is_empty()
     }
 
-    /// Looks for everyone who is watched, or only for those of whom nothing is known.
-    async fn look(&self, full: bool) -> Result<(), BusError> {
+    /// Those of these people here whom the bus does not know.
+    async fn missing(&self, people: Vec<Person>) -> Vec<Person> {
+        if people.is_empty() {
+            return people;
+        }
+        let Ok(found) = self.bus.present(&people).await else { return Vec::new() };
+        let here = people.into_iter().zip(found);
+        let missing = here.filter(|(person, found)| !found && self.here.contains_key(person));
+        missing.map(|(person, _)| person).collect()
+    }
+
+    /// Looks for everyone who is watched, or only for those of whom nothing is known; in calm nobody is
+    /// missed.
+    async fn look(&self, full: bool, is_calm: bool) -> Result<(), BusError> {
         let people: Vec<Person> = {
             let watched = self.watched();
             let all = watched.watchers.positions().map(|(person, _)| person);
@@ -231,21 +270,21 @@ impl Presence {
         for chunk in people.chunks(CHUNK) {
             let present = self.bus.present(chunk).await?;
             for (person, online) in chunk.iter().zip(present) {
-                self.found(person, online).await;
+                self.found(person, online, is_calm).await;
             }
         }
         Ok(())
     }
 
     /// Tells the watchers, where it is news.
-    async fn found(&self, person: &Person, online: bool) {
+    async fn found(&self, person: &Person, online: bool, is_calm: bool) {
         let online = online || self.here.contains_key(person);
         let before = {
             let mut watched = self.watched();
             let before = watched.known.get(person).copied();
             if let Some(state) = watched.known.get_mut(person) {
-                let waits = state.online && !online && !state.missed;
-                state.missed = !online;
+                let waits = state.online && !online && (is_calm || !state.missed);
+                state.missed = !online && !is_calm;
                 if state.online == online || waits {
                     return;
                 }

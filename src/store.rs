@@ -91,6 +91,14 @@ pub(crate) enum Span {
     Before(u64),
 }
 
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) id: SessionId,
+    pub(crate) last_seq: u64,
+    pub(crate) rev: u64,
+}
+
 /// How far a member has read, after a read mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReadMark {
@@ -233,8 +241,16 @@ pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
     async fn fill(&self, id: SessionId, after: u64, limit: u32)
     -> Result<Vec<Message>, StoreError>;
 
-    /// The last `seq` of each of these sessions.
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError>;
+    /// Messages changed after this revision, in the order of their last change, for the hub too.
+    async fn changed(
+        &self,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// How far each of these sessions is.
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError>;
 
     /// Moves the read position of `me` forward, at most to the session's end; `None` for no member.
     async fn mark_read(

@@ -1,13 +1,13 @@
-//! What every bus must do: one suite, run on both.
+//! What every bus must do: one suite, run on all.
 
 use std::sync::Arc;
 
-use frontdesk_test_support::{PATIENCE, Redis as RedisServer, Servers};
+use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers};
 use tokio::time::timeout;
 
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
-    config::RedisConfig,
+    config::{RedisConfig, RedisServers},
     person::{Person, PersonKind},
     session::SessionId,
     wire::{
@@ -22,12 +22,25 @@ struct World {
     speaker: Arc<dyn Bus>,
     listener: Arc<dyn Bus>,
     heard: BusEvents,
+    _cluster: Option<RedisCluster>,
+}
+
+fn local(port: u16) -> (String, u16) {
+    ("127.0.0.1".to_owned(), port)
 }
 
 async fn redis(port: u16) -> (Arc<dyn Bus>, BusEvents) {
-    let config = RedisConfig { host: "127.0.0.1".into(), port, password: None };
-    let (bus, events) = Redis::open(&config).await.unwrap();
+    open(RedisServers::One(local(port))).await
+}
+
+async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
+    let (bus, events) = Redis::open(&RedisConfig { servers, password: None }).await.unwrap();
     (Arc::new(bus), events)
+}
+
+/// A node on a cluster, of which it is told one server.
+async fn clustered(cluster: &RedisCluster) -> (Arc<dyn Bus>, BusEvents) {
+    open(RedisServers::Cluster(vec![local(cluster.nodes[1].port)])).await
 }
 
 impl World {
@@ -35,13 +48,20 @@ impl World {
         let port = Servers::get().await.redis_port;
         let (speaker, _) = redis(port).await;
         let (listener, heard) = redis(port).await;
-        Self { speaker, listener, heard }
+        Self { speaker, listener, heard, _cluster: None }
+    }
+
+    async fn on_redis_cluster() -> Self {
+        let cluster = RedisCluster::start().await;
+        let (speaker, _) = clustered(&cluster).await;
+        let (listener, heard) = clustered(&cluster).await;
+        Self { speaker, listener, heard, _cluster: Some(cluster) }
     }
 
     fn on_one_node() -> Self {
         let (bus, heard) = OneNode::open();
         let bus: Arc<dyn Bus> = Arc::new(bus);
-        Self { speaker: Arc::clone(&bus), listener: bus, heard }
+        Self { speaker: Arc::clone(&bus), listener: bus, heard, _cluster: None }
     }
 
     async fn hear(&mut self) -> String {
@@ -78,6 +98,12 @@ macro_rules! contract {
                 super::$name(super::World::on_redis().await).await;
             })*
         }
+        mod on_redis_cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::on_redis_cluster().await).await;
+            })*
+        }
         mod on_one_node {
             $(#[tokio::test]
             async fn $name() {
@@ -91,6 +117,8 @@ contract!(
     what_is_said_in_a_room_is_heard_in_its_order,
     what_is_said_elsewhere_is_not_heard,
     subscribing_again_is_harmless,
+    many_rooms_are_subscribed_to_at_once,
+    whoever_is_connected_is_present,
 );
 
 async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
@@ -100,8 +128,18 @@ async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
     for (n, room) in &said {
         world.speaker.publish(say(room, *n));
     }
-    for (n, room) in said {
-        assert_eq!(world.hear().await, say(room, n).text(Framing::Native).as_str());
+    let mut heard = Vec::new();
+    for _ in &said {
+        heard.push(world.hear().await);
+    }
+    // On a cluster one room may be ahead of the other.
+    for room in &rooms {
+        let said = said.iter().filter(|(_, said_in)| *said_in == room);
+        let said: Vec<_> =
+            said.map(|(n, room)| say(room, *n).text(Framing::Native).to_string()).collect();
+        let Room::Session(id) = room else { panic!("not a session's room") };
+        let heard: Vec<_> = heard.iter().filter(|text| text.contains(&id.0.to_string())).collect();
+        assert_eq!(heard, said.iter().collect::<Vec<_>>());
     }
     world.speaker.flush().await;
     world.listener.ping().await.unwrap();
@@ -128,12 +166,51 @@ async fn subscribing_again_is_harmless(mut world: World) {
     assert_eq!(world.hear().await, say(&room, 2).text(Framing::Native).as_str());
 }
 
+async fn many_rooms_are_subscribed_to_at_once(mut world: World) {
+    // Wherever their slots are.
+    let rooms: Vec<_> = (0..300).map(|_| room()).collect();
+    world.listener.subscribe(&rooms).await.unwrap();
+    for (n, room) in rooms.iter().enumerate() {
+        world.speaker.publish(say(room, n));
+    }
+    let mut heard = Vec::new();
+    for _ in &rooms {
+        heard.push(world.hear().await);
+    }
+    // What is said in one room overtakes what is said in another.
+    heard.sort_unstable();
+    let said = rooms.iter().enumerate();
+    let mut said: Vec<_> =
+        said.map(|(n, room)| say(room, n).text(Framing::Native).to_string()).collect();
+    said.sort_unstable();
+    assert_eq!(heard, said);
+    world.listener.unsubscribe(&rooms).await.unwrap();
+}
+
+async fn whoever_is_connected_is_present(world: World) {
+    let person = |n: usize| {
+        let id = format!("{n}-{}", new_id().simple());
+        Person::new(PersonKind::Customer, id.parse().unwrap())
+    };
+    let people: Vec<_> = (0..20).map(person).collect();
+    let (here, away) = people.split_at(10);
+    let node = new_id().to_string();
+    world.speaker.announce(&node, ([127, 0, 0, 1], 1).into()).await.unwrap();
+    world.speaker.come(&node, here).await.unwrap();
+    let mut expected = vec![true; 10];
+    expected.extend([false; 10]);
+    assert_eq!(world.listener.present(&people).await.unwrap(), expected);
+    world.speaker.go(&node, here).await.unwrap();
+    assert_eq!(world.listener.present(here).await.unwrap(), vec![false; 10]);
+    assert_eq!(world.listener.present(away).await.unwrap(), vec![false; 10]);
+}
+
 #[tokio::test]
 async fn a_redis_that_asks_for_a_password_gets_it() {
     let server = RedisServer::start_with(&["--requirepass", "a secret"]).await;
-    let (host, port) = ("127.0.0.1".to_owned(), server.port);
-    let wrong = RedisConfig { host: host.clone(), port, password: None };
-    let right = RedisConfig { host, port, password: Some("a secret".to_owned().into()) };
+    let servers = RedisServers::One(local(server.port));
+    let wrong = RedisConfig { servers: servers.clone(), password: None };
+    let right = RedisConfig { servers, password: Some("a secret".to_owned().into()) };
     let (node, _) = Redis::open(&right).await.unwrap();
     node.ping().await.unwrap();
     let (node, _) = Redis::open(&wrong).await.unwrap();

@@ -77,6 +77,7 @@ pub(crate) struct Resumed {
     other: Option<Person>,
     place: Place,
     last_seq: u64,
+    rev: u64,
 }
 
 /// The sessions of an offset, if the client can be brought back to all of them.
@@ -88,11 +89,12 @@ pub(crate) async fn look_up(
     let mut resumed = Vec::new();
     for (session_id, place) in offset.0 {
         let Some(session) = store.session(me, session_id).await? else { return Ok(None) };
-        let (last_seq, other) = (session.last_seq, session.watched_by(me));
+        let (last_seq, rev, other) = (session.last_seq, session.rev, session.watched_by(me));
         // Whoever claims to have more than there is has what there is.
         let up_to = place.up_to.min(last_seq);
         let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
-        resumed.push(Resumed { session_id, other, place: Place { up_to, beyond }, last_seq });
+        let place = Place { up_to, beyond };
+        resumed.push(Resumed { session_id, other, place, last_seq, rev });
     }
     Ok(Some(resumed))
 }
@@ -103,7 +105,7 @@ pub(crate) fn resume(
     caller: Caller,
     resumed: Resumed,
 ) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
-    let Resumed { session_id, other, place: Place { up_to, beyond }, last_seq } = resumed;
+    let Resumed { session_id, other, place: Place { up_to, beyond }, last_seq, rev } = resumed;
     let begun = caller.joins.resume(session_id, up_to);
     caller.outbound.mark(Mark::Entered { session_id, up_to });
     for seq in &beyond {
@@ -112,7 +114,7 @@ pub(crate) fn resume(
     async move {
         let Some(number) = begun else { return Ok(Done::Silent) };
         if caller.joins.is_current(session_id, number) {
-            caller.app.hub.enter(&Room::Session(session_id), caller.conn(), last_seq).await;
+            caller.app.hub.enter_session(session_id, caller.conn(), last_seq, rev).await;
         }
         if let Some(other) = &other {
             caller.watch(session_id, number, other);
@@ -147,7 +149,8 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     if caller.joins.is_current(id, number) {
-        let heard = app.hub.enter(&Room::Session(id), caller.conn(), session.last_seq).await;
+        let Session { last_seq, rev, .. } = session;
+        let heard = app.hub.enter_session(id, caller.conn(), last_seq, rev).await;
         caller.joins.sent(id, heard.unwrap_or(0));
     }
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;

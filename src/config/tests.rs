@@ -49,7 +49,7 @@ fn the_replaced_services_names_work_as_they_are() {
     let postgres = config.postgres.unwrap();
     assert_eq!((postgres.port, postgres.pool_size), (5432, 20));
     assert_eq!(secrecy::ExposeSecret::expose_secret(&postgres.password.unwrap()), " p ");
-    assert_eq!(config.redis.unwrap().port, 6380);
+    assert_eq!(config.redis.unwrap().hosts(), [("redis".to_owned(), 6380)]);
     let issuer = config.cognito.unwrap().issuer;
     assert_eq!(issuer, "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc");
     assert!(!config.host.is_loopback());
@@ -154,4 +154,25 @@ fn what_someone_wrote_is_in_a_push_only_where_the_operator_says_so() {
     let shown = read(&with(&[("PUSH_SHOW_TEXT", "true")])).unwrap().pushes.unwrap();
     assert_eq!((shown.title.as_str(), shown.text.as_str()), ("{name}", "{text}"));
     assert!(read(&[]).unwrap().pushes.is_none());
+}
+
+#[test]
+fn a_redis_cluster_is_a_list_of_nodes_in_place_of_one_host() {
+    let nodes = "redis-a:6379, [fe80::1]:7000";
+    let config = read(&[("REDIS_CLUSTER_NODES", nodes)]).unwrap().redis.unwrap();
+    let expected = vec![("redis-a".to_owned(), 6379), ("fe80::1".to_owned(), 7000)];
+    assert_eq!(config.servers, RedisServers::Cluster(expected));
+    for bad in ["redis-a", "redis-a:x", ":6379", "fe80::1:6379", "redis://a:6379", "u:p@a:6379"] {
+        let problem = problem(&[("REDIS_CLUSTER_NODES", bad)]);
+        assert!(problem.starts_with("REDIS_CLUSTER_NODES: must be"), "{problem}");
+    }
+    let both = problem(&[("REDIS_HOST", "redis"), ("REDIS_CLUSTER_NODES", nodes)]);
+    assert!(both.starts_with("REDIS_CLUSTER_NODES: is set, and so is REDIS_HOST"), "{both}");
+    // It is all the bus that production needs.
+    let mut whole = PRODUCTION.to_vec();
+    whole.retain(|(name, _)| *name != "REDIS_HOST");
+    whole.push(("POSTGRES_HOST", "db"));
+    assert!(problem(&whole).starts_with("REDIS_HOST: "));
+    whole.push(("REDIS_CLUSTER_NODES", nodes));
+    read(&whole).unwrap();
 }

@@ -2,7 +2,7 @@
 //!
 //! Law I7: live delivery may lose or reorder. A message that comes early is a gap that shows at
 //! once; a quiet room shows none, so the heads of all live rooms are compared with the store's,
-//! often enough that nobody waits for a message longer than 5 s.
+//! often enough that nobody waits for a message, or for a change of one, longer than 5 s.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Hub;
 use crate::{
     session::SessionId,
-    store::PAGE_MAX,
+    store::{Head, PAGE_MAX},
     wire::broadcast::{Broadcast, Room},
 };
 
@@ -24,6 +24,8 @@ pub(super) const FILLS: usize = 4;
 const CHECK: Duration = Duration::from_secs(2);
 /// What is on its way on the bus is given this long before it is read from the store.
 const GRACE: Duration = Duration::from_millis(150);
+/// The same for a change: where a message changes to and fro it is told once a second.
+const CHANGE_GRACE: Duration = Duration::from_millis(1_300);
 /// How many heads one look-up asks for.
 const CHUNK: usize = 1_000;
 
@@ -45,6 +47,7 @@ impl Hub {
                 Room::Session(id) => Some(*id),
                 Room::User(_) => None,
             };
+            self.revisions.retain(|id| engine.contains(&Room::Session(id)));
             engine.positions().filter_map(|(room, _)| session(room)).collect()
         };
         for chunk in live.chunks(CHUNK) {
@@ -55,10 +58,13 @@ impl Hub {
                     return;
                 }
             };
-            for (id, head) in heads {
+            for Head { id, last_seq, rev } in heads {
                 let position = self.engine().position(&Room::Session(id));
-                if position.is_some_and(|position| position < head) {
+                if position.is_some_and(|position| position < last_seq) {
                     self.fill(id);
+                }
+                if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
+                    self.refill(id, rev);
                 }
             }
         }
@@ -98,6 +104,43 @@ impl Hub {
                 tracing::error!(session = %id.0, position, "the store has a gap of its own");
                 return;
             }
+        }
+    }
+
+    /// Tells the room of changes up to this revision that it has not heard of, if they don't come by
+    /// themselves.
+    fn refill(self: &Arc<Self>, id: SessionId, head: u64) {
+        if self.refilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            let hub = Arc::clone(self);
+            tokio::spawn(async move {
+                sleep(CHANGE_GRACE).await;
+                hub.refill_now(id, head).await;
+                hub.refilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            });
+        }
+    }
+
+    async fn refill_now(self: &Arc<Self>, id: SessionId, head: u64) {
+        let Ok(_permit) = self.fills.acquire().await else { return };
+        while let Some(up_to) = self.revisions.up_to(id).filter(|up_to| *up_to < head) {
+            let changed = match self.store.changed(id, up_to, PAGE_MAX).await {
+                Ok(changed) => changed,
+                Err(error) => {
+                    // The next check finds it again.
+                    tracing::warn!(error = %error, "changes can't be looked for now");
+                    return;
+                }
+            };
+            for message in &changed {
+                if !self.revisions.is_heard(id, message.rev.unwrap_or(0)) {
+                    tracing::debug!(session = %id.0, "telling of a change that was missed");
+                    self.deliver(&Arc::new(Broadcast::message_updated(message)));
+                }
+            }
+            // What is not among them was changed again later, or is the session's own.
+            let last = changed.last().and_then(|message| message.rev).unwrap_or(head);
+            let is_all = changed.len() < usize::try_from(PAGE_MAX).unwrap_or(usize::MAX);
+            self.revisions.settle(id, if is_all { last.max(head) } else { last });
         }
     }
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     bus::BusError,
     connection::outbound::{Frame, QUEUE},
-    message::{Draft, Message},
+    message::{Draft, Message, amend::Amendment},
     person::{Person, PersonKind},
     session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
@@ -117,7 +117,7 @@ impl World {
     async fn listener(&self) -> Listener {
         let (outbound, queue) = outbound(&self.hub, &self.dentist);
         self.hub.connect(&outbound).await;
-        self.hub.enter(&self.room(), outbound.id(), 0).await;
+        self.hub.enter_session(self.session, outbound.id(), 0, 0).await;
         assert_eq!(self.hub.go_live(&self.room(), outbound.id(), 0), GoLive::Live);
         Listener { outbound, queue }
     }
@@ -166,6 +166,18 @@ impl Listener {
         }
     }
 
+    /// The revisions of the next changes.
+    async fn revs(&mut self, count: usize) -> Vec<u64> {
+        let mut revs = Vec::new();
+        for _ in 0..count {
+            match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
+                Some(Frame::Broadcast(broadcast)) => revs.push(broadcast.rev().unwrap()),
+                other => panic!("{other:?}"),
+            }
+        }
+        revs
+    }
+
     async fn seqs(&mut self, count: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         for _ in 0..count {
@@ -205,7 +217,7 @@ async fn i5_a_room_is_entered_when_its_subscription_stands() {
     world.hub.connect(&outbound).await;
     let closed = world.bus.gate.acquire().await.unwrap();
     let room = world.room();
-    let entering = world.hub.enter(&room, outbound.id(), 0);
+    let entering = world.hub.enter_session(world.session, outbound.id(), 0, 0);
     let mut entering = std::pin::pin!(entering);
     let early = timeout(Duration::from_millis(200), &mut entering).await;
     assert!(early.is_err(), "it did not wait");
@@ -248,6 +260,40 @@ async fn f5_i7_a_quiet_room_is_checked_and_nobody_waits_for_5_s() {
 }
 
 #[tokio::test]
+async fn f5_i7_a_change_that_the_bus_lost_is_told_within_5_s_and_one_that_was_heard_is_not_again() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    let messages = world.commit(3).await;
+    for message in &messages {
+        world.hear(message).await;
+    }
+    assert_eq!(listener.seqs(3).await, [1, 2, 3]);
+    let edit = async |seq: usize, body: &str| {
+        let edit = Amendment::Edit(body.to_owned().try_into().unwrap());
+        let (me, id) = (&world.patient, messages[seq - 1].id);
+        let amended = world.store.amend(me, world.session, id, &edit).await.unwrap().unwrap();
+        amended.message
+    };
+    let _superseded = edit(1, "first").await;
+    let heard = [edit(1, "second").await, edit(2, "third").await];
+    let lost = edit(3, "lost").await;
+    for message in heard.iter().rev() {
+        let told = Broadcast::message_updated(message);
+        world.heard.send(BusEvent::Heard(Arc::new(told))).await.unwrap();
+    }
+    let within = timeout(Duration::from_secs(5), listener.revs(3)).await;
+    assert_eq!(within.expect("not within 5 s"), [3, 2, lost.rev.unwrap()]);
+    // The next one follows at once: nothing came twice in between, nor does it later.
+    let next = edit(1, "again").await;
+    let told = Broadcast::message_updated(&next);
+    world.heard.send(BusEvent::Heard(Arc::new(told))).await.unwrap();
+    assert_eq!(listener.revs(1).await, [5]);
+    eventually("all is settled", async || world.hub.revisions.up_to(world.session) == Some(5))
+        .await;
+    assert!(listener.queue.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn f9_i7_after_an_interruption_all_is_subscribed_and_read_again() {
     let world = World::new().await;
     let mut listener = world.listener().await;
@@ -270,10 +316,12 @@ async fn f30_i2_when_the_last_one_goes_nothing_stays() {
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
     // Whoever leaves and comes back at once is in.
     world.hub.leave(&world.room(), second.outbound.id());
-    world.hub.enter(&world.room(), second.outbound.id(), 0).await;
+    world.hub.enter_session(world.session, second.outbound.id(), 0, 0).await;
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
     world.hub.disconnect(second.outbound.id());
     eventually("no subscription stays", async || world.bus.subscribed.lock().unwrap().is_empty())
         .await;
     assert!(world.hub.engine().is_empty() && world.hub.len() == 0);
+    world.hub.check_heads().await;
+    assert_eq!(world.hub.revisions.up_to(world.session), None);
 }

@@ -22,7 +22,8 @@ use amend::{
 };
 use members::{
     a_new_name_is_seen_wherever_its_bearer_is_a_member, a_session_is_closed_opened_and_muted,
-    each_member_has_a_view_and_a_delivery_mark, when_someone_was_last_seen_is_kept,
+    each_member_has_a_view_and_a_delivery_mark, heads_are_the_last_seqs_and_revisions,
+    when_someone_was_last_seen_is_kept,
 };
 use search::b39_search_finds_ones_own_messages_best_first;
 use uploads::{
@@ -65,7 +66,7 @@ contract!(
     a_list_of_sessions_is_by_activity_and_pages,
     a_read_mark_only_moves_forward,
     a_new_name_is_seen_wherever_its_bearer_is_a_member,
-    heads_are_the_last_seqs,
+    heads_are_the_last_seqs_and_revisions,
     a_session_is_closed_opened_and_muted,
     each_member_has_a_view_and_a_delivery_mark,
     when_someone_was_last_seen_is_kept,
@@ -327,16 +328,6 @@ async fn a_read_mark_only_moves_forward(world: World) {
     assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (0, 6, 1));
     let seen = world.store.session(&dentist, id).await.unwrap().unwrap();
     assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (6, 0, 0));
-}
-
-async fn heads_are_the_last_seqs(world: World) {
-    let (customer, _, busy) = world.pair().await;
-    let (_, _, quiet) = world.pair().await;
-    world.say(busy, &customer, 3).await;
-    let mut heads = world.store.heads(&[quiet, busy, SessionId(new_id())]).await.unwrap();
-    heads.sort_unstable_by_key(|(_, seq)| *seq);
-    assert_eq!(heads, [(quiet, 0), (busy, 3)]);
-    world.store.ping().await.unwrap();
 }
 
 async fn the_database_enforces_every_limit(world: World) {

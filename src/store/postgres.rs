@@ -24,7 +24,7 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    Appended, Delivered, NewSession, PastBody, ReadMark, Refusal, SessionPage, Set, Setting,
+    Appended, Delivered, Head, NewSession, PastBody, ReadMark, Refusal, SessionPage, Set, Setting,
     Source, Span, Store, StoreError,
     search::Found,
     sql,
@@ -254,13 +254,21 @@ impl Store for Postgres {
         rows.iter().map(rows::message).collect()
     }
 
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
+    async fn changed(
+        &self,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let rev = i64::try_from(rev).unwrap_or(i64::MAX);
+        let rows = self.query(sql::CHANGED, &[&id.0, &rev, &i64::from(limit)]).await?;
+        rows.iter().map(rows::message).collect()
+    }
+
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows =
-            self.query("select id, last_seq from sessions where id = any($1)", &[&ids]).await?;
-        rows.iter()
-            .map(|row| Ok((SessionId(rows::get(row, "id")?), rows::seq(row, "last_seq")?)))
-            .collect()
+        let heads = "select id, last_seq, rev from sessions where id = any($1)";
+        self.query(heads, &[&ids]).await?.iter().map(rows::head).collect()
     }
 
     async fn mark_read(

@@ -90,6 +90,15 @@ pub(super) const FILL: &str = concat!(
     " where m.session_id = $1 and m.seq > $2 order by m.seq limit $3"
 );
 
+/// $1 session, $2 the revision before, $3 limit.
+pub(super) const CHANGED: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " where m.session_id = $1 and m.rev > $2 order by m.rev limit $3"
+);
+
 /// $1, $2 the member, $3 session, $4 after, $5 limit.
 pub(super) const HISTORY_AFTER: &str = concat!(
     "select ",

@@ -28,8 +28,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
-    Appended, Delivered, NewSession, PastBody, ReadMark, SessionPage, Set, Setting, Span, Store,
-    StoreError,
+    Appended, Delivered, Head, NewSession, PastBody, ReadMark, SessionPage, Set, Setting, Span,
+    Store, StoreError,
     search::Found,
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -298,18 +298,18 @@ impl Store for Sqlite {
         self.messages(sql::FILL, (id.0.to_string(), position(after), limit)).await
     }
 
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<(SessionId, u64)>, StoreError> {
-        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
-        self.read(move |db| {
-            let sql = "select id as session_id, last_seq as unread from sessions where id = ?1";
-            let mut statement = db.prepare_cached(sql)?;
-            let heads = ids
-                .iter()
-                .map(|id| statement.query_row([id], rows::numbered_session).optional())
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok(heads.into_iter().flatten().collect())
-        })
-        .await
+    async fn changed(
+        &self,
+        id: SessionId,
+        rev: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.messages(sql::CHANGED, (id.0.to_string(), position(rev), limit)).await
+    }
+
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
+        let ids = ids.to_vec();
+        self.read(move |db| members::heads(db, &ids)).await
     }
 
     async fn mark_read(

@@ -81,6 +81,9 @@ struct Envelope {
     /// The message's number, in an event that is delivered in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    /// The session's revision, in an event that tells of a changed message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
     /// Who caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     author: Option<Person>,
@@ -106,8 +109,8 @@ impl Broadcast {
     fn new(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
         let data = serde_json::value::to_raw_value(data).unwrap_or_default();
         let event = event.to_owned();
-        let envelope = Envelope { v: VERSION, event, seq: None, author, client_id: None, data };
-        Self::of(room, envelope)
+        let (v, seq, rev, client_id) = (VERSION, None, None, None);
+        Self::of(room, Envelope { v, event, seq, rev, author, client_id, data })
     }
 
     /// `message:new`, which is delivered in order, and not to the connection that sent it.
@@ -130,7 +133,10 @@ impl Broadcast {
         struct Data<'a> {
             message: &'a Message,
         }
-        Self::new(Room::Session(message.session_id), "message:updated", None, &Data { message })
+        let room = Room::Session(message.session_id);
+        let mut broadcast = Self::new(room, "message:updated", None, &Data { message });
+        broadcast.envelope.rev = message.rev;
+        broadcast
     }
 
     pub(crate) fn message_read(session_id: SessionId, reader: &Person, seq: u64) -> Self {
@@ -215,6 +221,10 @@ impl Broadcast {
 
     pub(crate) fn seq(&self) -> Option<u64> {
         self.envelope.seq
+    }
+
+    pub(crate) fn rev(&self) -> Option<u64> {
+        self.envelope.rev
     }
 
     pub(crate) fn author(&self) -> Option<&Person> {

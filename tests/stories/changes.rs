@@ -1,9 +1,12 @@
 //! Messages change: edits, deletions, reactions, replies.
 
-use frontdesk_test_support::{Desk, Framing, Person};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::{one_node, two_nodes};
+use frontdesk_test_support::{Client, Desk, Framing, Person, Redis};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::{FRONTDESK, one_node, two_nodes};
 
 #[tokio::test]
 async fn a_message_is_edited_reacted_to_and_deleted_and_everyone_sees_it() {
@@ -170,4 +173,43 @@ async fn what_has_changed_comes_in_pieces_that_a_client_can_take() {
         }
         assert!(changed == 12 && joins > 1, "{changed} in {joins}");
     }
+}
+
+#[tokio::test]
+async fn f7_f9_a_change_that_the_bus_did_not_carry_is_heard_within_5_s() {
+    let mut redis = Redis::start().await;
+    let desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &[]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut patient = desk.connect(0, &customer).await;
+    let mut doctor = desk.connect(1, &dentist).await;
+    doctor.join(&session, None).await;
+    let sent = patient.send(&session, "k", "It hurst").await;
+    doctor.message().await;
+    let of = |more: Value| {
+        let mut data = json!({ "sessionId": session, "messageId": sent["id"] });
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        data
+    };
+    redis.cut_subscribers().await;
+    let edit = of(json!({ "body": "It hurts" }));
+    let cut = patient.request("message:edit", edit).await.unwrap();
+    heard_in_time(&mut doctor, &cut).await;
+    redis.kill().await;
+    let like = of(json!({ "emoji": "👍" }));
+    let away = patient.request("message:react", like).await.unwrap();
+    heard_in_time(&mut doctor, &away).await;
+    let deleted = patient.request("message:delete", of(json!({}))).await.unwrap();
+    heard_in_time(&mut doctor, &deleted).await;
+    // Whoever comes later knows it already, and is not told again.
+    let mut late = desk.connect(1, &dentist).await;
+    late.patience = Duration::from_secs(12);
+    let joined = late.join(&session, Some(0)).await;
+    assert_eq!(joined["messages"][0], deleted["message"]);
+    assert_eq!(late.try_event("message:updated").await, None);
+}
+
+async fn heard_in_time(client: &mut Client, changed: &Value) {
+    // A change may be told twice.
+    let hearing = async { while client.event("message:updated").await != *changed {} };
+    timeout(Duration::from_secs(5), hearing).await.expect("not within 5 s");
 }

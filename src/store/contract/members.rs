@@ -3,7 +3,7 @@
 use super::world::{World, customer, dentist, new_session};
 use crate::{
     session::{SessionId, SessionStatus},
-    store::{Delivered, Set, Setting, Span},
+    store::{Delivered, Head, Set, Setting, Span},
     wire::new_id,
 };
 
@@ -81,4 +81,18 @@ pub(super) async fn a_new_name_is_seen_wherever_its_bearer_is_a_member(world: Wo
     let session = world.store.session(&other, elsewhere).await.unwrap().unwrap();
     assert_eq!(session.customer.name, "Ada", "another customer keeps theirs");
     assert!(session.customer.avatar_url.is_some() && session.customer.email.is_none());
+}
+
+pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {
+    let (customer, _, busy) = world.pair().await;
+    let (member, _, quiet) = world.pair().await;
+    world.say(busy, &customer, 3).await;
+    let closed = Setting { status: Some(SessionStatus::Closed), muted: None };
+    let closed = world.store.set_session(&member, quiet, closed).await.unwrap();
+    assert!(closed.is_some());
+    let mut heads = world.store.heads(&[quiet, busy, SessionId(new_id())]).await.unwrap();
+    heads.sort_unstable_by_key(|head| head.last_seq);
+    let head = |id, last_seq, rev| Head { id, last_seq, rev };
+    assert_eq!(heads, [head(quiet, 0, 1), head(busy, 3, 0)]);
+    world.store.ping().await.unwrap();
 }

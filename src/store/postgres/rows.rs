@@ -11,7 +11,7 @@ use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Member, Session, SessionId},
-    store::{PastBody, uploads::Upload},
+    store::{Head, PastBody, uploads::Upload},
 };
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
@@ -79,6 +79,11 @@ pub(super) fn message(row: &Row) -> Result<Message, StoreError> {
         deleted_at: get(row, "deleted_at")?,
         rev: get::<Option<i64>>(row, "message_rev")?.map(i64::unsigned_abs),
     })
+}
+
+pub(super) fn head(row: &Row) -> Result<Head, StoreError> {
+    let id = SessionId(get(row, "id")?);
+    Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
 pub(super) fn upload(row: &Row) -> Result<Upload, StoreError> {

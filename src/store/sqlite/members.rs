@@ -6,8 +6,15 @@ use super::{numbered, position, rows, writes::begin};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, ReadMark, Set, Setting, sql},
+    store::{Delivered, Head, ReadMark, Set, Setting, sql},
 };
+
+pub(super) fn heads(db: &Connection, ids: &[SessionId]) -> rusqlite::Result<Vec<Head>> {
+    let mut statement =
+        db.prepare_cached("select id, last_seq, rev from sessions where id = ?1")?;
+    let heads = ids.iter().map(|id| statement.query_row([id.0.to_string()], rows::head).optional());
+    Ok(heads.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
 
 pub(super) fn mark_read(
     db: &mut Connection,

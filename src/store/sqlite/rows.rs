@@ -12,7 +12,7 @@ use crate::{
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
     session::{Member, Session, SessionId},
-    store::{PastBody, uploads::Upload},
+    store::{Head, PastBody, uploads::Upload},
 };
 
 /// Now, as precise as a row keeps it.
@@ -62,6 +62,11 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
 /// A session and a number of it, in the columns `session_id` and `unread`.
 pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
     Ok((SessionId(uuid(row, "session_id")?), seq(row, "unread")?))
+}
+
+pub(super) fn head(row: &Row<'_>) -> Result<Head> {
+    let id = SessionId(uuid(row, "id")?);
+    Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
 /// Nothing in the row of a message that was never changed.

@@ -43,7 +43,12 @@ impl Redis {
 
     /// Starts it anew on the same port, empty.
     pub async fn revive(&mut self) {
-        self.child = spawn(self.port, &[]);
+        self.revive_with(&[]).await;
+    }
+
+    /// The same, with further arguments.
+    pub async fn revive_with(&mut self, arguments: &[&str]) {
+        self.child = spawn(self.port, arguments);
         self.await_answer().await;
     }
 

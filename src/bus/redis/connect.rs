@@ -1,0 +1,83 @@
+//! Connections to Redis that are made anew for as long as the node lives.
+
+use std::time::Duration;
+
+use fred::{
+    clients::Client,
+    interfaces::ClientLike,
+    types::{
+        Builder,
+        config::{
+            ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig,
+            UnresponsiveConfig,
+        },
+    },
+};
+use secrecy::ExposeSecret;
+use tokio::time::{sleep, timeout};
+
+use super::{DEADLINE, EVENTS};
+use crate::config::{RedisConfig, RedisServers};
+
+/// How long a connection may stay silent with a command on it before it is made anew.
+const UNRESPONSIVE: Duration = Duration::from_secs(3);
+/// How often a command is sent: on one Redis, once. On a cluster it may come to a node that has its slot
+/// no more, or not yet, and is sent on; all that we say may be said twice.
+const ATTEMPTS: u32 = 1;
+const CLUSTER_ATTEMPTS: u32 = 3;
+
+/// A client that connects, and connects again.
+pub(super) fn client(config: &RedisConfig) -> anyhow::Result<Client> {
+    Ok(builder(config).build()?)
+}
+
+/// Starts to connect, for good.
+pub(super) fn keep_connected(client: Client) {
+    tokio::spawn(async move {
+        loop {
+            // It ends where making the connection anew makes no sense to the client, such as in the
+            // midst of a slot's way to a node that it has not heard of. It does make sense to us.
+            if let Ok(Err(error)) = client.connect().await {
+                tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
+            }
+            sleep(DEADLINE).await;
+        }
+    });
+}
+
+/// Whether it is connected in time.
+pub(super) async fn is_connected(client: &Client) -> bool {
+    matches!(timeout(DEADLINE * 3, client.wait_for_connect()).await, Ok(Ok(())))
+}
+
+fn builder(config: &RedisConfig) -> Builder {
+    let server = |(host, port): &(String, u16)| Server::new(host, *port);
+    let (servers, attempts) = match &config.servers {
+        RedisServers::One(one) => (ServerConfig::Centralized { server: server(one) }, ATTEMPTS),
+        RedisServers::Cluster(nodes) => {
+            let (hosts, policy) =
+                (nodes.iter().map(server).collect(), ClusterDiscoveryPolicy::UseCache);
+            (ServerConfig::Clustered { hosts, policy }, CLUSTER_ATTEMPTS)
+        }
+    };
+    let mut builder = Builder::from_config(Config {
+        server: servers,
+        password: config.password.as_ref().map(|secret| secret.expose_secret().to_owned()),
+        fail_fast: false,
+        ..Config::default()
+    });
+    builder.set_policy(ReconnectPolicy::new_exponential(0, 100, 2_000, 2));
+    builder.with_performance_config(|performance| {
+        performance.default_command_timeout = DEADLINE;
+        performance.broadcast_channel_capacity = EVENTS;
+    });
+    builder.with_connection_config(|connection| {
+        connection.connection_timeout = DEADLINE * 3;
+        connection.internal_command_timeout = DEADLINE * 3;
+        connection.max_command_attempts = attempts;
+        connection.unresponsive =
+            UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: DEADLINE };
+        connection.tcp.nodelay = Some(true);
+    });
+    builder
+}

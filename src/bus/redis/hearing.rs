@@ -1,0 +1,118 @@
+//! What this node hears, and which rooms it listens to.
+
+use std::{sync::Arc, time::Duration};
+
+use fred::{
+    clients::Client,
+    error::Error,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::{Message, Value},
+};
+use futures_util::future::{join_all, try_join_all};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::sleep,
+};
+
+use super::{BusEvent, slots};
+use crate::wire::broadcast::{Broadcast, Room};
+
+/// How often a subscriber is asked whether it still hears.
+const ASK: Duration = Duration::from_secs(2);
+
+/// Hands on what the subscriber hears, and tells of each time that a connection was made anew.
+pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>) {
+    let mut messages = subscriber.message_rx();
+    let mut reconnects = subscriber.reconnect_rx();
+    loop {
+        let event = tokio::select! {
+            message = messages.recv() => match message {
+                Ok(message) => match read(&message) {
+                    Some(broadcast) => BusEvent::Heard(Arc::new(broadcast)),
+                    None => continue,
+                },
+                Err(RecvError::Lagged(_)) => BusEvent::Interrupted,
+                Err(RecvError::Closed) => return,
+            },
+            reconnect = reconnects.recv() => match reconnect {
+                Err(RecvError::Closed) => return,
+                _ => BusEvent::Interrupted,
+            },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn read(message: &Message) -> Option<Broadcast> {
+    let room = message.channel.parse::<Room>().ok()?;
+    match Broadcast::from_bytes(room, message.value.as_bytes()?) {
+        Ok(broadcast) => Some(broadcast),
+        Err(error) => {
+            tracing::warn!(error = %error, "an envelope on the bus can't be read");
+            None
+        }
+    }
+}
+
+/// Subscribes on one Redis.
+pub(super) async fn subscribe(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
+    let names: Vec<_> = rooms.iter().map(ToString::to_string).collect();
+    subscriber.subscribe(names).await?;
+    // The client returns when the command is on its way. Redis answers in order: what it says
+    // behind the subscription shows that it stands (law I5).
+    ping(subscriber).await
+}
+
+/// Subscribes on a cluster: a command a room, as each has a slot of its own. The client waits for these
+/// commands' own answers, from the node that has the slot: then the subscriptions stand (law I5).
+pub(super) async fn subscribe_sharded(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
+    let asked = rooms.iter().map(|room| subscriber.ssubscribe(room.to_string()));
+    try_join_all(asked).await.map(drop)
+}
+
+pub(super) async fn unsubscribe(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
+    let names: Vec<_> = rooms.iter().map(ToString::to_string).collect();
+    subscriber.unsubscribe(names).await
+}
+
+pub(super) async fn unsubscribe_sharded(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
+    let asked = rooms.iter().map(|room| subscriber.sunsubscribe(room.to_string()));
+    try_join_all(asked).await.map(drop)
+}
+
+/// Asks now and then. Who only listens does not notice that nothing can be heard any more: what is not
+/// answered ends the connection, and it is made anew.
+pub(super) async fn keep_asking(
+    subscriber: Client,
+    is_cluster: bool,
+    events: mpsc::Sender<BusEvent>,
+) {
+    while !events.is_closed() {
+        sleep(ASK).await;
+        let answered =
+            if is_cluster { ping_sharded(&subscriber).await } else { ping(&subscriber).await };
+        if let Err(error) = answered {
+            tracing::debug!(error = %error, "Redis does not answer a subscriber");
+        }
+    }
+}
+
+/// Whether Redis answers.
+pub(super) async fn ping(subscriber: &Client) -> Result<(), Error> {
+    // A connection that subscribes gets an array, any other one a word.
+    subscriber.ping::<Value>(None).await.map(drop)
+}
+
+/// Whether every node of a cluster answers that has slots.
+pub(super) async fn ping_sharded(subscriber: &Client) -> Result<(), Error> {
+    let servers = slots::primaries(subscriber);
+    if servers.is_empty() {
+        return ping(subscriber).await;
+    }
+    let asked = servers.iter().map(async |server| {
+        subscriber.with_cluster_node(server).ping::<Value>(None).await.map(drop)
+    });
+    join_all(asked).await.into_iter().collect()
+}

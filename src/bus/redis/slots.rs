@@ -1,0 +1,75 @@
+//! Noticing that a cluster's slots have moved.
+//!
+//! A node that gives a slot away ends the subscriptions of its channels, and tells so in a push that
+//! the client does not hand on; no connection ends. So we look ourselves how each node sees the cluster.
+
+use std::{collections::HashMap, time::Duration};
+
+use fred::{
+    clients::Client,
+    interfaces::ClusterInterface,
+    types::{Value, config::Server},
+};
+use futures_util::future::join_all;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::{BusEvent, DEADLINE};
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long it rests when something has moved: whoever moves many slots moves them one by one, and
+/// each time everything is subscribed to again.
+const REST: Duration = Duration::from_secs(2);
+
+/// Which node has which slots, and the epoch, which tells of a slot that went and came back.
+type View = (Value, Option<String>);
+
+pub(super) async fn keep_looking(
+    publisher: Client,
+    subscriber: Client,
+    events: mpsc::Sender<BusEvent>,
+) {
+    let mut known: HashMap<Server, View> = HashMap::new();
+    loop {
+        let mut has_moved = false;
+        for (server, view) in look(&publisher).await {
+            let before = known.insert(server, view.clone());
+            has_moved |= before.is_some_and(|before| before != view);
+        }
+        if !has_moved {
+            sleep(LOOK).await;
+            continue;
+        }
+        tracing::info!("slots of the Redis Cluster have moved: subscribing again");
+        for client in [&publisher, &subscriber] {
+            // Otherwise each command would find out by itself.
+            if !matches!(timeout(DEADLINE * 3, client.sync_cluster()).await, Ok(Ok(()))) {
+                tracing::debug!("the cluster's slots can't be read for now");
+            }
+        }
+        if events.send(BusEvent::Interrupted).await.is_err() {
+            return;
+        }
+        sleep(REST).await;
+    }
+}
+
+/// How the nodes that answer see the cluster.
+async fn look(client: &Client) -> Vec<(Server, View)> {
+    let looks = primaries(client).into_iter().map(async |server| {
+        let node = client.with_cluster_node(&server);
+        let slots: Value = node.cluster_slots().await.ok()?;
+        let state: String = node.cluster_info().await.ok()?;
+        let epoch = state.lines().find(|line| line.starts_with("cluster_current_epoch:"));
+        Some((server.clone(), (slots, epoch.map(str::to_owned))))
+    });
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+/// The nodes that have slots, as far as the client knows.
+pub(super) fn primaries(client: &Client) -> Vec<Server> {
+    client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default()
+}

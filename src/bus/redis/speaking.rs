@@ -1,0 +1,101 @@
+//! What this node says, on its way to Redis.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{clients::Client, interfaces::PubsubInterface};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::DEADLINE;
+use crate::wire::broadcast::Broadcast;
+
+/// How many broadcasts wait for Redis at most; what doesn't fit is left to the check of the heads.
+const QUEUE: usize = 8_192;
+/// How many go out in one round trip.
+const BATCH: usize = 256;
+
+/// Takes broadcasts in, and never waits.
+#[derive(Debug)]
+pub(super) struct Voice {
+    queue: mpsc::Sender<Broadcast>,
+    /// Broadcasts that were queued and are not on their way yet.
+    unsaid: Arc<AtomicUsize>,
+}
+
+impl Voice {
+    pub(super) fn start(publisher: Client, is_cluster: bool) -> Self {
+        let (queue, broadcasts) = mpsc::channel(QUEUE);
+        let unsaid = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(say(publisher, is_cluster, broadcasts, Arc::clone(&unsaid)));
+        Self { queue, unsaid }
+    }
+
+    pub(super) fn say(&self, broadcast: Broadcast) {
+        self.unsaid.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(broadcast).is_err() {
+            self.unsaid.fetch_sub(1, Ordering::Relaxed);
+            tracing::debug!("Redis is behind: a broadcast is left to the check of the heads");
+        }
+    }
+
+    pub(super) async fn flush(&self) {
+        let said = async {
+            while self.unsaid.load(Ordering::Relaxed) > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(DEADLINE * 2, said).await.is_err() {
+            tracing::warn!("Redis did not take everything; other nodes find it in the store");
+        }
+    }
+}
+
+/// Publishes what is queued, in order, many in one round trip.
+async fn say(
+    publisher: Client,
+    is_cluster: bool,
+    mut broadcasts: mpsc::Receiver<Broadcast>,
+    unsaid: Arc<AtomicUsize>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut reported = false;
+    while broadcasts.recv_many(&mut batch, BATCH).await > 0 {
+        let outcome = publish(&publisher, is_cluster, &batch).await;
+        if let Err(error) = &outcome
+            && !reported
+        {
+            tracing::warn!(error = %error, lost = batch.len(), "Redis does not take what is said");
+        }
+        reported = outcome.is_err();
+        unsaid.fetch_sub(batch.len(), Ordering::Relaxed);
+        batch.clear();
+    }
+}
+
+async fn publish(
+    publisher: &Client,
+    is_cluster: bool,
+    batch: &[Broadcast],
+) -> Result<(), fred::error::Error> {
+    // On a cluster each goes to the node that has its room's slot.
+    let pipeline = publisher.pipeline();
+    for broadcast in batch {
+        let (room, bytes) = (broadcast.room.to_string(), broadcast.to_bytes());
+        // In a pipeline this only queues.
+        if is_cluster {
+            pipeline.spublish::<(), _, _>(room, bytes).await?;
+        } else {
+            pipeline.publish::<(), _, _>(room, bytes).await?;
+        }
+    }
+    let _: Vec<i64> = pipeline.all().await?;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The bus between nodes: one Redis, or a cluster of them.
+
+use secrecy::SecretString;
+
+use super::{ConfigError, Variables};
+
+const PORT: u16 = 6379;
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub(crate) struct RedisConfig {
+    pub(crate) servers: RedisServers,
+    pub(crate) password: Option<SecretString>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RedisServers {
+    One(HostPort),
+    /// Some of a Redis Cluster's nodes: they name the others. Never empty.
+    Cluster(Vec<HostPort>),
+}
+
+/// A name or an IP address, and a port.
+pub(crate) type HostPort = (String, u16);
+
+impl RedisConfig {
+    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+        let password = variables.secret("REDIS_PASSWORD");
+        let nodes = variables.list("REDIS_CLUSTER_NODES");
+        let servers = match (variables.text("REDIS_HOST"), nodes.as_slice()) {
+            (None, []) => return Ok(None),
+            (Some(host), []) => {
+                RedisServers::One((host.to_owned(), variables.parsed("REDIS_PORT", PORT)?))
+            }
+            // Nodes on one of them would not hear those on the other.
+            (Some(_), _) => {
+                let problem = "is set, and so is REDIS_HOST: the bus is one or the other";
+                return Err(Variables::error("REDIS_CLUSTER_NODES", problem));
+            }
+            (None, nodes) => {
+                let nodes: Option<Vec<_>> = nodes.iter().map(|node| host_port(node)).collect();
+                let problem = "must be a list like redis-a:6379,redis-b:6379";
+                let nodes =
+                    nodes.ok_or_else(|| Variables::error("REDIS_CLUSTER_NODES", problem))?;
+                RedisServers::Cluster(nodes)
+            }
+        };
+        Ok(Some(Self { servers, password }))
+    }
+
+    /// Every server that is named.
+    pub(crate) fn hosts(&self) -> &[HostPort] {
+        match &self.servers {
+            RedisServers::One(server) => std::slice::from_ref(server),
+            RedisServers::Cluster(nodes) => nodes,
+        }
+    }
+}
+
+fn host_port(text: &str) -> Option<HostPort> {
+    let (host, port) = text.rsplit_once(':')?;
+    // An IPv6 address is in brackets.
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = address.unwrap_or(host);
+    let is_plain = !host.is_empty() && !host.contains(['/', '@', ' ', '[', ']']);
+    (is_plain && (address.is_some() || !host.contains(':')))
+        .then_some(())
+        .and_then(|()| Some((host.to_owned(), port.parse().ok()?)))
+}

@@ -1,0 +1,98 @@
+//! A Redis that comes back empty: what the nodes keep there, they tell it again.
+
+use std::time::Duration;
+
+use frontdesk_test_support::{Client, Desk, Http, OneSignal, Person, Redis, eventually};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::FRONTDESK;
+
+const POLL: &str = "/socket.io/?EIO=4&transport=polling";
+
+async fn connected(desk: &Desk, node: usize, person: &Person, session: &str) -> Client {
+    let mut client = desk.connect(node, person).await;
+    client.join(session, None).await;
+    // Longer than it takes to look twice, which is how it is found that someone has gone.
+    client.patience = Duration::from_secs(30);
+    client
+}
+
+/// Nobody is told, for some time, that somebody has gone.
+async fn stays_here(client: &mut Client) {
+    while let Some(presence) = client.try_event("presence").await {
+        assert_eq!(presence["data"]["online"], true, "{presence}");
+    }
+}
+
+/// The two, and both nodes, are noted.
+async fn is_noted_again(redis: &Redis, people: [&Person; 2]) {
+    eventually("everything is noted again", async || {
+        let nodes = redis.command("KEYS frontdesk:node:*").await;
+        let mut noted = nodes.starts_with("*2");
+        for Person { kind, id, .. } in people {
+            noted &=
+                redis.command(&format!("SCARD frontdesk:present:{kind}:{id}")).await == ":1\r\n";
+        }
+        noted
+    })
+    .await;
+}
+
+async fn typing_is_heard(typist: &mut Client, reader: &mut Client, session: &str) {
+    eventually("typing is heard", async || {
+        typist.say("typing:start", &json!({ "sessionId": session })).await;
+        timeout(Duration::from_millis(300), reader.event("typing")).await.is_ok()
+    })
+    .await;
+}
+
+/// Opens a Socket.IO session on one node, and enters it by way of the other.
+async fn polls_are_carried(desk: &Desk, from: usize, to: usize, token: &str) {
+    let opened = Http::new(desk.nodes[to].address, None).get(POLL).await;
+    let open: Value = serde_json::from_str(opened.text.strip_prefix('0').unwrap()).unwrap();
+    let path = format!("{POLL}&sid={}", open["sid"].as_str().unwrap());
+    let carrier = Http::new(desk.nodes[from].address, None);
+    let text = [("content-type", "text/plain;charset=UTF-8")];
+    let enter = format!("40{}", json!({ "token": token }));
+    let entered = carrier.send(Method::POST, &path, Some(enter), &text).await;
+    assert_eq!(entered.text, "ok", "node {from} does not know where node {to} is");
+    assert!(carrier.get(&path).await.text.starts_with("40"));
+}
+
+#[tokio::test]
+async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
+    let (service, mut redis) = (OneSignal::start().await, Redis::start().await);
+    let desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &service.variables()).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let database = desk.database.as_ref().unwrap().client().await;
+    let mut patient = connected(&desk, 0, &customer, &session).await;
+    let mut doctor = connected(&desk, 1, &dentist, &session).await;
+    for client in [&mut patient, &mut doctor] {
+        while client.event("presence").await["online"] != true {}
+    }
+    // Once its connections go too; once it answers all the while.
+    for is_restarted in [true, false] {
+        if is_restarted {
+            redis.kill().await;
+            redis.revive().await;
+        } else {
+            redis.command("FLUSHALL").await;
+        }
+        is_noted_again(&redis, [&customer, &dentist]).await;
+        // Neither node has carried to the other since, or before.
+        let (from, to) = if is_restarted { (0, 1) } else { (1, 0) };
+        polls_are_carried(&desk, from, to, &desk.customer().token).await;
+        typing_is_heard(&mut patient, &mut doctor, &session).await;
+        typing_is_heard(&mut doctor, &mut patient, &session).await;
+        tokio::join!(stays_here(&mut patient), stays_here(&mut doctor));
+        patient.send(&session, &is_restarted.to_string(), "x").await;
+        let spared = "delete from push_jobs where error = 'connected'";
+        eventually("the dentist is found to be connected", async || {
+            database.execute(spared, &[]).await.unwrap() == 1
+        })
+        .await;
+    }
+    assert!(service.made_to(&dentist.id).is_empty(), "no push for who is here");
+}

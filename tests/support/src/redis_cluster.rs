@@ -1,0 +1,169 @@
+//! A Redis Cluster of a test's own: three masters, and a replica of the first.
+
+use std::{ops::RangeInclusive, path::Path, time::Duration};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{Redis, eventually, free_port};
+
+const MASTERS: usize = 3;
+const SLOTS: usize = 16_384;
+/// How long a master is missed before its replica takes its place.
+const NODE_TIMEOUT_MS: &str = "1500";
+
+/// Redis servers that end with this value.
+#[derive(Debug)]
+pub struct RedisCluster {
+    /// The masters, then the replica of the first.
+    pub nodes: Vec<Redis>,
+    /// On which each talks to the others.
+    ports: Vec<u16>,
+    dir: TempDir,
+}
+
+impl RedisCluster {
+    /// Starts the servers, and waits until they are a cluster.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut nodes, mut ports) = (Vec::new(), Vec::new());
+        for number in 0..=MASTERS {
+            // The port on which they talk to each other is 10,000 higher by default: there may be none.
+            let among_them = free_port();
+            let arguments = arguments(dir.path(), number, among_them);
+            let node = Redis::start_with(&arguments.each_ref().map(String::as_str)).await;
+            if number < MASTERS {
+                let (from, to) = (SLOTS * number / MASTERS, SLOTS * (number + 1) / MASTERS - 1);
+                ask(&node, &["cluster", "set-config-epoch", &(number + 1).to_string()]).await;
+                ask(&node, &["cluster", "addslotsrange", &from.to_string(), &to.to_string()]).await;
+            }
+            if let Some(first) = nodes.first() {
+                let port = node.port.to_string();
+                let among_them = among_them.to_string();
+                ask(first, &["cluster", "meet", "127.0.0.1", &port, &among_them]).await;
+            }
+            nodes.push(node);
+            ports.push(among_them);
+        }
+        let cluster = Self { nodes, ports, dir };
+        cluster.await_well(0..=MASTERS).await;
+        let first = ask(&cluster.nodes[0], &["cluster", "myid"]).await;
+        ask(&cluster.nodes[MASTERS], &["cluster", "replicate", &first]).await;
+        eventually("the replica is known", async || {
+            let mut known = true;
+            for node in &cluster.nodes {
+                let nodes = ask(node, &["cluster", "nodes"]).await;
+                known &= nodes.lines().any(|line| line.contains(&format!("slave {first}")));
+            }
+            let replica = &cluster.nodes[MASTERS];
+            known && ask(replica, &["info", "replication"]).await.contains("link_status:up")
+        })
+        .await;
+        cluster
+    }
+
+    /// What a node is told to use it.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 2] {
+        let nodes: Vec<_> =
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        [("REDIS_HOST", String::new()), ("REDIS_CLUSTER_NODES", nodes.join(","))]
+    }
+
+    /// The slot of a key or channel.
+    pub async fn slot(&self, key: &str) -> usize {
+        ask(&self.nodes[1], &["cluster", "keyslot", key]).await.parse().unwrap()
+    }
+
+    /// The master that had this slot in the beginning.
+    #[must_use]
+    pub fn first_owner(slot: usize) -> usize {
+        (0..MASTERS).find(|number| slot < SLOTS * (number + 1) / MASTERS).unwrap()
+    }
+
+    /// Moves a slot, with what is in it, as a resharding does.
+    pub async fn move_slot(&self, slot: usize, from: usize, to: usize) {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let slot = slot.to_string();
+        let (source_id, target_id) =
+            (ask(source, &["cluster", "myid"]).await, ask(target, &["cluster", "myid"]).await);
+        ask(target, &["cluster", "setslot", &slot, "importing", &source_id]).await;
+        ask(source, &["cluster", "setslot", &slot, "migrating", &target_id]).await;
+        let keys = ask(source, &["cluster", "getkeysinslot", &slot, "1000"]).await;
+        for key in keys.lines() {
+            let port = target.port.to_string();
+            ask(source, &["migrate", "127.0.0.1", &port, key, "0", "1000"]).await;
+        }
+        for node in [target, source] {
+            ask(node, &["cluster", "setslot", &slot, "node", &target_id]).await;
+        }
+    }
+
+    /// Waits until the first master's replica has taken its place.
+    pub async fn await_failover(&self) {
+        let replica = &self.nodes[MASTERS];
+        eventually("the replica is a master", async || {
+            ask(replica, &["role"]).await.starts_with("master")
+        })
+        .await;
+        self.await_well(1..=MASTERS).await;
+    }
+
+    /// Kills every server.
+    pub async fn kill(&mut self) {
+        for node in &mut self.nodes {
+            node.kill().await;
+        }
+    }
+
+    /// Starts them again, empty; each knows which slots it had.
+    pub async fn revive(&mut self) {
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let arguments = arguments(self.dir.path(), number, self.ports[number]);
+            node.revive_with(&arguments.each_ref().map(String::as_str)).await;
+        }
+        self.await_well(0..=MASTERS).await;
+    }
+
+    async fn await_well(&self, nodes: RangeInclusive<usize>) {
+        for node in &self.nodes[nodes] {
+            eventually("the cluster is well", async || {
+                let state = ask(node, &["cluster", "info"]).await;
+                state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:4")
+            })
+            .await;
+        }
+    }
+}
+
+fn arguments(dir: &Path, number: usize, port: u16) -> [String; 12] {
+    [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &port.to_string(),
+        "--cluster-node-timeout",
+        NODE_TIMEOUT_MS,
+        "--cluster-replica-validity-factor",
+        "0",
+        "--cluster-config-file",
+        &format!("nodes-{number}.conf"),
+        "--dir",
+        dir.to_str().unwrap(),
+    ]
+    .map(str::to_owned)
+}
+
+/// A command and what it gives, an item a line.
+async fn ask(node: &Redis, command: &[&str]) -> String {
+    let asking = Command::new("redis-cli")
+        .args(["-h", "127.0.0.1", "-p", &node.port.to_string()])
+        .args(command)
+        .kill_on_drop(true)
+        .output();
+    let asked = tokio::time::timeout(Duration::from_secs(10), asking).await.expect("no answer");
+    let answer = String::from_utf8(asked.expect("redis-cli is not installed").stdout).unwrap();
+    let is_error = ["ERR", "CLUSTERDOWN", "NOAUTH"].iter().any(|kind| answer.starts_with(kind));
+    assert!(!is_error, "{command:?}: {answer}");
+    answer.trim().to_owned()
+}
