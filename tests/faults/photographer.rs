@@ -81,7 +81,7 @@ impl Photographer {
         if !status.is_success() {
             return None;
         }
-        self.recorder.note(self.number, Fact::Acknowledged(Told::read(&sent)));
+        self.recorder.note(self.number, Fact::Acknowledged(Told::read(&sent["message"])));
         Some(())
     }
 
