@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, people::People},
-    http::search,
+    http::{health::Findings, search},
     hub::Hub,
     images::Images,
     inbox::Inbox,
@@ -42,6 +42,8 @@ pub(crate) struct App {
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
+    /// What `/health` found, for a second.
+    pub(crate) findings: Findings,
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
@@ -98,6 +100,7 @@ impl App {
             presence,
             images: Images::open(&config)?,
             metrics: Metrics::new(),
+            findings: Findings::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             search_turns: Semaphore::new(search::TURNS),
