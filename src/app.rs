@@ -20,7 +20,9 @@ use crate::{
     hub::Hub,
     images::Images,
     inbox::Inbox,
+    limits::Limits,
     metrics::Metrics,
+    peers::Pass,
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -42,6 +44,7 @@ pub(crate) struct App {
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Arc<Limits>,
     /// What `/health` found, for a second.
     pub(crate) findings: Findings,
     /// This node's name in logs and in `/health`.
@@ -59,6 +62,8 @@ pub(crate) struct App {
     pub(crate) entering: Arc<Semaphore>,
     /// Where other nodes were last.
     pub(crate) peers: DashMap<String, SocketAddr>,
+    /// What nodes know each other by.
+    pub(crate) pass: Pass,
     draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
@@ -84,6 +89,8 @@ impl App {
         let node = new_id().simple().to_string().split_off(20);
         let presence =
             Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
+        let metrics = Metrics::new();
+        let limits = Limits::start(&config, node.clone(), &bus, metrics.refusals.clone());
         let directory = directory::open(&config)?;
         let people = People::start(directory, Arc::clone(&store), config.directory_cache);
         let app = Self {
@@ -99,7 +106,8 @@ impl App {
             node,
             presence,
             images: Images::open(&config)?,
-            metrics: Metrics::new(),
+            metrics,
+            limits,
             findings: Findings::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
@@ -108,6 +116,7 @@ impl App {
             engines: DashMap::new(),
             entering: Arc::new(Semaphore::new(ENTERING_MAX)),
             peers: DashMap::new(),
+            pass: Pass::new(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
             issuer,

@@ -1,9 +1,13 @@
 //! What every bus must do: one suite, run on both.
 
+mod accounts;
+
 use std::sync::Arc;
 
 use frontdesk_test_support::{PATIENCE, Redis as RedisServer, Servers};
 use tokio::time::timeout;
+
+use accounts::accounts_are_told_one_by_one;
 
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
@@ -91,6 +95,7 @@ contract!(
     what_is_said_in_a_room_is_heard_in_its_order,
     what_is_said_elsewhere_is_not_heard,
     subscribing_again_is_harmless,
+    accounts_are_told_one_by_one,
 );
 
 async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {

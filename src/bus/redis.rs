@@ -1,5 +1,7 @@
 //! Redis pub/sub: one connection that publishes, one that subscribes.
 
+mod accounts;
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -25,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
+use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
 use crate::{
     config::RedisConfig,
     peers::ANNOUNCED_SECS,
@@ -277,6 +279,18 @@ impl Bus for Redis {
 
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
         present(&self.publisher, people).await.map_err(|error| failed(&error))
+    }
+
+    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
+        accounts::charge(&self.publisher, charges).await.map_err(|error| failed(&error))
+    }
+
+    async fn hold(&self, node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        accounts::hold(&self.publisher, node, held).await.map_err(|error| failed(&error))
+    }
+
+    async fn pass(&self, offered: &str) -> Result<String, BusError> {
+        accounts::pass(&self.publisher, offered).await.map_err(|error| failed(&error))
     }
 
     async fn ping(&self) -> Result<(), BusError> {

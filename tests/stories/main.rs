@@ -21,6 +21,7 @@ mod frames;
 mod handshake;
 mod http_api;
 mod inbox;
+mod limits;
 mod page;
 mod people;
 mod pictures;
