@@ -36,7 +36,7 @@ pub(crate) enum BusEvent {
 pub(crate) struct BusError(pub(crate) String);
 
 /// How long a note of who holds what holds itself.
-pub(crate) const HELD: Duration = Duration::from_secs(30);
+pub(crate) const HELD: Duration = Duration::from_secs(20);
 
 /// What an account used on one node, in the time that it takes to have as much again.
 #[derive(Clone, Debug)]

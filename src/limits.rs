@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a bus that is away is tried.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the places of this node are noted again; a note holds for [`crate::bus::HELD`].
-const RENEW: Duration = Duration::from_secs(10);
+const RENEW: Duration = Duration::from_secs(7);
 /// How often what is of no use any more is forgotten.
 const SHRINK: Duration = Duration::from_secs(5);
 /// How many accounts are told of in one round trip.
@@ -240,34 +240,35 @@ impl Limits {
     async fn keep_telling(self: Arc<Self>) {
         let mut ticks = interval(TELL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut renewed, mut shrunk, mut tried) = (Instant::now(), Instant::now(), Instant::now());
+        let now = Instant::now();
+        let (mut renew_at, mut shrink_at, mut try_at) = (now + RENEW, now + SHRINK, now);
         loop {
-            ticks.tick().await;
-            if shrunk.elapsed() >= SHRINK {
-                shrunk = Instant::now();
+            let now = ticks.tick().await;
+            if now >= shrink_at {
+                shrink_at = now + SHRINK;
                 self.sends.iter().chain(&self.requests).for_each(Rate::shrink);
             }
             let Some(bus) = &self.bus else { continue };
             if self.is_away() {
                 // Whoever goes meanwhile is not noted: a note runs out by itself.
                 self.places.forget_changes();
-                if tried.elapsed() < RETRY {
+                if now < try_at {
                     continue;
                 }
-                tried = Instant::now();
+                try_at = now + RETRY;
                 if self.within(bus.ping()).await.is_none() {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);
                 tracing::info!("Redis answers again: limits count over all nodes");
                 // It may be empty.
-                renewed -= RENEW;
+                renew_at = now;
             }
             for rate in self.sends.iter().chain(&self.requests) {
                 self.charge(&**bus, rate).await;
             }
-            if renewed.elapsed() >= RENEW {
-                renewed = Instant::now();
+            if now >= renew_at {
+                renew_at = now + RENEW;
                 self.note(self.places.all()).await;
             } else {
                 self.note(self.places.changes()).await;

@@ -124,7 +124,11 @@ impl Reading<'_> {
             Incoming::Request { id, event: Err(error) } => {
                 self.answer(Answered { id, result: Err(error) });
             }
-            Incoming::Alive => drop(fits.map_err(|_| self.refused())),
+            Incoming::Alive => {
+                if fits.is_err() {
+                    self.refused();
+                }
+            }
             Incoming::End(code) => return Some(End::Closed(code)),
             Incoming::Gone => return Some(End::Gone),
         }

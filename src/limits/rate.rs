@@ -92,11 +92,12 @@ impl Rate {
         let Ok(()) = raised;
     }
 
-    /// Forgets the buckets that are full again, and what was too little to tell.
+    /// Forgets the buckets that are full again, and what was too little to tell, or not to be told as
+    /// there is nobody.
     pub(super) fn shrink(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
-        self.used.retain(|_, used| *used >= self.telling);
+        self.used.clear();
         self.used.shrink_to_fit();
     }
 }
@@ -190,5 +191,14 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         rate.shrink();
         assert!(rate.buckets.is_empty() && rate.used.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_is_there_to_be_told_of_is_forgotten() {
+        let rate = rate(4);
+        rate.take(&account(1)).unwrap();
+        rate.shrink();
+        assert!(rate.used.is_empty() && rate.untold().is_empty());
+        assert!(!rate.buckets.is_empty(), "but not that it was used here");
     }
 }

@@ -177,6 +177,21 @@ async fn b21_one_connection_too_many_for_a_user_is_turned_away_on_every_node() {
 }
 
 #[tokio::test]
+async fn f1_f30_the_places_of_a_node_that_is_killed_are_free_again() {
+    let redis_port = Servers::get().await.redis_port;
+    let limit = [("LIMIT_CONNECTIONS_PER_USER", "2")];
+    let mut desk = Desk::cluster_with(FRONTDESK, 2, redis_port, &limit).await;
+    let person = desk.customer();
+    let _open = [desk.connect(0, &person).await, desk.connect(0, &person).await];
+    assert_eq!(turned_away(&desk, 1, &person, "").await, Some(4429));
+    desk.nodes[0].kill().await;
+    eventually("the other node has room", async || {
+        turned_away(&desk, 1, &person, "").await.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn b20_b21_so_is_one_too_many_for_an_address_whatever_it_says_of_itself() {
     let limit = [("LIMIT_CONNECTIONS_PER_ADDRESS", "4")];
     let desk = Desk::embedded_with(FRONTDESK, &limit).await;
