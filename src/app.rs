@@ -16,11 +16,13 @@ use crate::{
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, people::People},
-    http::search,
+    http::{health::Findings, search},
     hub::Hub,
     images::Images,
     inbox::Inbox,
+    limits::Limits,
     metrics::Metrics,
+    peers::Pass,
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -42,6 +44,9 @@ pub(crate) struct App {
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Arc<Limits>,
+    /// What `/health` found, for a second.
+    pub(crate) findings: Findings,
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
@@ -57,6 +62,8 @@ pub(crate) struct App {
     pub(crate) entering: Arc<Semaphore>,
     /// Where other nodes were last.
     pub(crate) peers: DashMap<String, SocketAddr>,
+    /// What nodes know each other by.
+    pub(crate) pass: Pass,
     draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
@@ -82,6 +89,8 @@ impl App {
         let node = new_id().simple().to_string().split_off(20);
         let presence =
             Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
+        let metrics = Metrics::new();
+        let limits = Limits::start(&config, node.clone(), &bus, metrics.refusals.clone());
         let directory = directory::open(&config)?;
         let people = People::start(directory, Arc::clone(&store), config.directory_cache);
         let app = Self {
@@ -97,7 +106,9 @@ impl App {
             node,
             presence,
             images: Images::open(&config)?,
-            metrics: Metrics::new(),
+            metrics,
+            limits,
+            findings: Findings::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),
             search_turns: Semaphore::new(search::TURNS),
@@ -105,6 +116,7 @@ impl App {
             engines: DashMap::new(),
             entering: Arc::new(Semaphore::new(ENTERING_MAX)),
             peers: DashMap::new(),
+            pass: Pass::new(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
             issuer,

@@ -145,6 +145,12 @@ impl<'a> Unverified<'a> {
     }
 }
 
+/// Whether two secrets are the same, in the same time wherever they differ.
+pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
 fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }

@@ -8,7 +8,7 @@ mod contract;
 pub(crate) mod one_node;
 pub(crate) mod redis;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -34,6 +34,18 @@ pub(crate) enum BusEvent {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BusError(pub(crate) String);
+
+/// How long a note of who holds what holds itself.
+pub(crate) const HELD: Duration = Duration::from_secs(20);
+
+/// What an account used on one node, in the time that it takes to have as much again.
+#[derive(Clone, Debug)]
+pub(crate) struct Charge {
+    pub(crate) account: String,
+    pub(crate) used: Duration,
+    /// More than that is not owed, whatever was used.
+    pub(crate) owed_max: Duration,
+}
 
 pub(crate) type BusEvents = mpsc::Receiver<BusEvent>;
 
@@ -67,6 +79,15 @@ pub(crate) trait Bus: Send + Sync + 'static {
 
     /// Whether each of these people is connected to a node that is there (it has announced itself).
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError>;
+
+    /// Charges accounts with what they used on this node; what each owes by now, over all nodes.
+    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError>;
+
+    /// Notes how much of each of these this node holds, for [`HELD`]; how much all others hold.
+    async fn hold(&self, node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError>;
+
+    /// The secret by which nodes know each other: the one that is offered, where there is none yet.
+    async fn pass(&self, offered: &str) -> Result<String, BusError>;
 
     /// Whether the bus answers.
     async fn ping(&self) -> Result<(), BusError>;

@@ -1,5 +1,6 @@
 //! Every variable: its name, its unit, its default. The only reader of the environment.
 
+mod limits;
 mod push;
 mod redis;
 mod variables;
@@ -12,6 +13,7 @@ use std::{
 
 use secrecy::SecretString;
 
+pub(crate) use limits::LimitsConfig;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
 use variables::Variables;
@@ -51,6 +53,7 @@ pub struct Config {
     pub(crate) ping_timeout: Duration,
     /// Over how long a draining node spreads the closing of its sockets.
     pub(crate) drain_spread: Duration,
+    pub(crate) limits: LimitsConfig,
 }
 
 /// How the node logs.
@@ -151,6 +154,7 @@ impl Config {
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
             drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=10_000)?,
+            limits: LimitsConfig::read(variables)?,
         };
         config.with_host(variables)?.complete(variables)
     }

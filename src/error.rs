@@ -12,6 +12,7 @@ use crate::{
     auth::AuthError,
     directory::DirectoryError,
     images::ImagesError,
+    limits::PLACES_RETRY,
     message::amend::Unamendable,
     store::{StoreError, uploads::Declined},
 };
@@ -62,6 +63,11 @@ pub(crate) enum Error {
     TooOld,
     #[error("{0}")]
     LimitReached(&'static str),
+    /// How long until there is room for one more.
+    #[error("too many in a short time; try again later")]
+    RateLimited(Duration),
+    #[error("there are too many connections already")]
+    TooManyConnections,
     #[error("the request's body did not come in time")]
     RequestTimeout,
     #[error("the request is too large")]
@@ -124,6 +130,10 @@ impl Error {
             Self::MessageDeleted => ("message_deleted", StatusCode::CONFLICT, None),
             Self::TooOld => ("too_old", StatusCode::CONFLICT, None),
             Self::LimitReached(_) => ("limit_reached", StatusCode::CONFLICT, None),
+            Self::RateLimited(wait) => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, Some(*wait)),
+            Self::TooManyConnections => {
+                ("too_many_connections", StatusCode::TOO_MANY_REQUESTS, Some(PLACES_RETRY))
+            }
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, None),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMediaType => {
@@ -153,7 +163,9 @@ impl Error {
         WireError {
             code: self.code(),
             detail: self.to_string(),
-            retry_after_ms: retry_after.and_then(|after| after.as_millis().try_into().ok()),
+            // Rounded up: who comes at that moment is not to be early.
+            retry_after_ms: retry_after
+                .and_then(|after| after.as_micros().div_ceil(1_000).try_into().ok()),
         }
     }
 }

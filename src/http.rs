@@ -6,6 +6,7 @@ pub(crate) mod chats;
 pub(crate) mod cursor;
 pub(crate) mod health;
 pub(crate) mod images;
+pub(crate) mod limits;
 pub(crate) mod messages;
 pub(crate) mod problem;
 pub(crate) mod request;

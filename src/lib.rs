@@ -19,6 +19,7 @@ mod http;
 mod hub;
 mod images;
 mod inbox;
+mod limits;
 mod message;
 mod metrics;
 mod pace;

@@ -27,6 +27,35 @@ struct PushLabels {
     outcome: PushOutcome,
 }
 
+/// What there was too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Limit {
+    Sends,
+    Frames,
+    Requests,
+    UserConnections,
+    AddressConnections,
+    /// TCP connections that are no sockets.
+    Accepted,
+    /// Refusals: the connection was closed.
+    Flood,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: Limit,
+}
+
+/// What was refused, by what there was too much of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusals(Family<LimitLabels, Counter>);
+
+impl Refusals {
+    pub(crate) fn count(&self, limit: Limit) {
+        self.0.get_or_create(&LimitLabels { limit }).inc();
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
     state: &'static str,
@@ -41,6 +70,7 @@ pub(crate) struct Metrics {
     connections: Gauge,
     push_jobs: Family<JobLabels, Gauge<u64, AtomicU64>>,
     pushes: Family<PushLabels, Counter>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Metrics {
@@ -59,8 +89,10 @@ impl Metrics {
             "Attempts of this node to push, by outcome",
             Family::clone(&pushes),
         );
+        let refusals = Refusals::default();
+        registry.register("refusals", "What this node refused, by limit", refusals.0.clone());
         let recent = Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build();
-        Self { registry, recent, connections, push_jobs, pushes }
+        Self { registry, recent, connections, push_jobs, pushes, refusals }
     }
 
     pub(crate) fn pushed(&self, outcome: PushOutcome) {

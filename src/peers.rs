@@ -6,20 +6,26 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use axum::{body::Body, extract::Request, http::StatusCode, response::Response};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode},
+    response::Response,
+};
 use hyper::{client::conn::http1, http::HeaderName, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     io::{AsyncWriteExt, copy, split},
     net::{TcpStream, UdpSocket, lookup_host},
     time::{sleep, timeout},
 };
 
-use crate::{app::App, config::HostPort};
+use crate::{app::App, auth::same, bus::Bus, config::HostPort, limits::address::Address};
 
 /// How long an announcement holds.
 pub(crate) const ANNOUNCED_SECS: i64 = 20;
@@ -31,8 +37,54 @@ const RETRY: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the other end of a tunnel may take to end too.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Marks a request that another node has carried here: it is not carried on.
+/// Marks a request that another node has carried here: it is not carried on. It holds the nodes' pass,
+/// by which it is known that it was a node.
 pub(crate) const CARRIED: HeaderName = HeaderName::from_static("x-frontdesk-carried");
+/// From which address the client came to that node. From anyone else it says nothing.
+const CLIENT: HeaderName = HeaderName::from_static("x-frontdesk-client");
+
+/// The secret by which nodes know each other: they share it on the bus. One that has not yet, or holds
+/// another for the moment, carries all the same, and is taken for the client.
+pub(crate) struct Pass(RwLock<SecretString>);
+
+impl Pass {
+    pub(crate) fn new() -> Self {
+        Self(RwLock::new(format!("{:032x}", rand::random::<u128>()).into()))
+    }
+
+    fn get(&self) -> SecretString {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Agrees with the others. A bus that has come back empty is told the one that was.
+    async fn share(&self, bus: &dyn Bus) {
+        if let Ok(pass) = bus.pass(self.get().expose_secret()).await {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = pass.into();
+        }
+    }
+
+    /// For which client another node has carried the request here, if one has.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> Option<Address> {
+        let pass = headers.get(CARRIED)?.as_bytes();
+        if !same(pass, self.get().expose_secret().as_bytes()) {
+            return None;
+        }
+        let client: IpAddr = headers.get(CLIENT)?.to_str().ok()?.parse().ok()?;
+        Some(client.into())
+    }
+
+    /// Notes on a request that a node carries it, and for which client.
+    fn mark(&self, request: &mut Request) {
+        let client = request.extensions().get::<Address>().copied();
+        let value = |text: &str| HeaderValue::from_str(text).ok();
+        let pass = value(self.get().expose_secret()).unwrap_or(HeaderValue::from_static("1"));
+        request.headers_mut().insert(CARRIED, pass);
+        match client.and_then(|client| value(&client.to_string())) {
+            Some(client) => request.headers_mut().insert(CLIENT, client),
+            None => request.headers_mut().remove(CLIENT),
+        };
+    }
+}
 
 /// Why a request could not be carried.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +112,10 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
             warned = true;
         }
         let announced = match address {
-            Some(address) => app.bus.announce(&app.node, address).await.is_ok(),
+            Some(address) => {
+                app.pass.share(&*app.bus).await;
+                app.bus.announce(&app.node, address).await.is_ok()
+            }
             None => false,
         };
         tokio::select! {
@@ -122,7 +177,7 @@ pub(crate) async fn carry(
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
     tokio::spawn(connection.with_upgrades());
-    request.headers_mut().insert(CARRIED, axum::http::HeaderValue::from_static("1"));
+    app.pass.mark(&mut request);
     let from_client = hyper::upgrade::on(&mut request);
     // A poll is answered by the next ping at the latest.
     let patience = app.config.ping_interval + app.config.ping_timeout;
@@ -167,5 +222,27 @@ async fn tunnel(client: Upgraded, node: Upgraded) {
     tokio::select! {
         () = &mut up => drop(timeout(GOODBYE, down).await),
         () = &mut down => drop(timeout(GOODBYE, up).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b20_only_a_node_is_believed_for_whom_it_carries() {
+        let (node, stranger) = (Pass::new(), Pass::new());
+        let client = Address::from(IpAddr::from([203, 0, 113, 9]));
+        let mut request = Request::new(Body::empty());
+        request.headers_mut().insert(CLIENT, HeaderValue::from_static("198.51.100.1"));
+        request.extensions_mut().insert(client);
+        assert_eq!(node.client(request.headers()), None);
+        node.mark(&mut request);
+        assert_eq!(node.client(request.headers()), Some(client));
+        assert_eq!(stranger.client(request.headers()), None);
+        for forged in ["1", ""] {
+            request.headers_mut().insert(CARRIED, HeaderValue::from_static(forged));
+            assert_eq!(node.client(request.headers()), None);
+        }
     }
 }

@@ -18,7 +18,9 @@ use tower_http::{
 use crate::{
     app::App,
     error::Error,
-    http::{admin, blocks, chats, health, images, messages, problem, search, socket, socketio},
+    http::{
+        admin, blocks, chats, health, images, limits, messages, problem, search, socket, socketio,
+    },
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -67,6 +69,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CompressionLayer::new())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), limits::layer))
         .layer(middleware::from_fn(problem::layer))
         .layer(cors)
         .layer(always("x-content-type-options", "nosniff"))

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{Config, app::App, images::sweep, peers, push, router::router};
+use crate::{Config, app::App, images::sweep, limits::Accepted, peers, push, router::router};
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         deadline
     };
     let deadline = tokio::select! {
-        () = accept(&listener, router(Arc::clone(&app)), connections) => Instant::now() + GRACE,
+        () = accept(&listener, &app, connections) => Instant::now() + GRACE,
         deadline = live => deadline,
     };
     drop(listener);
@@ -103,11 +103,15 @@ fn announce(app: &App, address: SocketAddr) {
     }
 }
 
-async fn accept(listener: &TcpListener, router: Router, connections: watch::Receiver<()>) {
+async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Receiver<()>) {
+    let router = router(Arc::clone(app));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                serve_connection(stream, peer, router.clone(), connections.clone());
+                // One too many is closed: no head was read that could be answered.
+                let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
+                let from = From { peer, accepted: Arc::new(accepted) };
+                serve_connection(stream, from, router.clone(), connections.clone());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -124,9 +128,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// The other end of a connection, and its place among those of its address: until the connection ends
+/// or becomes a socket.
+struct From {
+    peer: SocketAddr,
+    accepted: Arc<Accepted>,
+}
+
 fn serve_connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    from: From,
     router: Router,
     mut finishing: watch::Receiver<()>,
 ) {
@@ -137,7 +148,8 @@ fn serve_connection(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        request.extensions_mut().insert(axum::extract::ConnectInfo(from.peer));
+        request.extensions_mut().insert(Arc::clone(&from.accepted));
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()

@@ -325,6 +325,10 @@ pub(crate) enum CloseCode {
     NotAllowed,
     /// The outbound queue is full: come back with `after`.
     SlowReader,
+    /// The client goes on asking for too much, though it is told.
+    Flooding,
+    /// The user or the address has as many connections as it may have.
+    TooManyConnections,
 }
 
 impl CloseCode {
@@ -337,6 +341,7 @@ impl CloseCode {
             Self::Unauthorized => 4401,
             Self::NotAllowed => 4403,
             Self::SlowReader => 4408,
+            Self::Flooding | Self::TooManyConnections => 4429,
         }
     }
 
@@ -349,6 +354,8 @@ impl CloseCode {
             Self::Unauthorized => "token missing, bad or expired",
             Self::NotAllowed => "not allowed",
             Self::SlowReader => "slow reader: reconnect with after",
+            Self::Flooding => "flooding: reconnect later, and send less",
+            Self::TooManyConnections => "too many connections",
         }
     }
 }

@@ -1,9 +1,13 @@
 //! What every bus must do: one suite, run on all.
 
+mod accounts;
+
 use std::sync::Arc;
 
 use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers};
 use tokio::time::timeout;
+
+use accounts::accounts_are_told_one_by_one;
 
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
@@ -119,6 +123,7 @@ contract!(
     subscribing_again_is_harmless,
     many_rooms_are_subscribed_to_at_once,
     whoever_is_connected_is_present,
+    accounts_are_told_one_by_one,
 );
 
 async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {

@@ -1,12 +1,12 @@
 //! The bus of a node that is alone.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dashmap::DashSet;
 use tokio::sync::mpsc;
 
-use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
+use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
 use crate::{
     person::Person,
     wire::broadcast::{Broadcast, Room},
@@ -77,6 +77,19 @@ impl Bus for OneNode {
 
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
         Ok(people.iter().map(|person| self.present.contains(person)).collect())
+    }
+
+    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
+        // Its bucket has them already.
+        Ok(vec![Duration::ZERO; charges.len()])
+    }
+
+    async fn hold(&self, _node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        Ok(vec![0; held.len()])
+    }
+
+    async fn pass(&self, offered: &str) -> Result<String, BusError> {
+        Ok(offered.to_owned())
     }
 
     async fn ping(&self) -> Result<(), BusError> {

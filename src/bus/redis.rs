@@ -3,6 +3,7 @@
 //! One Redis, or a Redis Cluster. There each room's channel belongs to the node that has its slot
 //! (sharded pub/sub), so that a cluster carries more than one of its nodes could.
 
+mod accounts;
 mod connect;
 mod hearing;
 mod people;
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use fred::{clients::Client, interfaces::KeysInterface, types::Expiration};
 use tokio::sync::mpsc;
 
-use super::{Bus, BusError, BusEvent, BusEvents, EVENTS};
+use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
 use crate::{
     config::{RedisConfig, RedisServers},
     peers::ANNOUNCED_SECS,
@@ -120,6 +121,18 @@ impl Bus for Redis {
 
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
         people::present(&self.publisher, people).await.map_err(|error| failed(&error))
+    }
+
+    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
+        accounts::charge(&self.publisher, charges).await.map_err(|error| failed(&error))
+    }
+
+    async fn hold(&self, node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        accounts::hold(&self.publisher, node, held).await.map_err(|error| failed(&error))
+    }
+
+    async fn pass(&self, offered: &str) -> Result<String, BusError> {
+        accounts::pass(&self.publisher, offered).await.map_err(|error| failed(&error))
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -44,6 +44,7 @@ pub(crate) fn run(
     session_id: SessionId,
     content: Content,
 ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
+    let fits = app.limits.send(&sender);
     let Content { client_id, what, reply_to } = content;
     let (id, image) = (new_id(), None);
     match what {
@@ -51,13 +52,18 @@ pub(crate) fn run(
             let body = Some(body);
             let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
             let asked = draft.body.clone();
-            let pending = app.writer.submit(draft);
+            let pending = fits.and_then(|()| app.writer.submit(draft));
             async move { decided(pending?, |message| message.body == asked).await }.left_future()
         }
         What::Image { key, caption } => {
             let body = caption;
             let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
-            picture(Arc::clone(app), draft, key).right_future()
+            let app = Arc::clone(app);
+            async move {
+                fits?;
+                picture(app, draft, key).await
+            }
+            .right_future()
         }
     }
 }

@@ -33,6 +33,30 @@ fn nothing_set_is_an_embedded_node_that_only_this_machine_reaches() {
 }
 
 #[test]
+fn limits_have_defaults_and_are_off_at_0() {
+    let limits = read(&[]).unwrap().limits;
+    let numbers = [
+        limits.sends_per_user_s,
+        limits.connections_per_user,
+        limits.connections_per_address,
+        limits.requests_per_address_s,
+    ];
+    assert_eq!(numbers.map(|limit| limit.unwrap().get()), [20, 20, 1_000, 100]);
+    assert!(limits.trusted_proxies.is_empty());
+    let off = [("LIMIT_SENDS_PER_USER_S", "0"), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")];
+    let limits = read(&off).unwrap().limits;
+    assert_eq!((limits.sends_per_user_s, limits.trusted_proxies.len()), (None, 2));
+    for wrong in ["1.5", "-1", "many", "4294967295"] {
+        let problem = problem(&[("LIMIT_CONNECTIONS_PER_USER", wrong)]);
+        assert!(problem.starts_with("LIMIT_CONNECTIONS_PER_USER: "), "{problem}");
+    }
+    for wrong in ["nginx", "10.0.0.0/33", "10.0.0.1-10.0.0.9"] {
+        let problem = problem(&[("TRUSTED_PROXIES", wrong)]);
+        assert!(problem.starts_with("TRUSTED_PROXIES: "), "{problem}");
+    }
+}
+
+#[test]
 fn the_replaced_services_names_work_as_they_are() {
     let config = read(&[
         ("POSTGRES_HOST", "db"),

@@ -29,9 +29,10 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{AuthError, Identity},
+    auth::{AuthError, Identity, same},
     commands::join::{self, Resumed},
     error::Error,
+    limits::{Account, Place},
     wire::{
         CloseCode, Framing, Incoming,
         engineio::{self, Open},
@@ -92,11 +93,12 @@ struct Outgoing {
 
 impl Session {
     /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
-    /// with the handshake, and counts where the client connects without one.
+    /// with the handshake, and counts where the client connects without one. `places` are its address's.
     pub(crate) fn open(
         app: &Arc<App>,
         entering: OwnedSemaphorePermit,
         token: Option<SecretString>,
+        places: Vec<Place>,
         upgrades: &[&str],
     ) -> Arc<Self> {
         let (inbound, packets) = mpsc::channel(INBOUND);
@@ -125,19 +127,14 @@ impl Session {
         drop(queue.try_send(Frame::Control(open.to_packet())));
         app.engines.insert(session.sid.clone(), Arc::clone(&session));
         let registered = Registered { app: Arc::clone(app), session: Arc::clone(&session) };
-        tokio::spawn(run(registered, entering, packets, queue));
+        tokio::spawn(run(registered, Entry { entering, places }, packets, queue));
         session
     }
 
     /// Whether this is the token that came with the handshake.
     pub(crate) fn began_with(&self, token: &SecretString) -> bool {
-        let (Some(first), token) = (&self.token, token.expose_secret().as_bytes()) else {
-            return false;
-        };
-        let first = first.expose_secret().as_bytes();
-        // In the same time, wherever they differ.
-        first.len() == token.len()
-            && first.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+        let token = token.expose_secret().as_bytes();
+        self.token.as_ref().is_some_and(|first| same(first.expose_secret().as_bytes(), token))
     }
 
     /// Whose it is, once the client has entered the namespace.
@@ -192,19 +189,27 @@ impl Drop for Registered {
     }
 }
 
+/// What lets a session in.
+struct Entry {
+    /// Held until the client has entered the namespace.
+    entering: OwnedSemaphorePermit,
+    /// Held to the end.
+    places: Vec<Place>,
+}
+
 async fn run(
     registered: Registered,
-    entering: OwnedSemaphorePermit,
+    Entry { entering, places }: Entry,
     mut packets: mpsc::Receiver<Inbound>,
     queue: mpsc::Sender<Frame>,
 ) {
     let Registered { app, session } = &registered;
     let opened = Instant::now();
-    let _open = app.sockets.subscribe();
+    let (_open, _of_address) = (app.sockets.subscribe(), places);
     let entered = enter(app, &mut packets, &queue, session.token.as_ref()).await;
     drop(entering);
     let code = match entered {
-        Ok((identity, resumed)) => {
+        Ok(Entered { identity, resumed, places: _of_user }) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = {
                 let receipts = Arc::clone(&app.receipts);
@@ -226,13 +231,20 @@ async fn run(
     }
 }
 
+/// Who has entered, the sessions in which it was before, and its user's place.
+struct Entered {
+    identity: Identity,
+    resumed: Vec<Resumed>,
+    places: Vec<Place>,
+}
+
 /// Waits for the client to enter the namespace with a token that counts.
 async fn enter(
     app: &Arc<App>,
     packets: &mut mpsc::Receiver<Inbound>,
     queue: &mpsc::Sender<Frame>,
     token: Option<&SecretString>,
-) -> Result<(Identity, Vec<Resumed>), CloseCode> {
+) -> Result<Entered, CloseCode> {
     let say =
         async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
     // The client hears the first ping when it is in: until then the time is short.
@@ -259,16 +271,15 @@ async fn enter(
             say(socketio::connect_error(namespace, "Invalid namespace", None)).await?;
             continue;
         }
-        match verify(app, auth.token.as_deref(), token).await {
-            Ok(identity) => {
+        match admit(app, auth.token.as_deref(), token).await {
+            Ok((identity, places)) => {
                 let (pid, resumed) = recover(app, &identity, &auth).await?;
                 say(socketio::connected(&unguessable(), &pid)).await?;
-                return Ok((identity, resumed));
+                return Ok(Entered { identity, resumed, places });
             }
             // Not the client's fault, and a refusal would keep it away: it is to come back.
-            Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
+            Err(Error::IssuerUnavailable) => return Err(CloseCode::Draining),
             Err(error) => {
-                let error = Error::from(error);
                 say(socketio::connect_error(NAMESPACE, error.code(), Some(&error))).await?;
             }
         }
@@ -297,13 +308,16 @@ fn unguessable() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-async fn verify(
+/// Whose token it is, and a place for one connection more of that user.
+async fn admit(
     app: &App,
     given: Option<&str>,
     first: Option<&SecretString>,
-) -> Result<Identity, AuthError> {
+) -> Result<(Identity, Vec<Place>), Error> {
     let token = given.or(first.map(ExposeSecret::expose_secret)).ok_or(AuthError::Missing)?;
-    app.identify(token.strip_prefix("Bearer ").unwrap_or(token)).await
+    let identity = app.identify(token.strip_prefix("Bearer ").unwrap_or(token)).await?;
+    let places = app.limits.places([Account::User(identity.person.clone())]).await?;
+    Ok((identity, places))
 }
 
 /// The packets as what a connection hears.

@@ -14,6 +14,7 @@ use crate::{
         join::{self, Resumed},
     },
     error::Error,
+    limits::frames::Frames,
     wire::{CloseCode, Incoming, Notice, broadcast::Broadcast},
 };
 
@@ -37,6 +38,8 @@ struct Reading<'a> {
     pinged: Instant,
     /// The end, in seconds since 1970, that the client has been told of.
     told_of: Option<i64>,
+    /// What it may say; none where that is not limited.
+    frames: Option<Frames>,
 }
 
 /// Runs until the connection is to end for this reason, or (`None`) the peer is gone.
@@ -52,6 +55,7 @@ pub(super) async fn run(
         heard: Instant::now(),
         pinged: opened,
         told_of: None,
+        frames: caller.app.limits.frames(),
     };
     for session in resumed {
         reading.go_on(join::resume(caller.clone(), session));
@@ -107,7 +111,12 @@ impl Reading<'_> {
 
     /// Begins what is asked for; why the connection ends, if it does.
     fn take(&mut self, incoming: Incoming) -> Option<End> {
+        let fits = self.frames.as_ref().map_or(Ok(()), Frames::take);
+        let fits = fits.map_err(|wait| self.caller.app.limits.refuse_frame(wait));
         match incoming {
+            Incoming::Request { id, .. } if let Err(error) = fits => {
+                self.answer(Answered { id, result: Err(error) });
+            }
             Incoming::Request { id, event: Ok(event) } => {
                 let command = commands::start(self.caller, event);
                 self.under_way.push(command.map(move |result| Answered { id, result }).boxed());
@@ -115,14 +124,32 @@ impl Reading<'_> {
             Incoming::Request { id, event: Err(error) } => {
                 self.answer(Answered { id, result: Err(error) });
             }
-            Incoming::Alive => {}
+            Incoming::Alive => {
+                if fits.is_err() {
+                    self.refused();
+                }
+            }
             Incoming::End(code) => return Some(End::Closed(code)),
             Incoming::Gone => return Some(End::Gone),
         }
-        None
+        let flooding = self.frames.as_ref().is_some_and(Frames::is_flooding);
+        flooding.then(|| {
+            self.caller.app.limits.flooded();
+            End::Closed(CloseCode::Flooding)
+        })
+    }
+
+    /// It asked for too much, and is told so.
+    fn refused(&mut self) {
+        if let Some(frames) = &mut self.frames {
+            frames.refused();
+        }
     }
 
     fn answer(&mut self, answered: Answered) {
+        if let Err(Error::RateLimited(_)) = answered.result {
+            self.refused();
+        }
         self.say(&answered);
         if let Ok(Done::Joined { at, .. }) = answered.result {
             if let Some(other) = &at.other {

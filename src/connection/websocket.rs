@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::App,
     auth::Identity,
+    limits::Place,
     wire::{CloseCode, Framing, Incoming, native},
 };
 
@@ -28,8 +29,8 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 /// A slow reader gets longer to take the frame that says so.
 pub(super) const SLOW_GOODBYE: Duration = Duration::from_secs(10);
 
-/// Serves one socket until it ends.
-pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity) {
+/// Serves one socket until it ends, and holds its places as long.
+pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _places: Vec<Place>) {
     // Held to the end: a node that drains waits for what is still to be said.
     let _open = app.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);

@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
+use moka::future::Cache;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -28,12 +29,29 @@ enum Part {
     Off,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Services {
     postgres: Part,
     redis: Part,
     mysql: Part,
     s3: Part,
+}
+
+/// What was found last, for a second: whoever asks without end is no work for the parts, and one asks
+/// for all.
+pub(crate) struct Findings {
+    store: Cache<(), Part>,
+    services: Cache<(), Services>,
+}
+
+impl Findings {
+    pub(crate) fn new() -> Self {
+        Self { store: recent(), services: recent() }
+    }
+}
+
+fn recent<T: Clone + Send + Sync + 'static>() -> Cache<(), T> {
+    Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build()
 }
 
 #[derive(Serialize)]
@@ -53,29 +71,16 @@ pub(crate) async fn live() -> StatusCode {
 
 /// Whether the node should be sent anything: the database answers, and it does not drain.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
-    let up = !app.is_draining() && answers(app.store.ping()).await == Part::Up;
+    let store = async { answers(app.store.ping()).await };
+    let up = app.findings.store.get_with((), store).await == Part::Up && !app.is_draining();
     if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
 /// and found within 5 s.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
-    let (postgres, redis, mysql, s3) = tokio::join!(
-        answers(app.store.ping()),
-        answers(app.bus.ping()),
-        answers(app.people.ping()),
-        answers(app.images.ping())
-    );
-    let unless_set = |set: bool, state: Part, instead: Part| match state {
-        Part::Up if !set => instead,
-        state => state,
-    };
-    let services = Services {
-        postgres: unless_set(app.config.postgres.is_some(), postgres, Part::Embedded),
-        redis: unless_set(app.config.redis.is_some(), redis, Part::Off),
-        mysql: unless_set(app.config.mysql.is_some(), mysql, Part::Embedded),
-        s3: unless_set(app.config.s3.is_some(), s3, Part::Embedded),
-    };
+    // Boxed: it waits for four adapters at once.
+    let services = app.findings.services.get_with((), Box::pin(services(&app))).await;
     let status = if app.is_draining() {
         "draining"
     } else if services.postgres == Part::Down {
@@ -97,6 +102,25 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
         uptime: app.started.elapsed().as_secs(),
     };
     (code, Json(health))
+}
+
+async fn services(app: &App) -> Services {
+    let (postgres, redis, mysql, s3) = tokio::join!(
+        answers(app.store.ping()),
+        answers(app.bus.ping()),
+        answers(app.people.ping()),
+        answers(app.images.ping())
+    );
+    let unless_set = |set: bool, state: Part, instead: Part| match state {
+        Part::Up if !set => instead,
+        state => state,
+    };
+    Services {
+        postgres: unless_set(app.config.postgres.is_some(), postgres, Part::Embedded),
+        redis: unless_set(app.config.redis.is_some(), redis, Part::Off),
+        mysql: unless_set(app.config.mysql.is_some(), mysql, Part::Embedded),
+        s3: unless_set(app.config.s3.is_some(), s3, Part::Embedded),
+    }
 }
 
 async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {

@@ -54,8 +54,10 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    // Probes and polls come by the second.
-    let quiet = route.starts_with("/health") || route.starts_with("/socket.io");
+    // Probes and polls come by the second, and a flood is not to become one of the log.
+    let quiet = route.starts_with("/health")
+        || route.starts_with("/socket.io")
+        || response.status() == StatusCode::TOO_MANY_REQUESTS;
     if response.status().is_server_error() && !quiet {
         tracing::warn!(request_id = %id, %method, route, status, micros, "request");
     } else if quiet {
@@ -90,7 +92,9 @@ fn problem(error: &Error, request_id: &str) -> Response {
     let mut response =
         (status, [(header::CONTENT_TYPE, content_type)], body.unwrap_or_default()).into_response();
     if let Some(after) = error.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+        let secs = after.as_millis().div_ceil(1_000).max(1);
+        let secs = u32::try_from(secs).unwrap_or(u32::MAX);
+        response.headers_mut().insert(header::RETRY_AFTER, secs.into());
     }
     if status == StatusCode::UNAUTHORIZED {
         let challenge = HeaderValue::from_static("Bearer");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{RawQuery, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, HeaderValue, header},
     response::Response,
@@ -15,6 +16,7 @@ use crate::{
     auth::{AuthError, SUBPROTOCOL, from_handshake},
     connection::websocket,
     error::Error,
+    limits::{Account, address::Address},
     wire::CloseCode,
 };
 
@@ -30,6 +32,7 @@ pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
+    Extension(address): Extension<Address>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let upgrade = upgrade.map_err(|_| not_a_handshake("a WebSocket handshake of version 13"))?;
@@ -48,7 +51,16 @@ pub(crate) async fn connect(
     };
     let upgrade = limited(upgrade).protocols([SUBPROTOCOL]);
     match identity {
-        Ok(identity) => Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity))),
+        Ok(identity) => {
+            let accounts = [Account::User(identity.person.clone()), Account::Address(address)];
+            match app.limits.places(accounts).await {
+                Ok(places) => {
+                    Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity, places)))
+                }
+                Err(_) => Ok(upgrade
+                    .on_upgrade(|socket| websocket::refuse(socket, CloseCode::TooManyConnections))),
+            }
+        }
         // Not the client's fault: a status lets it try elsewhere.
         Err(AuthError::IssuerUnavailable) => Err(Error::IssuerUnavailable),
         Err(error) => {

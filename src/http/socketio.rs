@@ -22,6 +22,7 @@ use crate::{
     auth::{AuthError, from_handshake},
     connection::engineio::{PAYLOAD_MAX, Session, polling, websocket},
     error::Error,
+    limits::{Account, address::Address},
     peers,
     wire::engineio::VERSION,
 };
@@ -128,16 +129,18 @@ async fn begin(
         return Err(Error::Draining.into());
     }
     let token = token(&request);
+    let address = request.extensions().get::<Address>().copied().ok_or(Error::Internal)?;
+    let places = app.limits.places([Account::Address(address)]).await?;
     let entering = Arc::clone(&app.entering).try_acquire_owned();
     let entering = entering.map_err(|_| Error::Busy)?;
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
-            let session = Session::open(&app, entering, token, &[]);
+            let session = Session::open(&app, entering, token, places, &[]);
             websocket::carry(app, session, socket).await;
         }));
     }
-    poll(&Session::open(&app, entering, token, &["websocket"])).await
+    poll(&Session::open(&app, entering, token, places, &["websocket"])).await
 }
 
 async fn go_on(

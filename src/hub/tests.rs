@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bus::BusError,
+    bus::{BusError, Charge},
     connection::outbound::{Frame, QUEUE},
     message::{Draft, Message, amend::Amendment},
     person::{Person, PersonKind},
@@ -65,6 +65,18 @@ impl Bus for Puppet {
 
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
         Ok(vec![false; people.len()])
+    }
+
+    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
+        Ok(vec![Duration::ZERO; charges.len()])
+    }
+
+    async fn hold(&self, _node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        Ok(vec![0; held.len()])
+    }
+
+    async fn pass(&self, offered: &str) -> Result<String, BusError> {
+        Ok(offered.to_owned())
     }
 
     async fn ping(&self) -> Result<(), BusError> {

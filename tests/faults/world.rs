@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use frontdesk_test_support::{
-    Clock, DJANGO_SECRET, Http, Issuer, Node, OneSignal, Person, Postgres, Redis, Relay, S3,
-    Servers, eventually, unique,
+    Clock, DJANGO_SECRET, Http, Issuer, NO_LIMITS, Node, OneSignal, Person, Postgres, Redis, Relay,
+    S3, Servers, eventually, unique,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -61,6 +61,7 @@ impl World {
         env.extend(given.iter().chain(&onesignal.variables()).copied().map(owned));
         env.extend(ports.map(|(name, port)| owned((name, &port.to_string()))));
         env.extend(s3_env);
+        env.extend(NO_LIMITS.map(owned));
         env.push(owned(("S3_ENDPOINT", &format!("http://127.0.0.1:{}", to_s3.port))));
         let clock = Clock::new();
         let mut started = Vec::new();

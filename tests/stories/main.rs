@@ -24,6 +24,7 @@ mod full_disk;
 mod handshake;
 mod http_api;
 mod inbox;
+mod limits;
 mod page;
 mod people;
 mod pictures;

@@ -7,6 +7,14 @@ use crate::{
     Client, DJANGO_SECRET, Framing, Http, Issuer, Node, PostgresDatabase, Servers, unique,
 };
 
+/// Variables for tests that do in a second what people do in a day, all from one address.
+pub const NO_LIMITS: [(&str, &str); 4] = [
+    ("LIMIT_SENDS_PER_USER_S", "0"),
+    ("LIMIT_CONNECTIONS_PER_USER", "0"),
+    ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
+    ("LIMIT_REQUESTS_PER_ADDRESS_S", "0"),
+];
+
 /// Nodes that share a database and a bus, or one node on its own.
 #[derive(Debug)]
 pub struct Desk {
@@ -142,6 +150,6 @@ fn environment(issuer: &Issuer, data_dir: &str, env: &[(&str, &str)]) -> Vec<(St
         ("DJANGO_JWT_SECRET", DJANGO_SECRET),
         ("DRAIN_SPREAD_MS", "300"),
     ];
-    let all = common.iter().chain(env);
+    let all = common.iter().chain(&NO_LIMITS).chain(env);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

@@ -33,7 +33,7 @@ use std::time::Duration;
 pub use browser::{Browser, Page};
 pub use client::{AMBIENT, Client, Framing, try_connect};
 pub use clock::Clock;
-pub use desk::{Desk, Person};
+pub use desk::{Desk, NO_LIMITS, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};
 pub use nginx::Nginx;

@@ -1,0 +1,47 @@
+//! Where each request is from, and whether its address may ask for one more.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    app::App,
+    error::Error,
+    limits::{Accepted, address::Address},
+};
+
+/// What probes ask, which must be told that the node is there.
+const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
+
+/// Notes the client's [`Address`] on the request, and counts it. One that another node has carried here
+/// was counted there.
+pub(crate) async fn layer(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = if let Some(address) = app.pass.client(request.headers()) {
+        // Nodes are not limited: they carry for many.
+        if let Some(accepted) = request.extensions().get::<Arc<Accepted>>() {
+            accepted.give_back();
+        }
+        address
+    } else {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let Some(ConnectInfo(peer)) = peer.copied() else {
+            return Error::Internal.into_response();
+        };
+        let address = app.limits.address(peer.ip(), request.headers());
+        let is_probe = PROBES.contains(&request.uri().path());
+        if !is_probe && let Err(error) = app.limits.request(address) {
+            return error.into_response();
+        }
+        address
+    };
+    request.extensions_mut().insert::<Address>(address);
+    next.run(request).await
+}

@@ -1,0 +1,204 @@
+//! Token buckets. Each decides at once, by what this node knows: what was used on other nodes is
+//! set against it a moment later.
+
+use std::{
+    convert::Infallible,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+use governor::{
+    Quota, RateLimiter,
+    clock::MonotonicClock,
+    nanos::Nanos,
+    state::{
+        StateStore,
+        keyed::{DashMapStateStore, ShrinkableKeyedStateStore},
+    },
+};
+
+use super::Account;
+use crate::bus::Charge;
+
+/// What an account may owe over all nodes at most, in bursts: as much as that many nodes can let
+/// through before they know of each other.
+const OWED_MAX: u32 = 4;
+
+/// So much a second for each account, and a burst.
+pub(super) struct Rate {
+    name: &'static str,
+    limiter: RateLimiter<Account, Buckets, MonotonicClock>,
+    buckets: Buckets,
+    start: Instant,
+    /// For how long one use fills the bucket.
+    cell: Duration,
+    burst: NonZeroU32,
+    /// What other nodes are to be told of.
+    used: DashMap<Account, u32>,
+    telling: u32,
+}
+
+impl Rate {
+    /// `burst` is how many seconds' worth may be used at once.
+    pub(super) fn new(name: &'static str, a_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let buckets = Buckets::default();
+        let burst = a_second.saturating_mul(burst);
+        let quota = Quota::per_second(a_second).allow_burst(burst);
+        Self {
+            name,
+            limiter: RateLimiter::new(quota, buckets.clone(), MonotonicClock),
+            buckets,
+            start: Instant::now(),
+            cell: quota.replenish_interval(),
+            burst,
+            used: DashMap::new(),
+            telling: (a_second.get() / 4).max(1),
+        }
+    }
+
+    /// Uses one, or says how long until there is one.
+    pub(super) fn take(&self, account: &Account) -> Result<(), Duration> {
+        let taken = self.limiter.check_key(account);
+        taken.map_err(|until| until.wait_time_from(Instant::now()))?;
+        match self.used.get_mut(account) {
+            Some(mut used) => *used += 1,
+            None => *self.used.entry(account.clone()).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    /// What other nodes should know. Who uses little is nobody's concern: a quarter of a second's
+    /// worth is told, and most people never get there.
+    pub(super) fn untold(&self) -> Vec<(Account, Charge)> {
+        let enough = self.used.iter().filter(|entry| *entry.value() >= self.telling);
+        let accounts: Vec<Account> = enough.map(|entry| entry.key().clone()).collect();
+        let told = accounts.into_iter().filter_map(|account| self.used.remove(&account));
+        told.map(|(account, used)| {
+            let (name, used) = (format!("{}:{account}", self.name), self.cell * used);
+            let owed_max = self.cell * self.burst.get() * OWED_MAX;
+            (account, Charge { account: name, used, owed_max })
+        })
+        .collect()
+    }
+
+    /// So much is owed over all nodes: no less is owed here.
+    pub(super) fn owe(&self, account: &Account, owed: Duration) {
+        let until = Nanos::from(self.start.elapsed() + owed);
+        let raised: Result<(), Infallible> = self
+            .buckets
+            .measure_and_replace(account, |known| Ok(((), known.unwrap_or_default().max(until))));
+        let Ok(()) = raised;
+    }
+
+    /// Forgets the buckets that are full again, and what was too little to tell, or not to be told as
+    /// there is nobody.
+    pub(super) fn shrink(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+        self.used.clear();
+        self.used.shrink_to_fit();
+    }
+}
+
+/// The limiter's state, which it does not give out.
+#[derive(Clone, Debug, Default)]
+struct Buckets(Arc<DashMapStateStore<Account>>);
+
+impl StateStore for Buckets {
+    type Key = Account;
+
+    fn measure_and_replace<T, F, E>(&self, account: &Account, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(account, measure)
+    }
+}
+
+impl ShrinkableKeyedStateStore<Account> for Buckets {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.0.retain_recent(drop_below);
+    }
+
+    fn shrink_to_fit(&self) {
+        self.0.shrink_to_fit();
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::address::Address;
+
+    fn account(last: u8) -> Account {
+        Account::Address(Address::from(std::net::IpAddr::from([192, 0, 2, last])))
+    }
+
+    fn rate(a_second: u32) -> Rate {
+        Rate::new("test", NonZeroU32::new(a_second).unwrap(), NonZeroU32::new(2).unwrap())
+    }
+
+    #[test]
+    fn b50_a_burst_fits_and_no_more_and_others_have_their_own() {
+        let rate = rate(4);
+        assert!((0..8).all(|_| rate.take(&account(1)).is_ok()));
+        let wait = rate.take(&account(1)).unwrap_err();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_millis(250), "{wait:?}");
+        assert!(rate.take(&account(2)).is_ok());
+    }
+
+    #[test]
+    fn b50_what_is_used_elsewhere_is_owed_here_too() {
+        let rate = rate(4);
+        rate.owe(&account(1), Duration::from_secs(3));
+        let wait = rate.take(&account(1)).unwrap_err();
+        assert!(wait > Duration::from_millis(900), "the burst is 2 s: {wait:?}");
+        // Who is owed less by others than here owes what it owes here.
+        rate.owe(&account(1), Duration::ZERO);
+        assert!(rate.take(&account(1)).is_err());
+    }
+
+    #[test]
+    fn what_is_used_is_told_once_there_is_enough_of_it() {
+        let rate = rate(8);
+        rate.take(&account(1)).unwrap();
+        assert!(rate.untold().is_empty());
+        rate.take(&account(1)).unwrap();
+        let told = rate.untold();
+        let (whose, Charge { account: name, used, .. }) = &told[0];
+        assert_eq!((whose, name.as_str()), (&account(1), "test:address:192.0.2.1"));
+        assert_eq!(*used, Duration::from_millis(250));
+        assert!(rate.untold().is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_addresses_leaves_nothing_behind() {
+        // A bucket of 1,000 a second is full again after a millisecond.
+        let rate = rate(1_000);
+        for last in 0..=255 {
+            rate.take(&account(last)).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        rate.shrink();
+        assert!(rate.buckets.is_empty() && rate.used.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_is_there_to_be_told_of_is_forgotten() {
+        let rate = rate(4);
+        rate.take(&account(1)).unwrap();
+        rate.shrink();
+        assert!(rate.used.is_empty() && rate.untold().is_empty());
+        assert!(!rate.buckets.is_empty(), "but not that it was used here");
+    }
+}
