@@ -90,7 +90,8 @@ fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) 
         [header.as_bytes(), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
     let Ok(signature) = crypto::sign(message.as_bytes(), key, algorithm) else { return };
     let Ok(identity) = verified(&format!("{message}.{signature}")) else { return };
-    let claims: Value = serde_json::from_slice(claims).expect("they were read");
+    // Claims that nobody asks for may be no text at all.
+    let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
     assert_eq!(claims["exp"].as_i64(), Some(identity.expires_at));
     assert!(identity.expires_at + LEEWAY >= jiff::Timestamp::now().as_second() - 1);
     let (id, purpose) = match identity.person.kind {

@@ -9,7 +9,8 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -24,6 +25,8 @@ pub struct Node {
     env: Vec<(String, String)>,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    complaints: Arc<Mutex<Vec<String>>>,
+    reading: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -41,7 +44,7 @@ impl Node {
             .env("PORT", port.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -49,7 +52,10 @@ impl Node {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (listening, address) = tokio::sync::oneshot::channel();
         let kept = Arc::clone(&log);
-        tokio::spawn(async move {
+        let complaints = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().unwrap();
+        let complaining = tokio::spawn(hear_complaints(stderr, Arc::clone(&complaints)));
+        let logging = tokio::spawn(async move {
             let mut listening = Some(listening);
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some(address) = address_of(&line)
@@ -62,7 +68,8 @@ impl Node {
         });
         let address = timeout(PATIENCE * 3, address).await.expect("the node does not listen");
         let address = address.unwrap_or_else(|_| panic!("the node ended: {:#?}", log.lock()));
-        Self { address, binary: binary.to_owned(), env: env.to_vec(), child, log }
+        let (binary, env, reading) = (binary.to_owned(), env.to_vec(), vec![logging, complaining]);
+        Self { address, binary, env, child, log, complaints, reading }
     }
 
     /// Another node beside it, with further variables.
@@ -121,10 +128,38 @@ impl Node {
         self.log.lock().unwrap().clone()
     }
 
+    /// What must hold of a node after any bad input: it still answers, nothing in it has panicked, and
+    /// none of what it was not to tell is in its log. It ends with this, so that all is written.
+    pub async fn is_unharmed(mut self, private: &[&str]) {
+        let http = crate::Http::new(self.address, None);
+        assert_eq!(http.get("/health/live").await.status, 200);
+        self.kill().await;
+        for reading in self.reading.drain(..) {
+            timeout(PATIENCE, reading).await.expect("its log does not end").unwrap();
+        }
+        let lines = [self.log(), self.complaints.lock().unwrap().clone()].concat();
+        assert!(lines.iter().any(|line| line.contains("listening")), "there is a log");
+        for line in lines {
+            assert!(!line.contains("panicked"), "{line}");
+            // Of a token, its signature: the rest is the same for many.
+            let told = |text: &&&str| line.contains(text.rsplit('.').next().unwrap_or(text));
+            assert!(!private.iter().any(|text| told(&text)), "it is logged: {line}");
+        }
+    }
+
     /// The URL of a path on this node.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+}
+
+/// Keeps what is written to standard error, and shows it: a panic's words go there.
+async fn hear_complaints(stderr: ChildStderr, kept: Arc<Mutex<Vec<String>>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{line}");
+        kept.lock().unwrap().push(line);
     }
 }
 
