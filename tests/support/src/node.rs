@@ -176,3 +176,53 @@ pub fn signal(pid: u32, name: &str) {
         .unwrap();
     assert!(sent.success(), "kill -{name} {pid}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use axum::{Router, routing::get};
+
+    use super::*;
+
+    /// What says that it listens, and then this on each of its outputs.
+    async fn node(log: &str, complaint: &str) -> Node {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening =
+            format!(r#"{{"message":"listening","address":"{}"}}"#, listener.local_addr().unwrap());
+        let alive = Router::new().route("/health/live", get(async || ""));
+        tokio::spawn(async move { axum::serve(listener, alive).await });
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let script = format!(
+            "#!/bin/sh\necho '{listening}'\necho '{log}'\necho '{complaint}' >&2\nexec sleep 60\n"
+        );
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let node = Node::start(file.to_str().unwrap(), &[]).await;
+        crate::eventually("it is heard", async || {
+            node.log().len() == 2 && node.complaints.lock().unwrap().len() == 1
+        })
+        .await;
+        node
+    }
+
+    #[tokio::test]
+    async fn what_is_well_is_unharmed() {
+        node("a line", "a word").await.is_unharmed(&["head.claims.signature"]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "main panicked at src")]
+    async fn a_panic_is_noticed() {
+        node("a line", "main panicked at src").await.is_unharmed(&[]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "it is logged")]
+    async fn a_token_in_a_log_is_noticed() {
+        node("refused: head.other.signature", "")
+            .await
+            .is_unharmed(&["head.claims.signature"])
+            .await;
+    }
+}
