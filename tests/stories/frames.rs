@@ -101,6 +101,7 @@ async fn ends_its_own_connection(cases: &[(&str, Vec<u8>)], code: u16) {
     let (customer, dentist, session) = desk.pair().await;
     let mut bystander = desk.connect(0, &dentist).await;
     bystander.join(&session, None).await;
+    let before = desk.nodes[0].memory_kib();
     for (what, bytes) in cases {
         assert_eq!(closed_after(open(&desk, &customer).await, bytes).await, code, "{what}");
         let mut entered = open_by(&desk, WAYS[1], "").await;
@@ -111,6 +112,8 @@ async fn ends_its_own_connection(cases: &[(&str, Vec<u8>)], code: u16) {
     let mut patient = desk.connect(0, &customer).await;
     let sent = patient.send(&session, "k", "all is well").await;
     assert_eq!(bystander.message().await, sent);
+    let grown = desk.nodes[0].memory_kib().saturating_sub(before);
+    assert!(grown < 65_536, "what was claimed is not held: {grown} KiB");
     drop((patient, bystander));
     desk.is_unharmed(&[&customer, &dentist], &["not for anyone", "all is well"]).await;
 }
