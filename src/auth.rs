@@ -7,6 +7,8 @@
 mod bearer;
 mod cognito;
 mod django;
+#[cfg(all(any(test, fuzzing), feature = "embedded"))]
+pub(crate) mod fuzz;
 mod jwks;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ pub(crate) mod admin;
 pub(crate) mod blocks;
 pub(crate) mod chats;
 pub(crate) mod cursor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod limits;

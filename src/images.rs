@@ -5,6 +5,8 @@
 
 mod bucket;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod name;
 #[cfg(test)]
 mod samples;

@@ -15,6 +15,8 @@ mod directory;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod hub;
 mod images;
@@ -35,20 +37,6 @@ mod store;
 pub mod telemetry;
 mod tls;
 mod wire;
-
-/// The parsers of what comes from clients, for `fuzz/`.
-#[cfg(fuzzing)]
-pub mod fuzz {
-    /// Reads a frame or packet as every framing would.
-    pub fn packets(text: &str) {
-        drop(crate::wire::native::parse(text));
-        drop(crate::wire::socketio::parse(text));
-        drop(text.parse::<crate::wire::offset::Offset>());
-        for packet in crate::wire::engineio::split(text) {
-            drop(crate::wire::engineio::parse(packet));
-        }
-    }
-}
 
 pub use config::Config;
 pub use serve::serve;

@@ -3,6 +3,8 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod engineio;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod native;
 pub(crate) mod offset;
 pub(crate) mod socketio;
@@ -77,12 +79,16 @@ pub(crate) fn is_object(json: &[u8]) -> bool {
 /// `serde_json` quotes what it found (`invalid type: string "…"`, ``unknown variant `…` ``): that may
 /// be a body or a token.
 fn invalid(path: &str, error: &serde_json::Error) -> Error {
-    let name = if path == "." { "request" } else { path };
+    // Where it is no JSON the path may be the client's own: a field that we don't know.
+    let name = if path == "." || !error.is_data() { "request" } else { path };
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let quotes = ["invalid type", "invalid value", "unknown variant", "unknown field"];
     let problem = if !error.is_data() {
         format!("is not JSON (column {})", error.column())
+    } else if text.starts_with("UUID") {
+        // It quotes the character that is wrong.
+        "must be a UUID".to_owned()
     } else if quotes.iter().any(|quoting| text.starts_with(quoting)) {
         let expected = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
         format!("expected {expected}")

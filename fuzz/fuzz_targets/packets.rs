@@ -1,7 +1,7 @@
-//! Whatever a client sends, the parsers answer: they don't panic, recurse without end, or hang.
+//! A poll's body: packets of Engine.IO and Socket.IO, and offsets.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| frontdesk::fuzz::packets(text));
+fuzz_target!(|bytes: &[u8]| frontdesk::fuzz::packets(bytes));

@@ -42,6 +42,12 @@ impl Cognito {
         })
     }
 
+    /// As if these keys had been fetched.
+    #[cfg(all(any(test, fuzzing), feature = "embedded"))]
+    pub(super) fn keep(&self, set: &jsonwebtoken::jwk::JwkSet) {
+        self.keys.keep(set);
+    }
+
     /// Whether the token says that it is this pool's.
     pub(super) fn issued(&self, token: &Unverified<'_>) -> bool {
         token.issuer.as_ref() == Some(&self.issuer)

@@ -54,15 +54,22 @@ pub(crate) struct List {
     limit: Option<String>,
 }
 
+impl List {
+    /// Of which sessions, from where on, and how many.
+    pub(super) fn page(&self) -> Result<(Option<SessionStatus>, Option<Place>, u32), Error> {
+        let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
+        let status = self.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
+        let place = self.cursor.as_deref().map(cursor::to_session).transpose()?;
+        Ok((status, place, cursor::limit(self.limit.as_deref())?))
+    }
+}
+
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
     Params(list): Params<List>,
 ) -> Result<JsonBody<Page<Session>>, Error> {
-    let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
-    let status = list.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
-    let place = list.cursor.as_deref().map(cursor::to_session).transpose()?;
-    let limit = cursor::limit(list.limit.as_deref())?;
+    let (status, place, limit) = list.page()?;
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
     let mut items = app.store.sessions(&me.person, &page).await?;

@@ -61,7 +61,7 @@ pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
         let id = SessionId(Uuid::try_parse(id).ok()?);
         Some(Place { began: time(began)?, active_at: time(active_at)?, id })
     };
-    place().ok_or_else(invalid)
+    ours(place(), of_session, cursor)
 }
 
 /// A place in a history.
@@ -80,7 +80,7 @@ pub(crate) fn to_span(cursor: &str) -> Result<Span, Error> {
         }
         Some(Span::Before(text.strip_prefix('b')?.parse().ok()?))
     };
-    place().ok_or_else(invalid)
+    ours(place(), of_span, cursor)
 }
 
 /// A place in a ranked list.
@@ -90,7 +90,12 @@ pub(crate) fn of_offset(offset: u32) -> String {
 
 pub(crate) fn to_offset(cursor: &str) -> Result<u32, Error> {
     let place = || decode(cursor)?.strip_prefix('f')?.parse().ok();
-    place().ok_or_else(invalid)
+    ours(place(), of_offset, cursor)
+}
+
+/// A place that we would write like this: numbers have other spellings (`+1`, `01`), ids too.
+fn ours<T: Copy>(place: Option<T>, write: fn(T) -> String, cursor: &str) -> Result<T, Error> {
+    place.filter(|place| write(*place) == cursor).ok_or_else(invalid)
 }
 
 /// A place in the list of blocks.
@@ -146,6 +151,18 @@ mod tests {
             assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
             assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
             assert!(to_block(cursor).is_err());
+        }
+        for other_spelling in ["a+1", "b01", "f+1", "f00"] {
+            let cursor = encode(other_spelling);
+            assert!(to_span(&cursor).is_err() && to_offset(&cursor).is_err(), "{other_spelling}");
+        }
+        let id = new_id();
+        for other_spelling in [
+            format!("s1.1.{id}"),
+            format!("s+1.1.{}", id.simple()),
+            format!("s1.1.{}", id.simple().to_string().to_uppercase()),
+        ] {
+            assert!(to_session(&encode(&other_spelling)).is_err(), "{other_spelling}");
         }
         let huge = encode(&format!("s{0}.{0}.{1}", i64::MAX, new_id().simple()));
         assert!(to_session(&huge).is_err());

@@ -27,7 +27,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    fn span(&self) -> Result<Span, Error> {
+    pub(super) fn span(&self) -> Result<Span, Error> {
         let seq = |name, text: &str| {
             text.parse().map_err(|_| Error::invalid(name, "must be a seq: 0, 1, 2 …"))
         };

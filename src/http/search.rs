@@ -29,17 +29,25 @@ pub(crate) struct Search {
     limit: Option<String>,
 }
 
+impl Search {
+    /// What is looked for, how many hits are left out, and how many are wanted.
+    pub(super) fn wanted(self) -> Result<(String, u32, u32), Error> {
+        let query = self.q.ok_or_else(|| Error::invalid("q", "is missing"))?;
+        if query.trim().is_empty() || query.contains('\0') || query.chars().count() > QUERY_MAX {
+            return Err(Error::invalid("q", format!("must have 1 to {QUERY_MAX} characters")));
+        }
+        let offset = self.cursor.as_deref().map_or(Ok(0), cursor::to_offset)?;
+        let limit = cursor::limit(self.limit.as_deref())?.min(HITS_MAX.saturating_sub(offset));
+        Ok((query, offset, limit))
+    }
+}
+
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
     Params(search): Params<Search>,
 ) -> Result<JsonBody<Page<Found>>, Error> {
-    let query = search.q.ok_or_else(|| Error::invalid("q", "is missing"))?;
-    if query.trim().is_empty() || query.contains('\0') || query.chars().count() > QUERY_MAX {
-        return Err(Error::invalid("q", format!("must have 1 to {QUERY_MAX} characters")));
-    }
-    let offset = search.cursor.as_deref().map_or(Ok(0), cursor::to_offset)?;
-    let limit = cursor::limit(search.limit.as_deref())?.min(HITS_MAX.saturating_sub(offset));
+    let (query, offset, limit) = search.wanted()?;
     let turn = timeout(PATIENCE, app.search_turns.acquire()).await;
     let Ok(Ok(_turn)) = turn else { return Err(Error::Busy) };
     let mut items = app.store.search(&me.person, &query, offset, limit).await?;

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The longer side of a thumbnail, in pixels.
-const SIDE: u32 = 320;
+pub(super) const SIDE: u32 = 320;
 /// How many wait at most; one more is made when it is asked for.
 const QUEUE: usize = 256;
 /// How much memory unpacking one may take, in bytes.
@@ -77,7 +77,7 @@ async fn make(bucket: &Bucket, key: &ObjectKey, format: Format) -> Result<(), Im
 }
 
 /// A JPEG that shows the picture as it was meant, and says nothing of where and by what it was taken.
-fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError> {
+pub(super) fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError> {
     let too_large = || {
         ImageError::Limits(image::error::LimitError::from_kind(
             image::error::LimitErrorKind::DimensionError,

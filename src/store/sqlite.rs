@@ -4,6 +4,8 @@
 
 mod amend;
 mod blocks;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod members;
 mod people;
 mod push_jobs;

@@ -116,6 +116,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn i14_what_is_wrong_is_told_without_a_word_of_what_was_sent() {
+        fn refused<T: serde::de::DeserializeOwned>(sent: &str) -> String {
+            crate::wire::object::<T>(sent.as_bytes()).err().unwrap().to_string()
+        }
+        // A field that we don't know may have any name.
+        for broken in [r#"{"secret":nul}"#, r#"{"secret""#, r#"{"token":"secret",x"#] {
+            assert!(
+                refused::<crate::wire::AuthRefresh>(broken).starts_with("request: is not JSON")
+            );
+        }
+        for odd in [r#"{"sessionId":"secret"}"#, r#"{"sessionId":"0193c3a0-!000"}"#] {
+            assert_eq!(refused::<crate::wire::Join>(odd), "sessionId: must be a UUID");
+        }
+        let odd = refused::<crate::wire::AuthRefresh>(r#"{"token":["secret"]}"#);
+        assert_eq!(odd, "token: expected a string");
+    }
+
     proptest! {
         #[test]
         fn no_frame_makes_the_parser_panic(frame in ".{0,200}") {

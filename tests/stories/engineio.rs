@@ -20,13 +20,13 @@ fn is_aside(packet: &str) -> bool {
 }
 
 /// A client of the polling transport, a request at a time.
-struct Poller {
-    http: Http,
+pub(crate) struct Poller {
+    pub(crate) http: Http,
     sid: String,
 }
 
 impl Poller {
-    async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let http = Http::new(address, None);
         let opened = http.get(POLL).await;
         assert_eq!(opened.status, 200);
@@ -38,7 +38,7 @@ impl Poller {
     }
 
     /// One whose person has entered the namespace.
-    async fn enter(address: SocketAddr, token: &str) -> Self {
+    pub(crate) async fn enter(address: SocketAddr, token: &str) -> Self {
         Self::enter_with(address, &json!({ "token": token })).await.0
     }
 
@@ -63,22 +63,22 @@ impl Poller {
         heard
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{POLL}&sid={}", self.sid)
     }
 
-    async fn post(&self, body: &str) -> Reply {
+    pub(crate) async fn post(&self, body: &str) -> Reply {
         let text = [("content-type", "text/plain;charset=UTF-8")];
         self.http.send(Method::POST, &self.path(), Some(body.to_owned()), &text).await
     }
 
-    async fn say(&self, body: &str) {
+    pub(crate) async fn say(&self, body: &str) {
         assert_eq!(self.post(body).await.text, "ok");
     }
 
     /// What the next poll brings, but for offsets, which are not for the app, and what comes in its own
     /// time.
-    async fn hear(&self) -> String {
+    pub(crate) async fn hear(&self) -> String {
         loop {
             let heard = self.poll().await;
             let rest: Vec<_> = heard.split('\x1e').filter(|packet| !is_aside(packet)).collect();
@@ -143,63 +143,6 @@ async fn several_packets_come_in_one_poll_and_go_in_one_post() {
     assert_eq!(doctor.join(&session, None).await["lastSeq"], 2, "both framings are one chat");
     doctor.send(&session, "c", "from the other framing").await;
     assert!(patient.hear().await.starts_with(r#"42["message:new",{"message":"#));
-}
-
-#[tokio::test]
-async fn b38_a_second_poll_at_once_an_oversized_one_and_anothers_token_are_refused() {
-    let desk = one_node().await;
-    let (customer, _, _) = desk.pair().await;
-    let address = desk.nodes[0].address;
-    let greedy = Poller::enter(address, &customer.token).await;
-    let path = greedy.path();
-    let (first, second) = tokio::join!(greedy.http.get(&path), async {
-        tokio::task::yield_now().await;
-        greedy.http.get(&path).await
-    });
-    let mut statuses = [first.status, second.status];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 400], "one is refused, and the session ends");
-    eventually("it is gone", async || greedy.http.get(&path).await.body["code"] == 1).await;
-
-    let big = Poller::enter(address, &customer.token).await;
-    assert_eq!(big.post(&"x".repeat(65_537)).await.status, 413);
-
-    let mine = Poller::enter(address, &customer.token).await;
-    let thief = Http::new(address, Some(&desk.customer().token));
-    assert_eq!(thief.get(&mine.path()).await.status, 403);
-    let own = Http::new(address, Some(&customer.token));
-    mine.say(r#"420["no:such"]"#).await;
-    assert!(own.get(&mine.path()).await.text.starts_with("430["));
-}
-
-#[tokio::test]
-async fn b31_to_b37_a_bad_packet_ends_its_own_session() {
-    let desk = one_node().await;
-    let (customer, dentist, session) = desk.pair().await;
-    let address = desk.nodes[0].address;
-    for bad in [
-        r#"42[{"toString":"x"}]"#,
-        "4599999-[\"x\"]",
-        "42[\"disconnect\"]",
-        "42[\"x\"",
-        "40{\"token\":\"again\"}",
-        "451-[\"x\",{\"_placeholder\":true,\"num\":0}]\x1e42[\"x\"]",
-        "bAQID",
-        "b!",
-        "9",
-        "2",
-    ] {
-        let poller = Poller::enter(address, &customer.token).await;
-        poller.post(bad).await;
-        eventually("it is gone", async || poller.http.get(&poller.path()).await.body["code"] == 1)
-            .await;
-    }
-    // b34: an event before the namespace is entered.
-    let early = Poller::open(address).await;
-    early.post(r#"42["session:join",{}]"#).await;
-    eventually("it is gone", async || early.http.get(&early.path()).await.body["code"] == 1).await;
-    let mut doctor = desk.connect(0, &dentist).await;
-    assert_eq!(doctor.send(&session, "k", "unmoved").await["seq"], 1);
 }
 
 #[tokio::test]

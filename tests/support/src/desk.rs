@@ -128,6 +128,15 @@ impl Desk {
         Client::connect_by(framing, self.nodes[node].address, &person.token).await
     }
 
+    /// What must hold after any bad input ([`Node::is_unharmed`]): nobody's token is in a log either.
+    pub async fn is_unharmed(self, people: &[&Person], private: &[&str]) {
+        let tokens = people.iter().map(|person| person.token.as_str());
+        let private: Vec<&str> = tokens.chain(private.iter().copied()).collect();
+        for node in self.nodes {
+            node.is_unharmed(&private).await;
+        }
+    }
+
     /// Opens a session between the two: its id.
     pub async fn session(&self, customer: &Person, dentist: &Person) -> String {
         let with = json!({ "dentistId": dentist.id });

@@ -9,7 +9,8 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -24,6 +25,8 @@ pub struct Node {
     env: Vec<(String, String)>,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    complaints: Arc<Mutex<Vec<String>>>,
+    reading: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -41,7 +44,7 @@ impl Node {
             .env("PORT", port.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -49,7 +52,10 @@ impl Node {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (listening, address) = tokio::sync::oneshot::channel();
         let kept = Arc::clone(&log);
-        tokio::spawn(async move {
+        let complaints = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().unwrap();
+        let complaining = tokio::spawn(hear_complaints(stderr, Arc::clone(&complaints)));
+        let logging = tokio::spawn(async move {
             let mut listening = Some(listening);
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some(address) = address_of(&line)
@@ -62,7 +68,8 @@ impl Node {
         });
         let address = timeout(PATIENCE * 3, address).await.expect("the node does not listen");
         let address = address.unwrap_or_else(|_| panic!("the node ended: {:#?}", log.lock()));
-        Self { address, binary: binary.to_owned(), env: env.to_vec(), child, log }
+        let (binary, env, reading) = (binary.to_owned(), env.to_vec(), vec![logging, complaining]);
+        Self { address, binary, env, child, log, complaints, reading }
     }
 
     /// Another node beside it, with further variables.
@@ -121,10 +128,38 @@ impl Node {
         self.log.lock().unwrap().clone()
     }
 
+    /// What must hold of a node after any bad input: it still answers, nothing in it has panicked, and
+    /// none of what it was not to tell is in its log. It ends with this, so that all is written.
+    pub async fn is_unharmed(mut self, private: &[&str]) {
+        let http = crate::Http::new(self.address, None);
+        assert_eq!(http.get("/health/live").await.status, 200);
+        self.kill().await;
+        for reading in self.reading.drain(..) {
+            timeout(PATIENCE, reading).await.expect("its log does not end").unwrap();
+        }
+        let lines = [self.log(), self.complaints.lock().unwrap().clone()].concat();
+        assert!(lines.iter().any(|line| line.contains("listening")), "there is a log");
+        for line in lines {
+            assert!(!line.contains("panicked"), "{line}");
+            // Of a token, its signature: the rest is the same for many.
+            let told = |text: &&&str| line.contains(text.rsplit('.').next().unwrap_or(text));
+            assert!(!private.iter().any(|text| told(&text)), "it is logged: {line}");
+        }
+    }
+
     /// The URL of a path on this node.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+}
+
+/// Keeps what is written to standard error, and shows it: a panic's words go there.
+async fn hear_complaints(stderr: ChildStderr, kept: Arc<Mutex<Vec<String>>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{line}");
+        kept.lock().unwrap().push(line);
     }
 }
 
@@ -140,4 +175,54 @@ pub fn signal(pid: u32, name: &str) {
         .status()
         .unwrap();
     assert!(sent.success(), "kill -{name} {pid}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use axum::{Router, routing::get};
+
+    use super::*;
+
+    /// What says that it listens, and then this on each of its outputs.
+    async fn node(log: &str, complaint: &str) -> Node {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening =
+            format!(r#"{{"message":"listening","address":"{}"}}"#, listener.local_addr().unwrap());
+        let alive = Router::new().route("/health/live", get(async || ""));
+        tokio::spawn(async move { axum::serve(listener, alive).await });
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let script = format!(
+            "#!/bin/sh\necho '{listening}'\necho '{log}'\necho '{complaint}' >&2\nexec sleep 60\n"
+        );
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let node = Node::start(file.to_str().unwrap(), &[]).await;
+        crate::eventually("it is heard", async || {
+            node.log().len() == 2 && node.complaints.lock().unwrap().len() == 1
+        })
+        .await;
+        node
+    }
+
+    #[tokio::test]
+    async fn what_is_well_is_unharmed() {
+        node("a line", "a word").await.is_unharmed(&["head.claims.signature"]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "main panicked at src")]
+    async fn a_panic_is_noticed() {
+        node("a line", "main panicked at src").await.is_unharmed(&[]).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "it is logged")]
+    async fn a_token_in_a_log_is_noticed() {
+        node("refused: head.other.signature", "")
+            .await
+            .is_unharmed(&["head.claims.signature"])
+            .await;
+    }
 }

@@ -1,0 +1,7 @@
+//! What was uploaded as a picture, and its thumbnail.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| frontdesk::fuzz::pictures(bytes));

@@ -1,0 +1,7 @@
+//! What is typed into a search box, and searched for in SQLite.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| frontdesk::fuzz::searches(bytes));

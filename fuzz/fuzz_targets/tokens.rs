@@ -1,0 +1,7 @@
+//! Tokens, where they are carried, claims that are signed well, and key sets.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| frontdesk::fuzz::tokens(bytes));

@@ -1,0 +1,145 @@
+//! Tokens, where they are carried, and key sets: whatever the bytes are, this holds.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a finding is a panic"
+)]
+
+use std::{str::from_utf8, sync::LazyLock};
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
+use jsonwebtoken::{
+    EncodingKey, crypto,
+    jwk::{Jwk, JwkSet},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    config::{CognitoConfig, DjangoConfig},
+    person::PersonKind,
+};
+
+const ISSUER: &str = "https://pool.example";
+const SECRET: &str = "a-secret-of-the-fuzzers-that-is-long-enough";
+
+/// A verifier that has its keys at hand, and what signs for it.
+struct World {
+    verifier: Verifier,
+    customers: EncodingKey,
+    dentists: EncodingKey,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key that can be written");
+    let text = base64::prelude::BASE64_STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+    let customers = EncodingKey::from_rsa_pem(pem.as_bytes()).expect("a key that can be read");
+    let public = Jwk::from_encoding_key(&customers, Algorithm::RS256).expect("its public half");
+    let cognito = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: vec!["app".to_owned()] };
+    let django = DjangoConfig { secret: Some(SECRET.into()), jwks_url: None, issuer: None };
+    let cognito = Cognito::new(&cognito).expect("a verifier");
+    cognito.keep(&JwkSet { keys: vec![public] });
+    let django = Django::new(&django).expect("a verifier");
+    World {
+        verifier: Verifier { cognito: Some(cognito), django: Some(django) },
+        customers,
+        dentists: EncodingKey::from_secret(SECRET.as_bytes()),
+    }
+});
+
+/// A letter that says what the rest is: a key set, claims of either issuer, a whole token, or a
+/// handshake's three places in a line each.
+pub fn tokens(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    match kind {
+        b'k' => key_set(rest),
+        b'c' => claims(rest, r#"{"alg":"RS256"}"#, Algorithm::RS256, &WORLD.customers),
+        b'd' => claims(rest, r#"{"alg":"HS256"}"#, Algorithm::HS256, &WORLD.dentists),
+        b'h' => handshake(rest),
+        // A header and claims in JSON, and a signature that nobody has made.
+        b'j' => {
+            let parts =
+                rest.split(|byte| *byte == b'\n').map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            drop(verified(&parts.collect::<Vec<_>>().join(".")));
+        }
+        _ => drop(from_utf8(rest).map(verified)),
+    }
+}
+
+/// Whom a token names. Nothing is waited for: the keys are there.
+fn verified(token: &str) -> Result<Identity, AuthError> {
+    let identity = WORLD.verifier.verify(token).now_or_never().expect("it waits for nothing");
+    assert!(identity.is_err() || token.len() <= TOKEN_MAX);
+    identity
+}
+
+/// Claims that are signed well: they count only if they are what the issuer's rules ask for.
+fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) {
+    let message =
+        [header.as_bytes(), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
+    let Ok(signature) = crypto::sign(message.as_bytes(), key, algorithm) else { return };
+    let Ok(identity) = verified(&format!("{message}.{signature}")) else { return };
+    // Claims that nobody asks for may be no text at all.
+    let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
+    assert_eq!(claims["exp"].as_i64(), Some(identity.expires_at));
+    assert!(identity.expires_at + LEEWAY >= jiff::Timestamp::now().as_second() - 1);
+    let (id, purpose) = match identity.person.kind {
+        PersonKind::Customer => {
+            assert_eq!((algorithm, &claims["iss"]), (Algorithm::RS256, &Value::from(ISSUER)));
+            assert!(claims["client_id"] == "app" || claims["aud"] == "app");
+            (&claims["sub"], &claims["token_use"])
+        }
+        PersonKind::Dentist => (&claims["user_id"], &claims["token_type"]),
+    };
+    assert!(purpose == "access" || purpose == "id");
+    let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    assert_eq!(id, identity.person.id.as_str());
+}
+
+fn handshake(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut headers = HeaderMap::new();
+    for name in [header::AUTHORIZATION, header::SEC_WEBSOCKET_PROTOCOL] {
+        if let Some(Ok(value)) = lines.next().map(HeaderValue::from_bytes)
+            && !value.is_empty()
+        {
+            headers.insert(name, value);
+        }
+    }
+    let query = from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
+    if let Ok(token) = from_headers(&headers) {
+        let whole = headers[header::AUTHORIZATION].to_str().expect("it was read");
+        assert!(whole.contains(token.expose_secret()));
+        assert_eq!(token.expose_secret().trim(), token.expose_secret());
+    }
+    if let Ok(token) = from_handshake(&headers, query) {
+        drop(verified(token.expose_secret()));
+    }
+}
+
+/// A key set that an issuer gave, and a token that its keys have not signed.
+fn key_set(bytes: &[u8]) {
+    let Ok(set) = serde_json::from_slice::<JwkSet>(bytes) else { return };
+    let kid = set.keys.first().and_then(|key| key.common.key_id.clone());
+    let config = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: Vec::new() };
+    let cognito = Cognito::new(&config).expect("a verifier");
+    cognito.keep(&set);
+    let verifier = Verifier { cognito: Some(cognito), django: None };
+    let header = serde_json::json!({ "alg": "RS256", "kid": kid }).to_string();
+    let claims = format!(r#"{{"iss":"{ISSUER}"}}"#);
+    let parts = [header.as_bytes(), claims.as_bytes(), &[7; 256]];
+    let token = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
+    let identity = verifier.verify(&token).now_or_never().expect("it waits for nothing");
+    assert!(identity.is_err());
+}

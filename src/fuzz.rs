@@ -1,0 +1,47 @@
+//! The parsers of bytes from outside, and what holds of each whatever the bytes are: for `fuzz/`,
+//! and for a test that runs them on what the fuzzers have kept.
+//!
+//! Each stands beside what it is about, so that nothing has to be more visible for it.
+
+#[cfg(feature = "embedded")]
+pub use crate::{auth::fuzz::tokens, store::sqlite::fuzz::searches};
+pub use crate::{
+    http::fuzz::{bodies, queries},
+    images::fuzz::{names, pictures},
+    wire::fuzz::{envelopes, frames, packets},
+};
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    type Target = (&'static str, fn(&[u8]));
+
+    #[test]
+    fn what_the_fuzzers_have_kept_goes_well() {
+        let targets: [Target; _] = [
+            ("bodies", bodies),
+            ("envelopes", envelopes),
+            ("frames", frames),
+            ("names", names),
+            ("packets", packets),
+            ("pictures", pictures),
+            ("queries", queries),
+            #[cfg(feature = "embedded")]
+            ("searches", searches),
+            #[cfg(feature = "embedded")]
+            ("tokens", tokens),
+        ];
+        for (name, target) in targets {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+            let seeds = fs::read_dir(&corpus).expect("a target has a corpus");
+            let seeds: Vec<_> = seeds.map(|seed| seed.unwrap().path()).collect();
+            assert!(!seeds.is_empty(), "{name}");
+            for seed in seeds {
+                target(&fs::read(seed).unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Bodies and queries of HTTP: whatever the bytes are, this holds.
+
+#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
+
+use std::str::from_utf8;
+
+use axum::{extract::Query, http::Uri};
+use serde::de::DeserializeOwned;
+
+use super::{
+    chats,
+    cursor::{self, of_offset, of_session, of_span, to_offset, to_session, to_span},
+    images, messages, search,
+};
+use crate::{
+    error::Error,
+    store::PAGE_MAX,
+    wire::{
+        Post,
+        fuzz::{is_plain, posted},
+        object,
+    },
+};
+
+/// A body of JSON, as every handler reads it.
+pub fn bodies(bytes: &[u8]) {
+    read::<chats::Open>(bytes);
+    read::<chats::Change>(bytes);
+    read::<images::Ask>(bytes);
+    read::<messages::Edit>(bytes);
+    read::<messages::Read>(bytes);
+    match object::<Post>(bytes).and_then(Post::into_content) {
+        Err(error) => is_plain(&error),
+        Ok(content) => {
+            let post = posted(&content);
+            let again = object::<Post>(post.to_string().as_bytes()).and_then(Post::into_content);
+            assert_eq!(posted(&again.expect("a body of our own")), post);
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) {
+    if let Err(error) = object::<T>(bytes) {
+        is_plain(&error);
+    }
+}
+
+/// A query, and a cursor on its own. A cursor that is read is one that was made here.
+pub fn queries(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    is_ours(text);
+    let Ok(uri) = Uri::builder().path_and_query(format!("/?{text}")).build() else { return };
+    if let Ok(Query(history)) = Query::<messages::History>::try_from_uri(&uri) {
+        told(history.span());
+    }
+    if let Ok(Query(list)) = Query::<chats::List>::try_from_uri(&uri) {
+        told(list.page());
+    }
+    if let Ok(Query(search)) = Query::<search::Search>::try_from_uri(&uri)
+        && let Some((query, offset, limit)) = told(search.wanted())
+    {
+        assert!(!query.trim().is_empty() && query.chars().count() <= 200);
+        assert!(limit <= PAGE_MAX && (limit == 0 || offset + limit <= 1_000));
+    }
+}
+
+fn is_ours(text: &str) {
+    if let Some(place) = told(to_session(text)) {
+        assert_eq!(of_session(place), text);
+    }
+    if let Some(span) = told(to_span(text)) {
+        assert_eq!(of_span(span), text);
+    }
+    if let Some(offset) = told(to_offset(text)) {
+        assert_eq!(of_offset(offset), text);
+    }
+    if let Some(limit) = told(cursor::limit(Some(text))) {
+        assert!((1..=PAGE_MAX).contains(&limit));
+    }
+}
+
+fn told<T>(read: Result<T, Error>) -> Option<T> {
+    read.inspect_err(is_plain).ok()
+}

@@ -1,0 +1,89 @@
+//! Pictures, and names that people give: whatever the bytes are, this holds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a finding is a panic"
+)]
+
+use std::str::from_utf8;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::{
+    FileName, Format, ImageKey, ObjectKey, Origin,
+    format::{Look, look},
+    name::disposition,
+    thumbnails::{SIDE, render},
+};
+use crate::{
+    message::{Body, ClientId, Emoji},
+    person::{AvatarUrl, Email, PersonId},
+};
+
+/// What was uploaded as a picture.
+pub fn pictures(bytes: &[u8]) {
+    let Look::Picture(format, ..) = look(bytes) else { return };
+    // What is told by its first bytes can't be told as another by those that follow.
+    let first = look(bytes.get(..bytes.len() / 2).unwrap_or_default());
+    assert!(!matches!(first, Look::Picture(other, ..) if other != format));
+    let Ok(thumbnail) = render(bytes, format) else { return };
+    let Look::Picture(Format::Jpeg, width, height) = look(&thumbnail) else {
+        panic!("a thumbnail is a JPEG")
+    };
+    assert!((1..=SIDE).contains(&width) && (1..=SIDE).contains(&height));
+    assert!(!thumbnail.windows(6).any(|part| part == b"Exif\0\0"));
+}
+
+/// A name of anything.
+pub fn names(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    of_pictures(text);
+    if let Ok(id) = text.parse::<PersonId>() {
+        assert_eq!(id.as_str(), text);
+        assert!(HeaderValue::from_str(text).is_ok());
+    }
+    if let Ok(id) = text.parse::<ClientId>() {
+        assert_eq!(id.as_str(), text);
+    }
+    if let Ok(url) = text.parse::<AvatarUrl>() {
+        assert!(url.as_str().starts_with("http") && url.as_str().is_ascii());
+        assert!(url.as_str().len() <= 2_000);
+        assert_eq!(url.as_str().parse::<AvatarUrl>().ok().as_ref(), Some(&url));
+    }
+    if text.parse::<Email>().is_ok() {
+        assert!(text.contains('@') && !text.trim().contains(char::is_control));
+    }
+    if let Ok(emoji) = text.parse::<Emoji>() {
+        let json = serde_json::to_value(&emoji).unwrap();
+        assert_eq!(json.as_str().unwrap().parse::<Emoji>().ok().as_ref(), Some(&emoji));
+    }
+    if let Ok(body) = Body::try_from(text.to_owned()) {
+        assert_eq!(body.as_str(), text);
+    }
+    if let Ok(host) = HeaderValue::from_str(text)
+        && let Some(origin) = Origin::of(&HeaderMap::from_iter([(header::HOST, host)]))
+    {
+        assert_eq!(origin.0, format!("http://{text}"));
+    }
+}
+
+fn of_pictures(text: &str) {
+    if let Ok(key) = text.parse::<ImageKey>() {
+        assert_eq!(key.to_string(), text);
+    }
+    #[cfg(feature = "embedded")]
+    if let Some(key) = ObjectKey::parse(text) {
+        assert!([key.original(), key.thumbnail()].iter().any(|written| written == text));
+    }
+    let Ok(name) = FileName::try_from(text.to_owned()) else { return };
+    for format in [Format::Jpeg, Format::Png, Format::Webp, Format::Heic, Format::Gif] {
+        let header = disposition(Some(&name), format);
+        assert!(HeaderValue::from_str(&header).is_ok_and(|value| value.to_str().is_ok()));
+        assert_eq!(header.matches('"').count(), 2, "{header}");
+        let ends = header.to_ascii_lowercase();
+        let mut ends = format.extensions().iter().map(|extension| ends.ends_with(extension));
+        assert!(ends.any(|ends| ends), "{header}");
+    }
+}

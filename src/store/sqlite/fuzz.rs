@@ -1,0 +1,57 @@
+//! Searches: whatever is typed, this holds.
+
+#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
+
+use std::{path::Path, str::from_utf8, sync::LazyLock};
+
+use super::*;
+use crate::{
+    person::PersonKind,
+    store::search::{HIT, pieces},
+};
+
+const SESSION: &str = "0193c3a0-0000-7000-8000-000000000001";
+const TEXT: &str =
+    "My tooth aches: \"Zahnweh\" or gum NOT crown* body:x NEAR(a b) 7½ 牙痛 a\u{301}";
+
+static DATABASE: LazyLock<Mutex<Connection>> = LazyLock::new(|| {
+    let mut db = connect(Path::new(":memory:")).expect("a database");
+    migrations::runner().run(&mut db).expect("its tables");
+    let tables = format!(
+        "insert into sessions (id, customer_id, dentist_id, last_seq, created_at, active_at)
+           values ('{SESSION}', 'ada', '7', 0, 1763000000000000, 1763000000000000);
+         insert into members (session_id, kind, person_id, name)
+           values ('{SESSION}', 'customer', 'ada', 'Ada'), ('{SESSION}', 'dentist', '7', 'Dana');"
+    );
+    db.execute_batch(&tables).expect("a session");
+    for seq in 1..=3 {
+        let id = format!("0193c3a0-0000-7000-8000-0000000001{seq:02}");
+        db.execute(
+            "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, \
+             created_at) values (?1, ?2, ?3, 'customer', 'ada', ?2, 'text', ?4, 1763000000000000)",
+            params![SESSION, seq, id, TEXT],
+        )
+        .expect("a message");
+    }
+    Mutex::new(db)
+});
+
+/// What someone types into a search box: it is searched for, and never an error.
+pub fn searches(bytes: &[u8]) {
+    let Ok(typed) = from_utf8(bytes) else { return };
+    let plain = pieces(typed).iter().map(|piece| piece.text.as_str()).collect::<String>();
+    assert_eq!(plain, typed.replace(HIT, ""));
+    // The handler lets nothing else through.
+    if typed.contains('\0') || typed.chars().count() > 200 {
+        return;
+    }
+    let db = DATABASE.lock().unwrap_or_else(PoisonError::into_inner);
+    let me = |id: &str| Person::new(PersonKind::Customer, id.parse().expect("an id"));
+    let found = search::search(&db, &me("ada"), typed, 0, 2).expect("a search");
+    assert!(found.len() <= 2);
+    for found in found {
+        let snippet: String = found.snippet.iter().map(|piece| piece.text.as_str()).collect();
+        assert!(found.snippet.iter().any(|piece| piece.hit) && !snippet.contains(HIT));
+    }
+    assert!(search::search(&db, &me("eve"), typed, 0, 2).expect("a search").is_empty());
+}

@@ -1,0 +1,263 @@
+//! Frames, packets and envelopes: whatever the bytes are, this holds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a finding is a panic"
+)]
+
+use std::str::from_utf8;
+
+use serde_json::{Value, json};
+
+use super::{
+    Amend, ClientEvent, Content, Framing, Incoming, Send, What,
+    broadcast::{Broadcast, Room},
+    engineio, native,
+    offset::Offset,
+    socketio,
+};
+use crate::{
+    error::Error,
+    message::{Body, amend::Amendment},
+};
+
+/// The names of what a client sends, and of what is wrong with it as a whole.
+const NAMES: [&str; 30] = [
+    "Host",
+    "after",
+    "before",
+    "body",
+    "clientId",
+    "contentType",
+    "cursor",
+    "customerId",
+    "dentistId",
+    "emoji",
+    "fileName",
+    "id",
+    "imageKey",
+    "kind",
+    "limit",
+    "messageId",
+    "muted",
+    "on",
+    "q",
+    "query",
+    "replyTo",
+    "request",
+    "rev",
+    "role",
+    "seq",
+    "sessionId",
+    "size",
+    "status",
+    "token",
+    "user",
+];
+
+/// All that is ever said of what is wrong.
+const WORDS: &str = "a an and any at or of is in it not be no to the this that than must have hold takes one \
+    missing field duplicate expected string integer boolean sequence map struct option JSON object column \
+    number formatted u64 u32 i64 UUID variant identifier value another belongs what with opens session customer \
+    dentist empty only blanks most characters character visible ASCII control slashes NUL text image \
+    open closed from A Z z whole nextCursor list gave parameter can t read bytes invalid length element \
+    elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
+    service JSON jpeg png webp heic gif";
+
+/// A refusal names a field of ours and quotes nothing.
+pub(crate) fn is_plain(error: &Error) {
+    let Error::Invalid(name, problem) = error else { return };
+    assert!(NAMES.contains(&name.as_ref()), "the name {name:?}");
+    for word in problem.split(|letter: char| !letter.is_alphanumeric()) {
+        let known = word.is_empty()
+            || word.bytes().all(|byte| byte.is_ascii_digit())
+            || NAMES.contains(&word)
+            || WORDS.split_whitespace().any(|known| known == word);
+        assert!(known, "the word {word:?} in {problem:?}");
+    }
+}
+
+/// An event as a client writes it.
+fn written(event: &ClientEvent) -> (&'static str, Value) {
+    let in_session = |session_id| json!({ "sessionId": session_id });
+    match event {
+        ClientEvent::Join(join) => (
+            "session:join",
+            json!({ "sessionId": join.session_id, "after": join.after, "rev": join.rev }),
+        ),
+        ClientEvent::Leave(leave) => ("session:leave", in_session(leave.session_id)),
+        ClientEvent::Send(send) => ("message:send", sent(send)),
+        ClientEvent::Amend(amend) => amended(amend),
+        ClientEvent::Read(read) => {
+            ("message:read", json!({ "sessionId": read.session_id, "seq": read.seq }))
+        }
+        ClientEvent::TypingStart(typing) => ("typing:start", in_session(typing.session_id)),
+        ClientEvent::TypingStop(typing) => ("typing:stop", in_session(typing.session_id)),
+        ClientEvent::AuthRefresh(refresh) => ("auth:refresh", json!({ "token": refresh.token })),
+    }
+}
+
+fn sent(Send { session_id, content }: &Send) -> Value {
+    let mut post = posted(content);
+    post["sessionId"] = json!(session_id);
+    post
+}
+
+/// A message as a client writes it, by whatever way.
+pub(crate) fn posted(Content { client_id, what, reply_to }: &Content) -> Value {
+    assert!((1..=64).contains(&client_id.as_str().len()));
+    let (kind, body, key) = match what {
+        What::Text(body) => ("text", Some(body), None),
+        What::Image { key, caption } => ("image", caption.as_ref(), Some(key)),
+    };
+    body.map(is_bounded);
+    json!({ "clientId": client_id, "kind": kind, "body": body, "imageKey": key, "replyTo": reply_to })
+}
+
+fn amended(Amend { session_id, message_id, amendment }: &Amend) -> (&'static str, Value) {
+    let mut data = json!({ "sessionId": session_id, "messageId": message_id });
+    let event = match amendment {
+        Amendment::Edit(body) => {
+            is_bounded(body);
+            data["body"] = json!(body);
+            "message:edit"
+        }
+        Amendment::Delete => "message:delete",
+        Amendment::React { emoji, on } => {
+            data["emoji"] = json!(emoji);
+            data["on"] = json!(on);
+            "message:react"
+        }
+    };
+    (event, data)
+}
+
+/// A body is as long as it may be, and not longer in JSON than it says.
+fn is_bounded(body: &Body) {
+    let count = body.as_str().chars().count();
+    assert!((1..=crate::message::BODY_MAX_CHARS).contains(&count));
+    let json = json!(body).to_string();
+    assert!(json.len() - 2 <= body.json_len());
+}
+
+/// What was understood is understood the same when it is said again, in either framing.
+fn is_understood(event: &Result<ClientEvent, Error>) {
+    let event = match event {
+        Err(error) => return is_plain(error),
+        Ok(event) => event,
+    };
+    let (name, data) = written(event);
+    let frame = json!({ "id": 1, "event": name, "data": data }).to_string();
+    let Incoming::Request { id: Some(1), event: Ok(again) } = native::parse(&frame) else {
+        panic!("a frame of our own: {name}")
+    };
+    assert_eq!(written(&again), (name, data.clone()));
+    let packet = format!("21{}", json!([name, data]));
+    let Ok(socketio::Packet::Event { id: Some(1), event: Ok(again) }) = socketio::parse(&packet)
+    else {
+        panic!("a packet of our own: {name}")
+    };
+    assert_eq!(written(&again), (name, data));
+}
+
+/// A frame of the native framing.
+pub fn frames(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    match native::parse(text) {
+        Incoming::Request { id, event } => {
+            is_understood(&event);
+            if let (Some(id), Err(error)) = (id, &event) {
+                let answer: Value =
+                    serde_json::from_str(native::answer(id, Err(error)).as_str()).unwrap();
+                assert_eq!((&answer["id"], &answer["ok"]), (&json!(id), &json!(false)));
+            }
+        }
+        Incoming::End(code) => assert_eq!(code.code(), 4400),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A poll's body, and so each packet of Engine.IO and Socket.IO.
+pub fn packets(bytes: &[u8]) {
+    let Ok(body) = from_utf8(bytes) else { return };
+    let packets: Vec<_> = engineio::split(body).map(Into::into).collect();
+    if packets.iter().all(|packet: &axum::extract::ws::Utf8Bytes| !packet.is_empty()) {
+        assert_eq!(engineio::join(&packets), body);
+    }
+    for packet in &packets {
+        if let Ok(engineio::Packet::Message(message)) = engineio::parse(packet) {
+            assert_eq!(packet.strip_prefix('4'), Some(message));
+            message_of(message);
+        }
+    }
+    if let Ok(offset) = body.parse() {
+        is_brought_back(&offset);
+    }
+}
+
+fn message_of(message: &str) {
+    match socketio::parse(message) {
+        Ok(socketio::Packet::Connect { namespace, auth }) => {
+            assert!(namespace.starts_with('/') && !namespace.contains(','));
+            if let Some((pid, offset)) = auth.recovery() {
+                assert!(pid.len() <= 64 && pid.is_ascii());
+                is_brought_back(&offset);
+            }
+            let refused = socketio::connect_error(namespace, "no", Some(&Error::TokenMissing));
+            let rest = refused.strip_prefix("44").unwrap();
+            let (to, why) = rest.split_at(rest.find('{').unwrap());
+            if namespace == socketio::NAMESPACE {
+                assert_eq!(to, "");
+            } else if !namespace.contains('{') {
+                assert_eq!(to.strip_suffix(','), Some(namespace));
+                assert!(serde_json::from_str::<Value>(why).is_ok());
+            }
+        }
+        Ok(socketio::Packet::Event { id, event }) => {
+            is_understood(&event);
+            if let (Some(id), Err(error)) = (id, &event) {
+                let answer = socketio::answer(id, Err(error));
+                let json = answer.strip_prefix(&format!("43{id}")).unwrap();
+                assert_eq!(serde_json::from_str::<Value>(json).unwrap()[0]["ok"], false);
+            }
+        }
+        Ok(socketio::Packet::BinaryEvent { attachments, .. }) => assert!(attachments <= 10),
+        Ok(socketio::Packet::Disconnect) => assert!(message.starts_with('1')),
+        Ok(socketio::Packet::Ack) | Err(socketio::BadPacket) => {}
+    }
+}
+
+/// An offset is small, and what we would write of it is read as the same.
+fn is_brought_back(offset: &Offset) {
+    assert!(offset.0.len() <= super::offset::SESSIONS_MAX);
+    assert!(offset.0.values().all(|place| place.beyond.len() <= 32));
+    assert_eq!(&offset.to_string().parse::<Offset>().unwrap(), offset);
+}
+
+/// A channel of Redis, a line's end, and what was said there.
+pub fn envelopes(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let (channel, envelope) = bytes.split_at(at);
+    let Some(room) = from_utf8(channel).ok().and_then(|channel| channel.parse::<Room>().ok())
+    else {
+        return;
+    };
+    assert_eq!(room.to_string().parse::<Room>().unwrap(), room);
+    let Ok(broadcast) = Broadcast::from_bytes(room.clone(), envelope) else { return };
+    let again = Broadcast::from_bytes(room, &broadcast.to_bytes()).unwrap();
+    assert_eq!(
+        (again.seq(), again.author(), again.client_id(), again.size()),
+        (broadcast.seq(), broadcast.author(), broadcast.client_id(), broadcast.size())
+    );
+    for framing in [Framing::Native, Framing::SocketIo] {
+        let text = broadcast.text(framing);
+        assert_eq!(again.text(framing), text);
+        // A character of an event's name takes six at most.
+        assert!(text.len() <= 6 * broadcast.size() + 64);
+        let json = text.strip_prefix("42").unwrap_or(text.as_str());
+        assert!(serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok());
+    }
+}
