@@ -7,7 +7,10 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 use tokio::time::{Instant, sleep};
 
-use crate::world::{World, follower};
+use crate::{
+    echo,
+    world::{World, follower},
+};
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,7 @@ pub(crate) enum Fault {
     RedisSlow,
     RedisFailsOver,
     SubscribersCut,
+    BusRepeats,
     PostgresCrashed,
     PostgresRestarted,
     PostgresCut,
@@ -63,7 +67,7 @@ pub(crate) enum Part {
 }
 
 /// Those that make one of each kind.
-pub(crate) const ALL: [Fault; 35] = [
+pub(crate) const ALL: [Fault; 36] = [
     Fault::NodeKilled,
     Fault::NodeStopped,
     Fault::NodesRolled,
@@ -76,6 +80,7 @@ pub(crate) const ALL: [Fault; 35] = [
     Fault::RedisSlow,
     Fault::RedisFailsOver,
     Fault::SubscribersCut,
+    Fault::BusRepeats,
     Fault::PostgresCrashed,
     Fault::PostgresRestarted,
     Fault::PostgresCut,
@@ -112,7 +117,8 @@ impl Fault {
             | Self::RedisStopped
             | Self::RedisSlow
             | Self::RedisFailsOver
-            | Self::SubscribersCut => Part::Redis,
+            | Self::SubscribersCut
+            | Self::BusRepeats => Part::Redis,
             Self::PostgresCrashed
             | Self::PostgresRestarted
             | Self::PostgresCut
@@ -273,6 +279,11 @@ async fn redis(
             let next = follower(replica).await;
             world.redis.swap(0, 1);
             world.redis[1] = next;
+        }
+        Fault::BusRepeats => {
+            let repeating = tokio::spawn(echo::repeat(world.redis[0].port));
+            strike(world, within, hold, rng).await;
+            repeating.abort();
         }
         Fault::SubscribersCut => {
             for _ in 0..4 {

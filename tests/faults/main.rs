@@ -15,6 +15,7 @@
 mod broken_histories;
 mod checker;
 mod device;
+mod echo;
 mod fault;
 mod history;
 mod photographer;
