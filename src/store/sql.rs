@@ -36,6 +36,14 @@ macro_rules! messages {
     };
 }
 
+/// Where the unread messages begin. Only the session's last 1,000 count: for someone who never reads,
+/// each look at the session would cost more than the one before.
+macro_rules! unread_from {
+    () => {
+        "case when me.read_seq > c.last_seq - 1000 then me.read_seq else c.last_seq - 1000 end"
+    };
+}
+
 /// Sessions as the member `me` sees them. The last message, where there is one, is in
 /// columns of its own.
 macro_rules! sessions {
@@ -46,8 +54,9 @@ macro_rules! sessions {
            other.name as other_name, me.avatar_url as my_avatar_url, \
            other.avatar_url as other_avatar_url, me.read_seq, other.read_seq as other_read_seq, \
            me.delivered_seq, other.delivered_seq as other_delivered_seq, me.muted, \
-           (select count(*) from messages u where u.session_id = c.id and u.seq > me.read_seq \
-              and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",
+           (select count(*) from messages u where u.session_id = c.id and u.seq > ",
+            unread_from!(),
+            " and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",
             message!(),
             " from members me \
          join sessions c on c.id = me.session_id \
@@ -76,10 +85,14 @@ pub(super) const SESSIONS: &str = concat!(
 /// Sessions as each of their members sees them; the where is the database's own.
 pub(super) const VIEWS: &str = sessions!();
 
-pub(super) const UNREAD: &str = "select me.session_id, count(*) as unread from members me \
-    join messages m on m.session_id = me.session_id and m.seq > me.read_seq \
-    and m.sender_kind <> me.kind and m.deleted_at is null \
-    where me.kind = $1 and me.person_id = $2 group by me.session_id";
+pub(super) const UNREAD: &str = concat!(
+    "select me.session_id, count(*) as unread from members me \
+     join sessions c on c.id = me.session_id \
+     join messages m on m.session_id = me.session_id and m.seq > ",
+    unread_from!(),
+    " and m.sender_kind <> me.kind and m.deleted_at is null \
+     where me.kind = $1 and me.person_id = $2 group by me.session_id"
+);
 
 /// $1 session, $2 after, $3 limit.
 pub(super) const FILL: &str = concat!(

@@ -12,6 +12,10 @@ use crate::{
     world::{World, follower},
 };
 
+/// How long nothing is published that is said, at the least: whoever does not look for it waits for
+/// too long.
+const UNTOLD: Duration = Duration::from_secs(10);
+
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -28,6 +32,7 @@ pub(crate) enum Fault {
     RedisFailsOver,
     SubscribersCut,
     BusRepeats,
+    BusForgets,
     PostgresCrashed,
     PostgresRestarted,
     PostgresCut,
@@ -67,7 +72,7 @@ pub(crate) enum Part {
 }
 
 /// Those that make one of each kind.
-pub(crate) const ALL: [Fault; 36] = [
+pub(crate) const ALL: [Fault; 37] = [
     Fault::NodeKilled,
     Fault::NodeStopped,
     Fault::NodesRolled,
@@ -81,6 +86,7 @@ pub(crate) const ALL: [Fault; 36] = [
     Fault::RedisFailsOver,
     Fault::SubscribersCut,
     Fault::BusRepeats,
+    Fault::BusForgets,
     Fault::PostgresCrashed,
     Fault::PostgresRestarted,
     Fault::PostgresCut,
@@ -118,7 +124,8 @@ impl Fault {
             | Self::RedisSlow
             | Self::RedisFailsOver
             | Self::SubscribersCut
-            | Self::BusRepeats => Part::Redis,
+            | Self::BusRepeats
+            | Self::BusForgets => Part::Redis,
             Self::PostgresCrashed
             | Self::PostgresRestarted
             | Self::PostgresCut
@@ -284,6 +291,11 @@ async fn redis(
             let repeating = tokio::spawn(echo::repeat(world.redis[0].port));
             strike(world, within, hold, rng).await;
             repeating.abort();
+        }
+        Fault::BusForgets => {
+            world.redis[0].command("ACL SETUSER default -publish -spublish").await;
+            strike(world, within, hold.max(UNTOLD), rng).await;
+            world.redis[0].command("ACL SETUSER default +publish +spublish").await;
         }
         Fault::SubscribersCut => {
             for _ in 0..4 {

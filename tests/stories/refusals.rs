@@ -101,6 +101,18 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
             assert_eq!(every_event(&desk, framing, stranger, NOWHERE, NOWHERE).await, answers);
         }
     }
+    // Not by waiting either: how busy a session is, only its members feel.
+    let mut database = desk.database.as_ref().unwrap().client().await;
+    let busy = database.transaction().await.unwrap();
+    let lock = "select 1 from sessions where id = $1::text::uuid for update";
+    busy.query_one(lock, &[&theirs]).await.unwrap();
+    let http = desk.http(1, &customer);
+    let answers = everything(&http, NOWHERE, message).await;
+    assert_eq!(everything(&http, &theirs, message).await, answers, "it waited for a stranger's");
+    let answers = every_event(&desk, Framing::Native, &customer, NOWHERE, NOWHERE).await;
+    let held = every_event(&desk, Framing::Native, &customer, &theirs, message).await;
+    assert_eq!(held, answers, "it waited for a stranger's");
+    busy.rollback().await.unwrap();
     // It counts nothing and lists nothing that isn't theirs either.
     let list = desk.http(0, &customer).get("/api/chats").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);

@@ -12,8 +12,13 @@ use crate::{
 };
 
 /// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
-/// The next statement's snapshot is then younger than anything that was committed in them.
-const LOCK: &str = "select 1 from sessions where id = any($1) order by id for no key update";
+/// The next statement's snapshot is then younger than anything that was committed in them. Only those
+/// of their members: nobody feels, by waiting, how busy a session of others is.
+const LOCK: &str = "
+select 1 from sessions s where s.id in (
+  select m.session_id from unnest($1::uuid[], $2::text[], $3::text[]) as i(session_id, kind, person_id)
+  join members m using (session_id, kind, person_id))
+order by s.id for no key update of s";
 
 /// What becomes of a batch. Where pushes are made their jobs are written too, at the mark.
 pub(super) const APPEND: &str = "
@@ -71,7 +76,8 @@ impl Postgres {
         let rows = async {
             let lock = client.prepare_cached(LOCK).await?;
             let append = client.prepare_cached(&self.append).await?;
-            let lock_params: Params<'_> = &[&columns.session_ids];
+            let lock_params: Params<'_> =
+                &[&columns.session_ids, &columns.sender_kinds, &columns.sender_ids];
             let params = columns.params();
             let (begun, locked, rows, patient, committed) = Box::pin(join5(
                 client.batch_execute("BEGIN"),
