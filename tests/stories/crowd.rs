@@ -111,7 +111,7 @@ async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) 
             continue;
         };
         // All ten thousand ask at once.
-        client.patience = PATIENCE * 4;
+        client.patience = PATIENCE * 6;
         let join = json!({ "sessionId": session, "after": after });
         let Some(joined) = client.try_request("session:join", &join).await else { continue };
         return seqs(&joined["messages"]);
@@ -158,7 +158,7 @@ async fn f24_ten_thousand_devices_come_back_at_once_and_are_caught_up() {
         }
     }
     desk.nodes[0].restart().await;
-    let back = timeout(PATIENCE * 4, returning.join_all()).await.expect("not all came back");
+    let back = timeout(PATIENCE * 6, returning.join_all()).await.expect("not all came back");
     assert_eq!(back, vec![vec![2]; PEOPLE * DEVICES], "each is caught up");
     assert_eq!(desk.issuer.fetches(), fetches + 1, "no stampede on the issuer");
 }
