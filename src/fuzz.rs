@@ -8,6 +8,7 @@ pub use crate::{auth::fuzz::tokens, store::sqlite::fuzz::searches};
 pub use crate::{
     http::fuzz::{bodies, queries},
     images::fuzz::{names, pictures},
+    limits::fuzz::addresses,
     wire::fuzz::{envelopes, frames, packets},
 };
 
@@ -22,6 +23,7 @@ mod tests {
     #[test]
     fn what_the_fuzzers_have_kept_goes_well() {
         let targets: [Target; _] = [
+            ("addresses", addresses),
             ("bodies", bodies),
             ("envelopes", envelopes),
             ("frames", frames),

@@ -6,6 +6,8 @@
 
 pub(crate) mod address;
 pub(crate) mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod places;
 mod rate;
 
