@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
     directory::{self, people::People},
+    error::Error,
     http::{health::Findings, search},
     hub::Hub,
     images::Images,
@@ -23,6 +24,7 @@ use crate::{
     limits::Limits,
     metrics::Metrics,
     peers::Pass,
+    person::Person,
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
@@ -132,6 +134,18 @@ impl App {
             return Err(AuthError::Blocked);
         }
         Ok(identity)
+    }
+
+    /// Whether someone may send or change a message now: not while they are blocked, be it since they
+    /// began to ask, and no faster than users may.
+    pub(crate) fn may_write(&self, person: &Person) -> Result<(), Error> {
+        self.still_admits(person)?;
+        self.limits.send(person)
+    }
+
+    /// Whether someone who was let in has not been blocked since.
+    pub(crate) fn still_admits(&self, person: &Person) -> Result<(), Error> {
+        if self.blocks.hold(person) { Err(Error::Blocked) } else { Ok(()) }
     }
 
     /// Whether the node is on its way out: it takes no new sockets.

@@ -26,7 +26,7 @@ const EVENTS: usize = 8_192;
 pub(crate) enum BusEvent {
     /// Something was said in a room that this node subscribes to.
     Heard(Arc<Broadcast>),
-    /// No subscription stands any more, and anything may have been missed.
+    /// Subscriptions may stand no more, and anything may have been missed.
     Interrupted,
 }
 

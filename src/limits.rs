@@ -2,7 +2,7 @@
 //!
 //! A node decides at once by what it knows itself, and tells the bus in its own time; what comes back,
 //! the account over all nodes, is set against the local one. Nothing that is sent waits for Redis.
-//! While Redis is away each node counts for itself, and tells it everything when it is back.
+//! While Redis is away each node counts for itself, and begins anew with it when it is back.
 
 pub(crate) mod address;
 pub(crate) mod frames;
@@ -36,7 +36,7 @@ use crate::{
 use address::{Address, FORWARDED_FOR};
 use frames::Frames;
 use places::Places;
-pub(crate) use places::{Accepted, Place};
+pub(crate) use places::{Accepted, Counted, Place};
 use rate::Rate;
 
 /// How many seconds' worth of sends fit at once: what was written offline is flushed.
@@ -55,6 +55,11 @@ const RENEW: Duration = Duration::from_secs(7);
 const SHRINK: Duration = Duration::from_secs(5);
 /// How many accounts are told of in one round trip.
 const CHUNK: usize = 256;
+/// An account that nobody has, to see whether Redis does what limits need.
+const PROBE: &str = "probe";
+/// How many Socket.IO sessions of one address may be on their way in, so that no address takes the
+/// places of all.
+const ENTERING: u32 = 128;
 /// When a client that has too many connections may try again.
 pub(crate) const PLACES_RETRY: Duration = Duration::from_secs(10);
 
@@ -86,6 +91,8 @@ pub(crate) struct Limits {
     places: Places,
     /// TCP connections that are not sockets: idle ones, and those whose request is still to come.
     accepted: Places,
+    /// Socket.IO sessions on their way in.
+    entering: Places,
     refusals: Refusals,
     node: String,
     /// None where this node is alone.
@@ -115,6 +122,7 @@ impl Limits {
             trusted_proxies: limits.trusted_proxies.clone(),
             places: Places::default(),
             accepted: Places::default(),
+            entering: Places::default(),
             refusals,
             node,
             bus: config.redis.is_some().then(|| Arc::clone(bus)),
@@ -184,6 +192,16 @@ impl Limits {
         Some(accepted)
     }
 
+    /// Lets a Socket.IO session of this address try to come in, unless there are many.
+    pub(crate) fn enter(self: &Arc<Self>, address: Address) -> Result<Counted, Error> {
+        let (place, count) = Counted::take(self, Account::Address(address), |all| &all.entering);
+        if self.of_address.is_some() && count > ENTERING {
+            self.refusals.count(Limit::AddressConnections);
+            return Err(Error::TooManyConnections);
+        }
+        Ok(place)
+    }
+
     /// A place for a connection on each of these accounts, for as long as they are held. Waits for the
     /// bus within bounds, and not where it is known to be away.
     pub(crate) async fn places(
@@ -248,7 +266,8 @@ impl Limits {
             let now = ticks.tick().await;
             if now >= shrink_at {
                 shrink_at = now + SHRINK;
-                self.sends.iter().chain(&self.requests).for_each(Rate::shrink);
+                let tells = self.bus.is_some() && !self.is_away();
+                self.sends.iter().chain(&self.requests).for_each(|rate| rate.shrink(tells));
             }
             let Some(bus) = &self.bus else { continue };
             if self.is_away() {
@@ -258,7 +277,9 @@ impl Limits {
                     continue;
                 }
                 try_at = now + RETRY;
-                if self.within(bus.ping()).await.is_none() {
+                // What limits need is a script that writes: not every Redis that answers runs it.
+                let probe = [(PROBE.to_owned(), 0)];
+                if self.within(bus.hold(&self.node, &probe)).await.is_none() {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);

@@ -153,8 +153,11 @@ async fn way_to_one(host: &str, port: u16) -> Option<IpAddr> {
 
 /// Where a node is, or was when the bus was last asked with success.
 async fn whereabouts(app: &App, node: &str) -> Result<SocketAddr, PeerError> {
-    if let Ok(Some(address)) = app.bus.whereabouts(node).await {
-        app.peers.insert(node.to_owned(), address);
+    match app.bus.whereabouts(node).await {
+        Ok(Some(address)) => drop(app.peers.insert(node.to_owned(), address)),
+        // Whoever is at its address now is not to have what was for it.
+        Ok(None) => drop(app.peers.remove(node)),
+        Err(_) => {}
     }
     app.peers.get(node).map(|address| *address).ok_or(PeerError::Unknown)
 }

@@ -288,6 +288,9 @@ impl Presence {
                 if state.online == online || waits {
                     return;
                 }
+            } else if is_calm && !online {
+                // Nobody can tell yet.
+                return;
             }
             before
         };

@@ -16,6 +16,7 @@ pub(crate) struct Changed {
 
 /// The same for HTTP and every framing. Safe to repeat: what is as it should be stays so.
 pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed, Error> {
+    app.may_write(me)?;
     let Amend { session_id, message_id, amendment } = amend;
     let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
     // Also where it was like that already: an earlier try may have come to an end that nobody heard of.

@@ -44,7 +44,7 @@ pub(crate) fn run(
     session_id: SessionId,
     content: Content,
 ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
-    let fits = app.limits.send(&sender);
+    let fits = app.may_write(&sender);
     let Content { client_id, what, reply_to } = content;
     let (id, image) = (new_id(), None);
     match what {
@@ -110,6 +110,8 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
     let is_same = |message: &Message| {
         message.body == body && message.image.as_ref().is_some_and(|image| image.key == key)
     };
+    // Looking took its time.
+    app.still_admits(&draft.sender)?;
     let pending = app.writer.submit(draft)?;
     let sent = decided(pending, is_same).await;
     match (&sent, wanted, key.parse()) {

@@ -32,7 +32,7 @@ use crate::{
     auth::{AuthError, Identity, same},
     commands::join::{self, Resumed},
     error::Error,
-    limits::{Account, Place},
+    limits::{Account, Counted, Place},
     wire::{
         CloseCode, Framing, Incoming,
         engineio::{self, Open},
@@ -77,6 +77,7 @@ pub(crate) struct Session {
     probing: watch::Sender<bool>,
     polling: AtomicBool,
     posting: AtomicBool,
+    upgrading: AtomicBool,
     /// The token that came with the handshake.
     token: Option<SecretString>,
     /// A poll has told the client of the end.
@@ -96,7 +97,7 @@ impl Session {
     /// with the handshake, and counts where the client connects without one. `places` are its address's.
     pub(crate) fn open(
         app: &Arc<App>,
-        entering: OwnedSemaphorePermit,
+        entering: Entering,
         token: Option<SecretString>,
         places: Vec<Place>,
         upgrades: &[&str],
@@ -112,6 +113,7 @@ impl Session {
             probing: watch::Sender::new(false),
             polling: AtomicBool::new(false),
             posting: AtomicBool::new(false),
+            upgrading: AtomicBool::new(false),
             token,
             told: Notify::new(),
             ended: watch::Sender::new(None),
@@ -189,10 +191,13 @@ impl Drop for Registered {
     }
 }
 
+/// What a session takes until its client has entered: a turn among all, and one among its address's.
+type Entering = (OwnedSemaphorePermit, Counted);
+
 /// What lets a session in.
 struct Entry {
     /// Held until the client has entered the namespace.
-    entering: OwnedSemaphorePermit,
+    entering: Entering,
     /// Held to the end.
     places: Vec<Place>,
 }
@@ -279,6 +284,8 @@ async fn enter(
             }
             // Not the client's fault, and a refusal would keep it away: it is to come back.
             Err(Error::IssuerUnavailable) => return Err(CloseCode::Draining),
+            // Nor for good: places of a node that was killed are free again in a while.
+            Err(Error::TooManyConnections) => return Err(CloseCode::TooManyConnections),
             Err(error) => {
                 say(socketio::connect_error(NAMESPACE, error.code(), Some(&error))).await?;
             }

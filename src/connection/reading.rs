@@ -125,8 +125,8 @@ impl Reading<'_> {
                 self.answer(Answered { id, result: Err(error) });
             }
             Incoming::Alive => {
-                if fits.is_err() {
-                    self.refused();
+                if let Err(Error::RateLimited(wait)) = fits {
+                    self.refused(wait);
                 }
             }
             Incoming::End(code) => return Some(End::Closed(code)),
@@ -139,16 +139,14 @@ impl Reading<'_> {
         })
     }
 
-    /// It asked for too much, and is told so.
-    fn refused(&mut self) {
-        if let Some(frames) = &mut self.frames {
-            frames.refused();
-        }
+    /// It asked for too much: when to ask again.
+    fn refused(&mut self, wait: Duration) -> Duration {
+        self.frames.as_mut().map_or(wait, |frames| frames.refused(wait))
     }
 
-    fn answer(&mut self, answered: Answered) {
-        if let Err(Error::RateLimited(_)) = answered.result {
-            self.refused();
+    fn answer(&mut self, mut answered: Answered) {
+        if let Err(Error::RateLimited(wait)) = &mut answered.result {
+            *wait = self.refused(*wait);
         }
         self.say(&answered);
         if let Ok(Done::Joined { at, .. }) = answered.result {

@@ -31,7 +31,12 @@ impl Token {
         if newer.expires_at < self.identity.expires_at {
             return Err(Older);
         }
+        let before = (self.identity.expires_at, self.until);
         *self = Self::new(newer, shown);
+        if self.identity.expires_at == before.0 {
+            // What the clock says now lengthens none.
+            self.until = self.until.min(before.1);
+        }
         Ok(())
     }
 

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     app::App,
     auth::{AuthError, from_handshake},
-    connection::engineio::{PAYLOAD_MAX, Session, polling, websocket},
+    connection::engineio::{
+        PAYLOAD_MAX, Session, polling,
+        websocket::{self, Upgrading},
+    },
     error::Error,
     limits::{Account, address::Address},
     peers,
@@ -131,8 +134,8 @@ async fn begin(
     let token = token(&request);
     let address = request.extensions().get::<Address>().copied().ok_or(Error::Internal)?;
     let places = app.limits.places([Account::Address(address)]).await?;
-    let entering = Arc::clone(&app.entering).try_acquire_owned();
-    let entering = entering.map_err(|_| Error::Busy)?;
+    let turn = Arc::clone(&app.entering).try_acquire_owned();
+    let entering = (turn.map_err(|_| Error::Busy)?, app.limits.enter(address)?);
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
@@ -162,8 +165,9 @@ async fn go_on(
     }
     match (transport, request.method()) {
         (Transport::WebSocket, &Method::GET) if !session.is_on_websocket() => {
+            let upgrading = Upgrading::begin(session).ok_or(Refused::BadRequest)?;
             let upgrade = upgrade(request).await?;
-            Ok(upgrade.on_upgrade(|socket| websocket::upgrade(app, session, socket)))
+            Ok(upgrade.on_upgrade(|socket| websocket::upgrade(app, upgrading, socket)))
         }
         (Transport::Polling, &Method::GET) => poll(&session).await,
         (Transport::Polling, &Method::POST) => post(&session, request.into_body()).await,

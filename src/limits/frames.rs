@@ -23,6 +23,10 @@ pub(crate) struct Frames {
     bucket: DefaultDirectRateLimiter,
     refusals: DefaultDirectRateLimiter,
     flooding: bool,
+    /// For how long one send fills its user's bucket.
+    cell: Duration,
+    /// Until when those who were refused so far have been told to wait.
+    promised: Instant,
 }
 
 impl Frames {
@@ -32,6 +36,8 @@ impl Frames {
             bucket: RateLimiter::direct(Quota::per_second(rate).allow_burst(BURST.max(rate))),
             refusals: RateLimiter::direct(Quota::per_second(FORGIVEN).allow_burst(REFUSALS)),
             flooding: false,
+            cell: Duration::from_secs(1) / sends_a_second.get(),
+            promised: Instant::now(),
         }
     }
 
@@ -40,9 +46,13 @@ impl Frames {
         self.bucket.check().map_err(|until| until.wait_time_from(Instant::now()))
     }
 
-    /// Something was refused.
-    pub(crate) fn refused(&mut self) {
+    /// Something was refused, as there is room in so long. When it is to be tried again: behind all
+    /// that were refused before, or they would come together and all but one in vain.
+    pub(crate) fn refused(&mut self, wait: Duration) -> Duration {
         self.flooding |= self.refusals.check().is_err();
+        let now = Instant::now();
+        self.promised = (self.promised + self.cell).max(now + wait);
+        self.promised - now
     }
 
     /// Whether the client goes on, though it was refused often enough to know.
@@ -62,11 +72,21 @@ mod tests {
         assert!((0..JOINS_MAX).all(|_| frames.take().is_ok()));
         let mut refused = 0;
         while !frames.is_flooding() {
-            if frames.take().is_err() {
+            if let Err(wait) = frames.take() {
                 refused += 1;
-                frames.refused();
+                frames.refused(wait);
             }
         }
         assert!((300..600).contains(&refused), "{refused}");
+    }
+
+    #[test]
+    fn b50_those_who_are_refused_together_are_told_to_come_one_by_one() {
+        let mut frames = Frames::new(NonZeroU32::new(20).unwrap());
+        let waits: Vec<Duration> =
+            (0..100).map(|_| frames.refused(Duration::from_millis(50))).collect();
+        assert!(waits.is_sorted_by(|one, next| *next > *one + Duration::from_millis(40)));
+        assert!(waits[99] < Duration::from_secs(6), "{waits:?}");
+        assert!(!frames.is_flooding());
     }
 }

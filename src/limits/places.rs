@@ -84,8 +84,33 @@ impl Drop for Place {
     }
 }
 
+/// A place that is counted here alone, until it is dropped.
+pub(crate) struct Counted {
+    limits: Arc<Limits>,
+    account: Account,
+    among: fn(&Limits) -> &Places,
+}
+
+impl Counted {
+    /// Takes a place; and how many there are with it.
+    pub(super) fn take(
+        limits: &Arc<Limits>,
+        account: Account,
+        among: fn(&Limits) -> &Places,
+    ) -> (Self, u32) {
+        let count = among(limits).enter(&account);
+        (Self { limits: Arc::clone(limits), account, among }, count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.among)(&self.limits).leave(&self.account);
+    }
+}
+
 /// A TCP connection's place among those of its address, until it is given back or dropped.
-pub(crate) struct Accepted(Mutex<Option<(Arc<Limits>, Account)>>);
+pub(crate) struct Accepted(Mutex<Option<Counted>>);
 
 impl Accepted {
     /// One that takes no place.
@@ -94,21 +119,12 @@ impl Accepted {
     }
 
     pub(super) fn take(limits: &Arc<Limits>, account: Account) -> (Self, u32) {
-        let count = limits.accepted.enter(&account);
-        (Self(Mutex::new(Some((Arc::clone(limits), account)))), count)
+        let (place, count) = Counted::take(limits, account, |all| &all.accepted);
+        (Self(Mutex::new(Some(place))), count)
     }
 
     /// Whoever it is from may have as many as it needs.
     pub(crate) fn give_back(&self) {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((limits, account)) = taken {
-            limits.accepted.leave(&account);
-        }
-    }
-}
-
-impl Drop for Accepted {
-    fn drop(&mut self) {
-        self.give_back();
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }

@@ -92,12 +92,12 @@ impl Rate {
         let Ok(()) = raised;
     }
 
-    /// Forgets the buckets that are full again, and what was too little to tell, or not to be told as
-    /// there is nobody.
-    pub(super) fn shrink(&self) {
+    /// Forgets the buckets that are full again, and what was too little to tell; or all of it, where
+    /// there is nobody to be told.
+    pub(super) fn shrink(&self, tells: bool) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
-        self.used.clear();
+        self.used.retain(|_, used| tells && *used >= self.telling);
         self.used.shrink_to_fit();
     }
 }
@@ -189,7 +189,7 @@ mod tests {
             rate.take(&account(last)).unwrap();
         }
         std::thread::sleep(Duration::from_millis(50));
-        rate.shrink();
+        rate.shrink(true);
         assert!(rate.buckets.is_empty() && rate.used.is_empty());
     }
 
@@ -197,7 +197,9 @@ mod tests {
     fn what_nobody_is_there_to_be_told_of_is_forgotten() {
         let rate = rate(4);
         rate.take(&account(1)).unwrap();
-        rate.shrink();
+        rate.shrink(true);
+        assert!(!rate.used.is_empty(), "it is enough to tell");
+        rate.shrink(false);
         assert!(rate.used.is_empty() && rate.untold().is_empty());
         assert!(!rate.buckets.is_empty(), "but not that it was used here");
     }

@@ -242,6 +242,22 @@ fn who_is_connected_and_waits_for_too_long_is_found_unless_there_was_trouble() {
 }
 
 #[test]
+fn who_waits_for_too_long_for_a_change_is_found() {
+    let change = |heard_at: u64| {
+        found(|history| {
+            history.stored[1] = edited(9, "latest");
+            let last = history.entries.len() - 1;
+            history.entries.insert(last, at(heard_at, DENTIST, Fact::Updated(edited(9, "latest"))));
+            let amended = at(20_000, PATIENT, Fact::Amended(edited(9, "latest")));
+            history.entries.insert(last, amended);
+        })
+    };
+    assert_eq!(change(26_000), []);
+    let by = Duration::from_secs(50 - 20 - 7);
+    assert_eq!(change(50_000), [Violation::Late { device: DENTIST, seq: 2, by }]);
+}
+
+#[test]
 fn a_stranger_who_hears_or_joins_is_found() {
     let leaked = Violation::Leaked { device: STRANGER, session: SESSION.into() };
     let hears = found(|history| history.entries.push(at(50_000, STRANGER, heard(1))));

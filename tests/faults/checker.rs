@@ -160,7 +160,10 @@ fn is_version_of(told: &Told, row: &Told) -> bool {
 fn leaks(history: &History, device: usize, entries: &[&Entry], found: &mut BTreeSet<Violation>) {
     for entry in entries {
         let session = match &entry.fact {
-            Fact::Heard(told) | Fact::Acknowledged(told) | Fact::Updated(told) => &told.session,
+            Fact::Heard(told)
+            | Fact::Acknowledged(told)
+            | Fact::Updated(told)
+            | Fact::Amended(told) => &told.session,
             Fact::Joined { session, .. } => session,
             _ => continue,
         };
@@ -179,15 +182,18 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
         rows.entry(&row.session).or_default().insert(row.seq, row);
     }
     let none = BTreeMap::new();
-    // Of this connection: what it has, what it heard last, and what it sent itself, whose
+    // Of this connection: what it has, and what it sent itself, whose
     // acknowledgements may come behind the messages of others.
-    let (mut after, mut last, mut own) = (0, 0, HashSet::new());
-    let mut heard: BTreeSet<u64> = BTreeSet::new();
+    let (mut last, mut own) = (0, HashSet::new());
     let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     // The latest version of each message that it was told of, be it ahead of the message's turn.
     let mut versions: HashMap<(&str, u64), u64> = HashMap::new();
     for entry in entries {
-        if let Fact::Heard(told) | Fact::Updated(told) | Fact::Acknowledged(told) = &entry.fact {
+        if let Fact::Heard(told)
+        | Fact::Updated(told)
+        | Fact::Amended(told)
+        | Fact::Acknowledged(told) = &entry.fact
+        {
             let row = rows.get(told.session.as_str()).and_then(|rows| rows.get(&told.seq));
             if !row.is_some_and(|row| is_version_of(told, row)) {
                 found.insert(Violation::Altered { device, seq: told.seq });
@@ -197,8 +203,7 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
         }
         match &entry.fact {
             Fact::Joined { session, after: from } => {
-                (after, last) = (*from, *from);
-                heard.clear();
+                last = *from;
                 seen.entry(session).or_default();
             }
             Fact::Gone => own.clear(),
@@ -214,17 +219,16 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
                 if told.seq <= last {
                     found.insert(Violation::OutOfOrder { device, seq: told.seq, behind: last });
                 }
-                for seq in last.max(after) + 1..told.seq {
+                for seq in last + 1..told.seq {
                     let is_own = rows.get(&seq).is_some_and(|row| own.contains(row.key.as_str()));
-                    if !is_own && !heard.contains(&seq) {
+                    if !is_own {
                         found.insert(Violation::Skipped { device, seq });
                     }
                 }
                 last = last.max(told.seq);
-                heard.insert(told.seq);
                 seen.entry(&told.session).or_default().insert(told.seq);
             }
-            Fact::Updated(_) | Fact::Refused { .. } => {}
+            Fact::Updated(_) | Fact::Amended(_) | Fact::Refused { .. } => {}
         }
     }
     for (session, seen) in seen {
@@ -244,7 +248,8 @@ struct Stay<'a> {
     session: &'a str,
     from: Duration,
     until: Duration,
-    heard: HashMap<u64, Duration>,
+    /// Of each message the versions, and when it was told of them.
+    heard: HashMap<u64, Vec<(u64, Duration)>>,
     after: u64,
 }
 
@@ -260,7 +265,11 @@ fn waiting(
     let stays = stays(entries, end);
     let mut slowest = Duration::ZERO;
     for entry in &history.entries {
-        let Fact::Acknowledged(told) = &entry.fact else { continue };
+        let (told, is_new) = match &entry.fact {
+            Fact::Acknowledged(told) => (told, true),
+            Fact::Amended(told) => (told, false),
+            _ => continue,
+        };
         if entry.device == device {
             continue;
         }
@@ -268,12 +277,14 @@ fn waiting(
             stay.session == told.session && stay.from <= entry.at && entry.at <= stay.until
         };
         for stay in stays.iter().filter(fits) {
-            if told.seq <= stay.after {
+            if is_new && told.seq <= stay.after {
                 continue;
             }
-            let heard = stay.heard.get(&told.seq).copied();
+            let versions = stay.heard.get(&told.seq).into_iter().flatten();
+            let fitting = versions.filter(|(rev, _)| *rev >= told.rev);
+            let heard = fitting.map(|(_, at)| *at).min();
             let due = due(entry.at, &history.troubles);
-            if heard.map_or(stay.until, |heard| heard) > due {
+            if heard.unwrap_or(stay.until) > due {
                 let by = heard.unwrap_or(stay.until).saturating_sub(due);
                 found.insert(Violation::Late { device, seq: told.seq, by });
             }
@@ -295,8 +306,8 @@ fn stays<'a>(entries: &[&'a Entry], end: Duration) -> Vec<Stay<'a>> {
                 stays.push(Stay { session, from: entry.at, until: end, heard, after: *after });
                 is_in = true;
             }
-            (Fact::Heard(told), Some(stay)) if is_in => {
-                stay.heard.entry(told.seq).or_insert(entry.at);
+            (Fact::Heard(told) | Fact::Updated(told), Some(stay)) if is_in => {
+                stay.heard.entry(told.seq).or_default().push((told.rev, entry.at));
             }
             (Fact::Gone, Some(stay)) if is_in => {
                 stay.until = entry.at;

@@ -280,7 +280,7 @@ impl Device {
             }
             // One that failed may have been made all the same: then it is told.
             Asked::Edit if well => {
-                self.note(Fact::Updated(Told::read(&frame["data"]["message"])));
+                self.note(Fact::Amended(Told::read(&frame["data"]["message"])));
                 Ok(())
             }
             Asked::Edit => Ok(()),

@@ -49,6 +49,8 @@ pub(crate) enum Fact {
     Joined { session: String, after: u64 },
     /// It was told of a message, live or from history.
     Heard(Told),
+    /// It was told that its change of a message is stored.
+    Amended(Told),
     /// It was told that a message is now so.
     Updated(Told),
     /// Its connection is gone.

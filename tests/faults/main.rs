@@ -132,7 +132,8 @@ fn report(outcome: &Outcome, world: &World) {
         println!("  {violation}");
     }
     if !violations.is_empty() {
-        let file = std::env::temp_dir().join(format!("history-{}.txt", uuid::Uuid::now_v7()));
+        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let file = dir.join(format!("history-{}.txt", uuid::Uuid::now_v7()));
         let mut text = format!("{:?}\n", history.troubles);
         for entry in &history.entries {
             writeln!(text, "{:?} {} {:?}", entry.at, entry.device, entry.fact).unwrap();

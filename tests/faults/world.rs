@@ -168,10 +168,6 @@ fn environment(issuer: &str, data_dir: &str) -> Vec<(String, String)> {
         ("POSTGRES_USER", "postgres"),
         ("POSTGRES_POOL_SIZE", "10"),
         ("REDIS_HOST", "127.0.0.1"),
-        ("LIMIT_SENDS_PER_USER_S", "0"),
-        ("LIMIT_CONNECTIONS_PER_USER", "0"),
-        ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
-        ("LIMIT_REQUESTS_PER_ADDRESS_S", "0"),
     ]
     .map(owned)
     .into()

@@ -5,6 +5,10 @@ use frontdesk_test_support::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{FRONTDESK, one_node, seqs, two_nodes};
 
@@ -279,4 +283,31 @@ async fn b41_a_blocked_person_gets_no_push() {
     eventually("both know", async || chats(&desk, 1, &dentist).await.status == 200).await;
     patient.send(&session, "2", "y").await;
     eventually("a push", async || service.made_to(&dentist.id).len() == 1).await;
+}
+
+#[tokio::test]
+async fn b41_a_body_that_drips_in_behind_a_block_is_not_sent() {
+    let desk = one_node().await;
+    let admin = desk.admin();
+    let (customer, dentist, session) = desk.pair().await;
+    let mut stream = TcpStream::connect(desk.nodes[0].address).await.unwrap();
+    let body =
+        json!({ "clientId": "drip", "kind": "text", "body": "and another thing" }).to_string();
+    let head = format!(
+        "POST /api/chats/{session}/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         authorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        customer.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body.as_bytes()[..10]).await.unwrap();
+    // Its head has been read when another one's, that came later, has been answered.
+    chats(&desk, 0, &dentist).await.expect(200);
+    block(&desk, 0, &admin, &customer).await;
+    stream.write_all(&body.as_bytes()[10..]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("blocked"), "{answer}");
+    let history = desk.http(0, &dentist).get(&format!("/api/chats/{session}/messages")).await;
+    assert_eq!(history.expect(200)["items"], json!([]));
 }

@@ -29,6 +29,7 @@ mod packets;
 mod page;
 mod people;
 mod pictures;
+mod places;
 mod privacy;
 mod pushes;
 mod refusals;

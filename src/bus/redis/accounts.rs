@@ -36,7 +36,8 @@ end
 local held, elsewhere = redis.call('HGETALL', KEYS[1]), 0
 for at = 1, #held, 2 do
   local places, ends = string.match(held[at + 1], '^(%d+):(%d+)$')
-  if not ends or tonumber(ends) <= now then
+  -- One that lasts for longer than any is from before the clock was put back.
+  if not ends or tonumber(ends) <= now or tonumber(ends) > now + lasts then
     redis.call('HDEL', KEYS[1], held[at])
   elseif held[at] ~= node then
     elsewhere = elsewhere + places

@@ -35,15 +35,32 @@ pub(crate) async fn carry(app: Arc<App>, session: Arc<Session>, socket: WebSocke
     run(&app, &session, sink, stream).await;
 }
 
+/// A WebSocket that is being tried for a session; one at a time.
+pub(crate) struct Upgrading(Arc<Session>);
+
+impl Upgrading {
+    pub(crate) fn begin(session: Arc<Session>) -> Option<Self> {
+        let begun = !session.upgrading.swap(true, Ordering::SeqCst);
+        begun.then_some(Self(session))
+    }
+}
+
+impl Drop for Upgrading {
+    fn drop(&mut self) {
+        self.0.upgrading.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Carries a session that has been polling, if the client goes through with it.
-pub(crate) async fn upgrade(app: Arc<App>, session: Arc<Session>, socket: WebSocket) {
+pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSocket) {
+    let session = &upgrading.0;
     let (mut sink, mut stream) = socket.split();
-    let upgraded = timeout(UPGRADE_TIMEOUT, probe(&session, &mut sink, &mut stream)).await;
+    let upgraded = timeout(UPGRADE_TIMEOUT, probe(session, &mut sink, &mut stream)).await;
     if upgraded != Ok(true) || session.on_websocket.swap(true, Ordering::SeqCst) {
         session.probing.send_replace(false);
         return;
     }
-    run(&app, &session, sink, stream).await;
+    run(&app, session, sink, stream).await;
 }
 
 /// The client asks whether the WebSocket works, waits for its last poll to end, and moves over.
@@ -109,7 +126,8 @@ async fn read(session: &Session, stream: &mut SplitStream<WebSocket>) {
         let open = match stream.next().await {
             Some(Ok(Message::Text(text))) => session.receive_text(&text).await,
             Some(Ok(Message::Binary(_))) => session.receive(Inbound::Binary).await,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => true,
+            // It counts as a frame.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.receive(Inbound::Pong).await,
             Some(Ok(Message::Close(_))) | None => {
                 session.receive(Inbound::Closed).await;
                 false
