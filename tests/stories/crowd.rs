@@ -113,7 +113,11 @@ async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) 
         // All ten thousand ask at once.
         client.patience = PATIENCE * 6;
         let join = json!({ "sessionId": session, "after": after });
-        let Some(joined) = client.try_request("session:join", &join).await else { continue };
+        let Some(joined) = client.try_request("session:join", &join).await else {
+            // It was told that there is too much to do just now.
+            sleep(Duration::from_secs(4).mul_f64(rand::random::<f64>())).await;
+            continue;
+        };
         return seqs(&joined["messages"]);
     }
 }
