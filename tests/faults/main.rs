@@ -143,6 +143,10 @@ fn report(outcome: &Outcome, world: &World) {
     }
     // A world in which nothing happens proves nothing.
     assert!(*acknowledged > 100 && *heard > 100, "there was no traffic");
+    // Only pictures have no text.
+    let is_picture = |told: &history::Told| told.body.is_empty();
+    let sent = |entry: &history::Entry| matches!(&entry.fact, history::Fact::Acknowledged(told) if is_picture(told));
+    assert!(history.entries.iter().any(sent), "no picture was sent");
     assert!(
         world.onesignal.made_so_far() > 0,
         "nobody was pushed to, though someone was away all the time"
