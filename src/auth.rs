@@ -10,10 +10,12 @@ mod django;
 #[cfg(all(any(test, fuzzing), feature = "embedded"))]
 pub(crate) mod fuzz;
 mod jwks;
+pub(crate) mod minting;
 #[cfg(test)]
 mod tests;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::{FutureExt, future::BoxFuture};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -76,6 +78,14 @@ impl Verifier {
             cognito: config.cognito.as_ref().map(Cognito::new).transpose()?,
             django: config.django.as_ref().map(Django::new).transpose()?,
         })
+    }
+
+    /// A fetch of each key set, by whose tokens it is for: how many keys it has.
+    pub(crate) fn fetches(&self) -> Vec<(&'static str, BoxFuture<'static, anyhow::Result<usize>>)> {
+        let customers = self.cognito.as_ref().map(|cognito| ("customers", cognito.keys()));
+        let dentists = self.django.as_ref().and_then(|django| Some(("dentists", django.keys()?)));
+        let sets = customers.into_iter().chain(dentists);
+        sets.map(|(whose, keys)| (whose, async move { keys.look().await }.boxed())).collect()
     }
 
     /// Who bears this token.

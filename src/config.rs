@@ -54,6 +54,8 @@ pub struct Config {
     /// Over how long a draining node spreads the closing of its sockets.
     pub(crate) drain_spread: Duration,
     pub(crate) limits: LimitsConfig,
+    /// Variables that are set and have no effect.
+    unread: Vec<String>,
 }
 
 /// How the node logs.
@@ -134,7 +136,7 @@ impl Config {
     }
 
     fn read(variables: &Variables) -> Result<Self, ConfigError> {
-        let config = Self {
+        let mut config = Self {
             production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
             host: IpAddr::from([0, 0, 0, 0]),
             port: variables.parsed("PORT", 3000)?,
@@ -155,7 +157,9 @@ impl Config {
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
             drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=10_000)?,
             limits: LimitsConfig::read(variables)?,
+            unread: Vec::new(),
         };
+        config.unread = variables.unread();
         config.with_host(variables)?.complete(variables)
     }
 
@@ -202,6 +206,21 @@ impl Config {
     /// Whether the node itself issues tokens, for want of any other issuer.
     pub(crate) fn development_issuer(&self) -> bool {
         !self.production && self.cognito.is_none() && self.django.is_none()
+    }
+
+    /// What is allowed, and probably not meant.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let unread = self.unread.iter();
+        let mut warnings: Vec<_> = unread
+            .map(|name| {
+                format!("{name}: is set and has no effect: misspelt, or another one is missing")
+            })
+            .collect();
+        if self.production && self.limits.trusted_proxies.is_empty() {
+            let problem = "is not set: behind a proxy everyone would share one address's limits";
+            warnings.push(format!("TRUSTED_PROXIES: {problem}"));
+        }
+        warnings
     }
 
     /// How the node logs.

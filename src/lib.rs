@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod blocks;
 mod bus;
+pub mod command_line;
 mod commands;
 pub mod config;
 mod connection;

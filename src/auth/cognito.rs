@@ -48,6 +48,10 @@ impl Cognito {
         self.keys.keep(set);
     }
 
+    pub(super) fn keys(&self) -> Arc<Jwks> {
+        Arc::clone(&self.keys)
+    }
+
     /// Whether the token says that it is this pool's.
     pub(super) fn issued(&self, token: &Unverified<'_>) -> bool {
         token.issuer.as_ref() == Some(&self.issuer)

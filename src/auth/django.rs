@@ -51,6 +51,10 @@ impl Django {
         })
     }
 
+    pub(super) fn keys(&self) -> Option<Arc<Jwks>> {
+        self.keys.clone()
+    }
+
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
         let claims: Claims = match (token.algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => token.claims(secret)?,

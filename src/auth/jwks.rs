@@ -143,6 +143,11 @@ impl Jwks {
         }
     }
 
+    /// Fetches the set, to see whether that can be done: how many keys can be used.
+    pub(super) async fn look(&self) -> anyhow::Result<usize> {
+        self.download().await.map(|keys| keys.len())
+    }
+
     async fn download(&self) -> anyhow::Result<Keys> {
         let mut response = self.http.get(&self.url).send().await?.error_for_status()?;
         let mut body = Vec::new();

@@ -4,7 +4,7 @@ mod accounts;
 
 use std::sync::Arc;
 
-use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers};
+use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers, free_port};
 use tokio::time::timeout;
 
 use accounts::accounts_are_told_one_by_one;
@@ -38,7 +38,7 @@ async fn redis(port: u16) -> (Arc<dyn Bus>, BusEvents) {
 }
 
 async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
-    let (bus, events) = Redis::open(&RedisConfig { servers, password: None }).await.unwrap();
+    let (bus, events) = Redis::open(&config(servers, None)).await.unwrap();
     (Arc::new(bus), events)
 }
 
@@ -85,6 +85,11 @@ async fn hear(events: &mut BusEvents) -> String {
 
 fn room() -> Room {
     Room::Session(SessionId(new_id()))
+}
+
+fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
+    let password = password.map(|password| password.to_owned().into());
+    RedisConfig { servers, user: None, password, tls: false, ca_file: None }
 }
 
 /// Something to say in a room: a typing event of the person with this number.
@@ -214,12 +219,43 @@ async fn whoever_is_connected_is_present(world: World) {
 async fn a_redis_that_asks_for_a_password_gets_it() {
     let server = RedisServer::start_with(&["--requirepass", "a secret"]).await;
     let servers = RedisServers::One(local(server.port));
-    let wrong = RedisConfig { servers: servers.clone(), password: None };
-    let right = RedisConfig { servers, password: Some("a secret".to_owned().into()) };
+    let wrong = config(servers.clone(), None);
+    let right = config(servers, Some("a secret"));
     let (node, _) = Redis::open(&right).await.unwrap();
     node.ping().await.unwrap();
     let (node, _) = Redis::open(&wrong).await.unwrap();
     assert!(node.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
+    let certificate = &Servers::get().await.certificate;
+    let key = certificate.with_file_name("postgres").join("server.key");
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let port = free_port();
+    let _server = RedisServer::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    let unknown = RedisConfig { tls: true, ..config(RedisServers::One(local(port)), None) };
+    let trusted = RedisConfig { ca_file: Some(certificate.into()), ..unknown.clone() };
+    let (node, mut heard) = Redis::open(&trusted).await.unwrap();
+    let room = room();
+    node.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    node.publish(say(&room, 1));
+    assert_eq!(hear(&mut heard).await, say(&room, 1).text(Framing::Native).as_str());
+    assert!(Redis::look(&trusted).await.unwrap().starts_with("Redis "));
+    let problem = format!("{:#}", Redis::look(&unknown).await.unwrap_err());
+    assert!(problem.contains("InvalidCertificate"), "{problem}");
+    let plain = config(RedisServers::One(local(port)), None);
+    assert!(Redis::look(&plain).await.is_err(), "it speaks TLS only");
 }
 
 #[tokio::test]

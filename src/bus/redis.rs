@@ -60,6 +60,11 @@ impl Redis {
         let voice = Voice::start(publisher.clone(), is_cluster);
         Ok((Self { is_cluster, voice, publisher, subscriber }, heard))
     }
+
+    /// Whether it can be reached, and what it is; nothing is changed there.
+    pub(crate) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
+        connect::look(config).await
+    }
 }
 
 /// Where a node's address is kept.

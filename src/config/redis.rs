@@ -1,5 +1,7 @@
 //! The bus between nodes: one Redis, or a cluster of them.
 
+use std::path::PathBuf;
+
 use secrecy::SecretString;
 
 use super::{ConfigError, Variables};
@@ -10,7 +12,12 @@ const PORT: u16 = 6379;
 #[derive(Clone, Debug)]
 pub(crate) struct RedisConfig {
     pub(crate) servers: RedisServers,
+    /// Who the node is to Redis, where that has users of its own (ACLs).
+    pub(crate) user: Option<String>,
     pub(crate) password: Option<SecretString>,
+    pub(crate) tls: bool,
+    /// A PEM file with further authorities to trust.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +52,13 @@ impl RedisConfig {
                 RedisServers::Cluster(nodes)
             }
         };
-        Ok(Some(Self { servers, password }))
+        let user = variables.text("REDIS_USER").map(str::to_owned);
+        if user.is_some() && password.is_none() {
+            return Err(Variables::error("REDIS_USER", "is set, and REDIS_PASSWORD is not"));
+        }
+        let ca_file: Option<PathBuf> = variables.text("REDIS_CA_FILE").map(Into::into);
+        let tls = variables.flag("REDIS_TLS")? || ca_file.is_some();
+        Ok(Some(Self { servers, user, password, tls, ca_file }))
     }
 
     /// Every server that is named.

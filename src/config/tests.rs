@@ -200,3 +200,32 @@ fn a_redis_cluster_is_a_list_of_nodes_in_place_of_one_host() {
     whole.push(("REDIS_CLUSTER_NODES", nodes));
     read(&whole).unwrap();
 }
+
+#[test]
+fn redis_may_ask_for_a_user_and_speak_tls() {
+    let redis = |more: &[(&str, &str)]| {
+        read(&[&[("REDIS_HOST", "redis")], more].concat()).unwrap().redis.unwrap()
+    };
+    assert!(!redis(&[]).tls && redis(&[("REDIS_TLS", "true")]).tls);
+    assert!(redis(&[("REDIS_CA_FILE", "/etc/redis.pem")]).tls);
+    let user = redis(&[("REDIS_USER", "node"), ("REDIS_PASSWORD", "p")]).user;
+    assert_eq!(user.as_deref(), Some("node"));
+    let alone = problem(&[("REDIS_HOST", "redis"), ("REDIS_USER", "node")]);
+    assert!(alone.starts_with("REDIS_USER: "), "{alone}");
+}
+
+#[test]
+fn a_variable_that_has_no_effect_is_named() {
+    let config = read(&[
+        ("POSTGRES_PASSWD", "misspelt"),
+        ("REDIS_PORT", "6380"),
+        ("PORT", "80"),
+        ("POST_OFFICE", "not ours"),
+        ("NODE_ENV", "development"),
+    ]);
+    let warnings = config.unwrap().warnings();
+    let named: Vec<_> = warnings.iter().filter_map(|text| text.split(':').next()).collect();
+    assert_eq!(named, ["POSTGRES_PASSWD", "REDIS_PORT"]);
+    let production = read(&[&PRODUCTION[..], &[("POSTGRES_HOST", "db")]].concat()).unwrap();
+    assert!(production.warnings().concat().starts_with("TRUSTED_PROXIES: "));
+}

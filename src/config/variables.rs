@@ -1,17 +1,48 @@
 //! The environment as typed look-ups. A variable that is set to nothing counts as unset, as
 //! container tools set it so.
 
-use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    fmt::Display,
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
 use super::ConfigError;
 
-pub(super) struct Variables(HashMap<String, String>);
+pub(super) struct Variables {
+    set: HashMap<String, String>,
+    /// Which were asked for.
+    read: RefCell<BTreeSet<String>>,
+}
+
+/// How variables of ours begin.
+const OURS: [&str; 16] = [
+    "COGNITO_",
+    "CORS_",
+    "DIRECTORY_",
+    "DJANGO_",
+    "DRAIN_",
+    "LIMIT_",
+    "MYSQL_",
+    "NODE_ADDR",
+    "ONESIGNAL_",
+    "PING_",
+    "POSTGRES_",
+    "PUSH_",
+    "REDIS_",
+    "S3_",
+    "SEARCH_",
+    "TRUSTED_",
+];
 
 impl FromIterator<(String, String)> for Variables {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(variables.into_iter().collect())
+        Self { set: variables.into_iter().collect(), read: RefCell::default() }
     }
 }
 
@@ -20,8 +51,23 @@ impl Variables {
         ConfigError { variable: variable.to_owned(), problem: problem.to_owned() }
     }
 
+    /// Those of ours, by their names' beginnings, that are set and were not asked for: misspelt, or of no
+    /// effect without another one.
+    pub(super) fn unread(&self) -> Vec<String> {
+        let read = self.read.borrow();
+        let ours = |name: &&String| OURS.iter().any(|beginning| name.starts_with(beginning));
+        let unread = self.set.keys().filter(|name| ours(name) && !read.contains(*name));
+        unread.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn get(&self, variable: &str) -> Option<&String> {
+        let value = self.set.get(variable)?;
+        self.read.borrow_mut().insert(variable.to_owned());
+        Some(value)
+    }
+
     pub(super) fn text(&self, variable: &str) -> Option<&str> {
-        self.0.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
+        self.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
     pub(super) fn required(&self, variable: &str, because: &str) -> Result<String, ConfigError> {
@@ -32,7 +78,7 @@ impl Variables {
 
     pub(super) fn secret(&self, variable: &str) -> Option<SecretString> {
         // Not trimmed: a blank may be part of a password.
-        self.0.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
+        self.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
     }
 
     pub(super) fn parsed<T>(&self, variable: &str, default: T) -> Result<T, ConfigError>

@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -23,16 +24,15 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use jiff::{Timestamp, ToSpan};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, JwkSet},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
 
 use crate::{
     app::App,
+    auth::minting::{Claims, Token},
     config::{CognitoConfig, Config, DjangoConfig},
     error::Error,
     http::request::Json as JsonBody,
@@ -41,8 +41,8 @@ use crate::{
 
 /// The key's name in tokens and in the set.
 const KEY_ID: &str = "development";
-/// How long a token lasts.
-const LIFETIME_MINUTES: i64 = 60;
+/// How long a token lasts that a page asks for.
+const LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Issues tokens to whoever asks.
 pub(crate) struct Issuer {
@@ -92,26 +92,19 @@ impl Issuer {
         format!("{}/{}", self.base, side(kind))
     }
 
-    fn issue(&self, kind: PersonKind, id: &PersonId) -> Result<Token, Error> {
-        let now = Timestamp::now();
-        let expires_at = now + LIFETIME_MINUTES.minutes();
-        let (iat, exp) = (now.as_second(), expires_at.as_second());
-        let iss = self.url_of(kind);
-        let claims = match kind {
-            PersonKind::Customer => json!({
-                "iss": iss, "sub": id, "token_use": "access", "client_id": "development",
-                "iat": iat, "exp": exp,
-            }),
-            PersonKind::Dentist => json!({
-                "iss": iss, "user_id": id, "token_type": "access", "iat": iat, "exp": exp,
-            }),
+    pub(crate) fn issue(&self, ask: &Ask, lifetime: Duration) -> Result<Token, Error> {
+        let claims = Claims {
+            kind: ask.kind,
+            id: &ask.id,
+            admin: ask.admin,
+            issuer: Some(&self.url_of(ask.kind)),
+            client_id: "development",
         };
         let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
-        let token = jsonwebtoken::encode(&header, &claims, &self.key).map_err(|error| {
+        claims.sign(lifetime, &header, &self.key).map_err(|error| {
             tracing::error!(%error, "a development token can't be signed");
             Error::Internal
-        })?;
-        Ok(Token { token, expires_at })
+        })
     }
 }
 
@@ -162,26 +155,22 @@ fn is_from_here(headers: &HeaderMap) -> bool {
     by_own_name && origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
 }
 
+/// Whose token is asked for.
 #[derive(Deserialize)]
 pub(crate) struct Ask {
-    kind: PersonKind,
-    id: PersonId,
+    pub(crate) kind: PersonKind,
+    pub(crate) id: PersonId,
+    #[serde(default)]
+    pub(crate) admin: bool,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Token {
-    token: String,
-    expires_at: Timestamp,
-}
-
-/// `POST /dev/token {kind, id}`
+/// `POST /dev/token {kind, id, admin?}`
 pub(crate) async fn token(
     State(app): State<Arc<App>>,
     JsonBody(ask): JsonBody<Ask>,
 ) -> Result<Json<Token>, Error> {
     let issuer = app.issuer.as_ref().ok_or(Error::RouteNotFound)?;
-    issuer.issue(ask.kind, &ask.id).map(Json)
+    issuer.issue(&ask, LIFETIME).map(Json)
 }
 
 /// `GET /dev/customers/.well-known/jwks.json`, and the same for dentists.

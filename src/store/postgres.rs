@@ -80,6 +80,11 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Whether it can be reached, and what it is; nothing is changed there.
+    pub(crate) async fn look(config: &PostgresConfig) -> anyhow::Result<String> {
+        connect::look(&connect::pool(config)?).await
+    }
+
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
         let _turn = turn(&self.reads).await?;
         self.query_at_once(sql, params).await

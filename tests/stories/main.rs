@@ -13,6 +13,7 @@ mod catching_up;
 mod changes;
 mod clock;
 mod cluster;
+mod command_line;
 mod conversation;
 mod crowd;
 mod draining;

@@ -6,18 +6,22 @@ use fred::{
     clients::Client,
     interfaces::ClientLike,
     types::{
-        Builder,
+        Builder, Value,
         config::{
-            ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig,
-            UnresponsiveConfig,
+            ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TlsConfig,
+            TlsConnector, TlsHostMapping, UnresponsiveConfig,
         },
     },
 };
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
 use super::{DEADLINE, EVENTS};
-use crate::config::{RedisConfig, RedisServers};
+use crate::{
+    config::{RedisConfig, RedisServers},
+    tls,
+};
 
 /// How long a connection may stay silent with a command on it before it is made anew.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
@@ -28,7 +32,20 @@ const CLUSTER_ATTEMPTS: u32 = 3;
 
 /// A client that connects, and connects again.
 pub(super) fn client(config: &RedisConfig) -> anyhow::Result<Client> {
-    Ok(builder(config).build()?)
+    Ok(builder(config)?.build()?)
+}
+
+/// Connects once, to see whether that can be done, and says what was found.
+pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
+    let mut builder = builder(config)?;
+    builder.with_config(|config| config.fail_fast = true);
+    let client = builder.build()?;
+    client.init().await?;
+    let answered = client.ping::<Value>(None).await;
+    let version = client.server_version().map(|version| version.to_string());
+    drop(client.quit().await);
+    answered?;
+    Ok(version.map_or_else(|| "it answers".to_owned(), |version| format!("Redis {version}")))
 }
 
 /// Starts to connect, for good.
@@ -50,7 +67,7 @@ pub(super) async fn is_connected(client: &Client) -> bool {
     matches!(timeout(DEADLINE * 3, client.wait_for_connect()).await, Ok(Ok(())))
 }
 
-fn builder(config: &RedisConfig) -> Builder {
+fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
     let server = |(host, port): &(String, u16)| Server::new(host, *port);
     let (servers, attempts) = match &config.servers {
         RedisServers::One(one) => (ServerConfig::Centralized { server: server(one) }, ATTEMPTS),
@@ -62,7 +79,9 @@ fn builder(config: &RedisConfig) -> Builder {
     };
     let mut builder = Builder::from_config(Config {
         server: servers,
+        username: config.user.clone(),
         password: config.password.as_ref().map(|secret| secret.expose_secret().to_owned()),
+        tls: config.tls.then(|| encrypted(config)).transpose()?,
         fail_fast: false,
         ..Config::default()
     });
@@ -79,5 +98,16 @@ fn builder(config: &RedisConfig) -> Builder {
             UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: DEADLINE };
         connection.tcp.nodelay = Some(true);
     });
-    builder
+    Ok(builder)
+}
+
+/// TLS as everywhere in the node: the system's authorities and those of the file.
+fn encrypted(config: &RedisConfig) -> anyhow::Result<TlsConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(tls::authorities("REDIS_CA_FILE", config.ca_file.as_deref())?);
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // A cluster may name its nodes by addresses, which stand in no certificate: they have the one of
+    // the node that named them.
+    let hostnames = TlsHostMapping::DefaultHost;
+    Ok(TlsConfig { connector: TlsConnector::from(client), hostnames })
 }

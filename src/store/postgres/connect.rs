@@ -62,9 +62,49 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
+/// What is there: the server's version, how many connections it takes, and how far it is migrated.
+pub(super) async fn look(pool: &Pool) -> anyhow::Result<String> {
+    let client = pool.get().await?;
+    let settings = "select current_setting('server_version'), current_setting('max_connections')";
+    let row = client.query_one(settings, &[]).await?;
+    let (version, connections): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let migrated = match (migrated_to(&client).await?, newest()) {
+        (at, ours) if at < ours => format!("migrations at {at} of {ours}: frontdesk migrate"),
+        (at, ours) if at > ours => {
+            format!("migrations at {at}, by a newer version than this ({ours})")
+        }
+        _ => "migrations up to date".to_owned(),
+    };
+    Ok(format!("PostgreSQL {version}, {connections} connections at most, {migrated}"))
+}
+
+/// The number of the last migration that this version knows.
+fn newest() -> i32 {
+    migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
+}
+
+/// The number of the last migration that the database has.
+async fn migrated_to(client: &Object) -> Result<i32, tokio_postgres::Error> {
+    let known = "select to_regclass('refinery_schema_history') is not null";
+    if !client.query_one(known, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(0);
+    }
+    let last = "select coalesce(max(version), 0) from refinery_schema_history";
+    client.query_one(last, &[]).await?.try_get(0)
+}
+
 /// Waits for the database, then brings it up to date, one node at a time.
 pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     let mut client = first_client(pool).await?;
+    // Even to look for what is missing takes the right to make tables, which a node needs not have.
+    if migrated_to(&client).await? >= newest() {
+        return Ok(());
+    }
     // The lock ends with its transaction or its connection, whatever happens to this node.
     client.batch_execute("set statement_timeout = 0").await?;
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;

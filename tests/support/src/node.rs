@@ -35,7 +35,8 @@ impl Node {
         Self::start_at(binary, env, 0).await
     }
 
-    async fn start_at(binary: &str, env: &[(String, String)], port: u16) -> Self {
+    /// The same, on this port.
+    pub async fn start_at(binary: &str, env: &[(String, String)], port: u16) -> Self {
         let mut child = Command::new(binary)
             .env_clear()
             .env("HOST", "127.0.0.1")

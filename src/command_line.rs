@@ -1,0 +1,124 @@
+//! What an operator says to the program, and its exit codes.
+
+mod check;
+mod health;
+mod migrate;
+mod token;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{Config, person::PersonId, serve, telemetry};
+
+const AFTER_HELP: &str = "\
+A node is configured by its environment; README.md has the table. With nothing set it runs on
+its own: a SQLite file in DATA_DIR (./data), tokens of its own issuer, and a page to try it on.
+
+  PORT=3000             where to listen
+  POSTGRES_HOST=…       the database of more than one node, with REDIS_HOST=…
+  NODE_ENV=production   refuse to start where a part is missing
+  LOG_LEVEL=info        error, warn, info, debug or trace
+
+  frontdesk                                a node on its own
+  frontdesk check-config --connect         before a deployment: is everything set, and there?
+  frontdesk migrate && frontdesk serve     what a node does at its start anyway
+  TOKEN=$(frontdesk token --kind dentist --id 7)
+
+Exit codes: 0 done, 1 it could not be done (not ready, not reached), 2 a variable or argument is wrong.";
+
+/// frontdesk: real-time chat between customers and professionals
+#[derive(Debug, Parser)]
+#[command(name = "frontdesk", version, after_help = AFTER_HELP)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM, then drain it; what `frontdesk` alone does
+    Serve,
+    /// Bring the database up to date, then end
+    ///
+    /// Nodes do the same at their start, under a lock. Run it beforehand by a database user who may
+    /// change tables, and the nodes' own user needs only to read and write rows.
+    Migrate,
+    /// Ask the node on this machine whether it is ready; for container health checks
+    Health(health::Ask),
+    /// Print a token for someone, signed by the development key or by `DJANGO_JWT_SECRET`
+    Token(token::Ask),
+    /// Read the configuration, and say what each part will be
+    CheckConfig(check::Ask),
+}
+
+/// Whose token, by what it may do.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Customer,
+    Dentist,
+    /// A dentist who is an admin too.
+    Admin,
+}
+
+/// Runs what the arguments say.
+#[must_use]
+pub fn run() -> ExitCode {
+    let command = match CommandLine::try_parse() {
+        Ok(line) => line.command.unwrap_or(Command::Serve),
+        Err(error) => {
+            let asked = !error.use_stderr();
+            return if error.print().is_ok() && asked { ExitCode::SUCCESS } else { WRONG.into() };
+        }
+    };
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("frontdesk: {error}");
+            return WRONG.into();
+        }
+    };
+    match carry_out(command, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("frontdesk: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A variable or an argument is wrong.
+const WRONG: u8 = 2;
+
+fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
+    // Two libraries could bring a provider of their own; this is the one for all.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let log = config.log_config();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Serve => {
+            telemetry::start(log);
+            runtime.block_on(serve(config))
+        }
+        Command::Migrate => {
+            telemetry::start(log);
+            runtime.block_on(migrate::run(&config))
+        }
+        Command::Health(ask) => runtime.block_on(health::run(&ask, &config)),
+        Command::Token(ask) => token::run(&ask, config),
+        Command::CheckConfig(ask) => runtime.block_on(check::run(&ask, &config)),
+    }
+}
+
+/// Writes to standard output, where the answer of a command belongs.
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+/// An id as an argument.
+fn id(text: &str) -> Result<PersonId, crate::person::InvalidPerson> {
+    text.parse()
+}

@@ -1,0 +1,199 @@
+//! `frontdesk check-config`: what a node would run with, and, if asked, whether it is all there.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+
+use super::say;
+use crate::{
+    Config,
+    auth::Verifier,
+    bus::redis::Redis,
+    config::{LimitsConfig, RedisServers},
+    directory,
+    images::Images,
+    person::{Person, PersonKind},
+    store::postgres::Postgres,
+};
+
+/// How long one part may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Args, Debug)]
+pub(super) struct Ask {
+    /// Also connect to each part, changing nothing there
+    #[arg(long)]
+    connect: bool,
+}
+
+pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
+    for (part, is) in parts(config) {
+        say(&format!("{part:<10} {is}"))?;
+    }
+    for warning in config.warnings() {
+        say(&format!("warning    {warning}"))?;
+    }
+    if !ask.connect {
+        return Ok(());
+    }
+    say("")?;
+    let mut failed = 0;
+    for (part, trial) in trials(config)? {
+        let outcome = timeout(PATIENCE, trial).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()));
+        match outcome {
+            Ok(found) => say(&format!("{part:<10} ok: {found}"))?,
+            Err(error) => {
+                failed += 1;
+                say(&format!("{part:<10} FAILED: {error:#}"))?;
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        1 => bail!("1 part can't be used"),
+        _ => bail!("{failed} parts can't be used"),
+    }
+}
+
+/// Each part as it would be. No secret is in it.
+fn parts(config: &Config) -> Vec<(&'static str, String)> {
+    let embedded = |variable: &str, what: &str| format!("{what} ({variable} is not set)");
+    let tls = |tls: bool| if tls { ", TLS" } else { "" };
+    let database = match &config.postgres {
+        Some(it) => format!(
+            "PostgreSQL at {}:{}/{} as {}, {} connections{}",
+            it.host,
+            it.port,
+            it.database,
+            it.user,
+            it.pool_size,
+            tls(it.tls)
+        ),
+        None => embedded("POSTGRES_HOST", &format!("SQLite in {}", config.data_dir.display())),
+    };
+    let bus = match config.redis.as_ref().map(|redis| (&redis.servers, redis.tls)) {
+        Some((RedisServers::One((host, port)), with)) => {
+            format!("Redis at {host}:{port}{}", tls(with))
+        }
+        Some((RedisServers::Cluster(nodes), with)) => {
+            let nodes: Vec<_> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            format!("Redis Cluster by {}{}", nodes.join(", "), tls(with))
+        }
+        None => embedded("REDIS_HOST", "none, so this is the only node"),
+    };
+    let names = match &config.mysql {
+        Some(it) => format!(
+            "MySQL at {}:{}/{} as {}{}",
+            it.host,
+            it.port,
+            it.database,
+            it.user,
+            tls(it.tls)
+        ),
+        None => embedded("MYSQL_HOST", "neutral names, or people.json in DATA_DIR"),
+    };
+    let pictures = match &config.s3 {
+        Some(it) => {
+            let server = it.endpoint.as_deref().unwrap_or("AWS");
+            format!("bucket {} in {} at {server}", it.bucket, it.region)
+        }
+        None => embedded("S3_BUCKET", "an S3 server in the node"),
+    };
+    let pushes = match &config.pushes {
+        Some(it) => format!("OneSignal at {}", it.base_url),
+        None => embedded("ONESIGNAL_APP_ID", "none"),
+    };
+    vec![
+        ("listens", format!("{}:{}", config.host, config.port)),
+        ("database", database),
+        ("bus", bus),
+        ("names", names),
+        ("pictures", pictures),
+        ("customers", customers(config)),
+        ("dentists", dentists(config)),
+        ("pushes", pushes),
+        ("limits", limits(&config.limits)),
+    ]
+}
+
+fn customers(config: &Config) -> String {
+    match &config.cognito {
+        Some(it) if it.client_ids.is_empty() => format!("tokens of {}", it.issuer),
+        Some(it) => format!("tokens of {} for {}", it.issuer, it.client_ids.join(", ")),
+        None if config.development_issuer() => "development tokens, for whoever asks".to_owned(),
+        None => "can't come in (neither COGNITO_USER_POOL_ID nor COGNITO_ISSUER is set)".to_owned(),
+    }
+}
+
+fn dentists(config: &Config) -> String {
+    let Some(it) = &config.django else {
+        let issued = config.development_issuer();
+        let nobody = "can't come in (neither DJANGO_JWT_SECRET nor DJANGO_JWKS_URL is set)";
+        return if issued { "development tokens, for whoever asks" } else { nobody }.to_owned();
+    };
+    let by_secret = it.secret.as_ref().map(|_| "signed with DJANGO_JWT_SECRET".to_owned());
+    let by_keys = it.jwks_url.as_ref().map(|url| format!("by the keys of {url}"));
+    let ways: Vec<_> = by_secret.into_iter().chain(by_keys).collect();
+    format!("tokens {}", ways.join(", or "))
+}
+
+fn limits(limits: &LimitsConfig) -> String {
+    let number = |limit: Option<std::num::NonZeroU32>| {
+        limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string())
+    };
+    let proxies: Vec<_> = limits.trusted_proxies.iter().map(ToString::to_string).collect();
+    format!(
+        "a user: {} sends a second, {} sockets; an address: {} sockets, {} requests a second; \
+         proxies: {}",
+        number(limits.sends_per_user_s),
+        number(limits.connections_per_user),
+        number(limits.connections_per_address),
+        number(limits.requests_per_address_s),
+        if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") }
+    )
+}
+
+type Trial<'a> = BoxFuture<'a, anyhow::Result<String>>;
+
+/// A look at each part that is elsewhere.
+fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
+    let mut trials: Vec<(&str, Trial<'_>)> = Vec::new();
+    if let Some(postgres) = &config.postgres {
+        trials.push(("database", Box::pin(Postgres::look(postgres))));
+    }
+    if let Some(redis) = &config.redis {
+        trials.push(("bus", Box::pin(Redis::look(redis))));
+    }
+    if config.mysql.is_some() {
+        trials.push(("names", Box::pin(names(config))));
+    }
+    if config.s3.is_some() {
+        trials.push(("pictures", Box::pin(pictures(config))));
+    }
+    for (whose, fetch) in Verifier::new(config)?.fetches() {
+        let keys = async move { Ok(format!("{} keys", fetch.await?)) };
+        trials.push((whose, Box::pin(keys)));
+    }
+    Ok(trials)
+}
+
+/// That the look-ups work is only seen by looking someone up. Nobody has this id.
+async fn names(config: &Config) -> anyhow::Result<String> {
+    let directory = directory::open(config)?;
+    for kind in [PersonKind::Customer, PersonKind::Dentist] {
+        let nobody = Person::new(kind, "frontdesk-check-config".parse()?);
+        let looked = directory.person(&nobody).await;
+        looked.with_context(|| format!("looking up a {}", kind.as_str()))?;
+    }
+    Ok("both look-ups work".to_owned())
+}
+
+async fn pictures(config: &Config) -> anyhow::Result<String> {
+    Images::open(config)?.ping().await?;
+    Ok("the bucket is there".to_owned())
+}

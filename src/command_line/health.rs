@@ -1,0 +1,72 @@
+//! `frontdesk health`: by HTTP, as a load balancer asks.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+
+use super::say;
+use crate::Config;
+
+#[derive(Args, Debug)]
+pub(super) struct Ask {
+    /// Only whether the process answers: for a check whose failure ends the node. Whether it is ready
+    /// depends on its database, which ending the node does not mend
+    #[arg(long)]
+    live: bool,
+    /// How long the node may take, in seconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    timeout_s: u64,
+    /// Another node than the one of PORT on this machine, by its URL: http and its address
+    #[arg(long)]
+    url: Option<String>,
+}
+
+pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
+    let base = match &ask.url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", authority(config)),
+    };
+    let timeout = Duration::from_secs(ask.timeout_s);
+    let http = Client::builder().timeout(timeout).no_proxy().build()?;
+    let get = async |path: &str| {
+        let asked = http.get(format!("{base}{path}")).send().await;
+        asked.with_context(|| format!("the node at {base} can't be reached"))
+    };
+    if ask.live {
+        return match get("/health/live").await?.status() {
+            StatusCode::OK => Ok(say("live")?),
+            status => bail!("not live: {status}"),
+        };
+    }
+    match get("/health/ready").await?.status() {
+        StatusCode::OK => Ok(say("ready")?),
+        // It says which part is the reason.
+        StatusCode::SERVICE_UNAVAILABLE => {
+            bail!("not ready: {}", reason(get("/health").await?).await)
+        }
+        status => bail!("{base} answers {status}: is it a node of frontdesk?"),
+    }
+}
+
+fn authority(config: &Config) -> String {
+    let host = match config.host {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    format!("{host}:{}", config.port)
+}
+
+/// Such as `postgres is down`.
+async fn reason(answer: reqwest::Response) -> String {
+    let health: Value = answer.json().await.unwrap_or_default();
+    let status = health.get("status").and_then(Value::as_str).unwrap_or("it does not say why");
+    let services = health.get("services").and_then(Value::as_object);
+    let down = services.into_iter().flatten().filter(|(_, state)| *state == "down");
+    let down: Vec<_> = down.map(|(service, _)| format!("{service} is down")).collect();
+    if down.is_empty() { status.to_owned() } else { down.join(", ") }
+}

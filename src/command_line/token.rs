@@ -1,0 +1,115 @@
+//! `frontdesk token`: for trying things out, and for load tests.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::ExposeSecret;
+
+use super::{Kind, id, say};
+use crate::{
+    Config,
+    auth::minting::{Claims, Token},
+    person::{PersonId, PersonKind},
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Ask {
+    /// Whose token: a customer's, a dentist's, or that of a dentist who is an admin
+    #[arg(long)]
+    kind: Kind,
+    /// Their id: a customer's `sub`, a dentist's `user_id`
+    #[arg(long, value_parser = id)]
+    id: PersonId,
+    /// How long it lasts, in seconds
+    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    ttl_s: u64,
+    /// Sign with this RSA key (a PEM file) instead, that of an issuer of your own, at
+    /// `COGNITO_ISSUER` or `DJANGO_JWKS_URL`
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// The key's `kid` in the issuer's key set
+    #[arg(long, requires = "key")]
+    key_id: Option<String>,
+}
+
+pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
+    let token = match &ask.key {
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let key = EncodingKey::from_rsa_pem(&pem);
+            let key = key.with_context(|| format!("{}: not an RSA key", path.display()))?;
+            let header = Header { kid: ask.key_id.clone(), ..Header::new(Algorithm::RS256) };
+            sign(ask, &config, &header, &key)?
+        }
+        None if config.development_issuer() => development(ask, config)?,
+        None => {
+            let secret = config.django.as_ref().and_then(|django| django.secret.as_ref());
+            match (secret, ask.person_kind()) {
+                (Some(secret), PersonKind::Dentist) => {
+                    let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
+                    sign(ask, &config, &Header::new(Algorithm::HS256), &key)?
+                }
+                (None, PersonKind::Dentist) => bail!(
+                    "DJANGO_JWT_SECRET: is not set; only whoever has the dentists' key can sign"
+                ),
+                (_, PersonKind::Customer) => bail!(
+                    "customers' tokens are signed by Cognito: only an issuer of your own can be \
+                     stood in for, with --key (see --help)"
+                ),
+            }
+        }
+    };
+    Ok(say(&token.token)?)
+}
+
+impl Ask {
+    fn person_kind(&self) -> PersonKind {
+        match self.kind {
+            Kind::Customer => PersonKind::Customer,
+            Kind::Dentist | Kind::Admin => PersonKind::Dentist,
+        }
+    }
+
+    fn is_admin(&self) -> bool {
+        matches!(self.kind, Kind::Admin)
+    }
+
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.ttl_s)
+    }
+}
+
+fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyhow::Result<Token> {
+    let (cognito, django) = (config.cognito.as_ref(), config.django.as_ref());
+    let issuer = match ask.person_kind() {
+        PersonKind::Customer => cognito.map(|cognito| cognito.issuer.as_str()),
+        PersonKind::Dentist => django.and_then(|django| django.issuer.as_deref()),
+    };
+    let client = cognito.and_then(|cognito| cognito.client_ids.first());
+    let claims = Claims {
+        kind: ask.person_kind(),
+        id: &ask.id,
+        admin: ask.is_admin(),
+        issuer,
+        client_id: client.map_or("frontdesk", String::as_str),
+    };
+    Ok(claims.sign(ask.lifetime(), header, key)?)
+}
+
+#[cfg(feature = "embedded")]
+fn development(ask: &Ask, mut config: Config) -> anyhow::Result<Token> {
+    use crate::embedded::issuer;
+    // Its URL is in the token.
+    anyhow::ensure!(config.port != 0, "PORT: 0 is any port; a token names the node's own");
+    let port = config.port;
+    let issuer = issuer::stand_in(&mut config, port)?.context("there is another issuer")?;
+    let whose = issuer::Ask { kind: ask.person_kind(), id: ask.id.clone(), admin: ask.is_admin() };
+    issuer.issue(&whose, ask.lifetime()).context("the development key does not sign")
+}
+
+#[cfg(not(feature = "embedded"))]
+fn development(_ask: &Ask, _config: Config) -> anyhow::Result<Token> {
+    bail!("DJANGO_JWT_SECRET: is not set, and this build has no development issuer")
+}
