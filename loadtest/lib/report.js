@@ -1,0 +1,142 @@
+// What stands at the end: in words on the terminal, as a page of its own, and as JSON.
+
+import { page } from './page.js';
+import { ERRORS } from './metrics.js';
+
+/** What k6 writes: standard output, and files by their names. */
+export function report(scenario, summary) {
+  const found = findings(scenario, summary);
+  const file = `${scenario.set.outDir}${scenario.name}`;
+  return {
+    stdout: words(found, file),
+    [`${file}.html`]: page(found),
+    [`${file}.json`]: `${JSON.stringify(found, null, 2)}\n`,
+  };
+}
+
+/** The numbers that count, picked from k6's. */
+function findings({ name, question, set, pairs, phases }, { metrics, state }) {
+  const values = (metric) => metrics[metric]?.values ?? {};
+  const count = (metric) => values(metric).count ?? 0;
+  const trend = (metric) => {
+    const { med = 0, 'p(95)': p95 = 0, 'p(99)': p99 = 0, max = 0, count: samples = 0 } = values(metric);
+    return { samples, p50_ms: round(med), p95_ms: round(p95), p99_ms: round(p99), max_ms: round(max) };
+  };
+  const thresholds = Object.entries(metrics).flatMap(([metric, { thresholds: all = {} }]) => (
+    Object.entries(all).filter(([rule]) => !rule.endsWith('>=0')).map(([rule, { ok }]) => ({ metric, rule, ok }))
+  ));
+  const passed = thresholds.every(({ ok }) => ok);
+  const numbers = {
+    sent: count('messages_sent'), acknowledged: count('messages_acknowledged'),
+    delivered: count('messages_delivered'), caughtUp: count('messages_caught_up'),
+    lost: count('messages_lost'), vanished: count('messages_vanished'),
+    unanswered: count('messages_unanswered'), doubled: count('messages_doubled'),
+    disordered: count('messages_disordered'), holes: count('seq_holes'),
+    connections: count('connections'), reconnects: count('reconnects'),
+    tokenRefreshes: count('token_refreshes'), refusals: count('refusals'),
+    unjudged: count('conversations_unjudged'), errors: count('errors'),
+  };
+  let from_s = 0;
+  return {
+    scenario: name,
+    question,
+    passed,
+    target: set.bases,
+    framing: set.framing,
+    pairs,
+    ratePerPair: set.ratePerPair,
+    duration_s: round(state.testRunDurationMs / 1000),
+    advice: advice(numbers, metrics),
+    numbers,
+    errorsOf: Object.fromEntries(ERRORS.map((kind) => [kind, count(`errors{of:${kind}}`)])),
+    latencies: {
+      'delivery, both connected': trend('delivery_ms{way:live}'),
+      'delivery, caught up with': trend('delivery_ms{way:caught_up}'),
+      acknowledgement: trend('acknowledgement_ms{way:live}'),
+      'connecting and joining': trend('join_ms'),
+      'coming back': trend('reconnect_ms'),
+      'HTTP API': trend('http_req_duration{kind:rest}'),
+    },
+    phases: phases.map((phase) => {
+      const length_s = Math.max(0.001, phase.to_s - from_s);
+      from_s = phase.to_s;
+      const delivered = count(`messages_delivered{phase:${phase.name}}`);
+      return {
+        name: phase.name,
+        delivered,
+        deliveredPerS: round(delivered / length_s),
+        errors: count(`errors{phase:${phase.name}}`),
+        delivery: trend(`delivery_ms{way:live,phase:${phase.name}}`),
+        acknowledgement: trend(`acknowledgement_ms{way:live,phase:${phase.name}}`),
+      };
+    }),
+    checks: { passes: values('checks').passes ?? 0, fails: values('checks').fails ?? 0 },
+    thresholds,
+  };
+}
+
+/** What to do about the commonest findings. */
+function advice(numbers, metrics) {
+  const said = [];
+  if (numbers.refusals > 0) {
+    said.push('The target refuses: its limits are on, and a load test comes from one address and few people. '
+      + 'Start its nodes with LIMIT_SENDS_PER_USER_S=0 LIMIT_CONNECTIONS_PER_USER=0 '
+      + 'LIMIT_CONNECTIONS_PER_ADDRESS=0 LIMIT_REQUESTS_PER_ADDRESS_S=0, '
+      + 'or measure the limits themselves with REFUSALS=allow.');
+  }
+  if (numbers.unjudged > 0 && numbers.refusals === 0) {
+    said.push('Conversations were cut off before they could be judged: the run was stopped, or the machine that runs k6 is too slow for so many.');
+  }
+  if (numbers.lost > 0) said.push('Messages were acknowledged and not delivered within GRACE. That is a fault of the server: please report it.');
+  if (numbers.vanished > 0) said.push('The server keeps fewer messages than it acknowledged. That is a fault of the server: please report it.');
+  if (!(metrics.messages_delivered?.values?.count > 0)) said.push('Nothing was delivered: nothing was measured.');
+  return said;
+}
+
+function round(value) {
+  return Math.round(value * 10) / 10;
+}
+
+/** Latencies that were measured. */
+export function measured(found) {
+  return Object.entries(found.latencies).filter(([, { samples, max_ms }]) => samples > 0 || max_ms > 0);
+}
+
+function words(found, file) {
+  const { numbers } = found;
+  if (numbers.sent === 0 && numbers.errors === 0) {
+    return `\n  FAILED: ${found.scenario}. Nothing was measured; above k6 says why.\n\n`;
+  }
+  const column = (value, width = 10) => String(value).padStart(width);
+  const row = (name, { p50_ms, p95_ms, p99_ms, max_ms }, more = '') => (
+    `  ${name.padEnd(28)}${column(p50_ms)}${column(p95_ms)}${column(p99_ms)}${column(max_ms)}${more}`
+  );
+  const head = (name, more = '') => `  ${name.padEnd(28)}${['p50', 'p95', 'p99', 'max'].map((at) => column(at)).join('')}${more}`;
+  const lines = [
+    '',
+    `  ${found.passed ? 'PASSED' : 'FAILED'}: ${found.scenario}. ${found.question}`,
+    `  ${found.target.join(' and ')}, ${found.pairs} pairs, ${found.ratePerPair} messages a second each, `
+      + `${found.framing} framing, ${found.duration_s} s`,
+    '',
+    `  messages      ${numbers.sent} sent, ${numbers.acknowledged} acknowledged, ${numbers.delivered} delivered, ${numbers.caughtUp} of them caught up with`,
+    `  faults        ${numbers.lost} lost, ${numbers.vanished} vanished, ${numbers.unanswered} unanswered, ${numbers.doubled} doubled, `
+      + `${numbers.disordered} disordered, ${numbers.holes} holes`,
+    `  connections   ${numbers.connections} opened, ${numbers.reconnects} came back, ${numbers.refusals} refusals`,
+    `  errors        ${Object.entries(found.errorsOf).map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+    `  checks        ${found.checks.passes} passed, ${found.checks.fails} failed; ${numbers.unjudged} conversations not judged`,
+    '',
+    head('milliseconds'),
+    ...measured(found).map(([name, trend]) => row(name, trend)),
+    '',
+  ];
+  if (found.phases.length > 1) {
+    const more = (delivered, errors) => column(delivered, 12) + column(errors, 8);
+    lines.push(head('delivery by phase', more('a second', 'errors')));
+    for (const phase of found.phases) lines.push(row(phase.name, phase.delivery, more(phase.deliveredPerS, phase.errors)));
+    lines.push('');
+  }
+  for (const { metric, rule, ok } of found.thresholds) if (!ok) lines.push(`  ✗ ${metric}: ${rule}`);
+  for (const said of found.advice) lines.push(`  → ${said}`);
+  lines.push(`  ${file}.html and .json`, '', '');
+  return lines.join('\n');
+}

@@ -1,0 +1,68 @@
+// What is set from outside: `-e NAME=value`, or the environment.
+
+/** The value of a variable, or what stands in for it. What is set to nothing counts as unset. */
+function text(name, otherwise) {
+  const value = __ENV[name];
+  return value === undefined || value === '' ? otherwise : value;
+}
+
+function number(name, otherwise, least = 0) {
+  const value = Number(text(name, otherwise));
+  if (!Number.isFinite(value) || value < least) {
+    throw new Error(`${name}: a number from ${least} on is wanted`);
+  }
+  return value;
+}
+
+/** `90`, `90s`, `2m` or `1h`, in seconds. */
+function seconds(name, otherwise) {
+  const found = /^(\d+(?:\.\d+)?)(s|m|h)?$/.exec(text(name, otherwise));
+  if (!found) throw new Error(`${name}: a time like 90s, 2m or 1h is wanted`);
+  return Number(found[1]) * { s: 1, m: 60, h: 3600 }[found[2] || 's'];
+}
+
+function oneOf(name, choices, otherwise) {
+  const value = text(name, otherwise);
+  if (!choices.includes(value)) throw new Error(`${name}: one of ${choices.join(', ')} is wanted`);
+  return value;
+}
+
+function list(name, otherwise = '') {
+  return text(name, otherwise).split(',').map((part) => part.trim()).filter((part) => part);
+}
+
+/** All that is set, over a scenario's own defaults. */
+export function settings(own) {
+  const of = (name, otherwise) => String(own[name] ?? otherwise);
+  const bases = list('BASE_URL', 'http://localhost:3000').map((url) => url.replace(/\/+$/, ''));
+  if (bases.length === 0 || bases.some((url) => !/^https?:\/\/[^/]+/.test(url))) {
+    throw new Error('BASE_URL: one or more URLs like http://localhost:3000 are wanted');
+  }
+  return {
+    bases,
+    pairs: Math.floor(number('PAIRS', of('PAIRS', 5), 1)),
+    ratePerPair: number('RATE', of('RATE', 1), 0.001),
+    duration_s: seconds('DURATION', of('DURATION', '30s')),
+    ramp_s: seconds('RAMP', of('RAMP', '0s')),
+    grace_s: seconds('GRACE', of('GRACE', '15s')),
+    reconnectEvery_s: seconds('RECONNECT_EVERY', of('RECONNECT_EVERY', '0s')),
+    away_s: seconds('AWAY', of('AWAY', '1s')),
+    restEvery_s: seconds('REST_EVERY', of('REST_EVERY', '0s')),
+    steps: Math.floor(number('STEPS', of('STEPS', 5), 1)),
+    framing: oneOf('FRAMING', ['native', 'socketio', 'polling', 'all'], of('FRAMING', 'native')),
+    bodyChars: Math.floor(number('BODY_CHARS', of('BODY_CHARS', 80), 1)),
+    p95_ms: number('P95_MS', of('P95_MS', 250)),
+    p99_ms: number('P99_MS', of('P99_MS', 1000)),
+    restP95_ms: number('REST_P95_MS', of('REST_P95_MS', 500)),
+    maxErrors: number('MAX_ERRORS', of('MAX_ERRORS', 0)),
+    refusals: oneOf('REFUSALS', ['fail', 'allow'], 'fail'),
+    issuer: text('ISSUER_URL', bases[0]).replace(/\/+$/, ''),
+    tokensFile: text('TOKENS_FILE', null),
+    djangoSecret: text('DJANGO_JWT_SECRET', null),
+    djangoIssuer: text('DJANGO_ISSUER', null),
+    tokenTtl_s: seconds('TOKEN_TTL', '1h'),
+    customerIds: list('CUSTOMER_IDS'),
+    dentistIds: list('DENTIST_IDS'),
+    outDir: text('OUT_DIR', import.meta.resolve('../out/').replace(/^file:\/\//, '')).replace(/\/*$/, '/'),
+  };
+}

@@ -1,0 +1,17 @@
+// For hours, with people who come and go and tokens that end: does it get slower, or leak?
+//
+//   k6 run -e DURATION=4h loadtest/soak.js
+
+import { everyone, scenario } from './lib/run.js';
+
+export const { options, setup, talk, handleSummary } = scenario({
+  name: 'soak',
+  question: 'After hours, is it as quick as in the beginning?',
+  defaults: { PAIRS: 100, RATE: 1, RAMP: '20s', DURATION: '1h', RECONNECT_EVERY: '5m', AWAY: '30s' },
+  shape: (set) => ({
+    groups: [everyone(set)],
+    phases: [1, 2, 3, 4].map((quarter) => (
+      { name: `quarter_${quarter}`, to_s: (set.duration_s * quarter) / 4, factor: 1 }
+    )),
+  }),
+});

@@ -1,0 +1,12 @@
+// The same talk in Socket.IO's framing: a third of the pairs over WebSockets, a third by polls, a third
+// natively, beside each other. FRAMING=socketio or polling is that alone, here and in every scenario.
+//
+//   k6 run loadtest/socketio.js
+
+import { scenario } from './lib/run.js';
+
+export const { options, setup, talk, handleSummary } = scenario({
+  name: 'socketio',
+  question: 'Do Socket.IO apps get the same, by WebSocket and by polls?',
+  defaults: { PAIRS: 60, RATE: 1, RAMP: '10s', DURATION: '1m', FRAMING: 'all' },
+});

@@ -1,0 +1,29 @@
+// A tenth of the pairs talk all the time; in the middle third all others come at once.
+//
+//   k6 run -e PAIRS=500 -e DURATION=90s loadtest/spike.js
+
+import { scenario } from './lib/run.js';
+
+export const { options, setup, talk, handleSummary } = scenario({
+  name: 'spike',
+  question: 'When a crowd comes at once: who waits, and is all as before when it has gone?',
+  defaults: { PAIRS: 300, RATE: 1, DURATION: '90s' },
+  shape(set) {
+    const third_s = Math.round(set.duration_s / 3);
+    const steady = Math.max(1, Math.floor(set.pairs / 10));
+    const rush = Math.max(1, set.pairs - steady);
+    return {
+      groups: [
+        { name: 'steady', pairs: steady, from_s: 0, to_s: set.duration_s, ramp_s: third_s / 4 },
+        { name: 'rush', pairs: rush, from_s: third_s, to_s: 2 * third_s, ramp_s: set.ramp_s },
+      ],
+      phases: [
+        { name: 'before', to_s: third_s, factor: 1 },
+        { name: 'rush', to_s: 2 * third_s, factor: 4 },
+        // What the crowd has left behind may take some seconds.
+        { name: 'leaving', to_s: 2 * third_s + third_s / 4, factor: 4 },
+        { name: 'after', to_s: set.duration_s, factor: 1 },
+      ],
+    };
+  },
+});
