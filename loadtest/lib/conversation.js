@@ -37,7 +37,7 @@ export class Conversation {
     if (!opened) {
       const code = codeOf(answer);
       if (refused(code)) metrics.refusals.add(1);
-      else complain('http', `POST /api/chats: ${answer.status} ${code}${HINTS[code] || ''}`, this.phase());
+      else complain('http', `POST /api/chats: ${answer.status} ${code}${HINTS[code] || ''}`, this.phase(now_ms()));
       return false;
     }
     const session = answer.json();
@@ -53,7 +53,9 @@ export class Conversation {
   async hold(until_ms, storms_ms) {
     metrics.unjudged.add(1);
     for (const side of this.sides) side.connect();
-    await this.until(() => this.sides.every((side) => side.live), until_ms);
+    const both = () => this.sides.every((side) => side.live);
+    await this.until(both, until_ms);
+    check(this, { 'both sides join': both });
     const alongside = [this.talk(until_ms), this.storm(storms_ms, until_ms), this.rest.use(until_ms)];
     await Promise.all(alongside);
     await this.until(() => this.ledger.settled(), now_ms() + this.set.grace_s * 1000);
@@ -68,6 +70,7 @@ export class Conversation {
     let due_ms = now_ms() + Math.random() * every_ms;
     for (let turn = 0; due_ms < until_ms; turn += 1) {
       await wait(due_ms - now_ms());
+      metrics.lag.add(Math.max(0, now_ms() - due_ms));
       this.say(this.sides[turn % 2]);
       due_ms += every_ms;
     }
@@ -81,7 +84,7 @@ export class Conversation {
   note(kind) {
     this.saidCount += 1;
     const clientId = `${kind[0]}-${this.ledger.start}-${this.saidCount}`;
-    metrics.sent.add(1, { phase: this.phase() });
+    metrics.sent.add(1);
     this.ledger.say(clientId, kind, now_ms());
     return clientId;
   }
@@ -95,23 +98,24 @@ export class Conversation {
   }
 
   acknowledged(message) {
-    const known = this.ledger.acknowledged(message.clientId, message.seq, now_ms());
-    if (known) {
-      const [phase, way] = [this.phase(), known.again ? 'caught_up' : 'live'];
-      metrics.acknowledged.add(1, { phase });
-      metrics.acknowledgement.add(known.took_ms, { phase, way });
+    const entry = this.ledger.acknowledged(message.clientId, message.seq);
+    if (entry) {
+      const { saidAt_ms, again } = entry;
+      const [phase, way] = [this.phase(saidAt_ms), again ? 'caught_up' : 'live'];
+      metrics.acknowledged.add(1);
+      metrics.acknowledgement.add(now_ms() - saidAt_ms, { phase, way });
     }
     this.moved();
   }
 
   heard(side, message) {
     const { fault, saidAt_ms, again } = this.ledger.heard(side.person.kind, message);
-    const phase = this.phase();
-    if (fault) metrics[fault].add(1, { phase });
+    if (fault) metrics[fault].add(1);
     if (saidAt_ms !== undefined) {
       const way = again || saidAt_ms < side.cameBack_ms || !side.live ? 'caught_up' : 'live';
+      const phase = this.phase(saidAt_ms);
       metrics.delivered.add(1, { phase });
-      if (way === 'caught_up') metrics.caughtUp.add(1, { phase });
+      if (way === 'caught_up') metrics.caughtUp.add(1);
       metrics.delivery.add(now_ms() - saidAt_ms, { phase, way });
     }
     this.moved();
@@ -143,7 +147,7 @@ export class Conversation {
     });
     const kept = answer.status === 200 ? answer.json('lastSeq') - ledger.start : null;
     if (kept === null && refused(codeOf(answer))) metrics.refusals.add(1);
-    else if (kept === null) complain('http', `GET /api/chats/{id}: ${answer.status || answer.error}`, this.phase());
+    else if (kept === null) complain('http', `GET /api/chats/{id}: ${answer.status || answer.error}`, this.phase(now_ms()));
     // What the server has must be what it acknowledged, and each once.
     const missing = kept === null ? 0 : ledger.acknowledgements - kept;
     metrics.vanished.add(Math.max(0, missing));

@@ -20,28 +20,37 @@ function socket(url, params, on, receive) {
   ws.onmessage = ({ data }) => receive(data);
   ws.onerror = ({ error }) => { failed = failed || String(error); };
   ws.onclose = ({ code }) => on.gone(failed || `closed${code ? ` with ${code}` : ''}`);
-  return ws;
+  return {
+    opened: (then) => { ws.onopen = then; },
+    // A socket that is closing throws; that it is gone is told next.
+    write: (text) => { if (ws.readyState === OPEN) ws.send(text); },
+    close: () => ws.close(1000),
+  };
 }
+
+const OPEN = 1;
+
+/** What nobody here listens to is not parsed: that costs more than all else that k6 does. */
+const UNHEARD = /^(?:42\[|\{"event":)"(?:session:|presence|typing|message:(?:delivered|read|updated))/;
 
 /** `/ws`: each frame one JSON object. */
 export function native(base, token, on) {
   const params = { headers: { Authorization: `Bearer ${token}` }, tags: { name: 'GET /ws' } };
   const ws = socket(`${base}/ws`, params, on, (text) => {
+    if (UNHEARD.test(text)) return;
     const frame = JSON.parse(text);
     if (frame.event === undefined) on.answer(frame.id, frame);
     else on.push(frame.event, frame.data);
   });
-  ws.onopen = () => on.open();
-  return {
-    send: (id, event, data) => ws.send(JSON.stringify({ id, event, data })),
-    close: () => ws.close(1000),
-  };
+  ws.opened(() => on.open());
+  return { send: (id, event, data) => ws.write(JSON.stringify({ id, event, data })), close: ws.close };
 }
 
 /** Socket.IO 4 in Engine.IO 4 packets, whatever carries them. */
 function packets(token, send, on) {
   return (packet) => {
     const kind = packet.slice(0, 2);
+    if (UNHEARD.test(packet)) return;
     if (packet[0] === '0') send(`40${JSON.stringify({ token })}`);
     else if (packet[0] === '2') send(`3${packet.slice(1)}`);
     else if (packet[0] === '1') on.gone('closed by the server');
@@ -63,8 +72,8 @@ const event = (id, name, data) => `42${id}${JSON.stringify([name, data])}`;
 export function socketio(base, token, on) {
   const params = { tags: { name: 'GET /socket.io/ websocket' } };
   const url = `${base}/socket.io/?EIO=4&transport=websocket`;
-  const ws = socket(url, params, on, packets(token, (packet) => ws.send(packet), on));
-  return { send: (id, name, data) => ws.send(event(id, name, data)), close: () => ws.close(1000) };
+  const ws = socket(url, params, on, packets(token, (packet) => ws.write(packet), on));
+  return { send: (id, name, data) => ws.write(event(id, name, data)), close: ws.close };
 }
 
 const BETWEEN = '\x1e';

@@ -39,8 +39,8 @@ export class Ledger {
     this.said.set(clientId, { from, saidAt_ms: now_ms, seq: null, heard: false, again: false });
   }
 
-  /** It is committed. Tells how long that took, and nothing when it was known. */
-  acknowledged(clientId, seq, now_ms) {
+  /** It is committed. Tells when it was said, and nothing where that was known. */
+  acknowledged(clientId, seq) {
     const entry = this.said.get(clientId);
     if (!entry || entry.seq !== null) return null;
     entry.seq = seq;
@@ -48,7 +48,7 @@ export class Ledger {
     this.last = Math.max(this.last, seq);
     this.readers[entry.from].has(seq);
     if (entry.heard) this.said.delete(clientId);
-    return { took_ms: now_ms - entry.saidAt_ms, again: entry.again };
+    return { saidAt_ms: entry.saidAt_ms, again: entry.again };
   }
 
   /**

@@ -5,6 +5,8 @@ import { Counter, Trend } from 'k6/metrics';
 export const metrics = {
   delivery: new Trend('delivery_ms', true),
   acknowledgement: new Trend('acknowledgement_ms', true),
+  // How far k6 itself is behind the pace that it was given: what is late by this is not the server's.
+  lag: new Trend('k6_lag_ms', true),
   joining: new Trend('join_ms', true),
   reconnect: new Trend('reconnect_ms', true),
   sent: new Counter('messages_sent'),

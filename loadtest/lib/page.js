@@ -24,6 +24,7 @@ const STYLE = `
   th:first-child, td:first-child { text-align: left } tr:last-child td { border: 0 } th { color: var(--soft); font-weight: 500 }
   .bar { position: relative; width: 14rem; height: .9rem; background: var(--back); border-radius: 3px }
   .bar i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px }
+  .key { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-left: .6rem }
   .fails td { color: var(--bad); font-weight: 600 } code { font-size: .9em }`;
 
 /** p50 over p95 over p99, to the scale of the longest in its table. */
@@ -42,6 +43,10 @@ function latencies(title, rows, heads = []) {
   const head = cells([title, 'p50', 'p95', 'p99', 'max', ...heads, ''], 'th');
   return `<table><tr>${head}</tr>${body.join('')}</table>`;
 }
+
+const LEGEND = `<p class="soft">${['p50', 'p95', 'p99'].map((at) => (
+  `<span class="key" style="background:var(--${at})"></span> ${at}`
+)).join(' ')}</p>`;
 
 const tile = (name, count, wrong = false) => (
   `<div class="tile${wrong ? ' wrong' : ''}"><b>${escaped(count)}</b><span class="soft">${escaped(name)}</span></div>`
@@ -71,7 +76,7 @@ ${section('Messages', `<div class="tiles">${[
     fault('unanswered', numbers.unanswered), fault('doubled', numbers.doubled),
     fault('disordered', numbers.disordered), fault('holes', numbers.holes),
   ].join('')}</div>`)}
-${section('Latency, in milliseconds', latencies('', measured(found)))}
+${section('Latency, in milliseconds', latencies('', measured(found)) + LEGEND)}
 ${found.phases.length > 1 ? section('Delivery by phase, in milliseconds', latencies('', phases, ['messages a second', 'errors'])) : ''}
 ${section('Connections and errors', `<div class="tiles">${[
     tile('opened', numbers.connections), tile('came back', numbers.reconnects), tile('tokens renewed', numbers.tokenRefreshes),

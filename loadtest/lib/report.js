@@ -25,6 +25,8 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
   const thresholds = Object.entries(metrics).flatMap(([metric, { thresholds: all = {} }]) => (
     Object.entries(all).filter(([rule]) => !rule.endsWith('>=0')).map(([rule, { ok }]) => ({ metric, rule, ok }))
   ));
+  // What fails stands first.
+  thresholds.sort((one, other) => one.ok - other.ok || one.metric.localeCompare(other.metric));
   const passed = thresholds.every(({ ok }) => ok);
   const numbers = {
     sent: count('messages_sent'), acknowledged: count('messages_acknowledged'),
@@ -55,6 +57,7 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
       acknowledgement: trend('acknowledgement_ms{way:live}'),
       'connecting and joining': trend('join_ms'),
       'coming back': trend('reconnect_ms'),
+      'k6 behind its pace': trend('k6_lag_ms'),
       'HTTP API': trend('http_req_duration{kind:rest}'),
     },
     phases: phases.map((phase) => {
@@ -86,6 +89,9 @@ function advice(numbers, metrics) {
   }
   if (numbers.unjudged > 0 && numbers.refusals === 0) {
     said.push('Conversations were cut off before they could be judged: the run was stopped, or the machine that runs k6 is too slow for so many.');
+  }
+  if (metrics.k6_lag_ms?.values?.['p(95)'] > 100) {
+    said.push('k6 itself is behind its pace: latencies have that in them. Use a larger machine for it, or several, or fewer pairs.');
   }
   if (numbers.lost > 0) said.push('Messages were acknowledged and not delivered within GRACE. That is a fault of the server: please report it.');
   if (numbers.vanished > 0) said.push('The server keeps fewer messages than it acknowledged. That is a fault of the server: please report it.');

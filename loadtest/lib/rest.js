@@ -62,7 +62,7 @@ export class Rest {
     });
     const well = answer.status === 200 || answer.status === 201;
     if (!well && refused(codeOf(answer))) metrics.refusals.add(1);
-    else if (!well) complain('http', `${method} ${name}: ${answer.status} ${codeOf(answer)}`, this.conversation.phase());
+    else if (!well) complain('http', `${method} ${name}: ${answer.status} ${codeOf(answer)}`, this.conversation.phase(now_ms()));
     check(answer, { 'the HTTP API answers': () => well });
     return answer;
   }

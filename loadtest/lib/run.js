@@ -57,8 +57,9 @@ export function scenario({ name, question, defaults, shape = together, also = ()
     const group = groups.find((one) => one.name === exec.scenario.name);
     const ends_ms = began_ms + group.to_s * 1000;
     const number = exec.vu.idInTest;
-    const phase = () => phases.find(({ to_s }) => now_ms() < began_ms + to_s * 1000)?.name ?? phases.at(-1).name;
-    await wait((group.ramp_s * 1000 * exec.scenario.iterationInTest) / group.pairs);
+    const phase = (at_ms) => (phases.find(({ to_s }) => at_ms < began_ms + to_s * 1000) ?? phases.at(-1)).name;
+    const ramp_s = Math.min(group.ramp_s, (group.to_s - group.from_s) / 2);
+    await wait((ramp_s * 1000 * exec.scenario.iterationInTest) / group.pairs);
     const framing = framingOf(set.framing, number);
     const conversation = new Conversation(set, people.pair(run, number), number, framing, phase);
     if (!conversation.open()) return;

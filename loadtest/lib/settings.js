@@ -14,11 +14,11 @@ function number(name, otherwise, least = 0) {
   return value;
 }
 
-/** `90`, `90s`, `2m` or `1h`, in seconds. */
+/** `90`, `500ms`, `90s`, `2m` or `1h`, in seconds. */
 function seconds(name, otherwise) {
-  const found = /^(\d+(?:\.\d+)?)(s|m|h)?$/.exec(text(name, otherwise));
+  const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text(name, otherwise));
   if (!found) throw new Error(`${name}: a time like 90s, 2m or 1h is wanted`);
-  return Number(found[1]) * { s: 1, m: 60, h: 3600 }[found[2] || 's'];
+  return Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'];
 }
 
 function oneOf(name, choices, otherwise) {

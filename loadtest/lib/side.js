@@ -50,7 +50,7 @@ export class Side {
       gone: ours((why) => {
         const limited = why.includes('close 4429') || why.includes('too_many_connections');
         if (limited) metrics.refusals.add(1);
-        else if (!this.drained) complain(opened ? 'connection' : 'connect', why, this.conversation.phase());
+        else if (!this.drained) complain(opened ? 'connection' : 'connect', why, this.conversation.phase(now_ms()));
         this.leave((limited ? LIMITED_FOR_MS : this.delay_ms) * (0.5 + Math.random()));
       }),
     });
@@ -90,7 +90,7 @@ export class Side {
     const [oldest] = this.requests.values();
     this.watching = null;
     if (oldest && oldest.by_ms <= now_ms()) {
-      complain('answer', `none to ${oldest.event}`, this.conversation.phase());
+      complain('answer', `none to ${oldest.event}`, this.conversation.phase(now_ms()));
       this.leave(0);
     } else if (oldest) {
       this.watching = setTimeout(() => this.watch(), oldest.by_ms - now_ms());
@@ -108,7 +108,7 @@ export class Side {
     }
     const { code, retryAfterMs } = answer.error;
     if (refused(code)) metrics.refusals.add(1);
-    else complain('answer', `${event}: ${code}`, this.conversation.phase());
+    else complain('answer', `${event}: ${code}`, this.conversation.phase(now_ms()));
     if (!TRY_AGAIN.includes(code)) return;
     const { wire } = this;
     const again = () => { if (wire === this.wire && !this.over) this.request(event, content, then); };
@@ -154,7 +154,7 @@ export class Side {
       const token = this.person.token(true);
       this.request('auth:refresh', { token }, () => metrics.refreshes.add(1));
     } catch (error) {
-      complain('http', error.message, this.conversation.phase());
+      complain('http', error.message, this.conversation.phase(now_ms()));
     }
   }
 }

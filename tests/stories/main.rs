@@ -26,6 +26,7 @@ mod handshake;
 mod http_api;
 mod inbox;
 mod limits;
+mod loadtest;
 mod packets;
 mod page;
 mod people;

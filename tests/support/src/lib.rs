@@ -17,6 +17,7 @@ mod clock;
 mod desk;
 mod http;
 mod issuer;
+mod k6;
 mod nginx;
 mod node;
 mod onesignal;
@@ -27,6 +28,7 @@ mod relay;
 mod s3;
 mod servers;
 mod stock;
+mod tampering;
 
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ pub use clock::Clock;
 pub use desk::{Desk, NO_LIMITS, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};
+pub use k6::{K6Report, K6Run};
 pub use nginx::Nginx;
 pub use node::{Node, signal};
 pub use onesignal::{Mood, OneSignal, Push};
@@ -46,6 +49,7 @@ pub use relay::{Relay, Way};
 pub use s3::S3;
 pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
 pub use stock::StockClient;
+pub use tampering::{Fault, Tampering};
 pub use tokio_tungstenite::tungstenite;
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails

@@ -55,16 +55,7 @@ impl StockClient {
         let dir = clients().join("python");
         let python = PYTHON
             .get_or_init(|| async {
-                let venv = dir.join(".venv");
-                let python = venv.join("bin/python");
-                if !venv.join("ready").exists() {
-                    run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).await;
-                    let mut install = Command::new(&python);
-                    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-                    run(install.arg(dir.join("requirements.txt"))).await;
-                    std::fs::write(venv.join("ready"), "").unwrap();
-                }
-                python
+                python_environment("python", &dir.join("requirements.txt")).await
             })
             .await;
         Self::start(Command::new(python).arg("-u").arg(dir.join("story.py")), story)
@@ -116,6 +107,22 @@ impl StockClient {
 
 fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
+}
+
+/// The Python of an environment of this name that has what is listed in a file; it is made first where
+/// it is not there, or had something else.
+pub(crate) async fn python_environment(name: &str, requirements: &Path) -> PathBuf {
+    let environment = clients().join("../../target/clients").join(name);
+    let python = environment.join("bin/python");
+    let (wanted, has) = (std::fs::read(requirements).unwrap(), environment.join("has"));
+    if std::fs::read(&has).ok().as_ref() != Some(&wanted) {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment)).await;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
+        run(install.arg(requirements)).await;
+        std::fs::write(has, wanted).unwrap();
+    }
+    python
 }
 
 async fn run(command: &mut Command) {
