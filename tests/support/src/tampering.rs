@@ -7,7 +7,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What happens to every fifth message that the server tells a socket.
+/// What happens to every fifth message that the server tells a socket, or to what it says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It does not arrive.
@@ -16,6 +16,8 @@ pub enum Fault {
     Doubled,
     /// It arrives behind the one after it.
     Swapped,
+    /// It arrives, but by HTTP the server says that its sessions have no messages at all.
+    Forgotten,
 }
 
 /// Passes connections on to a node of this machine, and tampers with what comes back.
@@ -88,7 +90,11 @@ impl Tamper {
         if !self.frames {
             // All answers but the one that makes it a socket are passed on as they are.
             if !self.read.starts_with(b"HTTP/1.1 101 ") {
-                return std::mem::take(&mut self.read);
+                let mut answer = std::mem::take(&mut self.read);
+                if self.fault == Fault::Forgotten {
+                    forget(&mut answer);
+                }
+                return answer;
             }
             let Some(head) = self.read.windows(4).position(|end| end == b"\r\n\r\n") else {
                 return Vec::new();
@@ -121,7 +127,20 @@ impl Tamper {
             Fault::Dropped => {}
             Fault::Doubled => on.extend([&frame[..], &frame].concat()),
             Fault::Swapped => self.held = Some(frame),
+            Fault::Forgotten => on.extend(frame),
         }
+    }
+}
+
+/// Makes every `lastSeq` a 0, and no answer longer or shorter.
+fn forget(answer: &mut [u8]) {
+    let name = b"\"lastSeq\":";
+    let mut at = 0;
+    while let Some(found) = answer[at..].windows(name.len()).position(|part| part == name) {
+        at += found + name.len();
+        let digits = answer[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        answer[at..at + digits].fill(b' ');
+        answer[at] = b'0';
     }
 }
 
