@@ -14,14 +14,16 @@ export class People {
 
   /** Says before the run what it could not be done with. */
   reasonAgainst(pairs) {
-    const { customerIds, dentistIds } = this.set;
-    const customers = this.given.customer?.length ?? customerIds.length;
-    if (customers > 0 && customers < pairs) {
-      return `${pairs} pairs need as many customers; TOKENS_FILE or CUSTOMER_IDS has ${customers}`;
+    const { customerIds, djangoSecret, tokensFile } = this.set;
+    const { customer, dentist } = this.given;
+    if (tokensFile && !customer) return 'TOKENS_FILE has no "customers"';
+    if (tokensFile && !dentist && !djangoSecret) {
+      return 'TOKENS_FILE has no "dentists", and there is no DJANGO_JWT_SECRET to sign for them';
     }
-    if (this.given.dentist?.length === 0) return 'TOKENS_FILE has "dentists", but none in it';
-    if (this.set.tokensFile && !this.given.customer) return 'TOKENS_FILE has no "customers"';
-    return dentistIds.some((id) => !id) ? 'DENTIST_IDS: ids are wanted' : null;
+    const customers = customer?.length || customerIds.length || pairs;
+    return customers < pairs
+      ? `${pairs} pairs need as many customers; TOKENS_FILE or CUSTOMER_IDS has ${customers}`
+      : null;
   }
 
   /** The two of one pair, numbered from 1. */
@@ -59,8 +61,7 @@ export class People {
 function given(set, kinds) {
   if (!set.tokensFile) return null;
   const tokens = new SharedArray(kinds, () => JSON.parse(open(set.tokensFile))[kinds] || []);
-  // Dentists may be left out where their tokens can be signed here.
-  return tokens.length === 0 && (kinds === 'customers' || set.djangoSecret) ? null : tokens;
+  return tokens.length > 0 ? tokens : null;
 }
 
 /** A dentist's token as Django's SimpleJWT makes it. */

@@ -48,7 +48,7 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
     pairs,
     ratePerPair: set.ratePerPair,
     duration_s: round(state.testRunDurationMs / 1000),
-    advice: advice(numbers, metrics),
+    advice: advice(numbers, metrics, set),
     numbers,
     errorsOf: Object.fromEntries(ERRORS.map((kind) => [kind, count(`errors{of:${kind}}`)])),
     latencies: {
@@ -79,9 +79,9 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
 }
 
 /** What to do about the commonest findings. */
-function advice(numbers, metrics) {
+function advice(numbers, metrics, set) {
   const said = [];
-  if (numbers.refusals > 0) {
+  if (numbers.refusals > 0 && set.refusals === 'fail') {
     said.push('The target refuses: its limits are on, and a load test comes from one address and few people. '
       + 'Start its nodes with LIMIT_SENDS_PER_USER_S=0 LIMIT_CONNECTIONS_PER_USER=0 '
       + 'LIMIT_CONNECTIONS_PER_ADDRESS=0 LIMIT_REQUESTS_PER_ADDRESS_S=0, '

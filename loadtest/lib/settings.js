@@ -15,10 +15,13 @@ function number(name, otherwise, least = 0) {
 }
 
 /** `90`, `500ms`, `90s`, `2m` or `1h`, in seconds. */
-function seconds(name, otherwise) {
+function seconds(name, otherwise, least = 0) {
   const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text(name, otherwise));
-  if (!found) throw new Error(`${name}: a time like 90s, 2m or 1h is wanted`);
-  return Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'];
+  const value = found && Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'];
+  if (!found || value < least) {
+    throw new Error(`${name}: a time like 90s, 2m or 1h is wanted${least ? `, ${least}s or more` : ''}`);
+  }
+  return value;
 }
 
 function oneOf(name, choices, otherwise) {
@@ -29,6 +32,11 @@ function oneOf(name, choices, otherwise) {
 
 function list(name, otherwise = '') {
   return text(name, otherwise).split(',').map((part) => part.trim()).filter((part) => part);
+}
+
+/** From where k6 was started; by itself it would look beside this file. */
+function path(given) {
+  return given === null || given.startsWith('/') ? given : `${__ENV.PWD || '.'}/${given}`;
 }
 
 /** All that is set, over a scenario's own defaults. */
@@ -42,7 +50,7 @@ export function settings(own) {
     bases,
     pairs: Math.floor(number('PAIRS', of('PAIRS', 5), 1)),
     ratePerPair: number('RATE', of('RATE', 1), 0.001),
-    duration_s: seconds('DURATION', of('DURATION', '30s')),
+    duration_s: seconds('DURATION', of('DURATION', '30s'), 1),
     ramp_s: seconds('RAMP', of('RAMP', '0s')),
     grace_s: seconds('GRACE', of('GRACE', '15s')),
     reconnectEvery_s: seconds('RECONNECT_EVERY', of('RECONNECT_EVERY', '0s')),
@@ -57,10 +65,11 @@ export function settings(own) {
     maxErrors: number('MAX_ERRORS', of('MAX_ERRORS', 0)),
     refusals: oneOf('REFUSALS', ['fail', 'allow'], 'fail'),
     issuer: text('ISSUER_URL', bases[0]).replace(/\/+$/, ''),
-    tokensFile: text('TOKENS_FILE', null),
+    tokensFile: path(text('TOKENS_FILE', null)),
     djangoSecret: text('DJANGO_JWT_SECRET', null),
     djangoIssuer: text('DJANGO_ISSUER', null),
-    tokenTtl_s: seconds('TOKEN_TTL', '1h'),
+    // A token that is about to end is renewed 60 s before.
+    tokenTtl_s: seconds('TOKEN_TTL', '1h', 61),
     customerIds: list('CUSTOMER_IDS'),
     dentistIds: list('DENTIST_IDS'),
     outDir: text('OUT_DIR', import.meta.resolve('../out/').replace(/^file:\/\//, '')).replace(/\/*$/, '/'),

@@ -48,7 +48,7 @@ export class Side {
       answer: ours((id, answer) => this.answered(id, answer)),
       push: ours((event, told) => this.told(event, told)),
       gone: ours((why) => {
-        const limited = why.includes('close 4429') || why.includes('too_many_connections');
+        const limited = /close 4429|too_many_connections|answered with 429/.test(why);
         if (limited) metrics.refusals.add(1);
         else if (!this.drained) complain(opened ? 'connection' : 'connect', why, this.conversation.phase(now_ms()));
         this.leave((limited ? LIMITED_FOR_MS : this.delay_ms) * (0.5 + Math.random()));

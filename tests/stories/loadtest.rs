@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use frontdesk_test_support::{
-    DJANGO_SECRET, Desk, Fault, K6Report, K6Run, Node, Tampering, eventually, unique,
+    DJANGO_SECRET, Desk, Fault, K6Report, K6Run, Nginx, Node, Tampering, eventually, unique,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -81,15 +81,18 @@ async fn the_smoke_run_delivers_what_the_database_has_and_leaves_a_report() {
 async fn every_scenario_runs() {
     let desk = two_nodes().await;
     let bases = bases(&desk);
+    // One address for both nodes, and no stickiness: what polls need most.
+    let nginx = Nginx::start(&desk.nodes.iter().map(|node| node.address).collect::<Vec<_>>()).await;
+    let balancer = format!("http://{}", nginx.address);
     let short = [("PAIRS", "6"), ("DURATION", "6s"), ("RAMP", "500ms")];
     let scenarios: [(&str, &[(&str, &str)]); 7] = [
         ("load", &[]),
         ("stress", &[("STEPS", "3")]),
         ("spike", &[]),
-        ("soak", &[("RECONNECT_EVERY", "2s"), ("AWAY", "1s")]),
+        ("soak", &[("RECONNECT_EVERY", "2s"), ("AWAY", "1s"), ("TOKEN_TTL", "62s")]),
         ("reconnect", &[("RECONNECT_EVERY", "1500ms"), ("RATE", "10")]),
         ("mixed", &[("REST_EVERY", "300ms")]),
-        ("socketio", &[]),
+        ("socketio", &[("BASE_URL", &balancer)]),
     ];
     let running = scenarios.iter().map(async |(scenario, own)| {
         start(&desk, scenario, &bases, &[&short, *own].concat()).await.end().await
@@ -105,6 +108,7 @@ async fn every_scenario_runs() {
     // Whom the storm had cut off has had what was said meanwhile, and by what it says was live again.
     assert!(reconnect.count("caughtUp") > 0 && reconnect.count("reconnects") >= 12);
     assert!(reconnect.found["latencies"]["coming back"]["p95_ms"].as_f64() > Some(0.0));
+    assert!(soak.count("tokenRefreshes") >= 6, "{}", soak.said);
     assert!(mixed.found["latencies"]["HTTP API"]["p95_ms"].as_f64() > Some(0.0));
     assert_eq!(socketio.count("connections"), 12);
     let acknowledged: i64 = reports.iter().map(|report| report.count("acknowledged")).sum();
@@ -207,5 +211,7 @@ async fn what_it_cannot_be_done_with_is_said_at_once() {
     fails(&[("BASE_URL", "localhost:3000")], 107, "BASE_URL: ").await;
     fails(&[there, ("DURATION", "soon")], 107, "DURATION: ").await;
     fails(&[there], 108, "issues no development tokens: give TOKENS_FILE").await;
-    fails(&[there, file], 108, "5 pairs need as many customers").await;
+    fails(&[there, file], 108, "there is no DJANGO_JWT_SECRET to sign for them").await;
+    let secret = ("DJANGO_JWT_SECRET", DJANGO_SECRET);
+    fails(&[there, file, secret], 108, "5 pairs need as many customers").await;
 }
