@@ -50,7 +50,7 @@ export class Side {
       gone: ours((why) => {
         const limited = /close 4429|too_many_connections|answered with 429/.test(why);
         if (limited) metrics.refusals.add(1);
-        else if (!this.drained) complain(opened ? 'connection' : 'connect', why, this.conversation.phase(now_ms()));
+        else if (!this.drained && !why.includes('close 1001')) complain(opened ? 'connection' : 'connect', why, this.conversation.phase(now_ms()));
         this.leave((limited ? LIMITED_FOR_MS : this.delay_ms) * (0.5 + Math.random()));
       }),
     });
@@ -108,7 +108,7 @@ export class Side {
     }
     const { code, retryAfterMs } = answer.error;
     if (refused(code)) metrics.refusals.add(1);
-    else complain('answer', `${event}: ${code}`, this.conversation.phase(now_ms()));
+    else if (code !== 'draining') complain('answer', `${event}: ${code}`, this.conversation.phase(now_ms()));
     if (!TRY_AGAIN.includes(code)) return;
     const { wire } = this;
     const again = () => { if (wire === this.wire && !this.over) this.request(event, content, then); };

@@ -164,6 +164,21 @@ async fn a_node_that_is_killed_meanwhile_fails_the_run_and_where_that_is_allowed
 }
 
 #[tokio::test]
+async fn a_node_that_drains_meanwhile_is_no_error() {
+    let mut desk = two_nodes().await;
+    let variables = [("PAIRS", "6"), ("RATE", "10"), ("DURATION", "9s"), ("FRAMING", "all")];
+    let at_once = ("RAMP", "0s");
+    let run = start(&desk, "load", &bases(&desk), &[&variables[..], &[at_once]].concat()).await;
+    eventually("all talk", async || kept(&desk).await > 150).await;
+    desk.nodes[1].terminate();
+    assert!(desk.nodes[1].exit().await.success());
+    let report = run.end().await;
+    is_clean(&report);
+    assert!(report.count("reconnects") >= 4, "{}", report.said);
+    assert_eq!(report.count("errors"), 0, "{}", report.said);
+}
+
+#[tokio::test]
 async fn what_nobody_answers_any_more_is_counted() {
     let mut desk = Desk::cluster(FRONTDESK, 1).await;
     let variables = [("PAIRS", "2"), ("RATE", "10"), ("DURATION", "5s"), ("GRACE", "1s")];
