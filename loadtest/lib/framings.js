@@ -3,7 +3,7 @@
 
 import http from 'k6/http';
 
-// The module has its lasting name from k6 1.6 on; before that it is experimental.
+// Newer ones have the module under its lasting name; in k6 1.1 it is experimental.
 function websockets() {
   try {
     return require('k6/websockets');
