@@ -12,10 +12,21 @@ pub(crate) mod set;
 mod typing;
 
 use futures_util::{FutureExt, future::BoxFuture};
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanRef, Status},
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{connection::Caller, error::Error, session::SessionId, wire::ClientEvent};
+use crate::{
+    connection::Caller,
+    error::Error,
+    message::amend::Amendment,
+    session::SessionId,
+    traces::{Asked, Span},
+    wire::{ClientEvent, Framing},
+};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -58,6 +69,42 @@ pub(crate) fn start(
     caller: &Caller,
     event: ClientEvent,
 ) -> BoxFuture<'static, Result<Done, Error>> {
+    let traced = traced(&event).and_then(|name| Span::asked(Asked::Anyone(None), name));
+    let Some(mut span) = traced else { return begin(caller, event) };
+    let framing = match caller.outbound.framing() {
+        Framing::Native => "native",
+        Framing::SocketIo => "socketio",
+    };
+    span.set("frontdesk.framing", framing);
+    span.around(|| begin(caller, event), ended)
+}
+
+/// Its name, where it is traced: what has no answer is not.
+fn traced(event: &ClientEvent) -> Option<&'static str> {
+    match event {
+        ClientEvent::Join(_) => Some("session:join"),
+        ClientEvent::Send(_) => Some("message:send"),
+        ClientEvent::Amend(amend) => Some(match amend.amendment {
+            Amendment::Edit(_) => "message:edit",
+            Amendment::Delete => "message:delete",
+            Amendment::React { .. } => "message:react",
+        }),
+        ClientEvent::Read(_) => Some("message:read"),
+        ClientEvent::AuthRefresh(_) => Some("auth:refresh"),
+        ClientEvent::Leave(_) | ClientEvent::TypingStart(_) | ClientEvent::TypingStop(_) => None,
+    }
+}
+
+fn ended(span: &SpanRef<'_>, outcome: &Result<Done, Error>) {
+    if let Err(error) = outcome {
+        span.set_attribute(KeyValue::new("error.type", error.code()));
+        if error.status().is_server_error() {
+            span.set_status(Status::error(""));
+        }
+    }
+}
+
+fn begin(caller: &Caller, event: ClientEvent) -> BoxFuture<'static, Result<Done, Error>> {
     match event {
         ClientEvent::Join(join) => join::start(caller.clone(), join).boxed(),
         ClientEvent::Leave(leave) => leave::run(caller, &leave).boxed(),

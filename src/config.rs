@@ -3,6 +3,7 @@
 mod limits;
 mod push;
 mod redis;
+mod traces;
 mod variables;
 
 use std::{
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
+pub(crate) use traces::TracesConfig;
 use variables::Variables;
 
 /// What is wrong with one variable, in one line that names it. It never holds a secret's value.
@@ -54,6 +56,7 @@ pub struct Config {
     /// Over how long a draining node spreads the closing of its sockets.
     pub(crate) drain_spread: Duration,
     pub(crate) limits: LimitsConfig,
+    pub(crate) traces: Option<TracesConfig>,
     /// Variables that are set and have no effect.
     unread: Vec<String>,
 }
@@ -157,6 +160,7 @@ impl Config {
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
             drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=10_000)?,
             limits: LimitsConfig::read(variables)?,
+            traces: TracesConfig::read(variables)?,
             unread: Vec::new(),
         };
         config.unread = variables.unread();

@@ -15,3 +15,4 @@ pub(crate) mod request;
 pub(crate) mod search;
 pub(crate) mod socket;
 pub(crate) mod socketio;
+pub(crate) mod traces;

@@ -178,6 +178,9 @@ impl Hub {
             Offer::Delivered
         };
         drop(engine);
+        if let Some(heard) = broadcast.heard() {
+            heard.offered(offer);
+        }
         if let Room::Session(id) = &broadcast.room {
             if offer == Offer::Early {
                 self.fill(*id);

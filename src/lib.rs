@@ -37,6 +37,7 @@ mod session;
 mod store;
 pub mod telemetry;
 mod tls;
+mod traces;
 mod wire;
 
 pub use config::Config;

@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{app::App, auth::same, bus::Bus, config::HostPort, limits::address::Address};
+use crate::{app::App, auth::same, bus::Bus, config::HostPort, limits::address::Address, traces};
 
 /// How long an announcement holds.
 pub(crate) const ANNOUNCED_SECS: i64 = 20;
@@ -169,6 +169,18 @@ pub(crate) async fn carry(
     mut request: Request,
 ) -> Result<Response, PeerError> {
     let address = whereabouts(app, node).await?;
+    let span = traces::carry(&mut request, address);
+    let outcome = carry_to(app, node, address, request).await;
+    traces::carried(span, outcome.as_ref().ok().map(Response::status));
+    outcome
+}
+
+async fn carry_to(
+    app: &Arc<App>,
+    node: &str,
+    address: SocketAddr,
+    mut request: Request,
+) -> Result<Response, PeerError> {
     let unreachable = |error: &dyn std::error::Error| {
         tracing::warn!(%address, error = %error, "a node can't be reached");
         app.peers.remove(node);

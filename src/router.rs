@@ -20,7 +20,9 @@ use crate::{
     error::Error,
     http::{
         admin, blocks, chats, health, images, limits, messages, problem, search, socket, socketio,
+        traces::layer as traced,
     },
+    traces,
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
@@ -64,13 +66,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         }
         None => router,
     };
-    router
+    let router = router
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), limits::layer))
-        .layer(middleware::from_fn(problem::layer))
+        .layer(middleware::from_fn(problem::layer));
+    let router = if traces::is_on() {
+        router.layer(middleware::from_fn_with_state(Arc::clone(&app), traced))
+    } else {
+        router
+    };
+    router
         .layer(cors)
         .layer(always("x-content-type-options", "nosniff"))
         .layer(always("x-frame-options", "DENY"))
@@ -106,6 +114,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
             problem::REQUEST_ID,
+            traces::TRACEPARENT,
         ])
         .expose_headers([problem::REQUEST_ID, header::RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(600))

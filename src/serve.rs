@@ -16,7 +16,9 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{Config, app::App, images::sweep, limits::Accepted, peers, push, router::router};
+use crate::{
+    Config, app::App, images::sweep, limits::Accepted, peers, push, router::router, traces,
+};
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +34,8 @@ const GOODBYES: Duration = Duration::from_secs(9);
 const FINISH: Duration = Duration::from_secs(5);
 /// How long what was decided last may take to reach those who wait for it.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long the collector may take to be told the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 /// How long accepting rests where descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
@@ -57,6 +61,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         () = &mut terminated => return Ok(()),
     };
     announce(&app, address);
+    let exporting = traces::start(&app.config, &app.node)?;
     tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
     tokio::spawn(sweep::keep_sweeping(Arc::clone(&app)));
     let pushing = push::start(&app)?;
@@ -78,6 +83,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(pushing) = pushing {
         // What is cut short is taken by another node, or at the next start.
         within(LAST_ANSWERS, deadline, pushing).await;
+    }
+    if let Some(mut exporting) = exporting {
+        within(LAST_TRACES, deadline, exporting.finish()).await;
     }
     tracing::info!("bye");
     Ok(())

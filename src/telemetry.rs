@@ -3,11 +3,23 @@
 //! Law I14: no token, body or key reaches a log. Bodies, tokens and secrets have types that do not
 //! print; requests are logged by route, never by path or query; databases' errors by their codes.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+};
 
-use tracing_subscriber::{EnvFilter, prelude::*};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        FmtContext,
+        format::{FormatEvent, FormatFields, Writer},
+    },
+    prelude::*,
+    registry::LookupSpan,
+};
 
-use crate::config::LogConfig;
+use crate::{config::LogConfig, traces};
 
 /// Starts logging to standard output, for the whole process.
 pub fn start(config: LogConfig) {
@@ -20,8 +32,33 @@ pub fn start(config: LogConfig) {
     let registry = tracing_subscriber::registry().with(filter);
     if json {
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
-        registry.with(lines.with_current_span(false)).init();
+        registry.with(lines.with_current_span(false).map_event_format(WithTrace)).init();
     } else {
         registry.with(tracing_subscriber::fmt::layer().with_target(false)).init();
+    }
+}
+
+/// Lines of JSON with the trace that they belong to, under the names that OpenTelemetry has for it.
+struct WithTrace<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if let Some((trace_id, span_id)) = traces::ids() {
+            let mut line = String::new();
+            self.0.format_event(context, Writer::new(&mut line), event)?;
+            let rest = line.strip_prefix('{').unwrap_or(&line);
+            return write!(out, r#"{{"trace_id":"{trace_id}","span_id":"{span_id}",{rest}"#);
+        }
+        self.0.format_event(context, out, event)
     }
 }

@@ -29,10 +29,13 @@ impl OneNode {
 
 #[async_trait]
 impl Bus for OneNode {
-    fn publish(&self, broadcast: Broadcast) {
-        if self.subscribed.contains(&broadcast.room)
-            && self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err()
-        {
+    fn publish(&self, mut broadcast: Broadcast) {
+        broadcast.publish();
+        if !self.subscribed.contains(&broadcast.room) {
+            return;
+        }
+        broadcast.hear();
+        if self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err() {
             tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
         }
     }

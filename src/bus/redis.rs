@@ -78,7 +78,8 @@ fn failed(error: &fred::error::Error) -> BusError {
 
 #[async_trait]
 impl Bus for Redis {
-    fn publish(&self, broadcast: Broadcast) {
+    fn publish(&self, mut broadcast: Broadcast) {
+        broadcast.publish();
         self.voice.say(broadcast);
     }
 

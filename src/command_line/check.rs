@@ -17,6 +17,7 @@ use crate::{
     images::Images,
     person::{Person, PersonKind},
     store::postgres::Postgres,
+    traces::look_at_collector,
 };
 
 /// How long one part may take.
@@ -117,8 +118,22 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         ("customers", customers(config)),
         ("dentists", dentists(config)),
         ("pushes", pushes),
+        ("traces", traces(config)),
         ("limits", limits(&config.limits)),
     ]
+}
+
+fn traces(config: &Config) -> String {
+    let Some(it) = &config.traces else {
+        return "none (OTEL_EXPORTER_OTLP_ENDPOINT is not set, or they are off)".to_owned();
+    };
+    let callers: Vec<_> = it.trusted.iter().map(ToString::to_string).collect();
+    let callers = match callers.as_slice() {
+        [] => String::new(),
+        _ if !it.is_parent_based => String::new(),
+        callers => format!(", and as {} say", callers.join(", ")),
+    };
+    format!("{} of 1 to {} as {}{callers}", it.ratio, it.collector(), it.service_name)
 }
 
 fn customers(config: &Config) -> String {
@@ -174,6 +189,9 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     }
     if config.s3.is_some() {
         trials.push(("pictures", Box::pin(pictures(config))));
+    }
+    if let Some(config) = &config.traces {
+        trials.push(("traces", Box::pin(look_at_collector(config))));
     }
     for (whose, fetch) in Verifier::new(config)?.fetches() {
         let keys = async move { Ok(format!("{} keys", fetch.await?)) };

@@ -34,16 +34,17 @@ impl LimitsConfig {
             connections_per_user: limit("LIMIT_CONNECTIONS_PER_USER", 20)?,
             connections_per_address: limit("LIMIT_CONNECTIONS_PER_ADDRESS", 1_000)?,
             requests_per_address_s: limit("LIMIT_REQUESTS_PER_ADDRESS_S", 100)?,
-            trusted_proxies: trusted_proxies(variables)?,
+            trusted_proxies: networks(variables, "TRUSTED_PROXIES")?,
         })
     }
 }
 
-fn trusted_proxies(variables: &Variables) -> Result<Vec<IpNet>, ConfigError> {
+/// A list of addresses and networks.
+pub(super) fn networks(variables: &Variables, variable: &str) -> Result<Vec<IpNet>, ConfigError> {
     let parse = |item: &String| {
         let net = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
         let problem = "must be a list of addresses and networks like 10.0.0.0/8, 192.168.1.7";
-        net.map_err(|_| Variables::error("TRUSTED_PROXIES", problem))
+        net.map_err(|_| Variables::error(variable, problem))
     };
-    variables.list("TRUSTED_PROXIES").iter().map(parse).collect()
+    variables.list(variable).iter().map(parse).collect()
 }

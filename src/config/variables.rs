@@ -21,7 +21,7 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "COGNITO_",
     "CORS_",
     "DIRECTORY_",
@@ -31,6 +31,7 @@ const OURS: [&str; 16] = [
     "MYSQL_",
     "NODE_ADDR",
     "ONESIGNAL_",
+    "OTEL_",
     "PING_",
     "POSTGRES_",
     "PUSH_",

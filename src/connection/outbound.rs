@@ -49,7 +49,7 @@ pub(crate) struct ConnectionId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) enum Frame {
     Broadcast(Arc<Broadcast>),
-    History(Broadcast, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
+    History(Box<Broadcast>, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     Text(Utf8Bytes),
     /// An answer, and what its client has by it.
     Answer(Utf8Bytes, Option<Mark>),
@@ -107,6 +107,8 @@ pub(crate) struct Written {
     bytes: usize,
     /// Messages up to here of these sessions, by who wrote them.
     delivered: Vec<(SessionId, Option<PersonKind>, u64)>,
+    /// What is traced is held until all of it is written.
+    traced: Vec<Arc<Broadcast>>,
 }
 
 impl Written {
@@ -115,6 +117,11 @@ impl Written {
         let mut written = Self::default();
         for frame in frames {
             written.bytes += frame.bytes();
+            if let Frame::Broadcast(broadcast) = frame
+                && broadcast.heard().is_some()
+            {
+                written.traced.push(Arc::clone(broadcast));
+            }
             let Some((id, author, seq)) = frame.delivers() else { continue };
             let same = |(session, by, _): &&mut (_, _, u64)| (*session, *by) == (id, author);
             match written.delivered.iter_mut().find(same) {
@@ -175,9 +182,16 @@ impl Outbound {
         &self.person
     }
 
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Enqueues what a room hears, unless it is this connection's own.
     pub(crate) fn push(&self, broadcast: &Arc<Broadcast>) {
         if !self.is_own(broadcast) && !self.is_cut_off() {
+            if let Some(heard) = broadcast.heard() {
+                heard.enqueued();
+            }
             self.enqueue(Frame::Broadcast(Arc::clone(broadcast)));
         }
     }
@@ -322,7 +336,7 @@ impl HistoryTurn<'_> {
     /// Enqueues it, unless it is this connection's own.
     pub(crate) fn send(self, broadcast: Broadcast) {
         if !self.outbound.is_own(&broadcast) {
-            let frame = Frame::History(broadcast, self.turn);
+            let frame = Frame::History(Box::new(broadcast), self.turn);
             self.outbound.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
             self.place.send(frame);
         }
@@ -360,7 +374,7 @@ mod tests {
         outbound.answer(1, Ok(&page), None);
         assert!(outbound.is_busy(), "its requests wait");
         // What is written makes room.
-        outbound.written(&Written { bytes: QUEUE_BYTES / 4, delivered: Vec::new() });
+        outbound.written(&Written { bytes: QUEUE_BYTES / 4, ..Written::default() });
         assert!(!outbound.is_busy());
         for id in 2..6 {
             outbound.answer(id, Ok(&page), None);

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -15,6 +15,7 @@ use super::Hub;
 use crate::{
     session::SessionId,
     store::{Head, PAGE_MAX},
+    traces::Span,
     wire::broadcast::{Broadcast, Room},
 };
 
@@ -87,6 +88,7 @@ impl Hub {
         let room = Room::Session(id);
         loop {
             let Some(position) = self.engine().position(&room) else { return };
+            let since = SystemTime::now();
             let missed = match self.store.fill(id, position, PAGE_MAX).await {
                 Ok(missed) if missed.is_empty() => return,
                 Ok(missed) => missed,
@@ -97,8 +99,12 @@ impl Hub {
                 }
             };
             tracing::debug!(session = %id.0, messages = missed.len(), "filling a gap");
+            let span = Span::filled(since, missed.len());
             for message in &missed {
-                self.deliver(&Arc::new(Broadcast::message_new(message)));
+                let broadcast = Broadcast::message_new(message);
+                let mut broadcast = broadcast.caused_by(span.as_ref().map(Span::parent));
+                broadcast.hear();
+                self.deliver(&Arc::new(broadcast));
             }
             if self.engine().position(&room) == Some(position) {
                 tracing::error!(session = %id.0, position, "the store has a gap of its own");

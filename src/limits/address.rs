@@ -32,6 +32,11 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Whether it is in one of these networks.
+    pub(crate) fn is_in(self, networks: &[IpNet]) -> bool {
+        is_trusted(self.0, networks)
+    }
+
     /// Who asks. What a trusted proxy says of whom it asks for counts, be it another such proxy, and
     /// what anyone else says does not.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {

@@ -12,7 +12,14 @@ use tokio::{
 };
 
 use super::{Appended, Refusal, Store, StoreError};
-use crate::{bus::Bus, error::Error, inbox::Inbox, message::Draft, wire::broadcast::Broadcast};
+use crate::{
+    bus::Bus,
+    error::Error,
+    inbox::Inbox,
+    message::Draft,
+    traces::{Append, Queued},
+    wire::broadcast::Broadcast,
+};
 
 /// How many sends wait at most; one more is answered `busy`.
 const QUEUE: usize = 8_192;
@@ -34,6 +41,7 @@ pub(crate) struct Writer {
 struct Job {
     draft: Draft,
     deadline: Instant,
+    trace: Option<Queued>,
     answer: oneshot::Sender<Result<Appended, Error>>,
 }
 
@@ -69,7 +77,8 @@ impl Writer {
     /// wait: a connection's sends keep the order in which they arrived.
     pub(crate) fn submit(&self, draft: Draft) -> Result<Pending, Error> {
         let (answer, pending) = oneshot::channel();
-        let job = Job { draft, deadline: Instant::now() + PATIENCE, answer };
+        let (deadline, trace) = (Instant::now() + PATIENCE, Queued::now());
+        let job = Job { draft, deadline, trace, answer };
         self.queue.try_send(job).map_err(|_| Error::Busy)?;
         Ok(Pending(pending))
     }
@@ -124,7 +133,11 @@ async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus, inbox: &Inbox
             continue;
         }
         let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
-        match store.append(&drafts).await {
+        let traced = part.iter_mut().filter_map(|job| job.trace.as_mut());
+        let append = Append::begin(traced, drafts.len());
+        let outcome = store.append(&drafts).await;
+        append.end(outcome.as_ref().err());
+        match outcome {
             Ok(appended) => settle(part, appended, bus, inbox),
             Err(StoreError::Refused(_)) if part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);
@@ -148,9 +161,10 @@ async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus, inbox: &Inbox
 }
 
 fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus, inbox: &Inbox) {
-    for (job, appended) in part.into_iter().zip(appended) {
+    for (mut job, appended) in part.into_iter().zip(appended) {
         if let Appended::Committed(message) = &appended {
-            bus.publish(Broadcast::message_new(message));
+            let cause = job.trace.take().map(Queued::parent);
+            bus.publish(Broadcast::message_new(message).caused_by(cause));
             inbox.changed(message.session_id);
         }
         answer(job, Ok(appended));

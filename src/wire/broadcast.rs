@@ -4,6 +4,8 @@
 //! envelope carries a version; a node ignores fields that it doesn't know, and whole envelopes of a
 //! version that it doesn't (the check of the heads finds what was in them).
 
+mod hops;
+
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
@@ -18,6 +20,7 @@ use crate::{
     person::{Person, PersonId, PersonKind},
     session::{Session, SessionId},
     store::Delivered,
+    traces::{Hop, TraceParent},
 };
 
 /// The version that this node writes.
@@ -68,6 +71,8 @@ impl FromStr for Room {
 pub(crate) struct Broadcast {
     pub(crate) room: Room,
     envelope: Envelope,
+    /// Boxed: few are traced.
+    hop: Option<Box<Hop>>,
     native: OnceLock<Utf8Bytes>,
     socketio: OnceLock<Utf8Bytes>,
 }
@@ -89,6 +94,13 @@ struct Envelope {
     author: Option<Person>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<ClientId>,
+    /// The span of its publish, where its trace is told.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "TraceParent::lenient"
+    )]
+    traceparent: Option<TraceParent>,
     data: Box<RawValue>,
 }
 
@@ -103,14 +115,15 @@ pub(crate) enum BadEnvelope {
 
 impl Broadcast {
     fn of(room: Room, envelope: Envelope) -> Self {
-        Self { room, envelope, native: OnceLock::new(), socketio: OnceLock::new() }
+        Self { room, envelope, hop: None, native: OnceLock::new(), socketio: OnceLock::new() }
     }
 
     fn new(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
         let data = serde_json::value::to_raw_value(data).unwrap_or_default();
         let event = event.to_owned();
-        let (v, seq, rev, client_id) = (VERSION, None, None, None);
-        Self::of(room, Envelope { v, event, seq, rev, author, client_id, data })
+        let (v, seq, rev, client_id, traceparent) = (VERSION, None, None, None, None);
+        let envelope = Envelope { v, event, seq, rev, author, client_id, traceparent, data };
+        Self::of(room, envelope)
     }
 
     /// `message:new`, which is delivered in order, and not to the connection that sent it.
@@ -306,6 +319,23 @@ mod tests {
         assert_eq!(&hint[..], br#"{"v":0,"event":"blocks:changed","data":null}"#);
         assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
         assert!(!broadcast.is_for_nodes());
+        // What is traced has its publish with it. Without one, or with nonsense, it is heard all the same.
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (told, kept) in [
+            (format!(r#""{parent}""#), Some(parent)),
+            ("null".to_owned(), None),
+            ("7".to_owned(), None),
+            (r#"{"of":["more"]}"#.to_owned(), None),
+            (r#""00-x-y-01""#.to_owned(), None),
+        ] {
+            let envelope =
+                format!(r#"{{"v":1,"event":"x","traceparent":{told},"data":{{"a":1}}}}"#);
+            let traced = Broadcast::from_bytes(room.clone(), envelope.as_bytes()).unwrap();
+            assert_eq!(traced.text(Framing::Native), broadcast.text(Framing::Native));
+            let again = String::from_utf8(traced.to_bytes().to_vec()).unwrap();
+            assert_eq!(again.contains("traceparent"), kept.is_some());
+            assert!(kept.is_none_or(|kept| again.contains(kept)));
+        }
         let newer = Broadcast::from_bytes(room.clone(), br#"{"v":2,"body":{}}"#);
         assert!(matches!(newer, Err(BadEnvelope::Version(2))));
         for bad in [&b""[..], b"{}", b"\xff", b"[1]", br#"{"v":1,"event":"x"}"#] {

@@ -252,6 +252,7 @@ pub fn envelopes(bytes: &[u8]) {
         (again.seq(), again.author(), again.client_id(), again.size()),
         (broadcast.seq(), broadcast.author(), broadcast.client_id(), broadcast.size())
     );
+    assert_eq!(again.to_bytes(), broadcast.to_bytes());
     for framing in [Framing::Native, Framing::SocketIo] {
         let text = broadcast.text(framing);
         assert_eq!(again.text(framing), text);

@@ -3,8 +3,8 @@
 use std::process::{Output, Stdio};
 
 use frontdesk_test_support::{
-    DJANGO_SECRET, Desk, Http, NO_LIMITS, Node, PATIENCE, PostgresDatabase, Relay, Servers, Way,
-    eventually, free_port,
+    Collector, DJANGO_SECRET, Desk, Http, NO_LIMITS, Node, PATIENCE, PostgresDatabase, Relay,
+    Servers, Way, eventually, free_port,
 };
 use serde_json::json;
 use tokio::process::Command;
@@ -193,6 +193,32 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
         assert_eq!(failed.len(), 2, "{text}");
         assert!(failed[0].starts_with(part) && failed[1].starts_with("customers"), "{text}");
         assert!(!text.contains(DJANGO_SECRET) && !text.contains("a-password"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn check_config_tells_the_collector_of_traces_nothing_and_hears_whether_it_listens() {
+    let collector = Collector::start().await;
+    let told = collector.variables();
+    let told: Vec<_> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let more = [("OTEL_METRICS_EXPORTER", "otlp"), ("TRUSTED_TRACERS", "10.0.0.0/8")];
+    let env = [told.as_slice(), &more].concat();
+    let (code, text) = said(&["check-config", "--connect"], &env).await;
+    assert_eq!(code, Some(0), "{text}");
+    for named in [
+        "1 of 1 to 127.0.0.1 as frontdesk, and as 10.0.0.0/8 say",
+        "OTEL_METRICS_EXPORTER: is set and has no effect",
+        "ok: the collector takes them",
+    ] {
+        assert!(text.contains(named), "{named} in {text}");
+    }
+    assert!(collector.spans().is_empty());
+    for wrong in ["api-key=wrong-key", "nothing=wrong-key"] {
+        let env = [env.as_slice(), &[("OTEL_EXPORTER_OTLP_TRACES_HEADERS", wrong)]].concat();
+        let (code, text) = said(&["check-config", "--connect"], &env).await;
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("FAILED: ") && text.contains("403"), "{text}");
+        assert!(!text.contains("wrong-key") && !text.contains(collector.key()), "{text}");
     }
 }
 

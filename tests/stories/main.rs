@@ -39,6 +39,7 @@ mod search;
 mod starting;
 mod stock_clients;
 mod tokens;
+mod traces;
 mod upgrading;
 
 use frontdesk_test_support::Desk;

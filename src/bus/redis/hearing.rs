@@ -48,7 +48,10 @@ pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>) {
 fn read(message: &Message) -> Option<Broadcast> {
     let room = message.channel.parse::<Room>().ok()?;
     match Broadcast::from_bytes(room, message.value.as_bytes()?) {
-        Ok(broadcast) => Some(broadcast),
+        Ok(mut broadcast) => {
+            broadcast.hear();
+            Some(broadcast)
+        }
         Err(error) => {
             tracing::warn!(error = %error, "an envelope on the bus can't be read");
             None

@@ -40,7 +40,8 @@ impl Voice {
 
     pub(super) fn say(&self, broadcast: Broadcast) {
         self.unsaid.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(broadcast).is_err() {
+        if let Err(unsent) = self.queue.try_send(broadcast) {
+            unsent.into_inner().lost("queue_full");
             self.unsaid.fetch_sub(1, Ordering::Relaxed);
             tracing::debug!("Redis is behind: a broadcast is left to the check of the heads");
         }
@@ -73,6 +74,11 @@ async fn say(
             && !reported
         {
             tracing::warn!(error = %error, lost = batch.len(), "Redis does not take what is said");
+        }
+        if outcome.is_err() {
+            for broadcast in &mut batch {
+                broadcast.lost("unavailable");
+            }
         }
         reported = outcome.is_err();
         unsaid.fetch_sub(batch.len(), Ordering::Relaxed);

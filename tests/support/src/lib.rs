@@ -14,6 +14,7 @@
 mod browser;
 mod client;
 mod clock;
+mod collector;
 mod desk;
 mod http;
 mod issuer;
@@ -35,6 +36,7 @@ use std::time::Duration;
 pub use browser::{Browser, Page};
 pub use client::{AMBIENT, Client, Framing, try_connect};
 pub use clock::Clock;
+pub use collector::{Collector, Span, Taking};
 pub use desk::{Desk, NO_LIMITS, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};

@@ -1,0 +1,100 @@
+//! The span of a request: it begins before its head is looked at, and ends with its answer's head.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method},
+    middleware::Next,
+    response::Response,
+};
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanRef, Status},
+};
+
+use crate::{
+    app::App,
+    limits::address::is_trusted,
+    traces::{Asked, Span, TRACEPARENT, TraceParent},
+};
+
+pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    if route.is_some_and(|route| is_routine(route, request.method())) {
+        return next.run(request).await;
+    }
+    let method = method(request.method());
+    let name = if method == OTHER { "HTTP" } else { method };
+    let Some(mut span) = Span::asked(asked(&app, &request), name) else {
+        return next.run(request).await;
+    };
+    span.set("http.request.method", method);
+    if let Some(route) = route {
+        span.rename(format!("{method} {route}"));
+        span.set("http.route", route.to_owned());
+    }
+    span.around(|| next.run(request), answered).await
+}
+
+/// Probes and scrapes tell nothing, and a poll waits for as long as nothing is said.
+fn is_routine(route: &str, method: &Method) -> bool {
+    let is_poll = method == Method::GET && route.starts_with("/socket.io");
+    is_poll || route.starts_with("/health") || route == "/metrics"
+}
+
+/// A client's own word for a method, which is not ours to tell.
+const OTHER: &str = "_OTHER";
+
+pub(crate) fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER,
+    }
+}
+
+fn answered(span: &SpanRef<'_>, response: &Response) {
+    let status = response.status();
+    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+    if status.is_server_error() {
+        span.set_attribute(KeyValue::new("error.type", status.as_str().to_owned()));
+        span.set_status(Status::error(""));
+    }
+}
+
+fn asked(app: &App, request: &Request) -> Asked {
+    let headers = request.headers();
+    let named = named(headers);
+    if app.pass.client(headers).is_some() {
+        return Asked::Node(named);
+    }
+    match named {
+        Some(parent) if has_a_say(app, request) => Asked::Trusted(parent),
+        named => Asked::Anyone(named),
+    }
+}
+
+/// The trace that whoever asks names, if it is one.
+fn named(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut all = headers.get_all(TRACEPARENT).iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    only.map(HeaderValue::to_str)?.ok()?.parse().ok()
+}
+
+/// Whether it is from one of those whose word counts, or by way of one.
+fn has_a_say(app: &App, request: &Request) -> bool {
+    let trusted = app.config.traces.as_ref().map_or(&[][..], |traces| &traces.trusted);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    !trusted.is_empty()
+        && peer.is_some_and(|ConnectInfo(peer)| {
+            let client = app.limits.address(peer.ip(), request.headers());
+            is_trusted(peer.ip(), trusted) || client.is_in(trusted)
+        })
+}

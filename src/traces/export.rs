@@ -1,0 +1,189 @@
+//! From here to the collector: a bounded queue, and a task that empties it.
+//!
+//! The SDK's own batch processor blocks a thread while it exports, where our HTTP client can't run, and
+//! keeps to itself what it dropped. Whatever the collector does, whoever ends a span does not wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::Context;
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanExporter as _, SpanProcessor},
+};
+use secrecy::ExposeSecret;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use crate::config::TracesConfig;
+
+/// How many spans wait for the collector at most; one more is lost.
+const QUEUE: usize = 8_192;
+/// How many it is told at once.
+const BATCH: usize = 512;
+/// How often it is told.
+const EVERY: Duration = Duration::from_millis(500);
+/// So many times without a loss, and it is over.
+const CALM: u32 = 10;
+/// How long a connection to it may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// It follows no redirect: the headers go where the operator has sent them.
+fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(config.timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let headers = config.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(&config.endpoint)
+        .with_timeout(config.timeout)
+        .with_headers(headers.collect());
+    Ok(exporter.build()?)
+}
+
+/// Whether the collector takes what it is told: here, nothing.
+pub(crate) async fn look_at_collector(config: &TracesConfig) -> anyhow::Result<String> {
+    exporter(config)?.export(Vec::new()).await?;
+    Ok("the collector takes them".to_owned())
+}
+
+/// Takes spans that have ended in, and never waits.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: mpsc::Sender<SpanData>,
+    losses: Arc<Losses>,
+}
+
+impl SpanProcessor for Outbox {
+    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if self.queue.try_send(span).is_err() {
+            self.losses.note(1, "the collector is behind");
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    /// [`Exporting::finish`] is what ends it.
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Spans that the collector never had. It is said once when that begins, and once when it is over.
+#[derive(Debug, Default)]
+struct Losses {
+    spans: AtomicU64,
+    told: AtomicBool,
+}
+
+impl Losses {
+    fn note(&self, spans: usize, why: &str) {
+        self.spans.fetch_add(u64::try_from(spans).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "traces are lost; nothing else is");
+        }
+    }
+
+    fn so_far(&self) -> u64 {
+        self.spans.load(Ordering::Relaxed)
+    }
+
+    /// It is over, or the node ends.
+    fn sum_up(&self) {
+        if self.told.swap(false, Ordering::Relaxed) {
+            let spans = self.spans.swap(0, Ordering::Relaxed);
+            tracing::warn!(spans, "so many spans were lost");
+        }
+    }
+}
+
+/// The task that tells the collector.
+#[derive(Debug)]
+pub(crate) struct Exporting {
+    closing: Arc<Notify>,
+    losses: Arc<Losses>,
+    task: JoinHandle<()>,
+}
+
+impl Exporting {
+    /// Connects to nobody yet.
+    pub(super) fn start(
+        config: &TracesConfig,
+        resource: &Resource,
+    ) -> anyhow::Result<(Outbox, Self)> {
+        let mut exporter = exporter(config)?;
+        exporter.set_resource(resource);
+        let (queue, ended) = mpsc::channel(QUEUE);
+        let (closing, losses) = (Arc::new(Notify::new()), Arc::<Losses>::default());
+        let task = run(exporter, ended, Arc::clone(&closing), Arc::clone(&losses));
+        let task = tokio::spawn(task);
+        Ok((Outbox { queue, losses: Arc::clone(&losses) }, Self { closing, losses, task }))
+    }
+
+    /// Tells what there is, for as long as the caller waits.
+    pub(crate) async fn finish(&mut self) {
+        self.closing.notify_one();
+        // It can't panic, and nobody cancels it.
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Exporting {
+    fn drop(&mut self) {
+        self.losses.sum_up();
+    }
+}
+
+async fn run(
+    exporter: SpanExporter,
+    mut ended: mpsc::Receiver<SpanData>,
+    closing: Arc<Notify>,
+    losses: Arc<Losses>,
+) {
+    let (mut takes, mut calm, mut lost) = (true, 0, 0);
+    loop {
+        let is_last = tokio::select! {
+            () = sleep(EVERY) => false,
+            () = closing.notified() => true,
+        };
+        while !ended.is_empty() {
+            let mut batch = Vec::with_capacity(BATCH.min(ended.len()));
+            let spans = ended.recv_many(&mut batch, BATCH).await;
+            let outcome = exporter.export(batch).await;
+            takes = outcome.is_ok();
+            if let Err(error) = outcome {
+                losses.note(spans, &error.to_string());
+            }
+        }
+        // One that is slow loses some again and again: that is no news each time.
+        calm = if takes && losses.so_far() == lost { calm + 1 } else { 0 };
+        lost = losses.so_far();
+        if calm >= CALM {
+            losses.sum_up();
+            (calm, lost) = (0, 0);
+        }
+        if is_last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A broadcast on its way: the spans of its publish, and of its delivery on each node that hears it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use frontdesk_rooms::Offer;
+use opentelemetry::trace::SpanKind;
+
+use super::{Span, TRACES, TraceParent};
+
+/// Where it is, and on which channel.
+#[derive(Debug)]
+pub(crate) enum Hop {
+    /// It was not published yet: what made it be said.
+    Caused(TraceParent),
+    Publishing(Span),
+    Heard(Heard),
+}
+
+/// What a span on the bus tells of it: the kinds of its room and its event, no name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topic<'a> {
+    pub(crate) channels: &'static str,
+    pub(crate) event: &'a str,
+}
+
+impl Hop {
+    /// It is on its way to the bus.
+    pub(crate) fn publish(self, topic: Topic<'_>) -> Option<Self> {
+        let Self::Caused(parent) = self else { return Some(self) };
+        let span = on_bus("publish", "send", SpanKind::Producer, &parent, topic)?;
+        Some(Self::Publishing(span))
+    }
+
+    /// It is heard, having this parent. Its span ends when the last of this node's sockets has it.
+    pub(crate) fn hear(parent: &TraceParent, topic: Topic<'_>) -> Option<Self> {
+        let span = on_bus("deliver", "process", SpanKind::Consumer, parent, topic)?;
+        Some(Self::Heard(Heard(Mutex::new(Stage::Delivering(span)))))
+    }
+}
+
+fn on_bus(
+    verb: &'static str,
+    kind_of_operation: &'static str,
+    kind: SpanKind,
+    parent: &TraceParent,
+    Topic { channels, event }: Topic<'_>,
+) -> Option<Span> {
+    let system = TRACES.get()?.messaging_system;
+    let mut span = Span::of(parent, verb, kind)?;
+    span.rename(format!("{verb} {channels}"));
+    span.set("messaging.system", system);
+    span.set("messaging.operation.name", verb);
+    span.set("messaging.operation.type", kind_of_operation);
+    span.set("messaging.destination.template", channels);
+    span.set("frontdesk.event", event.to_owned());
+    Some(span)
+}
+
+/// A delivery on this node: from the bus to its turn in the room, and from there to the last socket.
+#[derive(Debug)]
+pub(crate) struct Heard(Mutex<Stage>);
+
+#[derive(Debug)]
+enum Stage {
+    Delivering(Span),
+    Writing { span: Span, connections: i64 },
+    Ended,
+}
+
+impl Heard {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the room made of it.
+    pub(crate) fn offered(&self, offer: Offer) {
+        let outcome = match offer {
+            // Whom it was enqueued for shows in the span of writing.
+            Offer::Delivered => return,
+            Offer::Early => "early",
+            Offer::Known => "known",
+            Offer::NoRoom => "no_room",
+        };
+        if let Stage::Delivering(span) = &mut *self.stage() {
+            span.set("frontdesk.outcome", outcome);
+        }
+    }
+
+    /// It is in one more connection's queue.
+    pub(crate) fn enqueued(&self) {
+        let mut stage = self.stage();
+        if let Stage::Writing { connections, .. } = &mut *stage {
+            *connections += 1;
+            return;
+        }
+        if let Stage::Delivering(span) = std::mem::replace(&mut *stage, Stage::Ended)
+            && let Some(span) = Span::of(&span.parent(), "write", SpanKind::Internal)
+        {
+            *stage = Stage::Writing { span, connections: 1 };
+        }
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        if let Stage::Writing { span, connections } = &mut *self.stage() {
+            span.set("frontdesk.connections", *connections);
+        }
+    }
+}
