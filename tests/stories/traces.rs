@@ -162,7 +162,7 @@ async fn carried(desk: &Desk, address: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn b20_what_is_traced_is_decided_once_and_not_by_strangers() {
+async fn what_is_traced_is_decided_once_and_not_by_strangers() {
     let collector = Collector::start().await;
     let off = [("OTEL_TRACES_SAMPLER", "parentbased_always_off")];
     let desk = two_nodes(&collector, &[&ASKING[..], &off].concat()).await;
