@@ -144,6 +144,11 @@ impl Limits {
         Address::of(peer, headers, proxies)
     }
 
+    /// Whether what this peer says of others is believed.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        address::is_trusted(peer, &self.trusted_proxies)
+    }
+
     /// One send, by whatever way.
     pub(crate) fn send(&self, sender: &Person) -> Result<(), Error> {
         let Some(sends) = &self.sends else { return Ok(()) };
@@ -181,7 +186,7 @@ impl Limits {
     /// as many as it needs.
     pub(crate) fn accept(self: &Arc<Self>, peer: IpAddr) -> Option<Accepted> {
         let Some(limit) = self.of_address else { return Some(Accepted::unlimited()) };
-        if address::is_trusted(peer, &self.trusted_proxies) {
+        if self.trusts(peer) {
             return Some(Accepted::unlimited());
         }
         let (accepted, count) = Accepted::take(self, Account::Address(peer.into()));

@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a proxy, whose connections wait for the next request: longer than proxies keep them, as
+/// a request that comes while its connection is closed is lost. ALB keeps them for 60 s.
+const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest head, in bytes, that is read into memory.
 const HEAD_MAX: usize = 32 * 1024;
 /// How long a client may take nothing of what is written to it.
@@ -121,7 +124,9 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Rece
             Ok((stream, peer)) => {
                 // One too many is closed: no head was read that could be answered.
                 let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
-                let from = From { peer, accepted: Arc::new(accepted) };
+                let proxy = app.limits.trusts(peer.ip());
+                let head_timeout = if proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+                let from = From { peer, accepted: Arc::new(accepted), head_timeout };
                 serve_connection(stream, from, router.clone(), connections.clone());
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -144,6 +149,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct From {
     peer: SocketAddr,
     accepted: Arc<Accepted>,
+    head_timeout: Duration,
 }
 
 fn serve_connection(
@@ -158,6 +164,7 @@ fn serve_connection(
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let head_timeout = from.head_timeout;
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(axum::extract::ConnectInfo(from.peer));
         request.extensions_mut().insert(Arc::clone(&from.accepted));
@@ -165,7 +172,7 @@ fn serve_connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
