@@ -98,6 +98,16 @@ fn a_bad_variable_is_one_line_that_names_it() {
         (vec![("S3_BUCKET", "b"), ("AWS_SECRET_ACCESS_KEY", "k")], "AWS_REGION"),
         (vec![PRODUCTION[6], PRODUCTION[7], PRODUCTION[9]], "AWS_ACCESS_KEY_ID"),
         (vec![("S3_ENDPOINT", "minio:9000"), PRODUCTION[6], PRODUCTION[9]], "S3_ENDPOINT"),
+        (
+            vec![
+                ("S3_BUCKET", "pictures"),
+                ("AWS_REGION", "eu-central-1"),
+                ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("S3_PUBLIC_ENDPOINT", "https://pictures.example"),
+            ],
+            "S3_ENDPOINT",
+        ),
         (vec![("EMBEDDED", "maybe"), PRODUCTION[0], PRODUCTION[1]], "EMBEDDED"),
     ] {
         let problem = problem(&variables);

@@ -43,6 +43,8 @@ pub(super) struct Found {
 pub(super) struct Bucket {
     pub(super) client: Client,
     pub(super) name: String,
+    /// Where clients reach it, where it is not where this node does.
+    public_endpoint: Option<String>,
     /// It is in this process: clients reach it where they reach the node.
     embedded: bool,
 }
@@ -53,7 +55,8 @@ impl Bucket {
         let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
         let keys = (config.access_key_id.as_str(), config.secret_access_key.expose_secret());
         let client = client(http, keys, &config.region, config.endpoint.as_deref());
-        Self { client, name: config.bucket.clone(), embedded: false }
+        let public_endpoint = config.public_endpoint.clone();
+        Self { client, name: config.bucket.clone(), public_endpoint, embedded: false }
     }
 
     #[cfg(feature = "embedded")]
@@ -61,7 +64,8 @@ impl Bucket {
         let http = server.client();
         // Nobody looks this name up.
         let client = client(http, server.keys(), "us-east-1", Some("http://embedded"));
-        Self { client, name: crate::embedded::s3::BUCKET.to_owned(), embedded: true }
+        let name = crate::embedded::s3::BUCKET.to_owned();
+        Self { client, name, public_endpoint: None, embedded: true }
     }
 
     pub(super) async fn ping(&self) -> Result<(), ImagesError> {
@@ -110,10 +114,14 @@ impl Bucket {
         request.map(|request| request.uri().to_owned()).map_err(|error| unavailable(&error))
     }
 
-    /// A signature holds for one host: the embedded server's is the one that the client sees.
+    /// A signature holds for one host: the one that the client sees.
     fn seen_from(&self, from: &Origin) -> aws_sdk_s3::config::Builder {
         let config = Config::builder();
-        if self.embedded { config.endpoint_url(&from.0) } else { config }
+        match &self.public_endpoint {
+            Some(url) => config.endpoint_url(url),
+            None if self.embedded => config.endpoint_url(&from.0),
+            None => config,
+        }
     }
 
     /// The object's first bytes, so many at most; nothing where there is no object.
