@@ -117,16 +117,16 @@ async fn f3_an_answer_that_the_database_keeps_waiting_is_waited_for() {
 
 /// A client as apps are: it comes back when its connection goes, asks for what it missed, and sends
 /// again what was not acknowledged.
-struct App {
+pub(crate) struct App {
     through: std::net::SocketAddr,
     person: Person,
     session: String,
     client: Option<Client>,
-    seen: Vec<u64>,
+    pub(crate) seen: Vec<u64>,
 }
 
 impl App {
-    fn new(through: std::net::SocketAddr, person: Person, session: &str) -> Self {
+    pub(crate) fn new(through: std::net::SocketAddr, person: Person, session: &str) -> Self {
         Self { through, person, session: session.to_owned(), client: None, seen: Vec::new() }
     }
 
@@ -148,7 +148,7 @@ impl App {
         self.client.as_mut().unwrap()
     }
 
-    async fn send(&mut self, key: &str) {
+    pub(crate) async fn send(&mut self, key: &str) {
         let text = json!({
             "sessionId": self.session, "clientId": key, "kind": "text", "body": "on and on",
         });
@@ -157,7 +157,7 @@ impl App {
         }
     }
 
-    async fn read_up_to(&mut self, last: u64) {
+    pub(crate) async fn read_up_to(&mut self, last: u64) {
         loop {
             // Coming back may bring the last one.
             self.connected().await;

@@ -15,6 +15,7 @@ mod browser;
 mod client;
 mod clock;
 mod collector;
+mod compose;
 mod desk;
 mod http;
 mod issuer;
@@ -30,6 +31,7 @@ mod s3;
 mod servers;
 mod stock;
 mod tampering;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -37,11 +39,12 @@ pub use browser::{Browser, Page};
 pub use client::{AMBIENT, Client, Framing, try_connect};
 pub use clock::Clock;
 pub use collector::{Collector, Span, Taking};
+pub use compose::Compose;
 pub use desk::{Desk, NO_LIMITS, Person};
 pub use http::{Http, Reply};
 pub use issuer::{DJANGO_SECRET, Issuer, now};
 pub use k6::{K6Report, K6Run};
-pub use nginx::Nginx;
+pub use nginx::{Nginx, shipped_configuration_is_valid};
 pub use node::{Node, signal};
 pub use onesignal::{Mood, OneSignal, Push};
 pub use postgres::Postgres;
@@ -53,6 +56,7 @@ pub use servers::{MysqlDatabase, PostgresDatabase, Servers};
 pub use stock::StockClient;
 pub use tampering::{Fault, Tampering};
 pub use tokio_tungstenite::tungstenite;
+pub use tunnel::Tunnel;
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails
 /// by it has found something that does not happen at all.

@@ -17,6 +17,8 @@ const SECRET: &str = "s3-secret-that-is-secret";
 pub struct S3 {
     port: String,
     endpoint: String,
+    /// Its bucket, and the key's name and secret.
+    access: [String; 3],
     files: TempDir,
     serving: AbortHandle,
 }
@@ -24,23 +26,30 @@ pub struct S3 {
 impl S3 {
     /// Starts one on a free port.
     pub async fn start() -> Self {
+        Self::start_with(BUCKET, KEY, SECRET).await
+    }
+
+    /// The same, with this bucket, and a key that may use it.
+    pub async fn start_with(bucket: &str, key: &str, secret: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
-        std::fs::create_dir(files.path().join(BUCKET)).unwrap();
+        std::fs::create_dir(files.path().join(bucket)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         let endpoint = format!("http://127.0.0.1:{port}");
-        let serving = serve(listener, &files);
-        Self { port, endpoint, files, serving }
+        let access = [bucket, key, secret].map(str::to_owned);
+        let serving = serve(listener, &files, &access);
+        Self { port, endpoint, access, files, serving }
     }
 
     /// What a node needs to know of it.
     #[must_use]
     pub fn env(&self) -> Vec<(&str, &str)> {
+        let [bucket, key, secret] = &self.access;
         vec![
-            ("S3_BUCKET", BUCKET),
+            ("S3_BUCKET", bucket),
             ("S3_ENDPOINT", &self.endpoint),
-            ("AWS_ACCESS_KEY_ID", KEY),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
         ]
     }
 
@@ -59,20 +68,20 @@ impl S3 {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        self.serving = serve(listener, &self.files);
+        self.serving = serve(listener, &self.files, &self.access);
     }
 
     /// The files of the session's objects.
     #[must_use]
     pub fn objects(&self, session: &str) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(self.files.path().join(BUCKET).join(session));
+        let files = std::fs::read_dir(self.files.path().join(&self.access[0]).join(session));
         files.map_or_else(|_| Vec::new(), |files| files.map(|file| file.unwrap().path()).collect())
     }
 }
 
-fn serve(listener: TcpListener, files: &TempDir) -> AbortHandle {
+fn serve(listener: TcpListener, files: &TempDir, [_, key, secret]: &[String; 3]) -> AbortHandle {
     let mut service = S3ServiceBuilder::new(FileSystem::new(files.path()).unwrap());
-    service.set_auth(SimpleAuth::from_single(KEY, SECRET));
+    service.set_auth(SimpleAuth::from_single(key.clone(), secret.clone()));
     let service = service.build();
     let router = Router::new().fallback(async move |request: Request| {
         let answered = service.call(request.map(s3s::Body::http_body_unsync)).await;

@@ -38,6 +38,11 @@ impl StockClient {
         Self::script("recovery.mjs", story).await
     }
 
+    /// The same client, which writes and reads until it is told to stop.
+    pub async fn javascript_steady(story: &Value) -> Self {
+        Self::script("steady.mjs", story).await
+    }
+
     async fn script(name: &str, story: &Value) -> Self {
         let dir = clients().join("js");
         JAVASCRIPT
@@ -91,6 +96,12 @@ impl StockClient {
     pub async fn reaches(&mut self, line: &str) {
         let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
         assert_eq!(told.unwrap().as_deref(), Some(line), "the story broke off");
+    }
+
+    /// What it tells next, in JSON.
+    pub async fn tells(&mut self) -> Value {
+        let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
+        serde_json::from_str(&told.unwrap().expect("the story broke off")).unwrap()
     }
 
     /// Lets it go on.

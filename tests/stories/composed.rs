@@ -1,0 +1,198 @@
+//! What `docker compose up` would run, run without Docker: two nodes with compose.yaml's environment,
+//! nginx with compose's files, and the tokens that the guide tells of.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use frontdesk_test_support::{
+    Client, Compose, Http, Nginx, Node, PATIENCE, PostgresDatabase, Redis, S3, Servers, eventually,
+    free_port,
+};
+use reqwest::{Certificate, Method};
+use serde_json::{Value, json};
+
+use crate::FRONTDESK;
+
+/// Everything that compose.yaml starts, at other addresses.
+struct Composed {
+    nodes: Vec<Node>,
+    nginx: Nginx,
+    token_env: HashMap<String, String>,
+    keys: tempfile::TempDir,
+    _redis: Redis,
+    _s3: S3,
+}
+
+/// A database whose owner is no superuser, as the guide tells to make it.
+async fn database_of(user: &str) -> PostgresDatabase {
+    let database = Servers::get().await.postgres_database().await;
+    let make =
+        format!("create role {user} login; alter database {} owner to {user}", database.name);
+    database.client().await.batch_execute(&make).await.unwrap();
+    database
+}
+
+impl Composed {
+    async fn start() -> Self {
+        let compose = Compose::read();
+        let keys = tempfile::tempdir().unwrap();
+        // nginx's workers read from it, as another user.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(keys.path(), mode).unwrap();
+        Compose::set_up(keys.path());
+        let env = compose.environment("node-a");
+        assert_eq!(env, compose.environment("node-b"));
+        let redis = Redis::start_with(&["--requirepass", &env["REDIS_PASSWORD"]]).await;
+        let s3 = [&env["S3_BUCKET"], &env["AWS_ACCESS_KEY_ID"], &env["AWS_SECRET_ACCESS_KEY"]];
+        let s3 = S3::start_with(s3[0], s3[1], s3[2]).await;
+        let (issuer_port, https_port) = (free_port().to_string(), free_port());
+        let here = Here { redis: redis.port, s3: &s3, issuer_port: &issuer_port, https_port };
+        let env = here.settle(env).await;
+        let starting = (0..2).map(|_| Node::start(FRONTDESK, &env));
+        let nodes = futures_util::future::join_all(starting).await;
+        let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+        let servers = Compose::file("site/extra-servers.conf")
+            .replace("8081", &format!("127.0.0.1:{issuer_port}"))
+            .replace("/etc/ssl/frontdesk", keys.path().to_str().unwrap());
+        let endpoint = s3.env().into_iter().find(|(name, _)| *name == "S3_ENDPOINT").unwrap().1;
+        let routes =
+            Compose::file("site/extra-routes.conf").replace("http://172.28.53.14:9000", endpoint);
+        let site = [("extra-servers.conf", servers), ("extra-routes.conf", routes)];
+        let nginx = Nginx::start_with(&addresses, https_port, &site).await;
+        let mut token_env = compose.environment("token");
+        token_env.extend(env.into_iter().filter(|(name, _)| token_names(name)));
+        Self { nodes, nginx, token_env, keys, _redis: redis, _s3: s3 }
+    }
+
+    fn token(&self, arguments: &[&str]) -> String {
+        Compose::token(&self.token_env, self.keys.path(), arguments)
+    }
+}
+
+fn token_names(name: &str) -> bool {
+    ["COGNITO_ISSUER", "DJANGO_JWT_SECRET"].contains(&name)
+}
+
+/// Where things are here.
+struct Here<'a> {
+    redis: u16,
+    s3: &'a S3,
+    issuer_port: &'a str,
+    https_port: u16,
+}
+
+impl Here<'_> {
+    /// The nodes' variables, with the addresses of this machine in place of compose's: whatever else is
+    /// in them stays.
+    async fn settle(&self, mut env: HashMap<String, String>) -> Vec<(String, String)> {
+        let user = frontdesk_test_support::unique("composed").replace('-', "_");
+        let (database, legacy) = (database_of(&user).await, Servers::get().await.mysql_database());
+        for statement in Compose::file("mysql/10-people.sql").split(';') {
+            if !statement.trim().is_empty() {
+                legacy.execute(statement).await;
+            }
+        }
+        let mut move_to = |name: &str, from: &str, to: &str| {
+            let value = env.get_mut(name).unwrap_or_else(|| panic!("no {name}"));
+            assert!(value.contains(from), "{name}: {value}");
+            *value = value.replace(from, to);
+        };
+        for (name, host) in
+            [("POSTGRES_HOST", "postgres"), ("REDIS_HOST", "redis"), ("MYSQL_HOST", "mysql")]
+        {
+            move_to(name, host, "127.0.0.1");
+        }
+        let endpoint = self.s3.env().into_iter().find(|(name, _)| *name == "S3_ENDPOINT");
+        move_to("S3_ENDPOINT", "http://s3:9000", endpoint.unwrap().1);
+        move_to("S3_PUBLIC_ENDPOINT", "localhost:8443", &format!("localhost:{}", self.https_port));
+        move_to("COGNITO_ISSUER", "nginx:8081", &format!("127.0.0.1:{}", self.issuer_port));
+        move_to("TRUSTED_PROXIES", "172.28.53.10", "127.0.0.1");
+        let ports = [
+            ("POSTGRES_PORT", database.port.to_string()),
+            ("REDIS_PORT", self.redis.to_string()),
+            ("MYSQL_PORT", legacy.port.to_string()),
+            ("POSTGRES_DB", database.name),
+            ("POSTGRES_USER", user),
+            ("MYSQL_USER", legacy.user),
+            ("MYSQL_PASSWORD", legacy.password),
+        ];
+        env.extend(ports.map(|(name, value)| (name.to_owned(), value)));
+        env.into_iter().collect()
+    }
+}
+
+#[tokio::test]
+async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
+    let composed = Composed::start().await;
+    let nginx = &composed.nginx;
+    let outside = Http::new(nginx.address, None);
+    eventually("all parts are up", async || outside.get("/health").await.body["status"] == "ok")
+        .await;
+    let (ada, dana) = (composed.token(&["customer", "ada"]), composed.token(&["dentist", "1"]));
+    let http = Http::new(nginx.address, Some(&ada));
+    let opened = http.post("/api/chats", &json!({ "dentistId": 1 })).await.expect(201);
+    assert!(opened.to_string().contains("Dana Dentist"), "of MariaDB: {opened}");
+    let session = opened["id"].as_str().unwrap();
+    let mut doctors = Vec::new();
+    for node in &composed.nodes {
+        let mut doctor = Client::connect(node.address, &dana).await;
+        doctor.join(session, None).await;
+        doctors.push(doctor);
+    }
+    let mut patient = Client::connect(nginx.address, &ada).await;
+    patient.send(session, "by-socket", "Hello").await;
+    let path = format!("/api/chats/{session}/messages");
+    for key in ["1", "2", "3"] {
+        let text = json!({ "clientId": key, "kind": "text", "body": "Hello" });
+        http.post(&path, &text).await.expect(201);
+    }
+    for doctor in &mut doctors {
+        for seq in 1..=4 {
+            assert_eq!(doctor.message().await["seq"], seq);
+        }
+    }
+    let log = nginx.access_log().concat();
+    for node in &composed.nodes {
+        assert!(log.contains(&node.address.to_string()), "nginx asks each of them");
+    }
+    let staff = Http::new(nginx.address, Some(&composed.token(&["admin", "9"])));
+    staff.get("/api/admin/users/blocked").await.expect(200);
+    a_picture_goes_through_nginx(&composed, &http, session).await;
+}
+
+/// By presigned URLs for the address that clients know, which no node reaches.
+async fn a_picture_goes_through_nginx(composed: &Composed, http: &Http, session: &str) {
+    let certificate = std::fs::read(&composed.nginx.certificate).unwrap();
+    let browser = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .tls_certs_only([Certificate::from_pem(&certificate).unwrap()])
+        .build()
+        .unwrap();
+    let mut png = std::io::Cursor::new(Vec::new());
+    let red = image::DynamicImage::from(image::RgbImage::new(400, 300));
+    red.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let wanted = json!({ "contentType": "image/png", "size": png.len() });
+    let invited = http.post(&format!("/api/chats/{session}/images"), &wanted).await.expect(201);
+    let upload = &invited["upload"];
+    let base = format!("https://localhost:{}/frontdesk-pictures/", composed.nginx.https.port());
+    let url = upload["url"].as_str().unwrap();
+    assert!(url.starts_with(&base), "for clients: {base}");
+    let mut request = browser.request(Method::PUT, url).body(png.clone());
+    for (name, value) in upload["headers"].as_object().unwrap() {
+        if name != "content-length" {
+            request = request.header(name, value.as_str().unwrap());
+        }
+    }
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let image = &invited["imageKey"];
+    let message: Value = json!({ "clientId": "picture", "kind": "image", "imageKey": image });
+    http.post(&format!("/api/chats/{session}/messages"), &message).await.expect(201);
+    let image = image.as_str().unwrap();
+    let fetch = http.get(&format!("/api/chats/{session}/images/{image}")).await;
+    assert_eq!(fetch.status, 302);
+    assert!(fetch.header("location").starts_with(&base));
+    let fetched = browser.get(fetch.header("location")).send().await.unwrap();
+    assert_eq!(fetched.bytes().await.unwrap(), png);
+    let logs = composed.nginx.logs();
+    assert!(logs.contains("/frontdesk-pictures/") && !logs.contains("X-Amz"), "no signature");
+}

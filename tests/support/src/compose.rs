@@ -1,0 +1,85 @@
+//! `compose.yaml`, as Docker Compose would read it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// What is to run, and with what secrets.
+#[derive(Debug)]
+pub struct Compose {
+    file: Value,
+    secrets: HashMap<String, String>,
+}
+
+impl Compose {
+    /// Reads the file, and makes secrets as an operator does.
+    #[must_use]
+    pub fn read() -> Self {
+        let text = fs::read_to_string(root().join("compose.yaml")).unwrap();
+        let file = serde_saphyr::from_str(&text).expect("compose.yaml is no YAML");
+        let made = run(&mut Command::new(root().join("deploy/compose/secrets")));
+        let lines = made.lines().filter(|line| !line.starts_with('#'));
+        let secrets = lines.filter_map(|line| line.split_once('='));
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { file, secrets }
+    }
+
+    /// The variables of a service.
+    #[must_use]
+    pub fn environment(&self, service: &str) -> HashMap<String, String> {
+        let environment = &self.file["services"][service]["environment"];
+        let environment = environment.as_object().unwrap_or_else(|| panic!("no {service}"));
+        environment
+            .iter()
+            .map(|(name, value)| (name.clone(), self.filled_in(value.as_str().unwrap())))
+            .collect()
+    }
+
+    /// With what stands for each `${NAME}`, `${NAME:?why}` or `${NAME:-otherwise}`.
+    fn filled_in(&self, text: &str) -> String {
+        let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
+        let (inside, behind) = rest.split_once('}').unwrap();
+        let (name, otherwise) = inside.split_once(':').unwrap_or((inside, ""));
+        let value = match (self.secrets.get(name), otherwise.strip_prefix('-')) {
+            (Some(value), _) => value.as_str(),
+            (None, Some(otherwise)) => otherwise,
+            (None, None) => panic!("{name} is not in .env.example"),
+        };
+        format!("{before}{value}{}", self.filled_in(behind))
+    }
+}
+
+impl Compose {
+    /// Makes a key set and a certificate in a directory, as the service `setup` does.
+    pub fn set_up(keys: &Path) {
+        run(Command::new(root().join("deploy/compose/setup")).env("KEYS", keys));
+    }
+
+    /// A token, as the service `token` prints it, with these variables.
+    #[must_use]
+    pub fn token(env: &HashMap<String, String>, keys: &Path, arguments: &[&str]) -> String {
+        let mut command = Command::new(root().join("deploy/compose/token"));
+        run(command.envs(env).env("KEYS", keys).args(arguments)).trim().to_owned()
+    }
+
+    /// A file of `deploy/compose/`.
+    #[must_use]
+    pub fn file(path: &str) -> String {
+        fs::read_to_string(root().join("deploy/compose").join(path)).unwrap()
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
