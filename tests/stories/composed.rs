@@ -16,7 +16,8 @@ use crate::FRONTDESK;
 struct Composed {
     nodes: Vec<Node>,
     nginx: Nginx,
-    token_env: HashMap<String, String>,
+    compose: Compose,
+    env: HashMap<String, String>,
     keys: tempfile::TempDir,
     _redis: Redis,
     _s3: S3,
@@ -58,18 +59,33 @@ impl Composed {
             Compose::file("site/extra-routes.conf").replace("http://172.28.53.14:9000", endpoint);
         let site = [("extra-servers.conf", servers), ("extra-routes.conf", routes)];
         let nginx = Nginx::start_with(&addresses, https_port, &site).await;
-        let mut token_env = compose.environment("token");
-        token_env.extend(env.into_iter().filter(|(name, _)| token_names(name)));
-        Self { nodes, nginx, token_env, keys, _redis: redis, _s3: s3 }
+        let env = env.into_iter().collect();
+        Self { nodes, nginx, compose, env, keys, _redis: redis, _s3: s3 }
     }
 
-    fn token(&self, arguments: &[&str]) -> String {
-        Compose::token(&self.token_env, self.keys.path(), arguments)
+    /// `docker compose run --rm customer ID`
+    fn customer(&self, id: &str) -> String {
+        let keys = self.keys.path().to_str().unwrap();
+        let arguments = self.compose.arguments("customer").into_iter();
+        let arguments = arguments.map(|word| word.replace("/etc/ssl/frontdesk", keys));
+        let env = self.compose.environment("customer");
+        let known = env.keys().map(|name| (name.clone(), self.env[name].clone()));
+        printed(&known.collect(), arguments.chain([id.to_owned()]).collect())
+    }
+
+    /// `docker compose exec node-a /frontdesk token --kind … --id ID`
+    fn by_a_node(&self, kind: &str, id: &str) -> String {
+        let arguments = ["token", "--kind", kind, "--id", id].map(str::to_owned);
+        printed(&self.env, arguments.to_vec())
     }
 }
 
-fn token_names(name: &str) -> bool {
-    ["COGNITO_ISSUER", "DJANGO_JWT_SECRET"].contains(&name)
+/// What the binary prints.
+fn printed(env: &HashMap<String, String>, arguments: Vec<String>) -> String {
+    let mut command = std::process::Command::new(FRONTDESK);
+    let output = command.env_clear().envs(env).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Where things are here.
@@ -127,7 +143,7 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
     let outside = Http::new(nginx.address, None);
     eventually("all parts are up", async || outside.get("/health").await.body["status"] == "ok")
         .await;
-    let (ada, dana) = (composed.token(&["customer", "ada"]), composed.token(&["dentist", "1"]));
+    let (ada, dana) = (composed.customer("ada"), composed.by_a_node("dentist", "1"));
     let http = Http::new(nginx.address, Some(&ada));
     let opened = http.post("/api/chats", &json!({ "dentistId": 1 })).await.expect(201);
     assert!(opened.to_string().contains("Dana Dentist"), "of MariaDB: {opened}");
@@ -154,7 +170,7 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
     for node in &composed.nodes {
         assert!(log.contains(&node.address.to_string()), "nginx asks each of them");
     }
-    let staff = Http::new(nginx.address, Some(&composed.token(&["admin", "9"])));
+    let staff = Http::new(nginx.address, Some(&composed.by_a_node("admin", "9")));
     staff.get("/api/admin/users/blocked").await.expect(200);
     a_picture_goes_through_nginx(&composed, &http, session).await;
 }

@@ -40,6 +40,14 @@ impl Compose {
             .collect()
     }
 
+    /// The words of a service's `entrypoint`, behind the program.
+    #[must_use]
+    pub fn arguments(&self, service: &str) -> Vec<String> {
+        let words = self.file["services"][service]["entrypoint"].as_array();
+        let words = words.unwrap_or_else(|| panic!("no {service}")).iter().skip(1);
+        words.map(|word| word.as_str().unwrap().to_owned()).collect()
+    }
+
     /// With what stands for each `${NAME}`, `${NAME:?why}` or `${NAME:-otherwise}`.
     fn filled_in(&self, text: &str) -> String {
         let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
@@ -58,13 +66,6 @@ impl Compose {
     /// Makes a key set and a certificate in a directory, as the service `setup` does.
     pub fn set_up(keys: &Path) {
         run(Command::new(root().join("deploy/compose/setup")).env("KEYS", keys));
-    }
-
-    /// A token, as the service `token` prints it, with these variables.
-    #[must_use]
-    pub fn token(env: &HashMap<String, String>, keys: &Path, arguments: &[&str]) -> String {
-        let mut command = Command::new(root().join("deploy/compose/token"));
-        run(command.envs(env).env("KEYS", keys).args(arguments)).trim().to_owned()
     }
 
     /// A file of `deploy/compose/`.
