@@ -15,12 +15,13 @@ const SECRET: &str = "s3-secret-that-is-secret";
 /// A running server with one bucket.
 #[derive(Debug)]
 pub struct S3 {
-    port: String,
+    /// Where it listens, on 127.0.0.1.
+    pub port: String,
     endpoint: String,
-    /// Its bucket, and the key's name and secret.
-    access: [String; 3],
     files: TempDir,
     serving: AbortHandle,
+    /// Its bucket, and the key's name and secret.
+    access: [String; 3],
 }
 
 impl S3 {
@@ -38,7 +39,7 @@ impl S3 {
         let endpoint = format!("http://127.0.0.1:{port}");
         let access = [bucket, key, secret].map(str::to_owned);
         let serving = serve(listener, &files, &access);
-        Self { port, endpoint, access, files, serving }
+        Self { port, endpoint, files, serving, access }
     }
 
     /// What a node needs to know of it.
