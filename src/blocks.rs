@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
+use utoipa::ToSchema;
 
 use crate::{
     bus::Bus,
@@ -27,8 +28,13 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(700);
 
 /// Why someone is blocked: 1 to 200 characters, in one line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(
+    min_length = 1,
+    max_length = 200,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+)]
 pub(crate) struct Reason(String);
 
 /// Text that is no reason.

@@ -6,7 +6,7 @@ pub(crate) mod join;
 mod leave;
 pub(crate) mod open;
 pub(crate) mod read;
-mod refresh;
+pub(crate) mod refresh;
 pub(crate) mod send;
 pub(crate) mod set;
 mod typing;
@@ -18,6 +18,7 @@ use opentelemetry::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
     connection::Caller,
@@ -60,8 +61,8 @@ fn to_raw(data: &impl Serialize) -> Box<RawValue> {
 }
 
 /// An answer that says no more than that it is done.
-#[derive(Serialize)]
-struct Nothing {}
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Nothing {}
 
 /// Starts a command. What must keep the order of arrival (a send's place in the writer's queue) has
 /// happened when this returns; the future is for the outcome.

@@ -7,6 +7,8 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::http::StatusCode;
 use serde::Serialize;
+use strum::{EnumIter, IntoEnumIterator};
+use utoipa::ToSchema;
 
 use crate::{
     auth::AuthError,
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// Why a request was not done.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, EnumIter)]
 pub(crate) enum Error {
     /// A field that is missing or out of its limits: its name and what is wrong with it.
     #[error("{0}: {1}")]
@@ -86,10 +88,12 @@ pub(crate) enum Error {
 }
 
 /// An error as a client sees it on a socket.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WireError {
+    /// What went wrong, for programs.
     code: &'static str,
+    /// For people, and not to be parsed.
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
@@ -168,6 +172,14 @@ impl Error {
                 .and_then(|after| after.as_micros().div_ceil(1_000).try_into().ok()),
         }
     }
+}
+
+/// The codes of all errors.
+pub(crate) fn codes() -> Vec<&'static str> {
+    let mut codes: Vec<_> = Error::iter().map(|error| error.code()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
 }
 
 impl From<AuthError> for Error {

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod blocks;
 pub(crate) mod chats;
 pub(crate) mod cursor;
+pub(crate) mod docs;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(crate) mod health;

@@ -22,6 +22,7 @@ use axum::http::{HeaderMap, header, uri::Authority};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::timeout};
+use utoipa::ToSchema;
 
 use bucket::Bucket;
 pub(crate) use format::{Format, InvalidFormat};
@@ -57,7 +58,7 @@ pub(crate) enum ImagesError {
 }
 
 /// What a client is to do to upload a picture.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invitation {
     method: String,

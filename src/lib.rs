@@ -5,6 +5,7 @@
 //! tells the rest.
 
 mod app;
+mod asyncapi;
 mod auth;
 mod blocks;
 mod bus;
@@ -25,6 +26,7 @@ mod inbox;
 mod limits;
 mod message;
 mod metrics;
+mod openapi;
 mod pace;
 mod peers;
 mod person;

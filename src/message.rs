@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -20,8 +21,9 @@ pub(crate) const BODY_MAX_CHARS: usize = 8_000;
 pub(crate) type MessageId = Uuid;
 
 /// The client's own key for one send, which makes a retry harmless: 1 to 64 visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, pattern = "^[!-~]{1,64}$", examples("01JD2Y8W-3"))]
 pub(crate) struct ClientId(Arc<str>);
 
 /// Text that can't be a `clientId`.
@@ -55,11 +57,17 @@ impl TryFrom<String> for ClientId {
     }
 }
 
-/// What a person wrote: not empty, not only blanks, no NUL, at most [`BODY_MAX_CHARS`].
+/// What a person wrote: not empty, not only blanks, no NUL, at most 8,000 characters.
 ///
 /// Everything else is stored as it is; showing it as text is the reader's duty.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(
+    min_length = 1,
+    max_length = 8000,
+    pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+    examples("Does it hurt when you bite?")
+)]
 pub(crate) struct Body(String);
 
 /// Text that can't be a message's body.
@@ -115,7 +123,7 @@ impl fmt::Debug for Body {
 }
 
 /// What a message is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MessageKind {
     Text,
@@ -123,7 +131,7 @@ pub(crate) enum MessageKind {
 }
 
 /// A picture that has been checked, as a message shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Image {
     pub(crate) key: String,
@@ -146,8 +154,9 @@ impl Image {
 }
 
 /// One emoji of Unicode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(min_length = 1, max_length = 32, examples("👍"))]
 pub(crate) struct Emoji(String);
 
 /// Text that is no emoji.
@@ -174,7 +183,7 @@ impl TryFrom<String> for Emoji {
 }
 
 /// Who has reacted with an emoji, in the order in which they did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Reaction {
     pub(crate) emoji: Emoji,
     pub(crate) by: Vec<Person>,
@@ -194,21 +203,24 @@ pub(crate) struct Draft {
 }
 
 /// A committed message, in the form that clients see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message {
+    #[schema(value_type = Uuid)]
     pub(crate) id: MessageId,
     pub(crate) session_id: SessionId,
     pub(crate) seq: u64,
     pub(crate) client_id: ClientId,
     pub(crate) sender: Profile,
     pub(crate) kind: MessageKind,
-    /// Missing where the message is deleted, or only a picture; clients see it as empty.
+    /// Empty for clients where it is missing: the message is deleted, or only a picture.
     #[serde(serialize_with = "or_empty")]
+    #[schema(value_type = String, max_length = 8000)]
     pub(crate) body: Option<Body>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) image: Option<Image>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
     pub(crate) reply_to: Option<MessageId>,
     pub(crate) reactions: Vec<Reaction>,
     pub(crate) created_at: Timestamp,

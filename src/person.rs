@@ -4,11 +4,12 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, Visitor},
+    de::{self, Unexpected, Visitor},
 };
+use utoipa::ToSchema;
 
 /// Which side of the desk a person is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PersonKind {
     Customer,
@@ -45,7 +46,8 @@ impl FromStr for PersonKind {
 }
 
 /// A person's id: 1 to 128 of `A–Z a–z 0–9 . _ : @ -`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9._:@-]{1,128}$", examples("7"))]
 pub(crate) struct PersonId(Arc<str>);
 
 /// Text that is not a person's kind or id.
@@ -88,6 +90,13 @@ impl<'de> Deserialize<'de> for PersonId {
                 number.to_string().parse().map_err(E::custom)
             }
 
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<PersonId, E> {
+                match crate::wire::as_whole(number) {
+                    Some(whole) => self.visit_u64(whole),
+                    None => Err(E::invalid_type(Unexpected::Float(number), &self)),
+                }
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<PersonId, E> {
                 text.parse().map_err(E::custom)
             }
@@ -98,7 +107,7 @@ impl<'de> Deserialize<'de> for PersonId {
 }
 
 /// Someone who can be a member of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Person {
     pub(crate) kind: PersonKind,
     pub(crate) id: PersonId,
@@ -117,7 +126,8 @@ impl fmt::Display for Person {
 }
 
 /// Where a picture of a person is: an `http(s)` URL of at most 2,000 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(max_length = 2000, pattern = "^https?://")]
 pub(crate) struct AvatarUrl(String);
 
 /// Text that is no such URL.
@@ -143,7 +153,8 @@ impl FromStr for AvatarUrl {
 }
 
 /// An e-mail address that may well be one: enough to show it, not to trust it.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(max_length = 254)]
 pub(crate) struct Email(String);
 
 /// Text that can't be an e-mail address.
@@ -180,7 +191,7 @@ impl fmt::Debug for Email {
 }
 
 /// A person as others see them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Profile {
     #[serde(flatten)]
     pub(crate) person: Person,

@@ -7,60 +7,74 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
-    routing::{any, get, patch, post, put},
 };
 use tower_http::{
     compression::CompressionLayer,
     cors::{AllowOrigin, CorsLayer},
     set_header::SetResponseHeaderLayer,
 };
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use crate::{
     app::App,
+    asyncapi,
     error::Error,
     http::{
-        admin, blocks, chats, health, images, limits, messages, problem, search, socket, socketio,
-        traces::layer as traced,
+        admin, blocks, chats, docs, health, images, limits, messages, problem, search, socket,
+        socketio, traces::layer as traced,
     },
+    openapi::{self, at},
     traces,
 };
 
 /// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
 const BODY_MAX: usize = 128 * 1024;
 
+/// All of them, each with its documentation; those of the stand-ins, which production has not, are below.
+#[rustfmt::skip]
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(at("/api/chats", routes!(chats::open, chats::list)))
+        .routes(at("/api/chats/unread", routes!(chats::unread)))
+        .routes(at("/api/chats/search", routes!(search::search)))
+        .routes(at("/api/chats/{id}", routes!(chats::get, chats::set)))
+        .routes(at("/api/chats/{id}/messages", routes!(messages::send, messages::history)))
+        .routes(at("/api/chats/{id}/messages/{message}", routes!(messages::edit, messages::delete)))
+        .routes(at("/api/chats/{id}/messages/{message}/reactions/{emoji}", routes!(messages::react, messages::unreact)))
+        .routes(at("/api/chats/{id}/read", routes!(messages::read)))
+        .routes(at("/api/chats/{id}/images", routes!(images::invite)))
+        .routes(at("/api/chats/{id}/images/{image}", routes!(images::fetch)))
+        .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))
+        .routes(at("/api/admin/users/blocked", routes!(blocks::list)))
+        .routes(at("/api/admin/users/{kind}/{id}/block", routes!(blocks::block, blocks::unblock)))
+        .routes(at("/health", routes!(health::health)))
+        .routes(at("/health/live", routes!(health::live)))
+        .routes(at("/health/ready", routes!(health::ready)))
+        .routes(at("/metrics", routes!(health::metrics)))
+        .routes(at("/version", routes!(health::version)))
+        .routes(at("/openapi.json", routes!(openapi::openapi)))
+        .routes(at("/asyncapi.json", routes!(asyncapi::asyncapi)))
+        .routes(at("/docs", routes!(docs::docs)))
+        .routes(at("/docs/", routes!(docs::page)))
+        .routes(at("/docs/{file}", routes!(docs::file)))
+        .routes(at("/ws", routes!(socket::connect)))
+        .routes(at("/socket.io/", routes!(socketio::handle)).map(|handlers| handlers.fallback(socketio::handle)))
+}
+
 pub(crate) fn router(app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
-    let router = Router::new()
-        .route("/api/chats", post(chats::open).get(chats::list))
-        .route("/api/chats/unread", get(chats::unread))
-        .route("/api/chats/search", get(search::search))
-        .route("/api/chats/{id}", get(chats::get).patch(chats::set))
-        .route("/api/chats/{id}/messages", post(messages::send).get(messages::history))
-        .route("/api/chats/{id}/messages/{message}", patch(messages::edit).delete(messages::delete))
-        .route(
-            "/api/chats/{id}/messages/{message}/reactions/{emoji}",
-            put(messages::react).delete(messages::unreact),
-        )
-        .route("/api/chats/{id}/read", post(messages::read))
-        .route("/api/chats/{id}/images", post(images::invite))
-        .route("/api/chats/{id}/images/{image}", get(images::fetch))
-        .route("/api/admin/chats/{id}/messages/{message}/edits", get(admin::edits))
-        .route("/api/admin/users/blocked", get(blocks::list))
-        .route("/api/admin/users/{kind}/{id}/block", put(blocks::block).delete(blocks::unblock))
-        .route("/health", get(health::health))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/version", get(health::version))
-        .route("/ws", get(socket::connect))
-        .route("/socket.io/", any(socketio::handle));
+    let (router, _) = routes().split_for_parts();
     #[cfg(feature = "embedded")]
     let router =
         if app.issuer.is_some() { router.merge(crate::embedded::router()) } else { router };
     #[cfg(feature = "embedded")]
     let router = match app.images.embedded {
         Some(_) => {
-            let object = get(crate::embedded::s3::object).put(crate::embedded::s3::object);
+            let object =
+                axum::routing::get(crate::embedded::s3::object).put(crate::embedded::s3::object);
             // As a bucket's: the signature is over the whole path.
             router.route("/frontdesk-images/{session}/{name}", object)
         }

@@ -108,7 +108,7 @@ pub(crate) struct ReadMark {
 }
 
 /// What a message said until it was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastBody {
     pub(crate) body: Body,

@@ -7,21 +7,25 @@ pub(crate) mod engineio;
 pub(crate) mod fuzz;
 pub(crate) mod native;
 pub(crate) mod offset;
+pub(crate) mod requests;
 pub(crate) mod socketio;
+pub(crate) mod told;
+
+use std::fmt;
 
 use axum::extract::ws::Utf8Bytes;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, Visitor},
+};
 use serde_json::value::RawValue;
+use strum::EnumIter;
 use uuid::Uuid;
 
-use crate::{
-    error::Error,
-    message::{Body, ClientId, Emoji, MessageId, MessageKind, amend::Amendment},
-    session::SessionId,
-};
+use crate::error::Error;
+pub(crate) use requests::{Amend, AuthRefresh, Content, InSession, Join, Post, Read, Send, What};
 
-/// What a client asks for.
+/// What a client asks for; [`requests`] reads it.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     Join(Join),
@@ -32,28 +36,6 @@ pub(crate) enum ClientEvent {
     TypingStart(InSession),
     TypingStop(InSession),
     AuthRefresh(AuthRefresh),
-}
-
-impl ClientEvent {
-    /// Parses an event's data; what is wrong is told by the field's name.
-    pub(crate) fn parse(name: &str, data: Option<&RawValue>) -> Result<Self, Error> {
-        fn parse<T: DeserializeOwned>(data: Option<&RawValue>) -> Result<T, Error> {
-            object(data.map_or("{}", RawValue::get).as_bytes())
-        }
-        match name {
-            "session:join" => parse(data).map(Self::Join),
-            "session:leave" => parse(data).map(Self::Leave),
-            "message:send" => parse::<Post>(data)?.into_send().map(Self::Send),
-            "message:edit" => parse::<Edit>(data).map(|edit| Self::Amend(edit.into())),
-            "message:delete" => parse::<Delete>(data).map(|delete| Self::Amend(delete.into())),
-            "message:react" => parse::<React>(data).map(|react| Self::Amend(react.into())),
-            "message:read" => parse(data).map(Self::Read),
-            "typing:start" => parse(data).map(Self::TypingStart),
-            "typing:stop" => parse(data).map(Self::TypingStop),
-            "auth:refresh" => parse(data).map(Self::AuthRefresh),
-            _ => Err(Error::UnknownEvent),
-        }
-    }
 }
 
 /// Reads a JSON object; what is wrong with it is told by the field's name.
@@ -72,6 +54,46 @@ pub(crate) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
 /// Whether JSON is an object, if it is anything.
 pub(crate) fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// A count: JSON has one kind of number, so `8.0` is a whole one, as some clients write it.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Whole;
+
+    impl Visitor<'_> for Whole {
+        type Value = u64;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("a whole number")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
+            as_whole(number).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Whole)
+}
+
+/// The same where it may be left out.
+pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Count(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Count>::deserialize(deserializer)?.map(|Count(count)| count))
+}
+
+/// A number with nothing behind its point.
+pub(crate) fn as_whole(number: f64) -> Option<u64> {
+    const BEYOND: f64 = 18_446_744_073_709_551_616.0;
+    let fits = (0.0..BEYOND).contains(&number) && number.fract() == 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
+    fits.then_some(number as u64)
 }
 
 /// What is wrong with a piece of JSON, without a word of what it held.
@@ -96,182 +118,6 @@ fn invalid(path: &str, error: &serde_json::Error) -> Error {
         text.to_owned()
     };
     Error::invalid(name.to_owned(), problem)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Join {
-    pub(crate) session_id: SessionId,
-    /// The last `seq` that the client has; without it, the join answers with the latest page.
-    #[serde(default)]
-    pub(crate) after: Option<u64>,
-    /// The session's revision that the client knows: it is told what has changed since.
-    #[serde(default)]
-    pub(crate) rev: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct InSession {
-    pub(crate) session_id: SessionId,
-}
-
-/// A message to send.
-#[derive(Debug)]
-pub(crate) struct Send {
-    pub(crate) session_id: SessionId,
-    pub(crate) content: Content,
-}
-
-/// A message as a client writes it, on a socket or in a body.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Post {
-    /// On a socket; over HTTP the path has it.
-    #[serde(default)]
-    session_id: Option<SessionId>,
-    client_id: ClientId,
-    kind: MessageKind,
-    #[serde(default)]
-    body: Option<Body>,
-    #[serde(default)]
-    image_key: Option<String>,
-    #[serde(default)]
-    reply_to: Option<MessageId>,
-}
-
-impl Post {
-    fn into_send(self) -> Result<Send, Error> {
-        let session_id =
-            self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
-        Ok(Send { session_id, content: self.into_content()? })
-    }
-
-    pub(crate) fn into_content(self) -> Result<Content, Error> {
-        let Self { client_id, kind, body, image_key, reply_to, .. } = self;
-        let what = match (kind, body, image_key) {
-            (MessageKind::Text, Some(body), None) => What::Text(body),
-            (MessageKind::Text, None, _) => return Err(Error::invalid("body", "is missing")),
-            (MessageKind::Text, ..) => {
-                return Err(Error::invalid("imageKey", "belongs to the kind image"));
-            }
-            (MessageKind::Image, caption, Some(key)) => What::Image { key, caption },
-            (MessageKind::Image, ..) => return Err(Error::invalid("imageKey", "is missing")),
-        };
-        Ok(Content { client_id, what, reply_to })
-    }
-}
-
-/// What is sent, by whatever way.
-#[derive(Debug)]
-pub(crate) struct Content {
-    pub(crate) client_id: ClientId,
-    pub(crate) what: What,
-    pub(crate) reply_to: Option<MessageId>,
-}
-
-/// What a message is to hold.
-#[derive(Debug)]
-pub(crate) enum What {
-    Text(Body),
-    /// A picture that was uploaded under this key.
-    Image {
-        key: String,
-        caption: Option<Body>,
-    },
-}
-
-/// A change of one message.
-#[derive(Debug)]
-pub(crate) struct Amend {
-    pub(crate) session_id: SessionId,
-    pub(crate) message_id: MessageId,
-    pub(crate) amendment: Amendment,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Edit {
-    session_id: SessionId,
-    message_id: MessageId,
-    body: Body,
-}
-
-impl From<Edit> for Amend {
-    fn from(Edit { session_id, message_id, body }: Edit) -> Self {
-        Self { session_id, message_id, amendment: Amendment::Edit(body) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Delete {
-    session_id: SessionId,
-    message_id: MessageId,
-}
-
-impl From<Delete> for Amend {
-    fn from(Delete { session_id, message_id }: Delete) -> Self {
-        Self { session_id, message_id, amendment: Amendment::Delete }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct React {
-    session_id: SessionId,
-    message_id: MessageId,
-    emoji: Emoji,
-    #[serde(default = "yes")]
-    on: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl From<React> for Amend {
-    fn from(React { session_id, message_id, emoji, on }: React) -> Self {
-        Self { session_id, message_id, amendment: Amendment::React { emoji, on } }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Read {
-    pub(crate) session_id: SessionId,
-    pub(crate) seq: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct AuthRefresh {
-    pub(crate) token: String,
-}
-
-/// Law I14: a token never reaches a log, not by `{:?}` either.
-impl std::fmt::Debug for AuthRefresh {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("AuthRefresh")
-    }
-}
-
-/// What the server says to one connection of its own accord. What goes to many is a
-/// [`broadcast::Broadcast`].
-#[derive(Debug, Serialize)]
-#[serde(untagged, rename_all_fields = "camelCase")]
-pub(crate) enum Notice {
-    AuthExpiring { expires_at: Timestamp },
-    Draining { reconnect_after_ms: u64 },
-}
-
-impl Notice {
-    pub(crate) fn event(&self) -> &'static str {
-        match self {
-            Self::AuthExpiring { .. } => "auth:expiring",
-            Self::Draining { .. } => "server:draining",
-        }
-    }
 }
 
 /// How events are written for a connection.
@@ -315,7 +161,7 @@ pub(crate) enum Incoming {
 }
 
 /// Why a connection is closed; `docs/protocol.md` says what a client does about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub(crate) enum CloseCode {
     /// The client said goodbye.
     Bye,

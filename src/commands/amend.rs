@@ -2,6 +2,7 @@
 //! sees it change.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Done;
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// The message as it is now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changed {
     message: Message,
 }

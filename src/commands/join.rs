@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use frontdesk_rooms::GoLive;
 use serde::Serialize;
 use tokio::time::sleep;
+use utoipa::ToSchema;
 
 use super::{Done, history, to_raw};
 use crate::{
@@ -34,9 +35,9 @@ const PAGE: u32 = 100;
 /// How soon a catching-up that makes no progress goes on.
 const PAUSE: Duration = Duration::from_millis(500);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Joined<'a> {
+pub(crate) struct Joined<'a> {
     session: &'a Session,
     last_seq: u64,
     messages: &'a [Message],

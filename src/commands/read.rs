@@ -1,6 +1,7 @@
 //! `message:read`: a member's read position moves forward, and the other side sees it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Done;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Where the position is now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Position {
     session_id: SessionId,

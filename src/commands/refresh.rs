@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Done;
 use crate::{connection::Caller, error::Error, wire::AuthRefresh};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Refreshed {
+pub(crate) struct Refreshed {
     expires_at: Timestamp,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Done, to_raw};
 use crate::{
@@ -19,14 +20,16 @@ use crate::{
 };
 
 /// The acknowledgement: the message as it is committed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sent {
     pub(crate) message: Message,
     /// The `clientId` was used before: this is what it gave then.
     #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
     pub(crate) duplicate: bool,
     /// … and it was another text then.
     #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
     pub(crate) differs: bool,
 }
 

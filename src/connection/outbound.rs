@@ -24,9 +24,10 @@ use crate::{
     receipts::Receipts,
     session::SessionId,
     wire::{
-        CloseCode, Framing, Notice,
+        CloseCode, Framing,
         broadcast::{Broadcast, Room},
         engineio,
+        told::{Event, ServerDraining},
     },
 };
 
@@ -202,9 +203,9 @@ impl Outbound {
     }
 
     /// Enqueues something that concerns this connection alone.
-    pub(crate) fn tell(&self, notice: &Notice) {
-        let data = serde_json::value::to_raw_value(notice).unwrap_or_default();
-        self.enqueue(Frame::Text(self.framing.push(notice.event(), &data)));
+    pub(crate) fn tell<E: Event>(&self, event: &E) {
+        let data = serde_json::value::to_raw_value(event).unwrap_or_default();
+        self.enqueue(Frame::Text(self.framing.push(E::NAME, &data)));
     }
 
     /// Notes what the client has, for a framing that tells it.
@@ -260,7 +261,7 @@ impl Outbound {
 
     pub(crate) fn tell_draining(&self, after: Duration) {
         let reconnect_after_ms = after.as_millis().try_into().unwrap_or(u64::MAX);
-        self.tell(&Notice::Draining { reconnect_after_ms });
+        self.tell(&ServerDraining { reconnect_after_ms });
     }
 
     /// Ends the connection; the first reason counts.

@@ -15,7 +15,7 @@ use crate::{
     },
     error::Error,
     limits::frames::Frames,
-    wire::{CloseCode, Incoming, Notice, broadcast::Broadcast},
+    wire::{CloseCode, Incoming, broadcast::Broadcast, told::AuthExpiring},
 };
 
 /// How many commands one connection has under way at most; further frames wait in the socket.
@@ -230,7 +230,7 @@ impl Reading<'_> {
         if self.told_of != Some(expires_at) {
             self.told_of = Some(expires_at);
             let expires_at = Timestamp::from_second(expires_at).unwrap_or(Timestamp::MAX);
-            self.caller.outbound.tell(&Notice::AuthExpiring { expires_at });
+            self.caller.outbound.tell(&AuthExpiring { expires_at });
         }
         Ok(now + left)
     }

@@ -4,16 +4,26 @@ use std::sync::Arc;
 
 use axum::{Json as JsonBody, extract::State};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::request::{Admin, OfMessage};
-use crate::{app::App, error::Error, store::PastBody};
+use crate::{
+    app::App,
+    error::Error,
+    openapi::problems::{Caller, NoAdmin, NoMessage, Problems},
+    store::PastBody,
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Edits {
     items: Vec<PastBody>,
 }
 
 /// What a message said before each change, the first version first.
+#[utoipa::path(
+    get, path = "", tag = "admin", params(OfMessage),
+    responses((status = 200, body = Edits, description = "It leaves a line in the log."), Problems<(Caller, NoAdmin, NoMessage)>)
+)]
 pub(crate) async fn edits(
     State(app): State<Arc<App>>,
     Admin(admin): Admin,

@@ -5,15 +5,23 @@ use std::sync::Arc;
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     cursor::{self, Page},
     request::{Admin, JsonOrNothing, OfUser, Params},
 };
-use crate::{app::App, blocks::Reason, error::Error, person::Person, store};
+use crate::{
+    app::App,
+    blocks::Reason,
+    error::Error,
+    openapi::problems::{Body, Caller, Input, NoAdmin, NoPerson, Oneself, Problems},
+    person::Person,
+    store,
+};
 
 /// A block as an admin sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Block {
     user: Person,
@@ -29,12 +37,20 @@ impl From<store::blocks::Block> for Block {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct Because {
     #[serde(default)]
     reason: Option<Reason>,
 }
 
+/// Blocks someone, known here or not: they are cut off on every node within a second.
+#[utoipa::path(
+    put, path = "", tag = "admin", params(OfUser), request_body = Option<Because>,
+    responses(
+        (status = 200, body = Block, description = "Blocked; with the first block's time and admin, if they were before."),
+        Problems<(Caller, NoAdmin, NoPerson, Body, Oneself)>,
+    )
+)]
 pub(crate) async fn block(
     State(app): State<Arc<App>>,
     Admin(admin): Admin,
@@ -50,6 +66,11 @@ pub(crate) async fn block(
     Ok(JsonBody(block.into()))
 }
 
+/// Blocks someone no longer.
+#[utoipa::path(
+    delete, path = "", tag = "admin", params(OfUser),
+    responses((status = 204, description = "Not blocked."), Problems<(Caller, NoAdmin, NoPerson)>)
+)]
 pub(crate) async fn unblock(
     State(app): State<Arc<App>>,
     Admin(admin): Admin,
@@ -60,13 +81,20 @@ pub(crate) async fn unblock(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct List {
+    /// The `nextCursor` of the page before.
     cursor: Option<String>,
+    #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
 /// Everyone who is blocked, the latest first.
+#[utoipa::path(
+    get, path = "", tag = "admin", operation_id = "blocked", params(List),
+    responses((status = 200, body = Page<Block>, description = "A page of them."), Problems<(Caller, NoAdmin, Input)>)
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Admin(_): Admin,

@@ -4,6 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     cursor::{self, Page, Place},
@@ -13,6 +18,12 @@ use crate::{
     app::App,
     commands,
     error::Error,
+    openapi::{
+        self,
+        problems::{
+            Body, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems, TwoOpen,
+        },
+    },
     person::{Person, PersonId, PersonKind},
     session::{InvalidStatus, Session, SessionId, SessionStatus},
     store::{PAGE_MAX, SessionPage, Setting},
@@ -27,6 +38,37 @@ pub(crate) struct Open {
     dentist_id: Option<PersonId>,
 }
 
+/// The side that is named is the other one; either's id may be a number.
+impl PartialSchema for Open {
+    fn schema() -> RefOr<Schema> {
+        let id = json!({ "oneOf": [
+            { "type": "string", "pattern": "^[A-Za-z0-9._:@-]{1,128}$" },
+            { "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX },
+        ] });
+        openapi::schema(&json!({ "oneOf": [
+            {
+                "title": "OpenAsCustomer", "type": "object", "required": ["dentistId"],
+                "properties": { "dentistId": id, "customerId": { "type": "null" } },
+            },
+            {
+                "title": "OpenAsDentist", "type": "object", "required": ["customerId"],
+                "properties": { "customerId": id, "dentistId": { "type": "null" } },
+            },
+        ] }))
+    }
+}
+
+impl ToSchema for Open {}
+
+/// Opens a session with someone on the other side, or finds the one that is open.
+#[utoipa::path(
+    post, path = "", tag = "chats", request_body = Open,
+    responses(
+        (status = 201, body = Session, description = "Opened."),
+        (status = 200, body = Session, description = "It was open already."),
+        Problems<(OfCaller, Body, NoPerson)>,
+    )
+)]
 pub(crate) async fn open(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -47,10 +89,15 @@ pub(crate) async fn open(
     Ok((status, JsonBody(session)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct List {
+    /// Only those that are so.
+    #[param(value_type = Option<SessionStatus>, inline)]
     status: Option<String>,
+    /// The `nextCursor` of the page before.
     cursor: Option<String>,
+    #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
@@ -64,6 +111,13 @@ impl List {
     }
 }
 
+/// The caller's sessions, latest activity first.
+///
+/// What becomes active while you page comes at the end, perhaps for the second time: none is missing.
+#[utoipa::path(
+    get, path = "", tag = "chats", params(List),
+    responses((status = 200, body = Page<Session>, description = "A page of them."), Problems<(OfCaller, Input)>)
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -93,6 +147,14 @@ pub(crate) async fn list(
     Ok(JsonBody(Page { items, next_cursor: None }))
 }
 
+/// One session, as the caller sees it.
+#[utoipa::path(
+    get, path = "", tag = "chats", params(InSession),
+    responses(
+        (status = 200, body = Session, description = "The session; for a dentist with the customer's e-mail address, if the directory has it."),
+        Problems<(OfCaller, NoSession)>,
+    )
+)]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -105,7 +167,8 @@ pub(crate) async fn get(
 }
 
 /// What a member changes of a session.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SessionChange)]
 pub(crate) struct Change {
     #[serde(default)]
     status: Option<SessionStatus>,
@@ -113,6 +176,14 @@ pub(crate) struct Change {
     muted: Option<bool>,
 }
 
+/// Closes a session, opens it again, or mutes it for the caller.
+#[utoipa::path(
+    patch, path = "", tag = "chats", params(InSession), request_body = Change,
+    responses(
+        (status = 200, body = Session, description = "The session as it is now."),
+        Problems<(OfCaller, NoSession, Body, NotTheDentist, TwoOpen)>,
+    )
+)]
 pub(crate) async fn set(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -123,12 +194,19 @@ pub(crate) async fn set(
     commands::set::run(&app, &me.person, id, setting).await.map(JsonBody)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Unread {
     total: u64,
+    /// Of each session that has any.
+    #[schema(value_type = BTreeMap<String, u64>)]
     sessions: BTreeMap<SessionId, u64>,
 }
 
+/// How many messages wait to be read.
+#[utoipa::path(
+    get, path = "", tag = "chats",
+    responses((status = 200, body = Unread, description = "Counted among each session's last 1,000."), Problems<(OfCaller,)>)
+)]
 pub(crate) async fn unread(
     State(app): State<Arc<App>>,
     Caller(me): Caller,

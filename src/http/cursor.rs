@@ -6,10 +6,16 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
+    openapi,
     person::Person,
     session::SessionId,
     store::{PAGE_MAX, Span, blocks::BlockPlace},
@@ -19,10 +25,12 @@ use crate::{
 const PAGE: u32 = 50;
 
 /// A page as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
+    /// What asks for the next page; null at the end.
+    #[schema(required)]
     pub(crate) next_cursor: Option<String>,
 }
 
@@ -33,6 +41,14 @@ pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
         Ok(limit) if limit >= 1 => Ok(u32::try_from(limit).unwrap_or(PAGE_MAX).min(PAGE_MAX)),
         _ => Err(Error::invalid("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
     }
+}
+
+/// What [`limit`] takes, for the document.
+pub(crate) fn limit_schema() -> RefOr<Schema> {
+    openapi::schema(&json!({
+        "description": "How many items; more than 200 counts as 200.",
+        "type": "integer", "format": "uint64", "minimum": 1, "maximum": u64::MAX, "default": PAGE,
+    }))
 }
 
 /// A place in a list of sessions.

@@ -11,14 +11,18 @@ use axum::{
 use moka::future::Cache;
 use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::{
+    app::App,
+    openapi::problems::{Anyone, Problems},
+};
 
 /// How long a part may take to answer, before it counts as down.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How one part is.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Part {
     Up,
@@ -29,7 +33,7 @@ enum Part {
     Off,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 struct Services {
     postgres: Part,
     redis: Part,
@@ -54,9 +58,21 @@ fn recent<T: Clone + Send + Sync + 'static>() -> Cache<(), T> {
     Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build()
 }
 
-#[derive(Serialize)]
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = HealthStatus)]
+enum Status {
+    Ok,
+    /// Something that it can do without is down.
+    Degraded,
+    Down,
+    Draining,
+}
+
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
-    status: &'static str,
+    status: Status,
     services: Services,
     node: String,
     version: &'static str,
@@ -65,11 +81,19 @@ pub(crate) struct Health {
 }
 
 /// Whether the process answers at all.
+#[utoipa::path(
+    get, path = "", tag = "node", security(()),
+    responses((status = 200, description = "It does."))
+)]
 pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
 /// Whether the node should be sent anything: the database answers, and it does not drain.
+#[utoipa::path(
+    get, path = "", tag = "node", security(()),
+    responses((status = 200, description = "Yes."), (status = 503, description = "No."))
+)]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     let store = async { answers(app.store.ping()).await };
     let up = app.findings.store.get_with((), store).await == Part::Up && !app.is_draining();
@@ -78,21 +102,29 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
 
 /// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
 /// and found within 5 s.
+#[utoipa::path(
+    get, path = "", tag = "node", security(()),
+    responses(
+        (status = 200, body = Health, description = "`ok`, or `degraded`."),
+        (status = 503, body = Health, description = "`down`, or `draining`."),
+        Problems<(Anyone,)>,
+    )
+)]
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     // Boxed: it waits for four adapters at once.
     let services = app.findings.services.get_with((), Box::pin(services(&app))).await;
     let status = if app.is_draining() {
-        "draining"
+        Status::Draining
     } else if services.postgres == Part::Down {
-        "down"
+        Status::Down
     } else if [services.redis, services.mysql, services.s3].contains(&Part::Down) {
-        "degraded"
+        Status::Degraded
     } else {
-        "ok"
+        Status::Ok
     };
     let code = match status {
-        "ok" | "degraded" => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        Status::Ok | Status::Degraded => StatusCode::OK,
+        Status::Down | Status::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     let health = Health {
         status,
@@ -130,19 +162,31 @@ async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
     }
 }
 
-/// What the node counts.
+/// What the node counts, for operators: don't let it be public.
+#[utoipa::path(
+    get, path = "", tag = "node", security(()),
+    responses(
+        (status = 200, body = String, content_type = "application/openmetrics-text", description = "The text format of OpenMetrics."),
+        Problems<(Anyone,)>,
+    )
+)]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = app.metrics.recent.get_with((), app.metrics.text(&app)).await;
     ([(header::CONTENT_TYPE, content_type)], text)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
     name: &'static str,
     version: &'static str,
 }
 
+/// What runs here.
+#[utoipa::path(
+    get, path = "", tag = "node", security(()),
+    responses((status = 200, body = Version, description = "Its name and version."), Problems<(Anyone,)>)
+)]
 pub(crate) async fn version() -> Json<Version> {
     Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
 }

@@ -9,33 +9,57 @@ use axum::{
     response::IntoResponse,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
 
 use super::request::{Caller, InSession, Json, Params};
 use crate::{
     app::App,
     error::Error,
-    images::{FileName, ImageKey, Invitation, ObjectKey, Origin, SIZE_MAX},
+    images::{FileName, Format, ImageKey, Invitation, ObjectKey, Origin, SIZE_MAX},
+    openapi::{
+        in_path,
+        problems::{
+            Body, Caller as OfCaller, Closed, Input, NoImage, NoSession, Problems, TooManyImages,
+        },
+    },
     session::SessionId,
     store::uploads::NewUpload,
+    wire,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ImageAsk)]
 pub(crate) struct Ask {
+    #[schema(value_type = Format)]
     content_type: String,
+    /// In bytes.
+    #[serde(deserialize_with = "wire::whole")]
+    #[schema(minimum = 1, maximum = 10_485_760)]
     size: u64,
     #[serde(default)]
     file_name: Option<FileName>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invited {
+    #[schema(value_type = ImageKey)]
     image_key: String,
     upload: Invitation,
 }
 
 /// A place for one picture, and a URL to put it there. It is no message yet.
+#[utoipa::path(
+    post, path = "", tag = "images", params(InSession), request_body = Ask,
+    responses(
+        (status = 201, body = Invited, description = "Send the bytes there before `expiresAt`, with exactly these headers."),
+        Problems<(OfCaller, NoSession, Body, Closed, TooManyImages)>,
+    )
+)]
 pub(crate) async fn invite(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -67,12 +91,42 @@ pub(crate) async fn invite(
     Ok((StatusCode::CREATED, JsonBody(Invited { image_key, upload })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Fetch {
+    /// The picture as it was sent, or a JPEG of at most 320 × 320 pixels.
+    #[param(value_type = Option<Size>, inline)]
     size: Option<String>,
 }
 
+/// What is asked for.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is for the document")]
+enum Size {
+    Original,
+    Thumbnail,
+}
+
+/// The picture that the path names.
+struct OfImage;
+
+impl IntoParams for OfImage {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut params = InSession::into_params(place);
+        params.push(in_path("image", "The picture's `imageKey`.", ImageKey::schema()));
+        params
+    }
+}
+
 /// To where the picture is for five minutes. Whoever asks is a member, and a message shows it.
+#[utoipa::path(
+    get, path = "", tag = "images", params(OfImage, Fetch),
+    responses(
+        (status = 302, description = "Follow it without the token.", headers(("Location" = String))),
+        Problems<(OfCaller, NoImage, Input)>,
+    )
+)]
 pub(crate) async fn fetch(
     State(app): State<Arc<App>>,
     Caller(me): Caller,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     cursor::{self, Page},
@@ -14,15 +15,27 @@ use crate::{
     commands::{self, amend::Changed, read::Position, send::Sent},
     error::Error,
     message::{Body, Message, amend::Amendment},
+    openapi::{
+        self,
+        problems::{
+            Body as OfBody, BusyNow, Caller as OfCaller, Closed, Input, Late, NoMessage, NoSession,
+            NotItsSender, Problems, Unamendable,
+        },
+    },
     store::Span,
-    wire::{Amend, Post},
+    wire::{self, Amend, Post},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct History {
+    #[param(schema_with = openapi::count)]
     before: Option<String>,
+    #[param(schema_with = openapi::count)]
     after: Option<String>,
+    /// The `nextCursor` of the page before.
     cursor: Option<String>,
+    #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
@@ -41,6 +54,14 @@ impl History {
     }
 }
 
+/// The history, in the order in which it was committed.
+///
+/// What is `before` a `seq`, or `after` one; without either it is the latest page, whose cursor goes
+/// backwards. A page ends before its limit where it would be over 256 KiB.
+#[utoipa::path(
+    get, path = "", tag = "messages", params(InSession, History),
+    responses((status = 200, body = Page<Message>, description = "A page of it."), Problems<(OfCaller, NoSession, Input)>)
+)]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -61,6 +82,15 @@ pub(crate) async fn history(
     Ok(JsonBody(Page { items, next_cursor: next.map(cursor::of_span) }))
 }
 
+/// Sends a message. It is safe to repeat, on any node, for ever.
+#[utoipa::path(
+    post, path = "", tag = "messages", params(InSession), request_body = Post,
+    responses(
+        (status = 201, body = Sent, description = "It is committed."),
+        (status = 200, body = Sent, description = "The `clientId` was used before: the first result."),
+        Problems<(OfCaller, NoSession, OfBody, Closed, BusyNow)>,
+    )
+)]
 pub(crate) async fn send(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -72,11 +102,20 @@ pub(crate) async fn send(
     Ok((status, JsonBody(sent)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessageEdit)]
 pub(crate) struct Edit {
     body: Body,
 }
 
+/// Its sender says it in other words, for 24 hours, up to 20 times.
+#[utoipa::path(
+    patch, path = "", tag = "messages", params(OfMessage), request_body = Edit,
+    responses(
+        (status = 200, body = Changed, description = "The message as it is now."),
+        Problems<((OfCaller, NoMessage, OfBody), (NotItsSender, Unamendable, Late))>,
+    )
+)]
 pub(crate) async fn edit(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -88,6 +127,14 @@ pub(crate) async fn edit(
     commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
+/// Its sender takes it back, for 24 hours; a tombstone stays.
+#[utoipa::path(
+    delete, path = "", tag = "messages", params(OfMessage),
+    responses(
+        (status = 200, body = Changed, description = "The message as it is now."),
+        Problems<(OfCaller, NoMessage, NotItsSender, Unamendable, Late)>,
+    )
+)]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
@@ -97,6 +144,14 @@ pub(crate) async fn delete(
     commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
+/// Reacts with an emoji, with up to 10 of them.
+#[utoipa::path(
+    put, path = "", tag = "messages", params(OfReaction),
+    responses(
+        (status = 200, body = Changed, description = "The message as it is now."),
+        Problems<(OfCaller, NoMessage, Input, Unamendable)>,
+    )
+)]
 pub(crate) async fn react(
     app: State<Arc<App>>,
     me: Caller,
@@ -105,6 +160,14 @@ pub(crate) async fn react(
     set_reaction(app, me, reaction, true).await
 }
 
+/// Takes a reaction back.
+#[utoipa::path(
+    delete, path = "", tag = "messages", params(OfReaction),
+    responses(
+        (status = 200, body = Changed, description = "The message as it is now."),
+        Problems<(OfCaller, NoMessage, Input, Unamendable)>,
+    )
+)]
 pub(crate) async fn unreact(
     app: State<Arc<App>>,
     me: Caller,
@@ -124,11 +187,19 @@ async fn set_reaction(
     commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ReadUpTo)]
 pub(crate) struct Read {
+    #[serde(deserialize_with = "wire::whole")]
+    #[schema(schema_with = openapi::count)]
     seq: u64,
 }
 
+/// How far the caller has read: never backwards, at most to the end.
+#[utoipa::path(
+    post, path = "", tag = "messages", params(InSession), request_body = Read,
+    responses((status = 200, body = Position, description = "Where the position is now."), Problems<(OfCaller, NoSession, OfBody)>)
+)]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,
     Caller(me): Caller,

@@ -9,20 +9,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{error::Error, wire::new_id};
 
 /// The header that carries a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-#[derive(Serialize)]
+/// What went wrong with a request (RFC 9457).
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Problem<'a> {
+pub(crate) struct Problem<'a> {
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
     status: u16,
+    /// For people, and not to be parsed. Of `invalid_request` it begins with the name of what is wrong.
     detail: String,
+    /// What went wrong, for programs.
     code: &'static str,
+    /// The same as in `X-Request-Id`.
     request_id: &'a str,
 }
 

@@ -10,13 +10,18 @@ use axum::{
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use utoipa::{
+    IntoParams, PartialSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
 
 use crate::{
     app::App,
     auth::{Identity, from_headers},
     error::Error,
     message::{Emoji, MessageId},
-    person::Person,
+    openapi::{in_path, message_id},
+    person::{Person, PersonId, PersonKind},
     session::SessionId,
     wire,
 };
@@ -61,6 +66,12 @@ impl<S: Send + Sync> FromRequestParts<S> for InSession {
     }
 }
 
+impl IntoParams for InSession {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path("id", "The session.", SessionId::schema())]
+    }
+}
+
 /// The session and the message that the path names.
 pub(crate) struct OfMessage(pub(crate) SessionId, pub(crate) MessageId);
 
@@ -70,6 +81,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let path = Path::<(SessionId, MessageId)>::from_request_parts(parts, state).await;
         path.map(|Path((id, message_id))| Self(id, message_id)).map_err(|_| Error::MessageNotFound)
+    }
+}
+
+impl IntoParams for OfMessage {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let message = in_path("message", "The message, in this session.", message_id());
+        vec![in_path("id", "The session.", SessionId::schema()), message]
     }
 }
 
@@ -89,6 +107,14 @@ impl<S: Send + Sync> FromRequestParts<S> for OfReaction {
     }
 }
 
+impl IntoParams for OfReaction {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut params = OfMessage::into_params(place);
+        params.push(in_path("emoji", "One emoji of Unicode.", Emoji::schema()));
+        params
+    }
+}
+
 /// The person that the path names, known here or not.
 pub(crate) struct OfUser(pub(crate) Person);
 
@@ -102,6 +128,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OfUser {
             (Ok(kind), Ok(id)) => Ok(Self(Person::new(kind, id))),
             _ => Err(Error::PersonNotFound),
         }
+    }
+}
+
+impl IntoParams for OfUser {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let kind = in_path("kind", "On which side of the desk they are.", PersonKind::schema());
+        vec![kind, in_path("id", "The id that their token carries.", PersonId::schema())]
     }
 }
 
@@ -131,7 +164,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNot
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let is_json = is_json(request.headers());
         let body = body(request, state).await?;
-        match body.is_empty() {
+        // What is absent is `null` for some clients.
+        match body.is_empty() || (is_json && body.trim_ascii() == b"null") {
             true => Ok(Self(T::default())),
             false if is_json => wire::object(&body).map(Self),
             false => Err(Error::UnsupportedMediaType),

@@ -5,12 +5,19 @@ use std::{sync::Arc, time::Duration};
 use axum::{Json as JsonBody, extract::State};
 use serde::Deserialize;
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::{
     cursor::{self, Page},
     request::{Caller, Params},
 };
-use crate::{app::App, commands::history, error::Error, store::search::Found};
+use crate::{
+    app::App,
+    commands::history,
+    error::Error,
+    openapi::problems::{BusyNow, Caller as OfCaller, Input, Problems},
+    store::search::Found,
+};
 
 /// The longest query, in characters.
 const QUERY_MAX: usize = 200;
@@ -22,10 +29,15 @@ pub(crate) const TURNS: usize = 4;
 /// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Search {
+    /// Words, `"a phrase"`, `or`, `-without`; accents don't count.
+    #[param(required, value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$")]
     q: Option<String>,
+    /// The `nextCursor` of the page before.
     cursor: Option<String>,
+    #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
@@ -42,6 +54,11 @@ impl Search {
     }
 }
 
+/// Full text over the caller's own messages, the best hits first, 1,000 at most.
+#[utoipa::path(
+    get, path = "", tag = "chats", params(Search),
+    responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(OfCaller, Input, BusyNow)>)
+)]
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
     Caller(me): Caller,

@@ -17,6 +17,7 @@ use crate::{
     connection::websocket,
     error::Error,
     limits::{Account, address::Address},
+    openapi::problems::{Anyone, Handshake, Input, NoIssuer, Problems},
     wire::CloseCode,
 };
 
@@ -28,6 +29,18 @@ const READ_BUFFER: usize = 2 * 1024;
 /// Bytes that are gathered before they are written.
 const WRITE_BUFFER: usize = 8 * 1024;
 
+/// Begins a socket of the native framing: a WebSocket handshake.
+///
+/// The token is in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in `?token=`. One that
+/// does not count is told by closing with 4401, as browsers see no status.
+#[utoipa::path(
+    get, path = "", tag = "sockets", security((), ("bearer" = [])),
+    params(("token" = Option<String>, Query, description = "The token, where no header can carry it.")),
+    responses(
+        (status = 101, description = "A WebSocket."),
+        Problems<(Anyone, Input, Handshake, NoIssuer)>,
+    )
+)]
 pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     request::BODY_TIMEOUT,
@@ -26,19 +26,26 @@ use crate::{
     },
     error::Error,
     limits::{Account, address::Address},
+    openapi::problems::{Anyone, BusyNow, Crowded, Leaving, Problems, Slow},
     peers,
     wire::engineio::VERSION,
 };
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Query {
+    #[param(required, value_type = Transport, inline)]
     transport: Option<String>,
+    /// The protocol's revision, for a handshake: 4.
     #[serde(rename = "EIO")]
+    #[param(rename = "EIO")]
     version: Option<String>,
+    /// The session that a handshake has begun.
     sid: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 enum Transport {
     Polling,
     WebSocket,
@@ -83,10 +90,30 @@ impl IntoResponse for Refused {
         };
         let forbidden = code == 4;
         let status = if forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-        (status, axum::Json(json!({ "code": code, "message": message }))).into_response()
+        (status, axum::Json(EngineError { code, message })).into_response()
     }
 }
 
+/// What Engine.IO clients are told.
+#[derive(Serialize, ToSchema)]
+struct EngineError {
+    code: u8,
+    message: &'static str,
+}
+
+/// The handshake of Engine.IO, and its polls; a WebSocket too, from the start or by upgrade.
+#[utoipa::path(
+    method(get, post), path = "", tag = "sockets", operation_id = "engineio", security((), ("bearer" = [])),
+    params(Query), request_body(content = Option<String>, content_type = "text/plain", description = "Packets, with POST."),
+    responses(
+        (status = 101, description = "A WebSocket."),
+        (status = 200, body = String, description = "Packets (GET), or `ok` (POST).", content_type = "text/plain"),
+        (status = 400, body = EngineError, description = "In the words of the reference server."),
+        (status = 403, body = EngineError, description = "The origin, or another person's token."),
+        (status = 413, description = "The packets are over 64 KiB."),
+        Problems<(Anyone, Slow, Crowded, Leaving, BusyNow)>,
+    )
+)]
 pub(crate) async fn handle(
     State(app): State<Arc<App>>,
     request: Request,

@@ -4,18 +4,26 @@ use std::{fmt, str::FromStr};
 
 use image::metadata::Orientation;
 use imagesize::{Compression, ImageType};
+use utoipa::ToSchema;
 
 /// The most pixels that a picture may have. A file of a few bytes can claim billions, and each reader
 /// would unpack them. While fuzzing it is less, so that a try takes milliseconds.
 pub(crate) const PIXELS_MAX: u64 = if cfg!(fuzzing) { 250_000 } else { 50_000_000 };
 
 /// A kind of picture that may be sent. None of them can hold a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(as = ImageFormat)]
 pub(crate) enum Format {
+    #[schema(rename = "image/jpeg")]
     Jpeg,
+    #[schema(rename = "image/png")]
     Png,
+    #[schema(rename = "image/webp")]
     Webp,
+    /// What some telephones call `image/heif`.
+    #[schema(rename = "image/heic")]
     Heic,
+    #[schema(rename = "image/gif")]
     Gif,
 }
 

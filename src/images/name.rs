@@ -3,12 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Format;
 use crate::session::SessionId;
 
 /// What the API calls a picture: 32 hexadecimal digits of chance, in one session.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
 pub(crate) struct ImageKey(u128);
 
 /// Text that can't be the name of a picture.
@@ -86,8 +88,13 @@ impl ObjectKey {
 }
 
 /// What a sender's file was called.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(
+    min_length = 1,
+    max_length = 200,
+    pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]*[^\s/\\\u0000-\u001f\u007f-\u009f][^/\\\u0000-\u001f\u007f-\u009f]*$"
+)]
 pub(crate) struct FileName(String);
 
 /// The longest name of a file, in Unicode scalar values. The database enforces it too.

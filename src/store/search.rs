@@ -3,6 +3,7 @@
 //! Both databases take what people type into a search box: words, `"a phrase"`, `or`, `-without`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::message::Message;
 
@@ -10,7 +11,7 @@ use crate::message::Message;
 pub(super) const HIT: [char; 2] = ['\u{e000}', '\u{e001}'];
 
 /// A message that was found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Found {
     pub(crate) message: Message,
     /// The part of its text in which the words are.
@@ -18,7 +19,7 @@ pub(crate) struct Found {
 }
 
 /// A piece of text, which is a hit or is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) hit: bool,

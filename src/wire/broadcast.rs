@@ -14,7 +14,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Framing;
+use super::{
+    Framing,
+    told::{
+        Event, MessageDelivered, MessageNew, MessageRead, MessageUpdated, Presence, SessionNew,
+        SessionUpdated, Typing,
+    },
+};
 use crate::{
     message::{ClientId, Message},
     person::{Person, PersonId, PersonKind},
@@ -118,7 +124,11 @@ impl Broadcast {
         Self { room, envelope, hop: None, native: OnceLock::new(), socketio: OnceLock::new() }
     }
 
-    fn new(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
+    fn new<E: Event>(room: Room, author: Option<Person>, data: &E) -> Self {
+        Self::named(room, E::NAME, author, data)
+    }
+
+    fn named(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
         let data = serde_json::value::to_raw_value(data).unwrap_or_default();
         let event = event.to_owned();
         let (v, seq, rev, client_id, traceparent) = (VERSION, None, None, None, None);
@@ -128,13 +138,9 @@ impl Broadcast {
 
     /// `message:new`, which is delivered in order, and not to the connection that sent it.
     pub(crate) fn message_new(message: &Message) -> Self {
-        #[derive(Serialize)]
-        struct Data<'a> {
-            message: &'a Message,
-        }
         let room = Room::Session(message.session_id);
         let author = Some(message.sender.person.clone());
-        let mut broadcast = Self::new(room, "message:new", author, &Data { message });
+        let mut broadcast = Self::new(room, author, &MessageNew { message });
         broadcast.envelope.seq = Some(message.seq);
         broadcast.envelope.client_id = Some(message.client_id.clone());
         broadcast
@@ -142,87 +148,46 @@ impl Broadcast {
 
     /// `message:updated`: edited, deleted or reacted to.
     pub(crate) fn message_updated(message: &Message) -> Self {
-        #[derive(Serialize)]
-        struct Data<'a> {
-            message: &'a Message,
-        }
         let room = Room::Session(message.session_id);
-        let mut broadcast = Self::new(room, "message:updated", None, &Data { message });
+        let mut broadcast = Self::new(room, None, &MessageUpdated { message });
         broadcast.envelope.rev = message.rev;
         broadcast
     }
 
     pub(crate) fn message_read(session_id: SessionId, reader: &Person, seq: u64) -> Self {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Data<'a> {
-            session_id: SessionId,
-            reader: &'a Person,
-            seq: u64,
-        }
-        let data = Data { session_id, reader, seq };
-        Self::new(Room::Session(session_id), "message:read", Some(reader.clone()), &data)
+        let data = MessageRead { session_id, reader, seq };
+        Self::new(Room::Session(session_id), Some(reader.clone()), &data)
     }
 
     /// `message:delivered`: a device of a member's has had the messages up to here.
     pub(crate) fn message_delivered(mark: &Delivered) -> Self {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Data<'a> {
-            session_id: SessionId,
-            to: &'a Person,
-            seq: u64,
-        }
-        let data = Data { session_id: mark.session_id, to: &mark.to, seq: mark.seq };
-        Self::new(Room::Session(mark.session_id), "message:delivered", None, &data)
+        let data = MessageDelivered { session_id: mark.session_id, to: &mark.to, seq: mark.seq };
+        Self::new(Room::Session(mark.session_id), None, &data)
     }
 
     pub(crate) fn typing(session_id: SessionId, who: &Person, on: bool) -> Self {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Data<'a> {
-            session_id: SessionId,
-            who: &'a Person,
-            on: bool,
-        }
-        let data = Data { session_id, who, on };
-        Self::new(Room::Session(session_id), "typing", Some(who.clone()), &data)
+        let data = Typing { session_id, who, on };
+        Self::new(Room::Session(session_id), Some(who.clone()), &data)
     }
 
     /// `presence`, for the connections that watch this person.
     pub(crate) fn presence(who: &Person, online: bool, last_seen: Option<Timestamp>) -> Self {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Data<'a> {
-            who: &'a Person,
-            online: bool,
-            /// Nothing while someone is here, or was never.
-            last_seen: Option<Timestamp>,
-        }
-        Self::new(Room::User(who.clone()), "presence", None, &Data { who, online, last_seen })
+        Self::new(Room::User(who.clone()), None, &Presence { who, online, last_seen })
     }
 
     /// `session:new`, as the person whose inbox it goes to sees the session.
     pub(crate) fn session_new(to: Person, session: &Session) -> Self {
-        Self::of_session("session:new", to, session)
+        Self::new(Room::User(to), None, &SessionNew { session })
     }
 
     /// `session:updated`, the same way.
     pub(crate) fn session_updated(to: Person, session: &Session) -> Self {
-        Self::of_session("session:updated", to, session)
-    }
-
-    fn of_session(event: &str, to: Person, session: &Session) -> Self {
-        #[derive(Serialize)]
-        struct Data<'a> {
-            session: &'a Session,
-        }
-        Self::new(Room::User(to), event, None, &Data { session })
+        Self::new(Room::User(to), None, &SessionUpdated { session })
     }
 
     /// Tells the nodes to which this person is connected that someone was blocked, or is no longer.
     pub(crate) fn blocks_changed(person: Person) -> Self {
-        let mut broadcast = Self::new(Room::User(person), "blocks:changed", None, &());
+        let mut broadcast = Self::named(Room::User(person), "blocks:changed", None, &());
         broadcast.envelope.v = FOR_NODES;
         broadcast
     }
@@ -250,7 +215,7 @@ impl Broadcast {
 
     /// Whether its author's own connections do without it: nobody needs to hear themselves type.
     pub(crate) fn is_for_others_only(&self) -> bool {
-        self.envelope.event == "typing"
+        self.envelope.event == Typing::NAME
     }
 
     /// About how many bytes it has in any framing.

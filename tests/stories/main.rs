@@ -18,6 +18,7 @@ mod composed;
 mod conversation;
 mod crowd;
 mod deploying;
+mod documents;
 mod draining;
 mod empty_redis;
 mod engineio;

@@ -16,7 +16,7 @@ async fn with_s3() -> (Desk, S3) {
     (desk, s3)
 }
 
-fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
     let red = RgbImage::from_pixel(width, height, image::Rgb([200, 30, 30]));
     let mut file = Cursor::new(Vec::new());
     DynamicImage::from(red).write_to(&mut file, format).unwrap();
@@ -71,7 +71,12 @@ async fn put(invited: &Value, bytes: &[u8]) -> u16 {
 }
 
 /// Uploads it: its key.
-async fn uploaded(http: &Http, session: &str, content_type: &str, bytes: &[u8]) -> String {
+pub(crate) async fn uploaded(
+    http: &Http,
+    session: &str,
+    content_type: &str,
+    bytes: &[u8],
+) -> String {
     let invited = invite(http, session, content_type, bytes.len()).await;
     assert_eq!(put(&invited, bytes).await, 200);
     invited["imageKey"].as_str().unwrap().to_owned()

@@ -102,6 +102,14 @@ impl Page {
         .await;
     }
 
+    /// Goes elsewhere, with a script that runs there before anything else does.
+    pub async fn go(&mut self, url: &str, first: &str) {
+        self.0.call("Page.enable", json!({})).await;
+        let script = json!({ "source": first });
+        self.0.call("Page.addScriptToEvaluateOnNewDocument", script).await;
+        self.0.call("Page.navigate", json!({ "url": url })).await;
+    }
+
     /// Loads the page anew.
     pub async fn reload(&mut self) {
         self.0.call("Page.reload", json!({})).await;

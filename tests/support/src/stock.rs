@@ -116,7 +116,7 @@ impl StockClient {
     }
 }
 
-fn clients() -> PathBuf {
+pub(crate) fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn python_environment(name: &str, requirements: &Path) -> PathB
     python
 }
 
-async fn run(command: &mut Command) {
+pub(crate) async fn run(command: &mut Command) {
     let status = command.stdout(Stdio::null()).status().await;
     assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
 }

@@ -1,0 +1,252 @@
+//! `/asyncapi.json`: what is said on sockets, in both framings, made from the types that say it.
+//!
+//! The events are the lines of [`REQUESTS`] and [`EVENTS`], the codes those of the tables of errors and of
+//! reasons to close.
+
+use std::sync::LazyLock;
+
+use axum::{body::Bytes, response::IntoResponse};
+use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator;
+
+use crate::{
+    error::WireError,
+    openapi::{
+        Documented, Schemas, count, json_document,
+        problems::{Anyone, Problems},
+    },
+    wire::{CloseCode, Framing, requests::REQUESTS, told::EVENTS},
+};
+
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+
+/// What is said on sockets, as JSON.
+#[utoipa::path(
+    get, path = "", tag = "documents", security(()),
+    responses((status = 200, body = Value, description = "AsyncAPI 3.0"), Problems<(Anyone,)>)
+)]
+pub(crate) async fn asyncapi() -> impl IntoResponse {
+    json_document(DOCUMENT.clone())
+}
+
+/// The document.
+pub(crate) fn document() -> Value {
+    let mut parts = Parts::default();
+    for framing in [Framing::Native, Framing::SocketIo] {
+        for request in REQUESTS {
+            let answer = request.answer.as_ref();
+            parts.request(framing, request.name, &request.data, answer);
+        }
+        for event in EVENTS {
+            parts.event(framing, event.name, event.heard_by, &event.data);
+        }
+    }
+    let Parts { schemas, messages, operations } = parts;
+    let mut schemas: Map<_, _> =
+        schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
+    if let Some(code) =
+        schemas.get_mut("WireError").and_then(|of| of.pointer_mut("/properties/code"))
+    {
+        *code = json!({ "type": "string", "enum": crate::error::codes() });
+    }
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "frontdesk: events",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": { "name": env!("CARGO_PKG_LICENSE") },
+        },
+        "defaultContentType": "application/json",
+        "servers": { "node": {
+            "host": "{host}",
+            "protocol": "wss",
+            "description": "Any node, by any load balancer, without stickiness.",
+            "variables": { "host": { "default": "chat.example" } },
+            "security": TOKENS.map(|name| json!({ "$ref": format!("#/components/securitySchemes/{name}") })),
+        } },
+        "channels": {
+            "native": channel("native", "/ws", NATIVE, &messages, &json!({ "ws": {
+                "method": "GET",
+                "query": { "type": "object", "properties": { "token": { "type": "string" } } },
+                "bindingVersion": "0.1.0",
+            } })),
+            "socketio": channel("socketio", "/socket.io/", SOCKETIO, &messages, &json!({})),
+        },
+        "operations": operations,
+        "components": {
+            "messages": messages,
+            "schemas": schemas,
+            "securitySchemes": security_schemes(),
+        },
+    })
+}
+
+const ABOUT: &str = "What is said on frontdesk's sockets: the same events, answers and rules in two framings. \
+    Of each event, `receive` is what a node hears from a client and `send` what it says. Requests are begun in \
+    their order and may be answered in another. Fields that you don't know are to be ignored. What is asked by \
+    HTTP is in `/openapi.json`.";
+
+const NATIVE: &str = "Text frames, each one JSON object. A request without `id` is done and not answered. The \
+    answer carries the request's `id`; an error's connection lives. What ends a connection is in `x-close-codes`.";
+
+const SOCKETIO: &str = "Socket.IO 4 (Engine.IO 4), by `websocket` or `polling` with upgrade. A payload is what \
+    follows the packet's type: an event's name and its data, or the acknowledgement's only argument. A token that \
+    doesn't count is a CONNECT_ERROR with `data: {code, detail}`. What ends a connection closes its WebSocket \
+    with the code in `x-close-codes`, or its polling.";
+
+const TOKENS: [&str; 4] = ["bearer", "subprotocol", "query", "auth"];
+
+fn security_schemes() -> Value {
+    json!({
+        "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+        "subprotocol": {
+            "type": "httpApiKey", "in": "header", "name": "Sec-WebSocket-Protocol",
+            "description": "`bearer, <token>`; the answer names `bearer`. On `/ws`.",
+        },
+        "query": { "type": "httpApiKey", "in": "query", "name": "token" },
+        "auth": {
+            "type": "apiKey", "in": "password",
+            "description": "On `/socket.io/`: `auth: {token}` of the CONNECT packet.",
+        },
+    })
+}
+
+fn channel(
+    name: &str,
+    address: &str,
+    description: &str,
+    messages: &Map<String, Value>,
+    bindings: &Value,
+) -> Value {
+    let prefix = format!("{name}.");
+    let own = messages.keys().filter_map(|key| Some((key, key.strip_prefix(&prefix)?)));
+    let own: Map<_, _> = own
+        .map(|(key, short)| {
+            (short.to_owned(), json!({ "$ref": format!("#/components/messages/{key}") }))
+        })
+        .collect();
+    let close = CloseCode::iter().map(|why| json!({ "code": why.code(), "reason": why.reason() }));
+    json!({
+        "address": address,
+        "description": description,
+        "messages": own,
+        "bindings": bindings,
+        "x-close-codes": close.collect::<Vec<_>>(),
+    })
+}
+
+/// What is gathered, event by event.
+#[derive(Default)]
+struct Parts {
+    schemas: Schemas,
+    messages: Map<String, Value>,
+    operations: Map<String, Value>,
+}
+
+impl Parts {
+    fn request(
+        &mut self,
+        framing: Framing,
+        name: &str,
+        data: &Documented,
+        answer: Option<&Documented>,
+    ) {
+        let (channel, key) = (channel_of(framing), key(name));
+        let data = json!(data.tell(&mut self.schemas));
+        let payload = match framing {
+            Framing::Native => json!({
+                "type": "object",
+                "required": ["event"],
+                "properties": {
+                    "id": json!(count()), "event": { "const": name }, "data": data,
+                },
+            }),
+            Framing::SocketIo => arguments(&[json!({ "const": name }), data]),
+        };
+        self.message(channel, &key, name, &payload);
+        let mut operation = operation("receive", channel, &key);
+        if let Some(answer) = answer {
+            let data = json!(answer.tell(&mut self.schemas));
+            let error = json!(Documented::of::<WireError>().tell(&mut self.schemas));
+            let answer_key = format!("{key}.answer");
+            self.message(channel, &answer_key, name, &answered(framing, &data, &error));
+            let reply = json!({
+                "channel": { "$ref": format!("#/channels/{channel}") },
+                "messages": [{ "$ref": format!("#/channels/{channel}/messages/{answer_key}") }],
+            });
+            operation.insert("reply".to_owned(), reply);
+        }
+        self.operations.insert(format!("{channel}.{key}"), operation.into());
+    }
+
+    fn event(&mut self, framing: Framing, name: &str, heard_by: &str, data: &Documented) {
+        let (channel, key) = (channel_of(framing), format!("{}.told", key(name)));
+        let data = json!(data.tell(&mut self.schemas));
+        let payload = match framing {
+            Framing::Native => json!({
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": { "event": { "const": name }, "data": data },
+            }),
+            Framing::SocketIo => arguments(&[json!({ "const": name }), data]),
+        };
+        self.message(channel, &key, name, &payload);
+        let mut operation = operation("send", channel, &key);
+        operation.insert("description".to_owned(), heard_by.into());
+        self.operations.insert(format!("{channel}.{key}"), operation.into());
+    }
+
+    fn message(&mut self, channel: &str, key: &str, name: &str, payload: &Value) {
+        let message = json!({ "name": name, "payload": payload });
+        self.messages.insert(format!("{channel}.{key}"), message);
+    }
+}
+
+fn channel_of(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Native => "native",
+        Framing::SocketIo => "socketio",
+    }
+}
+
+/// Keys have no colons.
+fn key(name: &str) -> String {
+    name.replace(':', ".")
+}
+
+fn operation(action: &str, channel: &str, key: &str) -> Map<String, Value> {
+    let message = json!({ "$ref": format!("#/channels/{channel}/messages/{key}") });
+    Map::from_iter([
+        ("action".to_owned(), action.into()),
+        ("channel".to_owned(), json!({ "$ref": format!("#/channels/{channel}") })),
+        ("messages".to_owned(), json!([message])),
+    ])
+}
+
+fn arguments(items: &[Value]) -> Value {
+    json!({ "type": "array", "items": items, "minItems": items.len() })
+}
+
+fn answered(framing: Framing, data: &Value, error: &Value) -> Value {
+    let one_of = |ok: bool, name: &str, value: &Value| match framing {
+        Framing::Native => json!({
+            "type": "object",
+            "required": ["id", "ok", name],
+            "properties": { "id": json!(count()), "ok": { "const": ok }, name: value },
+        }),
+        Framing::SocketIo => json!({
+            "type": "object",
+            "required": ["ok", name],
+            "properties": { "ok": { "const": ok }, name: value },
+        }),
+    };
+    let done = one_of(true, "data", data);
+    let refused = one_of(false, "error", error);
+    match framing {
+        Framing::Native => json!({ "oneOf": [done, refused] }),
+        // The fields of `data` are at the top level too.
+        Framing::SocketIo => arguments(&[json!({ "oneOf": [{ "allOf": [done, data] }, refused] })]),
+    }
+}

@@ -1,0 +1,199 @@
+//! `/openapi.json`: what the HTTP side takes and gives, made from the handlers and the types that do it.
+//!
+//! A route and its documentation are one line of `router.rs` ([`at`]), so neither is without the other.
+//! A handler says what it takes and what it gives; what can go wrong is a list of
+//! [`problems`], in the words of the one table of errors.
+
+pub(crate) mod problems;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::{body::Bytes, http::header, response::IntoResponse};
+use serde_json::{Value, json};
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{
+        Ref, RefOr, Schema,
+        header::{Header, HeaderBuilder},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use crate::{app::App, http::problem::Problem};
+
+/// What is said of the whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "frontdesk",
+        description = "Real-time chat between an organisation's customers and its professionals.\n\n\
+            Errors are `application/problem+json` (RFC 9457) with a stable `code` and the `requestId` that \
+            `X-Request-Id` has too; a request may bring its own, 1 to 64 of `A-Z a-z 0-9 - _ .`. With 429 and \
+            503 comes `Retry-After`, in seconds. Lists answer `{items, nextCursor}`; `nextCursor` is null at \
+            the end. Every write is safe to retry. Fields that you don't know are to be ignored; the server \
+            ignores those that it doesn't know.\n\n\
+            What is said on sockets is in [asyncapi.json](/asyncapi.json). A node that has its own issuer, \
+            storage or page has routes for them that are not listed here.",
+    ),
+    tags(
+        (name = "chats", description = "Sessions: the conversations of one customer and one dentist."),
+        (name = "messages", description = "What is said in them."),
+        (name = "images", description = "Pictures, which go past the node by presigned URLs."),
+        (name = "admin", description = "For tokens with `\"role\": \"admin\"`, `\"is_staff\": true`, or the group `admin` of Cognito."),
+        (name = "node", description = "For machines and operators."),
+        (name = "sockets", description = "Where sockets begin; asyncapi.json has what is said on them."),
+        (name = "documents", description = "What you are reading."),
+    ),
+    components(schemas(Problem)),
+    security(("bearer" = [])),
+)]
+struct Whole;
+
+/// A route: its path, and handlers with their documentation ([`utoipa_axum::routes`]), which name none.
+pub(crate) fn at(
+    path: &str,
+    (schemas, mut paths, handlers): UtoipaMethodRouter<Arc<App>>,
+) -> UtoipaMethodRouter<Arc<App>> {
+    let items = std::mem::take(&mut paths.paths);
+    for mut item in items.into_values() {
+        each_operation(&mut item, name);
+        paths.paths.insert(path.to_owned(), item);
+    }
+    (schemas, paths, handlers)
+}
+
+/// Handlers of different nouns have the same name.
+fn name(operation: &mut Operation) {
+    let noun = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+    let verb = operation.operation_id.take().unwrap_or_default();
+    operation.operation_id = Some(format!("{noun}_{verb}"));
+}
+
+fn each_operation(item: &mut PathItem, mut tell: impl FnMut(&mut Operation)) {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten().for_each(&mut tell);
+}
+
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+
+/// The document, of the routes that there are.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    let (_, routes) = crate::router::routes().split_for_parts();
+    let mut document = Whole::openapi();
+    document.merge(routes);
+    for item in document.paths.paths.values_mut() {
+        each_operation(item, complete);
+    }
+    let components = document.components.get_or_insert_default();
+    let mut bearer = Http::new(HttpAuthScheme::Bearer);
+    bearer.bearer_format = Some("JWT".to_owned());
+    bearer.description =
+        Some("A token of AWS Cognito (customers) or Django (dentists).".to_owned());
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem") {
+        let codes = schema(&json!({ "type": "string", "enum": crate::error::codes() }));
+        problem.properties.insert("code".to_owned(), codes);
+    }
+    document
+}
+
+/// What the types don't say by themselves.
+fn complete(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(Parameter {
+            description,
+            schema: Some(RefOr::T(Schema::Object(schema))),
+            ..
+        }) = parameter
+            && description.is_none()
+        {
+            *description = schema.description.take();
+        }
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let id = header("The request's id, as in the log.", &json!({ "type": "string" }));
+            response.headers.insert("X-Request-Id".to_owned(), id.into());
+        }
+    }
+}
+
+/// This document, as JSON.
+#[utoipa::path(
+    get, path = "", tag = "documents", security(()),
+    responses((status = 200, body = Value, description = "OpenAPI 3.1"), problems::Problems<(problems::Anyone,)>)
+)]
+pub(crate) async fn openapi() -> impl IntoResponse {
+    json_document(DOCUMENT.clone())
+}
+
+/// A document that is the same until the node is another version.
+pub(crate) fn json_document(json: Bytes) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json)
+}
+
+/// A schema as it would be written by hand.
+pub(crate) fn schema(written: &Value) -> RefOr<Schema> {
+    serde_json::from_value(written.clone()).map_or_else(|_| Schema::default().into(), RefOr::T)
+}
+
+/// A reference to a type's schema.
+pub(crate) fn reference<T: ToSchema>() -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name(T::name()))
+}
+
+/// A type of the code, by which a document names it and says what it is.
+pub(crate) struct Documented {
+    schemas: fn(&mut Schemas),
+    reference: fn() -> RefOr<Schema>,
+}
+
+/// Schemas by their names.
+pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+impl Documented {
+    pub(crate) const fn of<T: ToSchema>() -> Self {
+        let schemas = |schemas: &mut Schemas| {
+            schemas.push((T::name().into(), T::schema()));
+            T::schemas(schemas);
+        };
+        Self { schemas, reference: reference::<T> }
+    }
+
+    /// Notes what it is, with what it is made of, and names it.
+    pub(crate) fn tell(&self, schemas: &mut Schemas) -> RefOr<Schema> {
+        (self.schemas)(schemas);
+        (self.reference)()
+    }
+}
+
+/// A `seq` or a revision that a client says: what fits into 64 bits.
+pub(crate) fn count() -> RefOr<Schema> {
+    schema(&json!({ "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX }))
+}
+
+pub(crate) fn header(description: &str, written: &Value) -> Header {
+    HeaderBuilder::new().schema(Some(schema(written))).description(Some(description)).build()
+}
+
+/// A message's id.
+pub(crate) fn message_id() -> RefOr<Schema> {
+    schema(&json!({ "type": "string", "format": "uuid" }))
+}
+
+/// A part of the path.
+pub(crate) fn in_path(name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(utoipa::openapi::Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What can go wrong, by what is asked: lists of errors that become answers of the document.
+//!
+//! Status, code and words are those of the table in `error.rs`.
+
+use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
+
+use axum::http::StatusCode;
+use serde_json::json;
+use utoipa::{
+    IntoResponses,
+    openapi::{
+        ContentBuilder, RefOr,
+        response::{Response, ResponseBuilder},
+    },
+};
+
+use super::{header, reference, schema};
+use crate::{error::Error, http::problem::Problem};
+
+/// The answers of some lists of errors.
+pub(crate) struct Problems<Lists>(PhantomData<Lists>);
+
+/// Some errors.
+pub(crate) trait List {
+    fn errors() -> Vec<Error>;
+}
+
+macro_rules! lists {
+    ($($(#[$doc:meta])* $name:ident = $($error:ident $(($($with:expr),*))?),*;)*) => {$(
+        $(#[$doc])*
+        pub(crate) enum $name {}
+
+        impl List for $name {
+            fn errors() -> Vec<Error> {
+                vec![$(Error::$error $(($($with),*))?),*]
+            }
+        }
+    )*};
+}
+
+lists! {
+    /// Of every request.
+    Anyone = RateLimited(Duration::ZERO), Internal;
+    /// Of a request with a token.
+    Caller = RateLimited(Duration::ZERO), Internal, TokenMissing, TokenInvalid("why"), TokenExpired, Blocked,
+        IssuerUnavailable, Unavailable;
+    /// Of an admin's request, beside those of a [`Caller`]'s.
+    NoAdmin = Forbidden("this is for admins");
+    /// Parameters, or what is in a body.
+    Input = invalid("a field's name", "what is wrong with it");
+    /// A body.
+    Body = invalid("a field's name", "what is wrong with it"), RequestTimeout, TooLarge,
+        UnsupportedMediaType;
+    NoRoute = RouteNotFound;
+    NoSession = SessionNotFound;
+    NoMessage = MessageNotFound;
+    NoImage = ImageNotFound;
+    NoPerson = PersonNotFound;
+    Closed = SessionClosed;
+    /// Of a change of a message.
+    Unamendable = SessionClosed, MessageDeleted, LimitReached("the message has all that it can have");
+    NotItsSender = Forbidden("only its sender can change a message");
+    Late = TooOld;
+    NotTheDentist = Forbidden("a dentist closes and opens sessions");
+    TwoOpen = AnotherIsOpen;
+    TooManyImages = LimitReached("too many pictures for one day");
+    Oneself = BlocksItself;
+    BusyNow = Busy;
+    /// Of a body that does not come.
+    Slow = RequestTimeout;
+    /// Of a node that lets no socket in any more.
+    Leaving = Draining;
+    /// Of a socket's handshake.
+    Handshake = OriginRefused, Draining;
+    /// Of a token that can't be looked at.
+    NoIssuer = IssuerUnavailable;
+    /// Of an address that has too many.
+    Crowded = TooManyConnections;
+}
+
+macro_rules! tuples {
+    ($(($($list:ident),+);)*) => {$(
+        impl<$($list: List),+> List for ($($list,)+) {
+            fn errors() -> Vec<Error> {
+                [$($list::errors()),+].concat()
+            }
+        }
+    )*};
+}
+
+tuples! { (A); (A, B); (A, B, C); (A, B, C, D); (A, B, C, D, E); }
+
+impl<Lists: List> IntoResponses for Problems<Lists> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut by_status = BTreeMap::<StatusCode, Vec<Error>>::new();
+        for error in Lists::errors() {
+            let alike = by_status.entry(error.status()).or_default();
+            if alike.iter().all(|known| known.code() != error.code()) {
+                alike.push(error);
+            }
+        }
+        let answers = by_status.into_iter();
+        answers
+            .map(|(status, errors)| (status.as_str().to_owned(), answer(status, &errors).into()))
+            .collect()
+    }
+}
+
+fn answer(status: StatusCode, errors: &[Error]) -> Response {
+    let told = errors.iter().map(|error| format!("`{}`: {error}", error.code()));
+    let codes: Vec<_> = errors.iter().map(Error::code).collect();
+    let mut narrowed = schema(&json!({ "allOf": [{
+        "type": "object",
+        "properties": {
+            "status": { "type": "integer", "enum": [status.as_u16()] },
+            "code": { "type": "string", "enum": codes },
+        },
+    }] }));
+    if let RefOr::T(utoipa::openapi::Schema::AllOf(both)) = &mut narrowed {
+        both.items.insert(0, reference::<Problem>());
+    }
+    let content = ContentBuilder::new().schema(Some(narrowed)).build();
+    let mut answer = ResponseBuilder::new()
+        .description(told.collect::<Vec<_>>().join("\n\n"))
+        .content("application/problem+json", content);
+    if errors.iter().any(|error| error.retry_after().is_some()) {
+        let secs = json!({ "type": "integer", "minimum": 1 });
+        answer = answer.header("Retry-After", header("When to try again, in seconds.", &secs));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = json!({ "type": "string", "enum": ["Bearer"] });
+        answer = answer.header("WWW-Authenticate", header("What is asked for.", &bearer));
+    }
+    answer.build()
+}

@@ -1,0 +1,320 @@
+//! What clients may say: one line an event, by which it is read and documented.
+
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use super::{ClientEvent, object, whole, whole_or_none};
+use crate::{
+    commands::{
+        Nothing, amend::Changed, join::Joined, read::Position, refresh::Refreshed, send::Sent,
+    },
+    error::Error,
+    images::ImageKey,
+    message::{Body, ClientId, Emoji, MessageId, MessageKind, amend::Amendment},
+    openapi::{self, Documented, reference},
+    session::SessionId,
+};
+
+/// One of the events that a client may say.
+pub(crate) struct Request {
+    pub(crate) name: &'static str,
+    read: fn(&[u8]) -> Result<ClientEvent, Error>,
+    /// The types of its data and of what answers it, for the document.
+    pub(crate) data: Documented,
+    pub(crate) answer: Option<Documented>,
+}
+
+macro_rules! requests {
+    ($($name:literal $data:ty, $event:expr $(, $answer:ty)?;)*) => {
+        &[$(Request {
+            name: $name,
+            read: |data| object::<$data>(data).and_then($event),
+            data: Documented::of::<$data>(),
+            answer: requests!(@ $($answer)?),
+        }),*]
+    };
+    (@) => { None };
+    (@ $answer:ty) => { Some(Documented::of::<$answer>()) };
+}
+
+/// All of them: the type of the data, what becomes of it, and what answers it.
+pub(crate) static REQUESTS: &[Request] = requests! {
+    "session:join" Join, |data| Ok(ClientEvent::Join(data)), Joined<'_>;
+    "session:leave" InSession, |data| Ok(ClientEvent::Leave(data)), Nothing;
+    "message:send" SessionPost, |data| data.0.into_send().map(ClientEvent::Send), Sent;
+    "message:edit" Edit, |data| Ok(ClientEvent::Amend(data.into())), Changed;
+    "message:delete" Delete, |data| Ok(ClientEvent::Amend(data.into())), Changed;
+    "message:react" React, |data| Ok(ClientEvent::Amend(data.into())), Changed;
+    "message:read" Read, |data| Ok(ClientEvent::Read(data)), Position;
+    "typing:start" InSession, |data| Ok(ClientEvent::TypingStart(data));
+    "typing:stop" InSession, |data| Ok(ClientEvent::TypingStop(data));
+    "auth:refresh" AuthRefresh, |data| Ok(ClientEvent::AuthRefresh(data)), Refreshed;
+};
+
+impl ClientEvent {
+    /// Reads an event's data; what is wrong is told by the field's name.
+    pub(crate) fn parse(name: &str, data: Option<&RawValue>) -> Result<Self, Error> {
+        let request = REQUESTS.iter().find(|request| request.name == name);
+        let read = request.ok_or(Error::UnknownEvent)?.read;
+        read(data.map_or("{}", RawValue::get).as_bytes())
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = JoinData)]
+pub(crate) struct Join {
+    pub(crate) session_id: SessionId,
+    /// The last `seq` that the client has; without it, the join answers with the latest page.
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(schema_with = openapi::count, required = false)]
+    pub(crate) after: Option<u64>,
+    /// The session's revision that the client knows: it is told what has changed since.
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(schema_with = openapi::count, required = false)]
+    pub(crate) rev: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = InSessionData)]
+pub(crate) struct InSession {
+    pub(crate) session_id: SessionId,
+}
+
+/// A message to send.
+#[derive(Debug)]
+pub(crate) struct Send {
+    pub(crate) session_id: SessionId,
+    pub(crate) content: Content,
+}
+
+/// A message as a client writes it, on a socket or in a body.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Post {
+    /// On a socket; over HTTP the path has it.
+    #[serde(default)]
+    session_id: Option<SessionId>,
+    client_id: ClientId,
+    kind: MessageKind,
+    #[serde(default)]
+    body: Option<Body>,
+    #[serde(default)]
+    image_key: Option<String>,
+    #[serde(default)]
+    reply_to: Option<MessageId>,
+}
+
+/// A text has a body; a picture has a key, and perhaps a body.
+impl PartialSchema for Post {
+    fn schema() -> RefOr<Schema> {
+        let in_both = |kind: &str, required: &str, body: Value, image_key: Value| {
+            json!({
+                "type": "object",
+                "required": ["clientId", "kind", required],
+                "properties": {
+                    "clientId": reference::<ClientId>(),
+                    "kind": { "type": "string", "enum": [kind] },
+                    "body": body,
+                    "imageKey": image_key,
+                    "replyTo": { "type": ["string", "null"], "format": "uuid" },
+                },
+            })
+        };
+        let (body, nothing) = (json!(reference::<Body>()), json!({ "type": "null" }));
+        let or_none = json!({ "oneOf": [nothing, body] });
+        openapi::schema(&json!({ "oneOf": [
+            in_both("text", "body", body, nothing),
+            in_both("image", "imageKey", or_none, json!(reference::<ImageKey>())),
+        ] }))
+    }
+}
+
+impl ToSchema for Post {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((ClientId::name().into(), ClientId::schema()));
+        schemas.push((Body::name().into(), Body::schema()));
+        schemas.push((ImageKey::name().into(), ImageKey::schema()));
+    }
+}
+
+/// The same on a socket, where no path says in which session.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct SessionPost(Post);
+
+impl PartialSchema for SessionPost {
+    fn schema() -> RefOr<Schema> {
+        openapi::schema(&json!({ "allOf": [reference::<Post>(), {
+            "type": "object",
+            "required": ["sessionId"],
+            "properties": { "sessionId": reference::<SessionId>() },
+        }] }))
+    }
+}
+
+impl ToSchema for SessionPost {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Post::name().into(), Post::schema()));
+        schemas.push((SessionId::name().into(), SessionId::schema()));
+        Post::schemas(schemas);
+    }
+}
+
+impl Post {
+    fn into_send(self) -> Result<Send, Error> {
+        let session_id =
+            self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
+        Ok(Send { session_id, content: self.into_content()? })
+    }
+
+    pub(crate) fn into_content(self) -> Result<Content, Error> {
+        let Self { client_id, kind, body, image_key, reply_to, .. } = self;
+        let what = match (kind, body, image_key) {
+            (MessageKind::Text, Some(body), None) => What::Text(body),
+            (MessageKind::Text, None, _) => return Err(Error::invalid("body", "is missing")),
+            (MessageKind::Text, ..) => {
+                return Err(Error::invalid("imageKey", "belongs to the kind image"));
+            }
+            (MessageKind::Image, caption, Some(key)) => What::Image { key, caption },
+            (MessageKind::Image, ..) => return Err(Error::invalid("imageKey", "is missing")),
+        };
+        Ok(Content { client_id, what, reply_to })
+    }
+}
+
+/// What is sent, by whatever way.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) client_id: ClientId,
+    pub(crate) what: What,
+    pub(crate) reply_to: Option<MessageId>,
+}
+
+/// What a message is to hold.
+#[derive(Debug)]
+pub(crate) enum What {
+    Text(Body),
+    /// A picture that was uploaded under this key.
+    Image {
+        key: String,
+        caption: Option<Body>,
+    },
+}
+
+/// A change of one message.
+#[derive(Debug)]
+pub(crate) struct Amend {
+    pub(crate) session_id: SessionId,
+    pub(crate) message_id: MessageId,
+    pub(crate) amendment: Amendment,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EditData)]
+struct Edit {
+    session_id: SessionId,
+    #[schema(schema_with = openapi::message_id)]
+    message_id: MessageId,
+    body: Body,
+}
+
+impl From<Edit> for Amend {
+    fn from(Edit { session_id, message_id, body }: Edit) -> Self {
+        Self { session_id, message_id, amendment: Amendment::Edit(body) }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DeleteData)]
+struct Delete {
+    session_id: SessionId,
+    #[schema(schema_with = openapi::message_id)]
+    message_id: MessageId,
+}
+
+impl From<Delete> for Amend {
+    fn from(Delete { session_id, message_id }: Delete) -> Self {
+        Self { session_id, message_id, amendment: Amendment::Delete }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ReactData)]
+struct React {
+    session_id: SessionId,
+    #[schema(schema_with = openapi::message_id)]
+    message_id: MessageId,
+    emoji: Emoji,
+    #[serde(default = "yes")]
+    #[schema(required = false, default = true)]
+    on: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl From<React> for Amend {
+    fn from(React { session_id, message_id, emoji, on }: React) -> Self {
+        Self { session_id, message_id, amendment: Amendment::React { emoji, on } }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ReadData)]
+pub(crate) struct Read {
+    pub(crate) session_id: SessionId,
+    #[serde(deserialize_with = "whole")]
+    #[schema(schema_with = openapi::count)]
+    pub(crate) seq: u64,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AuthRefreshData)]
+pub(crate) struct AuthRefresh {
+    pub(crate) token: String,
+}
+
+/// Law I14: a token never reaches a log, not by `{:?}` either.
+impl std::fmt::Debug for AuthRefresh {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("AuthRefresh")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let read = |seq: &str| {
+            let data =
+                format!(r#"{{"sessionId":"0193c3a0-0000-7000-8000-000000000000","seq":{seq}}}"#);
+            let data = RawValue::from_string(data).unwrap();
+            match ClientEvent::parse("message:read", Some(&data)) {
+                Ok(ClientEvent::Read(read)) => Ok(read.seq),
+                Ok(event) => panic!("{event:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        for (written, seq) in [("8", 8), ("8.0", 8), ("0.0", 0), ("1e3", 1_000)] {
+            assert_eq!(read(written), Ok(seq));
+        }
+        assert_eq!(read("18446744073709551615"), Ok(u64::MAX));
+        for odd in ["8.5", "-1", "-1.0", "1.9e19", "\"8\"", "null", "[8]"] {
+            assert_eq!(read(odd), Err("seq: expected a whole number".to_owned()), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the server says: one line an event, with whom it is for, and the shape of its data.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    message::Message,
+    openapi::Documented,
+    person::Person,
+    session::{Session, SessionId},
+};
+
+/// What the server says, by its name.
+pub(crate) trait Event: Serialize {
+    const NAME: &'static str;
+}
+
+/// One of the events that the server says, for the document.
+pub(crate) struct Told {
+    pub(crate) name: &'static str,
+    pub(crate) heard_by: &'static str,
+    pub(crate) data: Documented,
+}
+
+macro_rules! events {
+    ($($name:literal $data:ident$(<$life:lifetime>)?, $heard_by:literal;)*) => {
+        $(impl Event for $data$(<$life>)? {
+            const NAME: &'static str = $name;
+        })*
+
+        /// All of them.
+        pub(crate) static EVENTS: &[Told] = &[$(Told {
+            name: $name,
+            heard_by: $heard_by,
+            data: Documented::of::<$data$(<$life>)?>(),
+        }),*];
+    };
+}
+
+events! {
+    "message:new" MessageNew<'_>, "Every connection in the session but the one that sent it, in `seq` order, each once.";
+    "message:updated" MessageUpdated<'_>, "Every connection in the session, the one that changed it among them.";
+    "message:delivered" MessageDelivered<'_>, "Every connection in the session: a device of `to` has had the messages up to here.";
+    "message:read" MessageRead<'_>, "Every connection in the session, when a position has moved.";
+    "typing" Typing<'_>, "Every connection in the session that is not the typist's.";
+    "presence" Presence<'_>, "Every connection that has joined a session with `who`: at once, then when they come or go.";
+    "session:new" SessionNew<'_>, "Every connection of both members, once.";
+    "session:updated" SessionUpdated<'_>, "Every connection of a member, joined or not, after any change: at once, in a busy session once a second.";
+    "auth:expiring" AuthExpiring, "One connection, 60 s before its token's end.";
+    "server:draining" ServerDraining, "Every connection of a node that shuts down.";
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MessageNew<'a> {
+    pub(crate) message: &'a Message,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MessageUpdated<'a> {
+    pub(crate) message: &'a Message,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageDelivered<'a> {
+    pub(crate) session_id: SessionId,
+    pub(crate) to: &'a Person,
+    pub(crate) seq: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessageRead<'a> {
+    pub(crate) session_id: SessionId,
+    pub(crate) reader: &'a Person,
+    pub(crate) seq: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Typing<'a> {
+    pub(crate) session_id: SessionId,
+    pub(crate) who: &'a Person,
+    pub(crate) on: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Presence<'a> {
+    pub(crate) who: &'a Person,
+    pub(crate) online: bool,
+    /// Nothing while someone is here, or was never.
+    #[schema(required)]
+    pub(crate) last_seen: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionNew<'a> {
+    pub(crate) session: &'a Session,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionUpdated<'a> {
+    pub(crate) session: &'a Session,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthExpiring {
+    pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServerDraining {
+    /// Come back after this time, with jitter.
+    pub(crate) reconnect_after_ms: u64,
+}
