@@ -61,7 +61,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(at("/docs/", routes!(docs::page)))
         .routes(at("/docs/{file}", routes!(docs::file)))
         .routes(at("/ws", routes!(socket::connect)))
-        .routes(at("/socket.io/", routes!(socketio::handle)).map(|handlers| handlers.fallback(socketio::handle)))
+        .routes(at("/socket.io/", routes!(socketio::handle, socketio::packets)).map(|handlers| handlers.fallback(socketio::handle)))
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {

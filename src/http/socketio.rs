@@ -103,15 +103,13 @@ struct EngineError {
 
 /// The handshake of Engine.IO, and its polls; a WebSocket too, from the start or by upgrade.
 #[utoipa::path(
-    method(get, post), path = "", tag = "sockets", operation_id = "engineio", security((), ("bearer" = [])),
-    params(Query), request_body(content = Option<String>, content_type = "text/plain", description = "Packets, with POST."),
+    get, path = "", tag = "sockets", security((), ("bearer" = [])), params(Query),
     responses(
         (status = 101, description = "A WebSocket."),
-        (status = 200, body = String, description = "Packets (GET), or `ok` (POST).", content_type = "text/plain"),
+        (status = 200, body = String, content_type = "text/plain", description = "Packets."),
         (status = 400, body = EngineError, description = "In the words of the reference server."),
         (status = 403, body = EngineError, description = "The origin, or another person's token."),
-        (status = 413, description = "The packets are over 64 KiB."),
-        Problems<(Anyone, Slow, Crowded, Leaving, BusyNow)>,
+        Problems<(Anyone, Crowded, Leaving, BusyNow)>,
     )
 )]
 pub(crate) async fn handle(
@@ -136,6 +134,22 @@ pub(crate) async fn handle(
         Some(session) => go_on(app, session, transport, request).await,
         None => elsewhere(&app, sid, transport, request).await,
     }
+}
+
+/// Packets of a client that polls.
+#[utoipa::path(
+    post, path = "", tag = "sockets", security((), ("bearer" = [])), params(Query),
+    request_body(content = Option<String>, content_type = "text/plain", description = "At most 64 KiB."),
+    responses(
+        (status = 200, body = String, content_type = "text/html", description = "`ok`"),
+        (status = 400, body = EngineError, description = "In the words of the reference server."),
+        (status = 403, body = EngineError, description = "The origin, or another person's token."),
+        (status = 413, description = "The packets are over 64 KiB."),
+        Problems<(Anyone, Slow, Crowded, Leaving, BusyNow)>,
+    )
+)]
+pub(crate) async fn packets(app: State<Arc<App>>, request: Request) -> Result<Response, Refused> {
+    handle(app, request).await
 }
 
 /// The token that came with a request, if one did.

@@ -56,8 +56,7 @@ fn every_operation_says_what_it_is_takes_and_gives() {
     for (name, operation) in operations(&document) {
         assert!(operation["summary"].is_string(), "{name}");
         let id = operation["operationId"].as_str().unwrap();
-        // What takes two methods has one name.
-        assert!(ids.insert(id.to_owned()) || id == "sockets_engineio", "{id}");
+        assert!(ids.insert(id.to_owned()), "{id}");
         let path = name.split_once(' ').unwrap().1;
         let in_path = |part: &&str| part.starts_with('{');
         for part in path.split('/').filter(in_path) {
@@ -89,9 +88,13 @@ fn every_reference_leads_somewhere_and_both_documents_mean_the_same_by_a_name() 
     let mut schemas = Schemas::new();
     for request in REQUESTS {
         request.data.tell(&mut schemas);
-        request.answer.iter().for_each(|answer| drop(answer.tell(&mut schemas)));
+        if let Some(answer) = &request.answer {
+            answer.tell(&mut schemas);
+        }
     }
-    EVENTS.iter().for_each(|event| drop(event.data.tell(&mut schemas)));
+    for event in EVENTS {
+        event.data.tell(&mut schemas);
+    }
     let whole = document();
     let http = whole.components.unwrap().schemas.into_iter().filter(|(name, _)| name != "Problem");
     for (name, schema) in schemas.into_iter().chain(http) {

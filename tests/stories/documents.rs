@@ -56,6 +56,8 @@ async fn the_page_shows_every_operation_and_nothing_comes_from_elsewhere() {
     let node = desk.nodes[0].url("");
     let http = Http::new(desk.nodes[0].address, None);
     assert_eq!(http.get("/docs").await.header("location"), "docs/");
+    let policy = http.get("/docs/").await.header("content-security-policy").to_owned();
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
     let mut browser = Browser::start().await;
     let mut page = browser.open("about:blank").await;
     let watch = "window.refused = []; \
@@ -86,7 +88,7 @@ async fn nothing_that_is_asked_by_the_document_is_answered_otherwise_on_the_embe
 
 #[tokio::test]
 async fn nothing_that_is_asked_by_the_document_is_answered_otherwise_on_postgres_and_redis() {
-    asked_by_the_document(two_nodes().await, 12).await;
+    asked_by_the_document(two_nodes().await, 25).await;
 }
 
 async fn asked_by_the_document(desk: Desk, examples: u32) {
