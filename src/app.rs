@@ -79,22 +79,30 @@ impl App {
     ) -> anyhow::Result<(Arc<Self>, JoinHandle<()>)> {
         #[cfg(feature = "embedded")]
         let issuer = crate::embedded::issuer::stand_in(&mut config, port)?;
-        let verifier = Verifier::new(&config)?;
-        let store = open_store(&config).await?;
-        let (bus, events) = open_bus(&config).await?;
-        let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store));
+        let metrics = Metrics::start();
+        let key_sets = [metrics.cognito.clone(), metrics.django.clone()];
+        let verifier = Verifier::new(&config, key_sets)?;
+        let store = open_store(&config, &metrics).await?;
+        let (bus, events) = open_bus(&config, &metrics).await?;
+        let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store), metrics.hub.clone());
         let blocks = Blocks::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
         let inbox = Inbox::start(Arc::clone(&store), Arc::clone(&bus));
         let receipts = Receipts::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
-        let (writer, written) =
-            Writer::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
+        let (writer, written) = Writer::start(
+            Arc::clone(&store),
+            Arc::clone(&bus),
+            Arc::clone(&inbox),
+            metrics.writer.clone(),
+        );
         let node = new_id().simple().to_string().split_off(20);
         let presence =
             Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
-        let metrics = Metrics::new();
         let limits = Limits::start(&config, node.clone(), &bus, metrics.refusals.clone());
         let directory = directory::open(&config)?;
-        let people = People::start(directory, Arc::clone(&store), config.directory_cache);
+        let people = {
+            let counts = metrics.directory.clone();
+            People::start(directory, Arc::clone(&store), config.directory_cache, counts)
+        };
         let app = Self {
             verifier,
             blocks,
@@ -129,11 +137,13 @@ impl App {
 
     /// Who bears this token, and may come in: the one way by which a token counts.
     pub(crate) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
-        let identity = self.verifier.verify(token).await?;
-        if self.blocks.hold(&identity.person) {
-            return Err(AuthError::Blocked);
-        }
-        Ok(identity)
+        let verified = self.verifier.verify(token).await;
+        let admitted = verified.and_then(|identity| {
+            let blocked = self.blocks.hold(&identity.person);
+            if blocked { Err(AuthError::Blocked) } else { Ok(identity) }
+        });
+        self.metrics.auth.count(&admitted);
+        admitted
     }
 
     /// Whether someone may send or change a message now: not while they are blocked, be it since they
@@ -163,11 +173,12 @@ impl App {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
     let push_delay = config.pushes.as_ref().map(|pushes| pushes.delay);
     match &config.postgres {
         Some(postgres) => {
             let store = Postgres::open(postgres, &config.search_language).await?;
+            let store = store.with_counts(metrics.database.clone());
             Ok(Arc::new(store.with_pushes(push_delay)))
         }
         #[cfg(feature = "embedded")]
@@ -177,11 +188,11 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
-async fn open_bus(config: &Config) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
+async fn open_bus(config: &Config, metrics: &Metrics) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
     if let Some(redis) = &config.redis {
-        let (bus, events) = Redis::open(redis).await?;
+        let (bus, events) = Redis::open(redis, metrics.bus.clone()).await?;
         return Ok((Arc::new(bus), events));
     }
-    let (bus, events) = OneNode::open();
+    let (bus, events) = OneNode::open(metrics.bus.clone());
     Ok((Arc::new(bus), events))
 }

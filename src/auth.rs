@@ -21,7 +21,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers};
 
-use crate::{config::Config, person::Person};
+use crate::{config::Config, metrics::auth::KeySetCounts, person::Person};
 use cognito::Cognito;
 use django::Django;
 
@@ -73,11 +73,13 @@ struct Unverified<'a> {
 
 impl Verifier {
     /// Key sets are fetched when they are first needed, not now.
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self {
-            cognito: config.cognito.as_ref().map(Cognito::new).transpose()?,
-            django: config.django.as_ref().map(Django::new).transpose()?,
-        })
+    pub(crate) fn new(
+        config: &Config,
+        [cognito, django]: [KeySetCounts; 2],
+    ) -> anyhow::Result<Self> {
+        let cognito = config.cognito.as_ref().map(|config| Cognito::new(config, cognito));
+        let django = config.django.as_ref().map(|config| Django::new(config, django));
+        Ok(Self { cognito: cognito.transpose()?, django: django.transpose()? })
     }
 
     /// A fetch of each key set, by whose tokens it is for: how many keys it has.

@@ -59,6 +59,11 @@ pub(crate) trait Bus: Send + Sync + 'static {
     /// Subscribes to rooms; when it returns, the subscriptions stand.
     async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
 
+    /// How much of what was said waits here.
+    fn waiting(&self) -> usize {
+        0
+    }
+
     /// Ends subscriptions.
     async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
 

@@ -103,10 +103,12 @@ pub(crate) async fn live(
 ) -> Option<CloseCode> {
     let token = Token::new(identity, Instant::now());
     let typing = Arc::<Typing>::default();
-    let _connected = Connected {
+    app.metrics.connections.opened(outbound.framing());
+    let mut connected = Connected {
         app: Arc::clone(app),
         outbound: Arc::clone(outbound),
         typing: Arc::clone(&typing),
+        ended: None,
     };
     app.people.seen(outbound.person());
     // Both wait for the bus, within bounds.
@@ -125,7 +127,8 @@ pub(crate) async fn live(
         typing,
         token: Arc::new(RwLock::new(token)),
     };
-    reading::run(&caller, resumed, incoming, opened).await
+    connected.ended = reading::run(&caller, resumed, incoming, opened).await;
+    connected.ended
 }
 
 /// Takes the connection out of everything however its task ends.
@@ -133,10 +136,13 @@ struct Connected {
     app: Arc<App>,
     outbound: Arc<Outbound>,
     typing: Arc<Typing>,
+    /// Why it ends.
+    ended: Option<CloseCode>,
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
+        self.app.metrics.connections.closed(self.ended);
         self.app.hub.disconnect(self.outbound.id());
         for id in self.typing.end() {
             self.app.bus.publish(Broadcast::typing(id, self.outbound.person(), false));

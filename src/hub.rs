@@ -25,6 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{
     bus::{Bus, BusEvent, BusEvents},
     connection::outbound::{ConnectionId, Outbound},
+    metrics::hub::HubCounts,
     session::SessionId,
     store::Store,
     wire::{
@@ -45,6 +46,7 @@ pub(crate) struct Hub {
     subscriptions: Subscriptions,
     bus: Arc<dyn Bus>,
     store: Arc<dyn Store>,
+    counts: HubCounts,
     /// Rooms whose gap is being filled.
     filling: Mutex<HashSet<SessionId>>,
     revisions: Revisions,
@@ -57,7 +59,12 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Starts the hub on what the bus hears.
-    pub(crate) fn start(bus: Arc<dyn Bus>, events: BusEvents, store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn start(
+        bus: Arc<dyn Bus>,
+        events: BusEvents,
+        store: Arc<dyn Store>,
+        counts: HubCounts,
+    ) -> Arc<Self> {
         let hub = Arc::new(Self {
             engine: Mutex::default(),
             connections: DashMap::new(),
@@ -65,6 +72,7 @@ impl Hub {
             subscriptions: Subscriptions::default(),
             bus,
             store,
+            counts,
             filling: Mutex::default(),
             revisions: Revisions::default(),
             refilling: Mutex::default(),
@@ -79,8 +87,12 @@ impl Hub {
 
     async fn listen(self: Arc<Self>, mut events: BusEvents) {
         while let Some(event) = events.recv().await {
+            self.counts.queue.set(i64::try_from(events.len()).unwrap_or(i64::MAX));
             match event {
-                BusEvent::Heard(broadcast) => self.deliver(&broadcast),
+                BusEvent::Heard(broadcast) => {
+                    self.counts.delivery.heard(&broadcast);
+                    self.deliver(&broadcast);
+                }
                 BusEvent::Interrupted => self.resubscribe_all(),
             }
         }
@@ -157,6 +169,11 @@ impl Hub {
         self.connections.len()
     }
 
+    /// Tells of each room that someone is in.
+    pub(crate) fn each_room(&self, mut tell: impl FnMut(&Room)) {
+        self.engine().positions().for_each(|(room, _)| tell(room));
+    }
+
     /// Every connection, for what concerns them all.
     pub(crate) fn connections(&self) -> Vec<Arc<Outbound>> {
         self.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
@@ -182,8 +199,8 @@ impl Hub {
             heard.offered(offer);
         }
         if let Room::Session(id) = &broadcast.room {
-            if offer == Offer::Early {
-                self.fill(*id);
+            if offer == Offer::Early && self.fill(*id) {
+                self.counts.gaps_early.inc();
             }
             if let Some(rev) = broadcast.rev() {
                 self.revisions.hear(*id, rev);
@@ -197,6 +214,7 @@ impl Hub {
     }
 
     fn enqueue(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {
+        self.counts.delivery.queued(broadcast);
         if let Some(outbound) = self.connections.get(&conn) {
             outbound.push(broadcast);
         }

@@ -30,7 +30,7 @@ use crate::{
     bus::{Bus, BusError},
     config::Config,
     error::Error,
-    metrics::{Limit, Refusals},
+    metrics::limits::{Limit, Refusals},
     person::Person,
 };
 use address::{Address, FORWARDED_FOR};

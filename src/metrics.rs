@@ -1,117 +1,184 @@
-//! What a node counts, for Prometheus: no name, id or text of anybody's.
+//! What a node counts, for Prometheus: no name, id, address or text of anybody's.
+//!
+//! One file a noun. Each part of the node holds the counters that it counts with, made beforehand for
+//! every value that a label has; so counting is an addition, and every series is there from the start.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+pub(crate) mod auth;
+pub(crate) mod bus;
+pub(crate) mod connections;
+pub(crate) mod database;
+pub(crate) mod delivery;
+pub(crate) mod directory;
+mod histogram;
+pub(crate) mod http;
+pub(crate) mod hub;
+pub(crate) mod limits;
+mod node;
+#[cfg(target_os = "linux")]
+mod process;
+pub(crate) mod pushes;
+mod runtime;
+mod text;
+pub(crate) mod writer;
+
+use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
 use crate::app::App;
+use histogram::Histogram;
+pub(crate) use text::Format;
 
-/// What became of an attempt to push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum PushOutcome {
-    Made,
-    /// Tried again later.
-    PutOff,
-    /// The member was connected, or had nothing to be told.
-    Spared,
-    GivenUp,
+/// One label.
+type Label = [(&'static str, &'static str); 1];
+
+/// How long an answer serves: whoever asks without end is no work for the database.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// Counters of one name, by the values of one label.
+fn counters<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Counter; N] {
+    let family = Family::<Label, Counter>::default();
+    let counters = values.map(|value| family.get_or_create_owned(&[(label, value)]));
+    registry.register(name, help, family);
+    counters
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PushLabels {
-    outcome: PushOutcome,
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
 }
 
-/// What there was too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Limit {
-    Sends,
-    Frames,
-    Requests,
-    UserConnections,
-    AddressConnections,
-    /// TCP connections that are no sockets.
-    Accepted,
-    /// Refusals: the connection was closed.
-    Flood,
+/// Gauges of one name, by the values of one label.
+fn gauges<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Gauge; N] {
+    let family = Family::<Label, Gauge>::default();
+    let gauges = values.map(|value| family.get_or_create_owned(&[(label, value)]));
+    registry.register(name, help, family);
+    gauges
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: Limit,
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
 }
 
-/// What was refused, by what there was too much of.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Refusals(Family<LimitLabels, Counter>);
-
-impl Refusals {
-    pub(crate) fn count(&self, limit: Limit) {
-        self.0.get_or_create(&LimitLabels { limit }).inc();
-    }
+/// Histograms of one name, by the values of one label.
+fn histograms<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Histogram; N] {
+    let family = Family::<Label, Histogram>::default();
+    let histograms = values.map(|value| family.get_or_create_owned(&[(label, value)]));
+    registry.register(name, help, family);
+    histograms
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    state: &'static str,
+/// How long something took.
+fn durations(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let histogram = Histogram::durations();
+    registry.register(name, help, histogram.clone());
+    histogram
+}
+
+/// How many there were at once.
+fn sizes(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let histogram = Histogram::sizes();
+    registry.register(name, help, histogram.clone());
+    histogram
+}
+
+/// A count as a gauge has it.
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The node's own metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// The last answer, for a second: whoever asks without end is no work for the database.
-    pub(crate) recent: Cache<(), String>,
-    connections: Gauge,
-    push_jobs: Family<JobLabels, Gauge<u64, AtomicU64>>,
-    pushes: Family<PushLabels, Counter>,
-    pub(crate) refusals: Refusals,
+    recent: Cache<Format, Arc<str>>,
+    pub(crate) auth: auth::Tokens,
+    pub(crate) bus: bus::BusCounts,
+    pub(crate) cognito: auth::KeySetCounts,
+    pub(crate) connections: Arc<connections::ConnectionCounts>,
+    pub(crate) database: database::DatabaseCounts,
+    pub(crate) delivery: Arc<delivery::Delivery>,
+    pub(crate) directory: directory::DirectoryCounts,
+    pub(crate) django: auth::KeySetCounts,
+    pub(crate) http: http::HttpCounts,
+    pub(crate) hub: hub::HubCounts,
+    pub(crate) pushes: pushes::PushCounts,
+    pub(crate) refusals: limits::Refusals,
+    pub(crate) writer: writer::WriterCounts,
+    node: node::NodeGauges,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("frontdesk");
-        let (connections, push_jobs, pushes) =
-            (Gauge::default(), Family::default(), Family::default());
-        registry.register("connections", "Open sockets of this node", connections.clone());
-        registry.register(
-            "push_jobs",
-            "Jobs of pushes in the store, of all nodes, by state",
-            Family::clone(&push_jobs),
-        );
-        registry.register(
-            "push_attempts",
-            "Attempts of this node to push, by outcome",
-            Family::clone(&pushes),
-        );
-        let refusals = Refusals::default();
-        registry.register("refusals", "What this node refused, by limit", refusals.0.clone());
-        let recent = Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build();
-        Self { registry, recent, connections, push_jobs, pushes, refusals }
-    }
-
-    pub(crate) fn pushed(&self, outcome: PushOutcome) {
-        self.pushes.get_or_create(&PushLabels { outcome }).inc();
-    }
-
-    /// Everything as it is now, in the text format of `OpenMetrics` 1.0.
-    pub(crate) async fn text(&self, app: &App) -> String {
-        self.connections.set(i64::try_from(app.hub.len()).unwrap_or(i64::MAX));
-        // What can't be had keeps its last value: a scrape is not to fail with the database.
-        if let Ok(counts) = app.store.push_counts().await {
-            let jobs =
-                [("waiting", counts.waiting), ("taken", counts.taken), ("dead", counts.dead)];
-            for (state, count) in jobs {
-                self.push_jobs.get_or_create(&JobLabels { state }).set(count);
-            }
+    /// Starts to count; `app` is what the node is asked for when it is scraped.
+    pub(crate) fn start() -> Self {
+        let mut registry = Registry::default();
+        #[cfg(target_os = "linux")]
+        registry.register_collector(Box::new(process::Process));
+        let ours = registry.sub_registry_with_prefix("frontdesk");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        ours.register("build", "Which frontdesk this is", version);
+        runtime::start(ours);
+        let delivery = Arc::new(delivery::Delivery::new(ours));
+        let [cognito, django] = auth::key_sets(ours);
+        Self {
+            auth: auth::Tokens::new(ours),
+            bus: bus::BusCounts::new(ours),
+            cognito,
+            connections: Arc::new(connections::ConnectionCounts::new(ours, Arc::clone(&delivery))),
+            database: database::DatabaseCounts::new(ours),
+            directory: directory::DirectoryCounts::new(ours),
+            django,
+            http: http::HttpCounts::new(ours),
+            hub: hub::HubCounts::new(ours, Arc::clone(&delivery)),
+            pushes: pushes::PushCounts::new(ours),
+            refusals: limits::Refusals::new(ours),
+            writer: writer::WriterCounts::new(ours, Arc::clone(&delivery)),
+            node: node::NodeGauges::new(ours),
+            delivery,
+            recent: Cache::builder().max_capacity(2).time_to_live(RECENT).build(),
+            registry,
         }
+    }
+
+    /// Everything as it is, or was at most a second ago.
+    pub(crate) async fn text(&self, app: &Arc<App>, format: Format) -> Arc<str> {
+        let openmetrics = self.recent.get_with(Format::OpenMetrics, self.openmetrics(app)).await;
+        if format == Format::OpenMetrics {
+            return openmetrics;
+        }
+        self.recent.get_with(format, async { text::plain(&openmetrics).into() }).await
+    }
+
+    async fn openmetrics(&self, app: &Arc<App>) -> Arc<str> {
+        self.node.look(app).await;
         let mut text = String::new();
         // Writing to a string does not fail.
-        encode(&mut text, &self.registry).map_or_else(|_| String::new(), |()| text)
+        encode(&mut text, &self.registry).map_or_else(|_| Arc::default(), |()| text.into())
     }
 }

@@ -23,7 +23,6 @@ use tokio::{
 use crate::{
     app::App,
     config::PushConfig,
-    metrics::PushOutcome,
     peers::ANNOUNCED_SECS,
     presence,
     store::{
@@ -136,7 +135,7 @@ impl Pushes {
             // Whoever may not come in is not called.
             Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
             Ok(_) => {
-                self.app.metrics.pushed(PushOutcome::Spared);
+                self.app.metrics.pushes.spared.inc();
                 note_failure(store.drop_push(job.id).await);
                 return None;
             }
@@ -157,18 +156,21 @@ impl Pushes {
                     .put_off_push(job, until_missed + presence::GRACE + EVERY * 2, "connected")
                     .await
             } else {
-                self.app.metrics.pushed(PushOutcome::Spared);
+                self.app.metrics.pushes.spared.inc();
                 store.drop_push(job.id).await
             };
             note_failure(outcome);
             return None;
         }
-        match self.service.push(job, self.words(&note)).await {
+        let began = Instant::now();
+        let outcome = self.service.push(job, self.words(&note)).await;
+        self.app.metrics.pushes.took.took(began.elapsed());
+        match outcome {
             Ok(()) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("OneSignal takes pushes again");
                 }
-                self.app.metrics.pushed(PushOutcome::Made);
+                self.app.metrics.pushes.made.inc();
                 note_failure(store.finish_push(job).await);
                 None
             }
@@ -183,13 +185,13 @@ impl Pushes {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
                 }
-                self.app.metrics.pushed(PushOutcome::PutOff);
+                self.app.metrics.pushes.put_off.inc();
                 note_failure(store.put_off_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
                 tracing::warn!(job = %job.id, code, attempts, "a push is given up");
-                self.app.metrics.pushed(PushOutcome::GivenUp);
+                self.app.metrics.pushes.given_up.inc();
                 note_failure(store.bury_push(job, &code).await);
                 None
             }

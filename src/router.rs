@@ -86,7 +86,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), limits::layer))
-        .layer(middleware::from_fn(problem::layer));
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), problem::layer));
     let router = if traces::is_on() {
         router.layer(middleware::from_fn_with_state(Arc::clone(&app), traced))
     } else {

@@ -18,6 +18,7 @@ pub(crate) mod writer;
 use std::{error::Error as StdError, sync::Arc};
 
 use async_trait::async_trait;
+use deadpool_postgres::Status;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -299,6 +300,11 @@ pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How its connections are, where it has a pool of them.
+    fn pool(&self) -> Option<Status> {
+        None
+    }
 }
 
 impl Message {

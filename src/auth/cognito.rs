@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{AuthError, Identity, Unverified, jwks::Jwks};
 use crate::{
     config::CognitoConfig,
+    metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
 };
 
@@ -34,11 +35,11 @@ struct Claims {
 }
 
 impl Cognito {
-    pub(super) fn new(config: &CognitoConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &CognitoConfig, counts: KeySetCounts) -> anyhow::Result<Self> {
         Ok(Self {
             issuer: config.issuer.clone(),
             client_ids: config.client_ids.clone(),
-            keys: Jwks::new(format!("{}/.well-known/jwks.json", config.issuer))?,
+            keys: Jwks::new(format!("{}/.well-known/jwks.json", config.issuer), counts)?,
         })
     }
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{AuthError, Identity, Unverified, jwks::Jwks};
 use crate::{
     config::DjangoConfig,
+    metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
 };
 
@@ -42,11 +43,11 @@ struct Claims {
 }
 
 impl Django {
-    pub(super) fn new(config: &DjangoConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &DjangoConfig, counts: KeySetCounts) -> anyhow::Result<Self> {
         let secret = config.secret.as_ref();
         Ok(Self {
             secret: secret.map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
-            keys: config.jwks_url.clone().map(Jwks::new).transpose()?,
+            keys: config.jwks_url.clone().map(|url| Jwks::new(url, counts)).transpose()?,
             issuer: config.issuer.clone(),
         })
     }

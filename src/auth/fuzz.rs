@@ -26,6 +26,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     config::{CognitoConfig, DjangoConfig},
+    metrics::auth::KeySetCounts,
     person::PersonKind,
 };
 
@@ -48,9 +49,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let public = Jwk::from_encoding_key(&customers, Algorithm::RS256).expect("its public half");
     let cognito = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: vec!["app".to_owned()] };
     let django = DjangoConfig { secret: Some(SECRET.into()), jwks_url: None, issuer: None };
-    let cognito = Cognito::new(&cognito).expect("a verifier");
+    let cognito = Cognito::new(&cognito, KeySetCounts::default()).expect("a verifier");
     cognito.keep(&JwkSet { keys: vec![public] });
-    let django = Django::new(&django).expect("a verifier");
+    let django = Django::new(&django, KeySetCounts::default()).expect("a verifier");
     World {
         verifier: Verifier { cognito: Some(cognito), django: Some(django) },
         customers,
@@ -133,7 +134,7 @@ fn key_set(bytes: &[u8]) {
     let Ok(set) = serde_json::from_slice::<JwkSet>(bytes) else { return };
     let kid = set.keys.first().and_then(|key| key.common.key_id.clone());
     let config = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: Vec::new() };
-    let cognito = Cognito::new(&config).expect("a verifier");
+    let cognito = Cognito::new(&config, KeySetCounts::default()).expect("a verifier");
     cognito.keep(&set);
     let verifier = Verifier { cognito: Some(cognito), django: None };
     let header = serde_json::json!({ "alg": "RS256", "kid": kid }).to_string();

@@ -14,6 +14,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
@@ -21,6 +22,7 @@ use jsonwebtoken::{
 use tokio::time::Instant;
 
 use super::AuthError;
+use crate::metrics::auth::KeySetCounts;
 
 /// How often an unknown `kid` may cost a fetch.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
@@ -44,6 +46,7 @@ struct Key {
 pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
+    counts: KeySetCounts,
     state: Mutex<State>,
 }
 
@@ -77,9 +80,9 @@ fn client(url: &str) -> anyhow::Result<reqwest::Client> {
 
 impl Jwks {
     /// Fetches nothing yet.
-    pub(super) fn new(url: String) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn new(url: String, counts: KeySetCounts) -> anyhow::Result<Arc<Self>> {
         let http = client(&url)?;
-        Ok(Arc::new(Self { url, http, state: Mutex::default() }))
+        Ok(Arc::new(Self { url, http, counts, state: Mutex::default() }))
     }
 
     /// Takes these keys as fetched, and fetches none for years.
@@ -133,11 +136,14 @@ impl Jwks {
         state.fetching = None;
         match outcome {
             Ok(keys) => {
+                self.counts.fetched.inc();
+                self.counts.fetched_at.set(Timestamp::now().as_second());
                 state.keys = keys;
                 state.fetched = Some(Instant::now());
                 tracing::info!(url = %self.url, keys = state.keys.len(), "fetched a key set");
             }
             Err(error) => {
+                self.counts.failed.inc();
                 tracing::warn!(url = %self.url, error = %error, "a key set can't be fetched; the keys at hand serve on");
             }
         }

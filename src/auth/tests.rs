@@ -22,7 +22,8 @@ impl World {
         let mut variables =
             vec![("COGNITO_ISSUER", issuer.url.as_str()), ("DJANGO_JWT_SECRET", DJANGO_SECRET)];
         variables.extend(more);
-        let verifier = Verifier::new(&config::tests::read(&variables).unwrap()).unwrap();
+        let verifier =
+            Verifier::new(&config::tests::read(&variables).unwrap(), <[_; 2]>::default()).unwrap();
         Self { issuer, verifier }
     }
 
@@ -30,8 +31,11 @@ impl World {
     async fn with_django_keys() -> Self {
         let issuer = Issuer::start().await;
         let url = issuer.jwks_url();
-        let verifier =
-            Verifier::new(&config::tests::read(&[("DJANGO_JWKS_URL", &url)]).unwrap()).unwrap();
+        let verifier = Verifier::new(
+            &config::tests::read(&[("DJANGO_JWKS_URL", &url)]).unwrap(),
+            <[_; 2]>::default(),
+        )
+        .unwrap();
         Self { issuer, verifier }
     }
 

@@ -12,6 +12,7 @@ use accounts::accounts_are_told_one_by_one;
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
     config::{RedisConfig, RedisServers},
+    metrics::bus::BusCounts,
     person::{Person, PersonKind},
     session::SessionId,
     wire::{
@@ -38,7 +39,7 @@ async fn redis(port: u16) -> (Arc<dyn Bus>, BusEvents) {
 }
 
 async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
-    let (bus, events) = Redis::open(&config(servers, None)).await.unwrap();
+    let (bus, events) = Redis::open(&config(servers, None), BusCounts::default()).await.unwrap();
     (Arc::new(bus), events)
 }
 
@@ -63,7 +64,7 @@ impl World {
     }
 
     fn on_one_node() -> Self {
-        let (bus, heard) = OneNode::open();
+        let (bus, heard) = OneNode::open(BusCounts::default());
         let bus: Arc<dyn Bus> = Arc::new(bus);
         Self { speaker: Arc::clone(&bus), listener: bus, heard, _cluster: None }
     }
@@ -221,9 +222,9 @@ async fn a_redis_that_asks_for_a_password_gets_it() {
     let servers = RedisServers::One(local(server.port));
     let wrong = config(servers.clone(), None);
     let right = config(servers, Some("a secret"));
-    let (node, _) = Redis::open(&right).await.unwrap();
+    let (node, _) = Redis::open(&right, BusCounts::default()).await.unwrap();
     node.ping().await.unwrap();
-    let (node, _) = Redis::open(&wrong).await.unwrap();
+    let (node, _) = Redis::open(&wrong, BusCounts::default()).await.unwrap();
     assert!(node.ping().await.is_err());
 }
 
@@ -246,7 +247,7 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
     .await;
     let unknown = RedisConfig { tls: true, ..config(RedisServers::One(local(port)), None) };
     let trusted = RedisConfig { ca_file: Some(certificate.into()), ..unknown.clone() };
-    let (node, mut heard) = Redis::open(&trusted).await.unwrap();
+    let (node, mut heard) = Redis::open(&trusted, BusCounts::default()).await.unwrap();
     let room = room();
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 1));

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
 use crate::{
+    metrics::{bus::BusCounts, delivery::Passage},
     person::Person,
     wire::broadcast::{Broadcast, Room},
 };
@@ -18,24 +19,30 @@ pub(crate) struct OneNode {
     subscribed: DashSet<Room>,
     present: DashSet<Person>,
     events: mpsc::Sender<BusEvent>,
+    counts: BusCounts,
 }
 
 impl OneNode {
-    pub(crate) fn open() -> (Self, BusEvents) {
+    pub(crate) fn open(counts: BusCounts) -> (Self, BusEvents) {
         let (events, heard) = mpsc::channel(EVENTS);
-        (Self { subscribed: DashSet::new(), present: DashSet::new(), events }, heard)
+        let (subscribed, present) = (DashSet::new(), DashSet::new());
+        (Self { subscribed, present, events, counts }, heard)
     }
 }
 
 #[async_trait]
 impl Bus for OneNode {
     fn publish(&self, mut broadcast: Broadcast) {
+        self.counts.published.inc();
         broadcast.publish();
         if !self.subscribed.contains(&broadcast.room) {
             return;
         }
         broadcast.hear();
+        broadcast.passage = Passage::heard_now();
+        self.counts.heard.inc();
         if self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err() {
+            self.counts.lost_hub_full.inc();
             tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
         }
     }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
 use crate::{
     config::{RedisConfig, RedisServers},
+    metrics::bus::BusCounts,
     peers::ANNOUNCED_SECS,
     person::Person,
     wire::broadcast::{Broadcast, Room},
@@ -39,11 +40,14 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts to connect. A Redis that is away is no reason not to start: the store has everything.
-    pub(crate) async fn open(config: &RedisConfig) -> anyhow::Result<(Self, BusEvents)> {
+    pub(crate) async fn open(
+        config: &RedisConfig,
+        counts: BusCounts,
+    ) -> anyhow::Result<(Self, BusEvents)> {
         let is_cluster = matches!(config.servers, RedisServers::Cluster(_));
         let (publisher, subscriber) = (connect::client(config)?, connect::client(config)?);
         let (events, heard) = mpsc::channel(EVENTS);
-        tokio::spawn(hearing::hear(subscriber.clone(), events.clone()));
+        tokio::spawn(hearing::hear(subscriber.clone(), events.clone(), counts.clone()));
         tokio::spawn(hearing::keep_asking(subscriber.clone(), is_cluster, events.clone()));
         for client in [&publisher, &subscriber] {
             connect::keep_connected(client.clone());
@@ -55,9 +59,11 @@ impl Redis {
             }
         }
         if is_cluster {
-            tokio::spawn(slots::keep_looking(publisher.clone(), subscriber.clone(), events));
+            let (publisher, subscriber) = (publisher.clone(), subscriber.clone());
+            let moved = counts.slots_moved.clone();
+            tokio::spawn(slots::keep_looking(publisher, subscriber, events, moved));
         }
-        let voice = Voice::start(publisher.clone(), is_cluster);
+        let voice = Voice::start(publisher.clone(), is_cluster, counts);
         Ok((Self { is_cluster, voice, publisher, subscriber }, heard))
     }
 
@@ -81,6 +87,10 @@ impl Bus for Redis {
     fn publish(&self, mut broadcast: Broadcast) {
         broadcast.publish();
         self.voice.say(broadcast);
+    }
+
+    fn waiting(&self) -> usize {
+        self.voice.waiting()
     }
 
     async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::{Done, to_raw};
@@ -96,7 +97,9 @@ fn no_such_image() -> Error {
 }
 
 async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, Error> {
+    let began = Instant::now();
     let looked = look(&app, &draft.sender, draft.session_id, &key).await;
+    app.metrics.delivery.picture.took(began.elapsed());
     let (wanted, problem) = match looked {
         Ok((image, format)) => {
             draft.image = Some(image);

@@ -217,8 +217,9 @@ async fn run(
         Ok(Entered { identity, resumed, places: _of_user }) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = {
-                let receipts = Arc::clone(&app.receipts);
-                Outbound::new(id, person, Framing::SocketIo, queue.clone(), receipts)
+                let (receipts, counts) =
+                    (Arc::clone(&app.receipts), Arc::clone(&app.metrics.connections));
+                Outbound::new(id, person, Framing::SocketIo, queue.clone(), receipts, counts)
             };
             let outbound = session.outbound.get_or_init(|| outbound);
             let reader = Reader { packets, bytes: None, queue: queue.clone() };

@@ -3,12 +3,12 @@
 //! Law I8: a full queue ends its connection as a slow reader; it comes back with `after` and misses
 //! nothing. Nobody else notices.
 
+mod backlog;
+mod written;
+
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use super::recovery::Mark;
 use crate::{
     error::Error,
     message::ClientId,
+    metrics::connections::ConnectionCounts,
     person::{Person, PersonKind},
     receipts::Receipts,
     session::SessionId,
@@ -30,6 +31,9 @@ use crate::{
         told::{Event, ServerDraining},
     },
 };
+
+use backlog::Backlog;
+pub(crate) use written::Written;
 
 /// How many frames wait for a reader at most.
 pub(crate) const QUEUE: usize = 256;
@@ -102,38 +106,6 @@ impl Frame {
     }
 }
 
-/// What a socket has taken.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    bytes: usize,
-    /// Messages up to here of these sessions, by who wrote them.
-    delivered: Vec<(SessionId, Option<PersonKind>, u64)>,
-    /// What is traced is held until all of it is written.
-    traced: Vec<Arc<Broadcast>>,
-}
-
-impl Written {
-    /// All of these frames.
-    pub(crate) fn of(frames: &[Frame]) -> Self {
-        let mut written = Self::default();
-        for frame in frames {
-            written.bytes += frame.bytes();
-            if let Frame::Broadcast(broadcast) = frame
-                && broadcast.heard().is_some()
-            {
-                written.traced.push(Arc::clone(broadcast));
-            }
-            let Some((id, author, seq)) = frame.delivers() else { continue };
-            let same = |(session, by, _): &&mut (_, _, u64)| (*session, *by) == (id, author);
-            match written.delivered.iter_mut().find(same) {
-                Some((_, _, up_to)) => *up_to = (*up_to).max(seq),
-                None => written.delivered.push((id, author, seq)),
-            }
-        }
-        written
-    }
-}
-
 /// The end of the queue that everyone but the connection itself holds.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -142,7 +114,8 @@ pub(crate) struct Outbound {
     framing: Framing,
     queue: mpsc::Sender<Frame>,
     receipts: Arc<Receipts>,
-    queued_bytes: AtomicUsize,
+    counts: Arc<ConnectionCounts>,
+    backlog: Backlog,
     room: Notify,
     history: Arc<Semaphore>,
     closing: OnceLock<CloseCode>,
@@ -159,6 +132,7 @@ impl Outbound {
         framing: Framing,
         queue: mpsc::Sender<Frame>,
         receipts: Arc<Receipts>,
+        counts: Arc<ConnectionCounts>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -166,7 +140,8 @@ impl Outbound {
             framing,
             queue,
             receipts,
-            queued_bytes: AtomicUsize::new(0),
+            counts,
+            backlog: Backlog::new(),
             room: Notify::new(),
             history: Arc::new(Semaphore::new(HISTORY)),
             closing: OnceLock::new(),
@@ -220,15 +195,22 @@ impl Outbound {
     }
 
     fn enqueue(&self, frame: Frame) {
-        let waiting = self.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
+        let waiting = self.backlog.grow(frame.bytes());
         if waiting > QUEUE_BYTES || self.queue.try_send(frame).is_err() {
             self.close(CloseCode::SlowReader);
         }
     }
 
+    /// How many bytes wait, and for how long nothing of them was taken; `None` where nothing waits.
+    pub(crate) fn waiting(&self) -> Option<(usize, Duration)> {
+        self.backlog.waiting()
+    }
+
     /// This has been written.
     pub(crate) fn written(&self, written: &Written) {
-        self.queued_bytes.fetch_sub(written.bytes, Ordering::Relaxed);
+        self.backlog.shrink(written.bytes);
+        self.counts.wrote(self.framing, written.frames, written.copies.len());
+        self.counts.delivery.written(&written.copies);
         self.room.notify_one();
         for (id, author, seq) in &written.delivered {
             // One's own are on their way to the other side, not from there.
@@ -240,7 +222,7 @@ impl Outbound {
 
     /// Whether more is waiting than the client should add to by asking.
     pub(crate) fn is_busy(&self) -> bool {
-        self.queued_bytes.load(Ordering::Relaxed) > BUSY_BYTES || self.queue.capacity() < QUEUE / 2
+        self.backlog.bytes() > BUSY_BYTES || self.queue.capacity() < QUEUE / 2
     }
 
     /// Resolves when something has been written, since the last time.
@@ -338,7 +320,7 @@ impl HistoryTurn<'_> {
     pub(crate) fn send(self, broadcast: Broadcast) {
         if !self.outbound.is_own(&broadcast) {
             let frame = Frame::History(Box::new(broadcast), self.turn);
-            self.outbound.queued_bytes.fetch_add(frame.bytes(), Ordering::Relaxed);
+            self.outbound.backlog.grow(frame.bytes());
             self.place.send(frame);
         }
     }
@@ -352,7 +334,9 @@ mod tests {
     fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
         let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let (queue, frames) = mpsc::channel(QUEUE);
-        (Outbound::new(ConnectionId(1), person, Framing::Native, queue, Arc::default()), frames)
+        let (receipts, counts) = (Arc::default(), Arc::default());
+        let id = ConnectionId(1);
+        (Outbound::new(id, person, Framing::Native, queue, receipts, counts), frames)
     }
 
     #[tokio::test]

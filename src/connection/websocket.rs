@@ -35,7 +35,8 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _p
     let _open = app.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
-    let outbound = Outbound::new(id, person, Framing::Native, queue, Arc::clone(&app.receipts));
+    let (receipts, counts) = (Arc::clone(&app.receipts), Arc::clone(&app.metrics.connections));
+    let outbound = Outbound::new(id, person, Framing::Native, queue, receipts, counts);
     let (mut sink, mut stream) = socket.split();
     let (finish, finished) = oneshot::channel();
     let patience = app.config.ping_timeout;

@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Directory, DirectoryError, Entry};
 use crate::{
+    metrics::directory::DirectoryCounts,
     person::{Person, PersonKind},
     session::Session,
     store::Store,
@@ -40,6 +41,7 @@ pub(crate) struct People {
     queue: mpsc::Sender<Person>,
     /// Who is in the queue: each once.
     queued: DashSet<Person>,
+    counts: DirectoryCounts,
 }
 
 /// How long what was found counts.
@@ -77,11 +79,12 @@ impl People {
         directory: Arc<dyn Directory>,
         store: Arc<dyn Store>,
         lifetime: Duration,
+        counts: DirectoryCounts,
     ) -> Arc<Self> {
         let (queue, seen) = mpsc::channel(QUEUE);
         let found = Cache::builder().max_capacity(ENTRIES).expire_after(Lifetime(lifetime)).build();
         let (resting, queued) = (Mutex::default(), DashSet::new());
-        let people = Arc::new(Self { directory, store, found, resting, queue, queued });
+        let people = Arc::new(Self { directory, store, found, resting, queue, queued, counts });
         tokio::spawn(Arc::clone(&people).keep_looking_up(seen));
         people
     }
@@ -117,6 +120,11 @@ impl People {
         }
     }
 
+    /// How many people wait to be looked up again.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued.len()
+    }
+
     /// Whether the directory answers.
     pub(crate) async fn ping(&self) -> Result<(), DirectoryError> {
         self.directory.ping().await
@@ -132,9 +140,19 @@ impl People {
 
     async fn ask(&self, person: &Person) -> Result<Found, DirectoryError> {
         if let Some(error) = self.resting() {
+            self.counts.spared.inc();
             return Err(error);
         }
-        let found = self.directory.person(person).await.inspect_err(|error| self.rest(error))?;
+        let began = Instant::now();
+        let found = self.directory.person(person).await;
+        self.counts.took.took(began.elapsed());
+        let outcome = match &found {
+            Ok(Some(_)) => &self.counts.found,
+            Ok(None) => &self.counts.unknown,
+            Err(_) => &self.counts.failed,
+        };
+        outcome.inc();
+        let found = found.inspect_err(|error| self.rest(error))?;
         if let Some(entry) = &found {
             let renamed = self.store.rename(person, &entry.name, entry.avatar_url.as_ref()).await;
             if let Err(error) = renamed {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
 };
 use moka::future::Cache;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
+    metrics::Format,
     openapi::problems::{Anyone, Problems},
 };
 
@@ -136,6 +137,20 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     (code, Json(health))
 }
 
+/// Whether each service answers; `None` for those that are in this process, or not set up.
+pub(crate) async fn up(app: &App) -> [(&'static str, Option<bool>); 4] {
+    let services = app.findings.services.get_with((), Box::pin(services(app))).await;
+    let Services { postgres, redis, mysql, s3 } = services;
+    [("postgres", postgres), ("redis", redis), ("mysql", mysql), ("s3", s3)].map(|(name, part)| {
+        let up = match part {
+            Part::Up => Some(true),
+            Part::Down => Some(false),
+            Part::Embedded | Part::Off => None,
+        };
+        (name, up)
+    })
+}
+
 async fn services(app: &App) -> Services {
     let (postgres, redis, mysql, s3) = tokio::join!(
         answers(app.store.ping()),
@@ -166,14 +181,17 @@ async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses(
-        (status = 200, body = String, content_type = "application/openmetrics-text", description = "The text format of OpenMetrics."),
+        (status = 200, description = "As OpenMetrics where that is asked for, else in Prometheus's format of before.", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
         Problems<(Anyone,)>,
     )
 )]
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.metrics.recent.get_with((), app.metrics.text(&app)).await;
-    ([(header::CONTENT_TYPE, content_type)], text)
+pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> impl IntoResponse {
+    let format = Format::asked(&headers);
+    let text = app.metrics.text(&app, format).await;
+    ([(header::CONTENT_TYPE, format.content_type())], text.to_string())
 }
 
 #[derive(Serialize, ToSchema)]

@@ -1,9 +1,9 @@
 //! Errors as RFC 9457 problems, request ids, and the one log line that each request gets.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{error::Error, wire::new_id};
+use crate::{app::App, error::Error, wire::new_id};
 
 /// The header that carries a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,7 +43,7 @@ impl IntoResponse for Error {
 
 /// Gives the request its id, writes errors as problems, and logs one line: the route, never the
 /// path's values or the query, which may hold a token.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
+pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
@@ -58,6 +58,7 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    app.metrics.http.answered(route, &method, response.status(), started.elapsed());
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     // Probes and polls come by the second, and a flood is not to become one of the log.

@@ -55,25 +55,28 @@ impl Hub {
             let heads = match self.store.heads(chunk).await {
                 Ok(heads) => heads,
                 Err(error) => {
+                    self.counts.checks_failed.inc();
                     tracing::warn!(error = %error, "the heads of the live sessions can't be checked");
                     return;
                 }
             };
             for Head { id, last_seq, rev } in heads {
                 let position = self.engine().position(&Room::Session(id));
-                if position.is_some_and(|position| position < last_seq) {
-                    self.fill(id);
+                if position.is_some_and(|position| position < last_seq) && self.fill(id) {
+                    self.counts.gaps_checked.inc();
                 }
                 if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
                     self.refill(id, rev);
                 }
             }
         }
+        self.counts.checks.inc();
     }
 
-    /// Fills the room's gap, if it doesn't close by itself.
-    pub(super) fn fill(self: &Arc<Self>, id: SessionId) {
-        if self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+    /// Fills the room's gap, if it doesn't close by itself; false where it is being filled already.
+    pub(super) fn fill(self: &Arc<Self>, id: SessionId) -> bool {
+        let begun = self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        if begun {
             let hub = Arc::clone(self);
             tokio::spawn(async move {
                 sleep(GRACE).await;
@@ -81,27 +84,35 @@ impl Hub {
                 hub.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             });
         }
+        begun
     }
 
     async fn fill_now(self: &Arc<Self>, id: SessionId) {
         let Ok(_permit) = self.fills.acquire().await else { return };
-        let room = Room::Session(id);
+        let (room, counts) = (Room::Session(id), &self.counts);
+        let mut filled = false;
         loop {
             let Some(position) = self.engine().position(&room) else { return };
             let since = SystemTime::now();
             let missed = match self.store.fill(id, position, PAGE_MAX).await {
-                Ok(missed) if missed.is_empty() => return,
+                Ok(missed) if missed.is_empty() => {
+                    if filled { &counts.filled } else { &counts.closed }.inc();
+                    return;
+                }
                 Ok(missed) => missed,
                 Err(error) => {
                     // The next check finds the gap again.
+                    counts.failed.inc();
                     tracing::warn!(error = %error, "a gap can't be filled for now");
                     return;
                 }
             };
             tracing::debug!(session = %id.0, messages = missed.len(), "filling a gap");
+            filled = true;
+            counts.messages.inc_by(missed.len() as u64);
             let span = Span::filled(since, missed.len());
             for message in &missed {
-                let broadcast = Broadcast::message_new(message);
+                let broadcast = Broadcast::message_filled(message);
                 let mut broadcast = broadcast.caused_by(span.as_ref().map(Span::parent));
                 broadcast.hear();
                 self.deliver(&Arc::new(broadcast));
@@ -139,6 +150,7 @@ impl Hub {
             };
             for message in &changed {
                 if !self.revisions.is_heard(id, message.rev.unwrap_or(0)) {
+                    self.counts.changes.inc();
                     tracing::debug!(session = %id.0, "telling of a change that was missed");
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }

@@ -14,6 +14,7 @@ use crate::{
     bus::{BusError, Charge},
     connection::outbound::{Frame, QUEUE},
     message::{Draft, Message, amend::Amendment},
+    metrics::writer::WriterCounts,
     person::{Person, PersonKind},
     session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
@@ -106,7 +107,12 @@ impl World {
             gate: Semaphore::new(1),
         });
         let (heard, events) = mpsc::channel(64);
-        let hub = Hub::start(Arc::clone(&bus) as Arc<dyn Bus>, events, Arc::clone(&store));
+        let hub = Hub::start(
+            Arc::clone(&bus) as Arc<dyn Bus>,
+            events,
+            Arc::clone(&store),
+            HubCounts::default(),
+        );
         let person = |kind| Person::new(kind, unique("p").parse().unwrap());
         let (patient, dentist) = (person(PersonKind::Customer), person(PersonKind::Dentist));
         let member = |person: &Person| Member {
@@ -161,7 +167,10 @@ impl World {
 fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
     let (queue, frames) = mpsc::channel(QUEUE);
     let id = hub.new_connection_id();
-    (Outbound::new(id, person.clone(), Framing::Native, queue, Arc::default()), frames)
+    (
+        Outbound::new(id, person.clone(), Framing::Native, queue, Arc::default(), Arc::default()),
+        frames,
+    )
 }
 
 struct Listener {
@@ -214,7 +223,8 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;
     let mut listener = world.listener().await;
     let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
-    let (writer, _) = Writer::start(Arc::clone(&world.store), bus, Arc::default());
+    let (writer, _) =
+        Writer::start(Arc::clone(&world.store), bus, Arc::default(), WriterCounts::default());
     writer.submit(world.draft(1)).unwrap().decided().await.unwrap();
     let said = world.bus.said.lock().unwrap().pop().expect("a commit is published");
     assert!(listener.queue.try_recv().is_err(), "its own node waits for the bus too");

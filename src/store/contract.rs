@@ -13,6 +13,7 @@ use super::{Appended, Refusal, SessionPage, Span, writer::Writer};
 use crate::{
     bus::one_node::OneNode,
     message::Message,
+    metrics::{bus::BusCounts, writer::WriterCounts},
     person::{Person, PersonKind},
     session::{SessionId, SessionStatus},
     wire::new_id,
@@ -178,8 +179,13 @@ async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
 
 async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let (customer, dentist, id) = world.pair().await;
-    let (bus, _events) = OneNode::open();
-    let (writer, _) = Writer::start(Arc::clone(&world.store), Arc::new(bus), Arc::default());
+    let (bus, _events) = OneNode::open(BusCounts::default());
+    let (writer, _) = Writer::start(
+        Arc::clone(&world.store),
+        Arc::new(bus),
+        Arc::default(),
+        WriterCounts::default(),
+    );
     let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
     // No parser can see this one: its id is taken, which only the database knows.
     drafts[4].id = drafts[1].id;

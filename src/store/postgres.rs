@@ -9,16 +9,17 @@ mod people;
 mod push_jobs;
 mod rows;
 mod search;
+mod turns;
 mod uploads;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{Object, Pool, Status};
 use jiff::Timestamp;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{error::Elapsed, timeout},
+    sync::Semaphore,
+    time::{Instant, error::Elapsed, timeout},
 };
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
@@ -37,6 +38,7 @@ use crate::{
         Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
     },
+    metrics::database::DatabaseCounts,
     person::{AvatarUrl, Person, PersonId},
     session::{Session, SessionId},
 };
@@ -63,6 +65,7 @@ pub(crate) struct Postgres {
     /// One permit a change of a message: changes wait for each other's sessions, and whoever waits
     /// holds a connection.
     amends: Semaphore,
+    counts: DatabaseCounts,
     append: Cow<'static, str>,
 }
 
@@ -75,7 +78,8 @@ impl Postgres {
         connect::migrate(&pool).await?;
         let reads = Semaphore::new(config.pool_size - RESERVED);
         let amends = Semaphore::new(AMENDS);
-        let postgres = Self { pool, reads, amends, append: append::APPEND.into() };
+        let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
+        let postgres = Self { pool, reads, amends, counts, append };
         postgres.speak(language).await?;
         Ok(postgres)
     }
@@ -85,23 +89,34 @@ impl Postgres {
         connect::look(&connect::pool(config)?).await
     }
 
+    /// Counts with these from now on.
+    pub(crate) fn with_counts(self, counts: DatabaseCounts) -> Self {
+        Self { counts, ..self }
+    }
+
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
-        let _turn = turn(&self.reads).await?;
+        let _turn = self.read_turn().await?;
         self.query_at_once(sql, params).await
     }
 
     /// Without waiting for other look-ups.
     async fn query_at_once(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
         let client = self.client().await?;
+        let began = Instant::now();
         let rows = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
-        settle(timeout(DEADLINE, rows).await, client)
+        let outcome = timeout(DEADLINE, rows).await;
+        self.counts.query.took(began.elapsed());
+        settle(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(unavailable)
+        let began = Instant::now();
+        let client = self.pool.get().await.map_err(unavailable);
+        self.counts.connection.took(began.elapsed());
+        client.inspect_err(|error| self.counts.failed(error))
     }
 
     /// The stored messages of drafts that were sent before, by session and `seq`.
@@ -329,14 +344,13 @@ impl Store for Postgres {
         people::rename(self, person, name, avatar_url).await
     }
 
+    fn pool(&self) -> Option<Status> {
+        Some(self.pool.status())
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.query_at_once("select 1", &[]).await.map(drop)
     }
-}
-
-/// Waits for a permit, as long as for an answer.
-async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
-    timeout(DEADLINE, of.acquire()).await.map_err(unavailable)?.map_err(unavailable)
 }
 
 /// Gives the connection back to the pool, unless the failure may be the connection's own: it may be

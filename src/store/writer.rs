@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     inbox::Inbox,
     message::Draft,
+    metrics::writer::WriterCounts,
     traces::{Append, Queued},
     wire::broadcast::Broadcast,
 };
@@ -35,12 +36,13 @@ const RETRY: Duration = Duration::from_millis(200);
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
     closing: Arc<Notify>,
+    counts: WriterCounts,
 }
 
 #[derive(Debug)]
 struct Job {
     draft: Draft,
-    deadline: Instant,
+    accepted: Instant,
     trace: Option<Queued>,
     answer: oneshot::Sender<Result<Appended, Error>>,
 }
@@ -61,11 +63,13 @@ impl Writer {
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
+        counts: WriterCounts,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let closing = Arc::new(Notify::new());
-        let task = tokio::spawn(run(jobs, Arc::clone(&closing), store, bus, inbox));
-        (Self { queue, closing }, task)
+        let desk = Desk { store, bus, inbox, counts: counts.clone() };
+        let task = tokio::spawn(run(jobs, Arc::clone(&closing), desk));
+        (Self { queue, closing, counts }, task)
     }
 
     /// Takes no more; what was taken is decided.
@@ -77,20 +81,29 @@ impl Writer {
     /// wait: a connection's sends keep the order in which they arrived.
     pub(crate) fn submit(&self, draft: Draft) -> Result<Pending, Error> {
         let (answer, pending) = oneshot::channel();
-        let (deadline, trace) = (Instant::now() + PATIENCE, Queued::now());
-        let job = Job { draft, deadline, trace, answer };
-        self.queue.try_send(job).map_err(|_| Error::Busy)?;
+        let job = Job { draft, accepted: Instant::now(), trace: Queued::now(), answer };
+        self.queue.try_send(job).map_err(|_| {
+            self.counts.busy.inc();
+            Error::Busy
+        })?;
         Ok(Pending(pending))
+    }
+
+    /// How many sends wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 }
 
-async fn run(
-    mut jobs: mpsc::Receiver<Job>,
-    closing: Arc<Notify>,
+/// Where the task takes batches to, and what hears of them then.
+struct Desk {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     inbox: Arc<Inbox>,
-) {
+    counts: WriterCounts,
+}
+
+async fn run(mut jobs: mpsc::Receiver<Job>, closing: Arc<Notify>, desk: Desk) {
     let mut waiting: Vec<Job> = Vec::with_capacity(BATCH);
     loop {
         let room = BATCH.saturating_sub(waiting.len());
@@ -105,7 +118,7 @@ async fn run(
         }
         let batch = split_repeats(&mut waiting);
         if !batch.is_empty() {
-            commit(batch, &*store, &*bus, &inbox).await;
+            desk.commit(batch).await;
         }
     }
 }
@@ -123,65 +136,82 @@ fn split_repeats(waiting: &mut Vec<Job>) -> Vec<Job> {
     batch
 }
 
-/// Commits a batch, or finds the ones in it that can't be: halves what the database refuses, and
-/// tries again what it was not there for.
-async fn commit(batch: Vec<Job>, store: &dyn Store, bus: &dyn Bus, inbox: &Inbox) {
-    let mut parts = vec![batch];
-    while let Some(part) = parts.pop() {
-        let mut part = give_up_late(part);
-        if part.is_empty() {
-            continue;
+impl Desk {
+    /// Commits a batch, or finds the ones in it that can't be: halves what the database refuses, and
+    /// tries again what it was not there for.
+    async fn commit(&self, batch: Vec<Job>) {
+        let (taken, counts) = (Instant::now(), &self.counts);
+        for job in &batch {
+            counts.delivery.writer_queue.took(taken - job.accepted);
         }
-        let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
-        let traced = part.iter_mut().filter_map(|job| job.trace.as_mut());
-        let append = Append::begin(traced, drafts.len());
-        let outcome = store.append(&drafts).await;
-        append.end(outcome.as_ref().err());
-        match outcome {
-            Ok(appended) => settle(part, appended, bus, inbox),
-            Err(StoreError::Refused(_)) if part.len() > 1 => {
-                let second = part.split_off(part.len() / 2);
-                // The first half is next: the order within a session stays.
-                parts.push(second);
-                parts.push(part);
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            let mut part = self.give_up_late(part);
+            if part.is_empty() {
+                continue;
             }
-            Err(StoreError::Refused(source)) => {
-                tracing::warn!(error = %source, "a message was refused by the database");
-                for job in part {
-                    answer(job, Ok(Appended::Refused(Refusal::Value)));
+            let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
+            counts.batch.count(drafts.len());
+            let traced = part.iter_mut().filter_map(|job| job.trace.as_mut());
+            let append = Append::begin(traced, drafts.len());
+            let outcome = self.store.append(&drafts).await;
+            append.end(outcome.as_ref().err());
+            match outcome {
+                Ok(appended) => {
+                    counts.batches_committed.inc();
+                    counts.delivery.commit.took_each(taken.elapsed(), part.len());
+                    self.settle(part, appended);
+                }
+                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                    counts.batches_refused.inc();
+                    let second = part.split_off(part.len() / 2);
+                    // The first half is next: the order within a session stays.
+                    parts.push(second);
+                    parts.push(part);
+                }
+                Err(StoreError::Refused(source)) => {
+                    counts.batches_refused.inc();
+                    tracing::warn!(error = %source, "a message was refused by the database");
+                    for job in part {
+                        self.answer(job, Ok(Appended::Refused(Refusal::Value)));
+                    }
+                }
+                Err(StoreError::Unavailable(source)) => {
+                    counts.batches_unavailable.inc();
+                    tracing::warn!(error = %source, sends = part.len(), "a batch was not committed");
+                    tokio::time::sleep(RETRY).await;
+                    parts.push(part);
                 }
             }
-            Err(StoreError::Unavailable(source)) => {
-                tracing::warn!(error = %source, sends = part.len(), "a batch was not committed");
-                tokio::time::sleep(RETRY).await;
-                parts.push(part);
+        }
+    }
+
+    fn settle(&self, part: Vec<Job>, appended: Vec<Appended>) {
+        for (mut job, appended) in part.into_iter().zip(appended) {
+            if let Appended::Committed(message) = &appended {
+                let sent = self.counts.delivery.sent(job.accepted);
+                let cause = job.trace.take().map(Queued::parent);
+                self.bus.publish(Broadcast::message_sent(message, sent).caused_by(cause));
+                self.inbox.changed(message.session_id);
             }
+            self.answer(job, Ok(appended));
         }
     }
-}
 
-fn settle(part: Vec<Job>, appended: Vec<Appended>, bus: &dyn Bus, inbox: &Inbox) {
-    for (mut job, appended) in part.into_iter().zip(appended) {
-        if let Appended::Committed(message) = &appended {
-            let cause = job.trace.take().map(Queued::parent);
-            bus.publish(Broadcast::message_new(message).caused_by(cause));
-            inbox.changed(message.session_id);
+    /// Whoever has waited for too long hears so, be it in a try or in the queue.
+    fn give_up_late(&self, part: Vec<Job>) -> Vec<Job> {
+        let now = Instant::now();
+        let (late, rest): (Vec<_>, Vec<_>) =
+            part.into_iter().partition(|job| job.accepted + PATIENCE <= now);
+        for job in late {
+            self.answer(job, Err(Error::Unavailable));
         }
-        answer(job, Ok(appended));
+        rest
     }
-}
 
-/// Whoever has waited for too long hears so, be it in a try or in the queue.
-fn give_up_late(part: Vec<Job>) -> Vec<Job> {
-    let now = Instant::now();
-    let (late, rest): (Vec<_>, Vec<_>) = part.into_iter().partition(|job| job.deadline <= now);
-    for job in late {
-        answer(job, Err(Error::Unavailable));
+    fn answer(&self, job: Job, result: Result<Appended, Error>) {
+        self.counts.answered(&result);
+        // Whoever asked may have gone; the message is committed all the same.
+        drop(job.answer.send(result));
     }
-    rest
-}
-
-fn answer(job: Job, result: Result<Appended, Error>) {
-    // Whoever asked may have gone; the message is committed all the same.
-    drop(job.answer.send(result));
 }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     message::{ClientId, Message},
+    metrics::delivery::{Passage, Sent},
     person::{Person, PersonId, PersonKind},
     session::{Session, SessionId},
     store::Delivered,
@@ -79,6 +80,8 @@ pub(crate) struct Broadcast {
     envelope: Envelope,
     /// Boxed: few are traced.
     hop: Option<Box<Hop>>,
+    /// What this node measures of it.
+    pub(crate) passage: Passage,
     native: OnceLock<Utf8Bytes>,
     socketio: OnceLock<Utf8Bytes>,
 }
@@ -107,6 +110,9 @@ struct Envelope {
         deserialize_with = "TraceParent::lenient"
     )]
     traceparent: Option<TraceParent>,
+    /// When it came in, for measuring alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<Sent>,
     data: Box<RawValue>,
 }
 
@@ -121,7 +127,9 @@ pub(crate) enum BadEnvelope {
 
 impl Broadcast {
     fn of(room: Room, envelope: Envelope) -> Self {
-        Self { room, envelope, hop: None, native: OnceLock::new(), socketio: OnceLock::new() }
+        let (hop, passage) = (None, Passage::default());
+        let (native, socketio) = (OnceLock::new(), OnceLock::new());
+        Self { room, envelope, hop, passage, native, socketio }
     }
 
     fn new<E: Event>(room: Room, author: Option<Person>, data: &E) -> Self {
@@ -131,8 +139,9 @@ impl Broadcast {
     fn named(room: Room, event: &str, author: Option<Person>, data: &impl Serialize) -> Self {
         let data = serde_json::value::to_raw_value(data).unwrap_or_default();
         let event = event.to_owned();
-        let (v, seq, rev, client_id, traceparent) = (VERSION, None, None, None, None);
-        let envelope = Envelope { v, event, seq, rev, author, client_id, traceparent, data };
+        let (v, seq, rev, client_id) = (VERSION, None, None, None);
+        let (traceparent, sent) = (None, None);
+        let envelope = Envelope { v, event, seq, rev, author, client_id, traceparent, sent, data };
         Self::of(room, envelope)
     }
 
@@ -144,6 +153,19 @@ impl Broadcast {
         broadcast.envelope.seq = Some(message.seq);
         broadcast.envelope.client_id = Some(message.client_id.clone());
         broadcast
+    }
+
+    /// The same, with when it came in: so the nodes that hear it can say how long that took.
+    pub(crate) fn message_sent(message: &Message, sent: Sent) -> Self {
+        let mut broadcast = Self::message_new(message);
+        broadcast.envelope.sent = Some(sent);
+        broadcast
+    }
+
+    /// The same, read from the store as the bus has lost it.
+    pub(crate) fn message_filled(message: &Message) -> Self {
+        let passage = Passage::filled(message.created_at);
+        Self { passage, ..Self::message_new(message) }
     }
 
     /// `message:updated`: edited, deleted or reacted to.
@@ -205,6 +227,10 @@ impl Broadcast {
         self.envelope.rev
     }
 
+    pub(crate) fn sent(&self) -> Option<Sent> {
+        self.envelope.sent
+    }
+
     pub(crate) fn author(&self) -> Option<&Person> {
         self.envelope.author.as_ref()
     }
@@ -246,7 +272,7 @@ impl Broadcast {
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
             Ok(envelope) if matches!(envelope.v, VERSION | FOR_NODES) => {
-                Ok(Self::of(room, envelope))
+                Ok(Self { passage: Passage::heard_now(), ..Self::of(room, envelope) })
             }
             _ => Err(serde_json::from_slice::<Version>(bytes)
                 .ok()

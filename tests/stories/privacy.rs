@@ -75,6 +75,26 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
         assert!(!answer.contains(BODY), "it is told: {answer}");
     }
     is_clean(&desk.nodes[0].log(), &[&customer.token, &dentist.token]);
+    // Nor is it in what anyone may ask for who reaches the node.
+    let made_up = Method::from_bytes(BODY.as_bytes()).unwrap();
+    http.send(made_up, &path, None, &[]).await;
+    metrics_tell_nothing_of(&http, &[&customer.id, &dentist.id, &session, BODY, "127.0.0.1"]).await;
+}
+
+/// What a node counts names nobody, and has no label of a client's making.
+async fn metrics_tell_nothing_of(http: &Http, private: &[&str]) {
+    for (accept, kind) in [("*/*", "text/plain"), ("application/openmetrics-text", "application/")]
+    {
+        eventually("what was just asked is counted", async || {
+            let metrics = http.send(Method::GET, "/metrics", None, &[("accept", accept)]).await;
+            assert!(metrics.header("content-type").starts_with(kind));
+            let told = private.iter().find(|text| metrics.text.contains(**text));
+            assert_eq!(told, None, "{}", metrics.text);
+            let route = r#"route="/api/chats/{id}/messages",method="other",status="405"} 1"#;
+            metrics.text.contains(route) && metrics.text.contains(r#"route="none""#)
+        })
+        .await;
+    }
 }
 
 /// Where a token may stand in a URL: handshakes, what is none, and polls that another node carries.

@@ -271,15 +271,17 @@ async fn f20_i14_what_is_refused_for_good_is_given_up_and_nothing_private_is_log
     // An operator sees it, and how the attempts went.
     let (mut made, mut given_up) = (0, 0);
     for node in 0..2 {
-        let metrics = desk.http(node, &dentist).get("/metrics").await;
+        let asked = [("accept", "application/openmetrics-text;version=1.0.0")];
+        let http = desk.http(node, &dentist);
+        let metrics = http.send(Method::GET, "/metrics", None, &asked).await;
         assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
         let value = |name: &str| {
             let line = metrics.text.lines().find_map(|line| line.strip_prefix(name));
             line.map_or(0, |value| value.trim().parse::<u64>().unwrap())
         };
         assert_eq!(value(r#"frontdesk_push_jobs{state="dead"}"#), 1, "{}", metrics.text);
-        made += value(r#"frontdesk_push_attempts_total{outcome="Made"}"#);
-        given_up += value(r#"frontdesk_push_attempts_total{outcome="GivenUp"}"#);
+        made += value(r#"frontdesk_push_attempts_total{outcome="made"}"#);
+        given_up += value(r#"frontdesk_push_attempts_total{outcome="given_up"}"#);
         assert!(!metrics.text.contains(&dentist.id) && metrics.text.ends_with("# EOF\n"));
     }
     assert_eq!((made, given_up), (1, 1));

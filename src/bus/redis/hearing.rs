@@ -15,29 +15,38 @@ use tokio::{
 };
 
 use super::{BusEvent, slots};
-use crate::wire::broadcast::{Broadcast, Room};
+use crate::{
+    metrics::bus::BusCounts,
+    wire::broadcast::{Broadcast, Room},
+};
 
 /// How often a subscriber is asked whether it still hears.
 const ASK: Duration = Duration::from_secs(2);
 
 /// Hands on what the subscriber hears, and tells of each time that a connection was made anew.
-pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>) {
+pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>, counts: BusCounts) {
     let mut messages = subscriber.message_rx();
     let mut reconnects = subscriber.reconnect_rx();
     loop {
         let event = tokio::select! {
             message = messages.recv() => match message {
-                Ok(message) => match read(&message) {
+                Ok(message) => match read(&message, &counts) {
                     Some(broadcast) => BusEvent::Heard(Arc::new(broadcast)),
                     None => continue,
                 },
-                Err(RecvError::Lagged(_)) => BusEvent::Interrupted,
+                Err(RecvError::Lagged(_)) => {
+                    counts.lagged.inc();
+                    BusEvent::Interrupted
+                }
                 Err(RecvError::Closed) => return,
             },
-            reconnect = reconnects.recv() => match reconnect {
-                Err(RecvError::Closed) => return,
-                _ => BusEvent::Interrupted,
-            },
+            reconnect = reconnects.recv() => {
+                if matches!(reconnect, Err(RecvError::Closed)) {
+                    return;
+                }
+                counts.reconnected.inc();
+                BusEvent::Interrupted
+            }
         };
         if events.send(event).await.is_err() {
             return;
@@ -45,14 +54,16 @@ pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>) {
     }
 }
 
-fn read(message: &Message) -> Option<Broadcast> {
+fn read(message: &Message, counts: &BusCounts) -> Option<Broadcast> {
     let room = message.channel.parse::<Room>().ok()?;
     match Broadcast::from_bytes(room, message.value.as_bytes()?) {
         Ok(mut broadcast) => {
+            counts.heard.inc();
             broadcast.hear();
             Some(broadcast)
         }
         Err(error) => {
+            counts.unreadable.inc();
             tracing::warn!(error = %error, "an envelope on the bus can't be read");
             None
         }

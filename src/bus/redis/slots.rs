@@ -11,6 +11,7 @@ use fred::{
     types::{Value, config::Server},
 };
 use futures_util::future::join_all;
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -31,6 +32,7 @@ pub(super) async fn keep_looking(
     publisher: Client,
     subscriber: Client,
     events: mpsc::Sender<BusEvent>,
+    moved: Counter,
 ) {
     let mut known: HashMap<Server, View> = HashMap::new();
     loop {
@@ -43,6 +45,7 @@ pub(super) async fn keep_looking(
             sleep(LOOK).await;
             continue;
         }
+        moved.inc();
         tracing::info!("slots of the Redis Cluster have moved: subscribing again");
         for client in [&publisher, &subscriber] {
             // Otherwise each command would find out by itself.

@@ -11,11 +11,11 @@ use std::{
 use fred::{clients::Client, interfaces::PubsubInterface};
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::DEADLINE;
-use crate::wire::broadcast::Broadcast;
+use crate::{metrics::bus::BusCounts, wire::broadcast::Broadcast};
 
 /// How many broadcasts wait for Redis at most; what doesn't fit is left to the check of the heads.
 const QUEUE: usize = 8_192;
@@ -28,23 +28,32 @@ pub(super) struct Voice {
     queue: mpsc::Sender<Broadcast>,
     /// Broadcasts that were queued and are not on their way yet.
     unsaid: Arc<AtomicUsize>,
+    counts: BusCounts,
 }
 
 impl Voice {
-    pub(super) fn start(publisher: Client, is_cluster: bool) -> Self {
+    pub(super) fn start(publisher: Client, is_cluster: bool, counts: BusCounts) -> Self {
         let (queue, broadcasts) = mpsc::channel(QUEUE);
         let unsaid = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(say(publisher, is_cluster, broadcasts, Arc::clone(&unsaid)));
-        Self { queue, unsaid }
+        let saying = say(publisher, is_cluster, broadcasts, Arc::clone(&unsaid), counts.clone());
+        tokio::spawn(saying);
+        Self { queue, unsaid, counts }
     }
 
     pub(super) fn say(&self, broadcast: Broadcast) {
+        self.counts.published.inc();
         self.unsaid.fetch_add(1, Ordering::Relaxed);
         if let Err(unsent) = self.queue.try_send(broadcast) {
             unsent.into_inner().lost("queue_full");
             self.unsaid.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost_queue_full.inc();
             tracing::debug!("Redis is behind: a broadcast is left to the check of the heads");
         }
+    }
+
+    /// How many broadcasts wait, or are on their way.
+    pub(super) fn waiting(&self) -> usize {
+        self.unsaid.load(Ordering::Relaxed)
     }
 
     pub(super) async fn flush(&self) {
@@ -65,11 +74,18 @@ async fn say(
     is_cluster: bool,
     mut broadcasts: mpsc::Receiver<Broadcast>,
     unsaid: Arc<AtomicUsize>,
+    counts: BusCounts,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut reported = false;
     while broadcasts.recv_many(&mut batch, BATCH).await > 0 {
+        let began = Instant::now();
         let outcome = publish(&publisher, is_cluster, &batch).await;
+        counts.publish.took(began.elapsed());
+        counts.batch.count(batch.len());
+        if outcome.is_err() {
+            counts.lost_refused.inc_by(batch.len() as u64);
+        }
         if let Err(error) = &outcome
             && !reported
         {

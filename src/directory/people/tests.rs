@@ -65,6 +65,7 @@ impl World {
             Arc::clone(&directory) as Arc<dyn Directory>,
             Arc::clone(&store),
             lifetime,
+            DirectoryCounts::default(),
         );
         let person = |kind| Person::new(kind, unique("p").parse().unwrap());
         let (customer, dentist) = (person(PersonKind::Customer), person(PersonKind::Dentist));

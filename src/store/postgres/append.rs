@@ -91,7 +91,8 @@ impl Postgres {
             let rows = begun.and(locked).and(rows)?;
             patient.and(committed).map(|()| rows)
         };
-        settle(timeout(DEADLINE, rows).await, client)
+        let outcome = timeout(DEADLINE, rows).await;
+        settle(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 }
 

@@ -1,0 +1,66 @@
+//! Tokens, and the key sets by which they are checked.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::counters;
+use crate::auth::AuthError;
+
+/// What became of the tokens that were shown.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    good: Counter,
+    missing: Counter,
+    invalid: Counter,
+    expired: Counter,
+    blocked: Counter,
+    issuer_unavailable: Counter,
+}
+
+impl Tokens {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let outcomes = ["good", "missing", "invalid", "expired", "blocked", "issuer_unavailable"];
+        let help = "Tokens that were checked, by outcome";
+        let [good, missing, invalid, expired, blocked, issuer_unavailable] =
+            counters(registry, "tokens", help, "outcome", outcomes);
+        Self { good, missing, invalid, expired, blocked, issuer_unavailable }
+    }
+
+    pub(crate) fn count<T>(&self, outcome: &Result<T, AuthError>) {
+        let counter = match outcome {
+            Ok(_) => &self.good,
+            Err(AuthError::Missing) => &self.missing,
+            Err(AuthError::Invalid(_)) => &self.invalid,
+            Err(AuthError::Expired) => &self.expired,
+            Err(AuthError::Blocked) => &self.blocked,
+            Err(AuthError::IssuerUnavailable) => &self.issuer_unavailable,
+        };
+        counter.inc();
+    }
+}
+
+/// What became of the fetches of one issuer's key set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeySetCounts {
+    pub(crate) fetched: Counter,
+    pub(crate) failed: Counter,
+    /// When it was fetched last, with success, in seconds since 1970.
+    pub(crate) fetched_at: Gauge,
+}
+
+/// Those of Cognito and of Django.
+pub(super) fn key_sets(registry: &mut Registry) -> [KeySetCounts; 2] {
+    let fetches = Family::<[(&'static str, &'static str); 2], Counter>::default();
+    let fetched_at = Family::<super::Label, Gauge>::default();
+    let sets = ["cognito", "django"].map(|issuer| KeySetCounts {
+        fetched: fetches.get_or_create_owned(&[("issuer", issuer), ("outcome", "fetched")]),
+        failed: fetches.get_or_create_owned(&[("issuer", issuer), ("outcome", "failed")]),
+        fetched_at: fetched_at.get_or_create_owned(&[("issuer", issuer)]),
+    });
+    registry.register("key_set_fetches", "Fetches of key sets, by issuer and outcome", fetches);
+    let help = "When a key set was fetched last with success, since 1970, 0 where never";
+    registry.register("key_set_fetched_timestamp_seconds", help, fetched_at);
+    sets
+}

@@ -1,0 +1,101 @@
+//! Connections: those that came, those that went and why, and what was written to them.
+
+use std::sync::Arc;
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::{counters, delivery::Delivery, histogram::Histogram, sizes};
+use crate::wire::{CloseCode, Framing};
+
+#[derive(Debug)]
+pub(crate) struct ConnectionCounts {
+    pub(crate) delivery: Arc<Delivery>,
+    opened: [Counter; 2],
+    delivered: [Counter; 2],
+    frames: [Counter; 2],
+    closed: [Counter; 9],
+    batch: Histogram,
+}
+
+/// The values of the label `framing`, in the order of [`place`].
+pub(super) const FRAMINGS: [&str; 2] = ["native", "socketio"];
+
+/// A framing's counter among those of both.
+pub(super) fn place(framing: Framing) -> usize {
+    match framing {
+        Framing::Native => 0,
+        Framing::SocketIo => 1,
+    }
+}
+
+/// 1006 is that of the standard for who went without a word.
+const CODES: [&str; 9] = ["1000", "1001", "1006", "1009", "4400", "4401", "4403", "4408", "4429"];
+
+impl ConnectionCounts {
+    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+        let help = "Connections that were let in, by framing";
+        let opened = counters(registry, "connections_opened", help, "framing", FRAMINGS);
+        let help = "Connections that have ended, by close code; 1006: without a word";
+        let closed = counters(registry, "connections_closed", help, "code", CODES);
+        let help = "Copies of new messages written to connections, by framing";
+        let delivered = counters(registry, "messages_delivered", help, "framing", FRAMINGS);
+        let help = "Frames written to connections, by framing";
+        let frames = counters(registry, "frames_written", help, "framing", FRAMINGS);
+        let batch = sizes(registry, "write_batch_frames", "Frames in one write to a connection");
+        Self { delivery, opened, delivered, frames, closed, batch }
+    }
+
+    pub(crate) fn opened(&self, framing: Framing) {
+        increase(&self.opened, place(framing), 1);
+    }
+
+    /// A connection has ended; `None` where nobody was there any more.
+    pub(crate) fn closed(&self, code: Option<CloseCode>) {
+        let code = code.map_or(1006, CloseCode::code).to_string();
+        if let Some(at) = CODES.iter().position(|known| *known == code) {
+            increase(&self.closed, at, 1);
+        }
+    }
+
+    /// So many frames were written at once, and with them so many new messages.
+    pub(crate) fn wrote(&self, framing: Framing, frames: usize, messages: usize) {
+        self.batch.count(frames);
+        increase(&self.frames, place(framing), frames);
+        increase(&self.delivered, place(framing), messages);
+    }
+}
+
+fn increase(counters: &[Counter], at: usize, by: usize) {
+    if let Some(counter) = counters.get(at) {
+        counter.inc_by(by as u64);
+    }
+}
+
+/// Counted, and told to nobody.
+impl Default for ConnectionCounts {
+    fn default() -> Self {
+        Self::new(&mut Registry::default(), Arc::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_close_code_is_counted() {
+        let counts = ConnectionCounts::default();
+        let codes = [
+            CloseCode::Bye,
+            CloseCode::Draining,
+            CloseCode::TooBig,
+            CloseCode::BadFrame,
+            CloseCode::Unauthorized,
+            CloseCode::NotAllowed,
+            CloseCode::SlowReader,
+            CloseCode::Flooding,
+        ];
+        codes.into_iter().map(Some).chain([None]).for_each(|code| counts.closed(code));
+        assert!(counts.closed.iter().all(|counter| counter.get() == 1));
+    }
+}

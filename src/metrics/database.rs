@@ -1,0 +1,53 @@
+//! PostgreSQL: what is waited for, and what it says.
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{counters, durations, gauge, histogram::Histogram, histograms};
+use crate::store::StoreError;
+
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseCounts {
+    /// How long a look-up waited for its turn.
+    pub(crate) turn: Histogram,
+    /// How long whatever it was waited for a connection of the pool.
+    pub(crate) connection: Histogram,
+    /// How long a look-up took, once it had its connection.
+    pub(crate) query: Histogram,
+    /// Look-ups that wait for their turn.
+    pub(crate) waiting: Gauge,
+    unavailable: Counter,
+    refused: Counter,
+}
+
+impl DatabaseCounts {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Waiting for a turn to look something up, and for a connection of the pool";
+        let [turn, connection] =
+            histograms(registry, "database_wait_seconds", help, "resource", ["turn", "connection"]);
+        let help = "Look-ups in the database, without the waiting";
+        let query = durations(registry, "database_query_seconds", help);
+        let help = "Look-ups that wait for their turn";
+        let waiting = gauge(registry, "database_lookups_waiting", help);
+        let help = "What the database did not do: try again (unavailable), or never (refused)";
+        let kinds = ["unavailable", "refused"];
+        let [unavailable, refused] = counters(registry, "database_errors", help, "kind", kinds);
+        Self { turn, connection, query, waiting, unavailable, refused }
+    }
+
+    pub(crate) fn failed(&self, error: &StoreError) {
+        match error {
+            StoreError::Unavailable(_) => self.unavailable.inc(),
+            StoreError::Refused(_) => self.refused.inc(),
+        };
+    }
+}
+
+/// Counted, and told to nobody.
+impl Default for DatabaseCounts {
+    fn default() -> Self {
+        Self::new(&mut Registry::default())
+    }
+}

@@ -1,0 +1,247 @@
+//! Where a message's time goes: each hop by one clock, that of the node where it happens.
+//!
+//! A message travels with when it came in ([`Sent`]), by its own node's clock and by the wall's. Its
+//! node, which hears it too (law I4), knows both ends by the one clock that never jumps. Another node
+//! has only the wall's: what that one says is as right as the two nodes' clocks are. Nothing but what
+//! is measured depends on it: order is `seq`'s.
+
+use std::{sync::OnceLock, time::Duration};
+
+use jiff::Timestamp;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{counter, histogram::Histogram, histograms};
+use crate::wire::broadcast::Broadcast;
+
+/// When and where a message came in. It goes over the bus, and no client sees it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// The process that took it in; another number after each start.
+    by: u64,
+    /// When it was taken in, in microseconds since that process began.
+    accepted: u64,
+    /// When it was given to the bus, the same way.
+    published: u64,
+    /// When it was taken in, by that node's wall clock, in microseconds since 1970.
+    at: i64,
+}
+
+/// What a node notes of one message on its way through it.
+#[derive(Debug, Default)]
+pub(crate) struct Passage {
+    /// When it was heard on the bus.
+    heard: Option<Instant>,
+    /// When it was committed, by the database's clock: of one that was read from there for a gap.
+    committed: Option<Timestamp>,
+    /// When it was put into the queues of those who hear it.
+    queued: OnceLock<Instant>,
+}
+
+impl Passage {
+    pub(crate) fn heard_now() -> Self {
+        Self { heard: Some(Instant::now()), ..Self::default() }
+    }
+
+    pub(crate) fn filled(committed: Timestamp) -> Self {
+        Self { committed: Some(committed), ..Self::default() }
+    }
+}
+
+/// One copy of a message that is about to be written to a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    queued: Instant,
+    sent: Option<Sent>,
+    committed: Option<Timestamp>,
+}
+
+impl Copied {
+    /// A copy of this, if it is a new message that came live.
+    pub(crate) fn of(broadcast: &Broadcast) -> Option<Self> {
+        let Passage { committed, queued, .. } = &broadcast.passage;
+        let queued = *queued.get()?;
+        Some(Self { queued, sent: broadcast.sent(), committed: *committed })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    process: u64,
+    started: Instant,
+    pub(crate) picture: Histogram,
+    pub(crate) writer_queue: Histogram,
+    pub(crate) commit: Histogram,
+    bus: Histogram,
+    hub: Histogram,
+    outbound_queue: Histogram,
+    same_node: Histogram,
+    other_node: Histogram,
+    filled: Histogram,
+    clock_ahead: Counter,
+}
+
+impl Delivery {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let stages = ["picture", "writer_queue", "commit", "bus", "hub", "outbound_queue"];
+        let help = "How long messages were in each stage on their way, by this node's own clock";
+        let [picture, writer_queue, commit, bus, hub, outbound_queue] =
+            histograms(registry, "delivery_stage_seconds", help, "stage", stages);
+        let help = "From taking a message in to having written a copy to a connection; \
+                    other_node and filled go by two clocks";
+        let paths = ["same_node", "other_node", "filled"];
+        let [same_node, other_node, filled] =
+            histograms(registry, "delivery_seconds", help, "path", paths);
+        let help = "Copies that by the clocks were written before the message was taken in";
+        let clock_ahead = counter(registry, "delivery_clock_ahead", help);
+        Self {
+            process: rand::random(),
+            started: Instant::now(),
+            picture,
+            writer_queue,
+            commit,
+            bus,
+            hub,
+            outbound_queue,
+            same_node,
+            other_node,
+            filled,
+            clock_ahead,
+        }
+    }
+
+    /// A message that was taken in then goes to the bus now.
+    pub(crate) fn sent(&self, accepted: Instant) -> Sent {
+        let now = Instant::now();
+        let waited = i64::try_from((now - accepted).as_micros()).unwrap_or(i64::MAX);
+        Sent {
+            by: self.process,
+            accepted: self.micros(accepted),
+            published: self.micros(now),
+            at: Timestamp::now().as_microsecond().saturating_sub(waited),
+        }
+    }
+
+    /// This node has heard it on the bus. How long its own took there is known by one clock.
+    pub(crate) fn heard(&self, broadcast: &Broadcast) {
+        if let (Some(sent), Some(heard)) = (broadcast.sent(), broadcast.passage.heard)
+            && sent.by == self.process
+        {
+            self.bus.took(between(sent.published, self.micros(heard)));
+        }
+    }
+
+    /// It is put into queues, if it is a new message: all at the same time.
+    pub(crate) fn queued(&self, broadcast: &Broadcast) {
+        let Passage { heard, queued, .. } = &broadcast.passage;
+        if broadcast.seq().is_none() || queued.get().is_some() {
+            return;
+        }
+        let now = *queued.get_or_init(Instant::now);
+        if let Some(heard) = heard {
+            self.hub.took(now - *heard);
+        }
+    }
+
+    /// These were written.
+    pub(crate) fn written(&self, copies: &[Copied]) {
+        if copies.is_empty() {
+            return;
+        }
+        let (now, wall) = (Instant::now(), Timestamp::now().as_microsecond());
+        for copy in copies {
+            self.outbound_queue.took(now - copy.queued);
+            match (copy.sent, copy.committed) {
+                (Some(sent), _) if sent.by == self.process => {
+                    self.same_node.took(between(sent.accepted, self.micros(now)));
+                }
+                (Some(sent), _) => self.by_the_wall(&self.other_node, sent.at, wall),
+                (None, Some(committed)) => {
+                    self.by_the_wall(&self.filled, committed.as_microsecond(), wall);
+                }
+                // Of a node that does not tell.
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn by_the_wall(&self, path: &Histogram, from: i64, to: i64) {
+        if to < from {
+            self.clock_ahead.inc();
+        }
+        let took = u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+        path.took(Duration::from_micros(took));
+    }
+
+    /// Since this process began, in microseconds.
+    fn micros(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.started);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+fn between(from: u64, to: u64) -> Duration {
+    Duration::from_micros(to.saturating_sub(from))
+}
+
+/// Measured, and told to nobody.
+impl Default for Delivery {
+    fn default() -> Self {
+        Self::new(&mut Registry::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    fn copy(sent: Option<Sent>, committed: Option<Timestamp>) -> Copied {
+        Copied { queued: Instant::now(), sent, committed }
+    }
+
+    #[test]
+    fn each_path_goes_by_the_clock_that_it_can_go_by() {
+        let mut registry = Registry::default();
+        let (here, there) = (Delivery::new(&mut registry), Delivery::default());
+        let (accepted, wall) = (Instant::now(), Timestamp::now().as_microsecond());
+        // The wall clock of its own node is not asked.
+        let own = Sent { at: wall - 3_600_000_000, ..here.sent(accepted) };
+        let late = Sent { at: wall - 3_000_000, ..there.sent(accepted) };
+        let ahead = Sent { at: wall + 3_600_000_000, ..late };
+        let hour_ago = Timestamp::from_microsecond(wall - 3_600_000_000).unwrap();
+        here.written(&[copy(Some(own), None), copy(Some(late), None), copy(Some(ahead), None)]);
+        here.written(&[copy(None, Some(hour_ago)), copy(None, None)]);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"delivery_seconds_bucket{le="1.0",path="same_node"} 1"#,
+            r#"delivery_seconds_bucket{le="0.0001",path="other_node"} 1"#,
+            r#"delivery_seconds_bucket{le="2.5",path="other_node"} 1"#,
+            r#"delivery_seconds_bucket{le="5.0",path="other_node"} 2"#,
+            r#"delivery_seconds_bucket{le="10.0",path="filled"} 0"#,
+            r#"delivery_seconds_bucket{le="+Inf",path="filled"} 1"#,
+            r#"delivery_stage_seconds_count{stage="outbound_queue"} 5"#,
+            "delivery_clock_ahead_total 1",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn i12_a_node_that_tells_nothing_of_it_is_heard_all_the_same() {
+        use crate::{
+            session::SessionId,
+            wire::{broadcast::Room, new_id},
+        };
+        let room = Room::Session(SessionId(new_id()));
+        let before = br#"{"v":1,"event":"message:new","seq":1,"data":{}}"#;
+        let broadcast = Broadcast::from_bytes(room, before).unwrap();
+        let here = Delivery::default();
+        here.heard(&broadcast);
+        here.queued(&broadcast);
+        here.written(&[Copied::of(&broadcast).unwrap()]);
+    }
+}

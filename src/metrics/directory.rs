@@ -1,0 +1,34 @@
+//! Look-ups of people in the directory.
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::{counters, durations, histogram::Histogram};
+
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryCounts {
+    pub(crate) found: Counter,
+    pub(crate) unknown: Counter,
+    pub(crate) failed: Counter,
+    /// Not asked, as it had just failed.
+    pub(crate) spared: Counter,
+    pub(crate) took: Histogram,
+}
+
+impl DirectoryCounts {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Look-ups in the directory, by outcome; spared: it had just failed";
+        let outcomes = ["found", "unknown", "failed", "spared"];
+        let [found, unknown, failed, spared] =
+            counters(registry, "directory_lookups", help, "outcome", outcomes);
+        let help = "Look-ups in the directory that were not spared";
+        let took = durations(registry, "directory_lookup_seconds", help);
+        Self { found, unknown, failed, spared, took }
+    }
+}
+
+/// Counted, and told to nobody.
+impl Default for DirectoryCounts {
+    fn default() -> Self {
+        Self::new(&mut Registry::default())
+    }
+}

@@ -1,0 +1,63 @@
+//! The hub: what came late, what was missed, and what was found for it.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{counter, counters, delivery::Delivery};
+
+#[derive(Clone, Debug)]
+pub(crate) struct HubCounts {
+    pub(crate) delivery: Arc<Delivery>,
+    /// Gaps that showed as a message came early.
+    pub(crate) gaps_early: Counter,
+    /// Gaps, or missed changes, that the check of the heads found.
+    pub(crate) gaps_checked: Counter,
+    /// Gaps that closed by themselves: what was missing came after all.
+    pub(crate) closed: Counter,
+    pub(crate) filled: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) changes: Counter,
+    pub(crate) checks: Counter,
+    pub(crate) checks_failed: Counter,
+    /// Events of the bus that wait for the hub; told with the other queues.
+    pub(crate) queue: Gauge,
+}
+
+impl HubCounts {
+    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+        let help = "Gaps that were found: a message came early, or the check of the heads saw one";
+        let [gaps_early, gaps_checked] =
+            counters(registry, "gaps", help, "found", ["early", "checked"]);
+        let help = "Fills of gaps; closed: what was missing came after all";
+        let outcomes = ["closed", "filled", "failed"];
+        let [closed, filled, failed] = counters(registry, "gap_fills", help, "outcome", outcomes);
+        let help = "Checks of the heads of all live sessions, by outcome";
+        let [checks, checks_failed] =
+            counters(registry, "head_checks", help, "outcome", ["done", "failed"]);
+        Self {
+            delivery,
+            gaps_early,
+            gaps_checked,
+            closed,
+            filled,
+            failed,
+            messages: counter(registry, "gap_messages", "Messages read from the store for gaps"),
+            changes: counter(registry, "gap_changes", "Changes read from the store for gaps"),
+            checks,
+            checks_failed,
+            queue: Gauge::default(),
+        }
+    }
+}
+
+/// Counted, and told to nobody.
+impl Default for HubCounts {
+    fn default() -> Self {
+        Self::new(&mut Registry::default(), Arc::default())
+    }
+}

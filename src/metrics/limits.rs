@@ -1,0 +1,62 @@
+//! What there was too much of.
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::counters;
+
+/// What there was too much of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    Sends,
+    Frames,
+    Requests,
+    UserConnections,
+    AddressConnections,
+    /// TCP connections that are no sockets.
+    Accepted,
+    /// Refusals: the connection was closed.
+    Flood,
+}
+
+/// What was refused, by what there was too much of.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusals {
+    sends: Counter,
+    frames: Counter,
+    requests: Counter,
+    user_connections: Counter,
+    address_connections: Counter,
+    accepted: Counter,
+    flood: Counter,
+}
+
+impl Refusals {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let limits = [
+            "sends",
+            "frames",
+            "requests",
+            "user_connections",
+            "address_connections",
+            "accepted",
+            "flood",
+        ];
+        let help = "What this node refused, by limit";
+        let [sends, frames, requests, user_connections, address_connections, accepted, flood] =
+            counters(registry, "refusals", help, "limit", limits);
+        Self { sends, frames, requests, user_connections, address_connections, accepted, flood }
+    }
+
+    pub(crate) fn count(&self, limit: Limit) {
+        let counter = match limit {
+            Limit::Sends => &self.sends,
+            Limit::Frames => &self.frames,
+            Limit::Requests => &self.requests,
+            Limit::UserConnections => &self.user_connections,
+            Limit::AddressConnections => &self.address_connections,
+            Limit::Accepted => &self.accepted,
+            Limit::Flood => &self.flood,
+        };
+        counter.inc();
+    }
+}

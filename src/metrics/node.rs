@@ -1,0 +1,168 @@
+//! What is looked at when someone asks: how much there is, and how much of it waits.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::time::timeout;
+
+use super::{
+    Label,
+    connections::{FRAMINGS, place},
+    gauge, gauges, whole,
+};
+use crate::{app::App, http::health, store::push_jobs::PushCounts, wire::broadcast::Room};
+
+/// How long the database may take to count jobs; what can't be had keeps its last value.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer waits for what others must say. What comes later is told the next time: a scrape
+/// is not to fail with what it tells of.
+const WAIT: Duration = Duration::from_millis(400);
+
+#[derive(Debug)]
+pub(super) struct NodeGauges {
+    connections: [Gauge; 2],
+    session_rooms: Gauge,
+    user_rooms: Gauge,
+    outbound_bytes: Gauge,
+    outbound_waiting: Gauge,
+    outbound_longest: Gauge<f64, AtomicU64>,
+    writer_queue: Gauge,
+    bus_queue: Gauge,
+    hub_queue: Gauge,
+    directory_queue: Gauge,
+    pool_max: Gauge,
+    pool_open: Gauge,
+    pool_in_use: Gauge,
+    pool_waiting: Gauge,
+    draining: Gauge,
+    tasks: Gauge,
+    others: Others,
+}
+
+/// What the node must ask others for.
+#[derive(Clone, Debug)]
+struct Others {
+    services: Family<Label, Gauge>,
+    jobs: [Gauge; 3],
+}
+
+impl Others {
+    async fn look(self, app: Arc<App>) {
+        let jobs = timeout(PATIENCE, app.store.push_counts());
+        let (services, jobs) = tokio::join!(Box::pin(health::up(&app)), jobs);
+        for (service, up) in services {
+            if let Some(up) = up {
+                self.services.get_or_create(&[("service", service)]).set(i64::from(up));
+            }
+        }
+        if let Ok(Ok(PushCounts { waiting, taken, dead })) = jobs {
+            for (gauge, count) in self.jobs.iter().zip([waiting, taken, dead]) {
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+impl NodeGauges {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Open connections, by framing";
+        let connections = gauges(registry, "connections", help, "framing", FRAMINGS);
+        let help = "Rooms that someone on this node is in: of sessions, and of users (inboxes)";
+        let [session_rooms, user_rooms] =
+            gauges(registry, "rooms", help, "kind", ["session", "user"]);
+        let help = "What waits in a queue of this node";
+        let queues = ["writer", "bus", "hub", "directory"];
+        let [writer_queue, bus_queue, hub_queue, directory_queue] =
+            gauges(registry, "queue_length", help, "queue", queues);
+        let help = "Connections to PostgreSQL: as many as there may be, as there are, in use, and \
+                    asked for in vain so far";
+        let states = ["max", "open", "in_use", "waited_for"];
+        let [pool_max, pool_open, pool_in_use, pool_waiting] =
+            gauges(registry, "database_pool_connections", help, "state", states);
+        let help = "Jobs of pushes in the store, of all nodes, by state";
+        let states = ["waiting", "taken", "dead"];
+        let jobs = gauges(registry, "push_jobs", help, "state", states);
+        let outbound_longest = Gauge::default();
+        let help = "How long the connection has taken nothing that has waited the longest";
+        registry.register("outbound_longest_wait_seconds", help, outbound_longest.clone());
+        let services = Family::default();
+        let help = "Whether a service that is set up answers this node";
+        registry.register("service_up", help, Family::clone(&services));
+        let help = "Connections for which something waits";
+        let outbound_waiting = gauge(registry, "outbound_waiting_connections", help);
+        let help = "What waits for connections, in bytes";
+        let outbound_bytes = gauge(registry, "outbound_waiting_bytes", help);
+        Self {
+            connections,
+            session_rooms,
+            user_rooms,
+            outbound_bytes,
+            outbound_waiting,
+            outbound_longest,
+            writer_queue,
+            bus_queue,
+            hub_queue,
+            directory_queue,
+            pool_max,
+            pool_open,
+            pool_in_use,
+            pool_waiting,
+            others: Others { services, jobs },
+            draining: gauge(registry, "draining", "1 while the node drains"),
+            tasks: gauge(registry, "runtime_tasks", "Tasks of the runtime that are alive"),
+        }
+    }
+
+    pub(super) async fn look(&self, app: &Arc<App>) {
+        self.look_at_connections(app);
+        self.writer_queue.set(whole(app.writer.waiting()));
+        self.bus_queue.set(whole(app.bus.waiting()));
+        self.hub_queue.set(app.metrics.hub.queue.get());
+        self.directory_queue.set(whole(app.people.waiting()));
+        self.draining.set(i64::from(app.is_draining()));
+        let runtime = tokio::runtime::Handle::current();
+        self.tasks.set(whole(runtime.metrics().num_alive_tasks()));
+        if let Some(pool) = app.store.pool() {
+            self.pool_max.set(whole(pool.max_size));
+            self.pool_open.set(whole(pool.size));
+            self.pool_in_use.set(whole(pool.size.saturating_sub(pool.available)));
+            self.pool_waiting.set(whole(pool.waiting));
+        }
+        let looking = tokio::spawn(self.others.clone().look(Arc::clone(app)));
+        drop(timeout(WAIT, looking).await);
+    }
+
+    fn look_at_connections(&self, app: &App) {
+        let (mut counts, mut waiting, mut bytes) = ([0; 2], 0, 0);
+        let mut longest = Duration::ZERO;
+        for outbound in app.hub.connections() {
+            if let Some(count) = counts.get_mut(place(outbound.framing())) {
+                *count += 1;
+            }
+            if let Some((waiting_bytes, since)) = outbound.waiting() {
+                waiting += 1;
+                bytes += waiting_bytes;
+                longest = longest.max(since);
+            }
+        }
+        for (gauge, count) in self.connections.iter().zip(counts) {
+            gauge.set(count);
+        }
+        self.outbound_waiting.set(waiting);
+        self.outbound_bytes.set(whole(bytes));
+        self.outbound_longest.set(longest.as_secs_f64());
+        let (mut sessions, mut users) = (0, 0);
+        app.hub.each_room(|room| match room {
+            Room::Session(_) => sessions += 1,
+            Room::User(_) => users += 1,
+        });
+        self.session_rooms.set(sessions);
+        self.user_rooms.set(users);
+    }
+}

@@ -1,0 +1,27 @@
+//! Pushes: what became of attempts, and how long the push service takes.
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::{counters, durations, histogram::Histogram};
+
+#[derive(Debug)]
+pub(crate) struct PushCounts {
+    pub(crate) made: Counter,
+    /// Tried again later.
+    pub(crate) put_off: Counter,
+    /// The member was connected, or had nothing to be told.
+    pub(crate) spared: Counter,
+    pub(crate) given_up: Counter,
+    pub(crate) took: Histogram,
+}
+
+impl PushCounts {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Attempts of this node to push, by outcome";
+        let outcomes = ["made", "put_off", "spared", "given_up"];
+        let [made, put_off, spared, given_up] =
+            counters(registry, "push_attempts", help, "outcome", outcomes);
+        let took = durations(registry, "push_seconds", "Requests to the push service");
+        Self { made, put_off, spared, given_up, took }
+    }
+}

@@ -1,0 +1,65 @@
+//! The writer: messages that came in, and the batches in which they were committed.
+
+use std::sync::Arc;
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::{counters, delivery::Delivery, histogram::Histogram, sizes};
+use crate::{error::Error, store::Appended};
+
+#[derive(Clone, Debug)]
+pub(crate) struct WriterCounts {
+    pub(crate) delivery: Arc<Delivery>,
+    committed: Counter,
+    repeated: Counter,
+    refused: Counter,
+    unavailable: Counter,
+    pub(crate) busy: Counter,
+    pub(crate) batch: Histogram,
+    pub(crate) batches_committed: Counter,
+    pub(crate) batches_refused: Counter,
+    pub(crate) batches_unavailable: Counter,
+}
+
+impl WriterCounts {
+    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+        let help = "Messages that were sent, by what became of them";
+        let outcomes = ["committed", "repeated", "refused", "unavailable", "busy"];
+        let [committed, repeated, refused, unavailable, busy] =
+            counters(registry, "messages_received", help, "outcome", outcomes);
+        let batch = sizes(registry, "commit_batch_messages", "Messages in one commit");
+        let help = "Batches that were given to the database, by outcome";
+        let outcomes = ["committed", "refused", "unavailable"];
+        let [batches_committed, batches_refused, batches_unavailable] =
+            counters(registry, "commits", help, "outcome", outcomes);
+        Self {
+            delivery,
+            committed,
+            repeated,
+            refused,
+            unavailable,
+            busy,
+            batch,
+            batches_committed,
+            batches_refused,
+            batches_unavailable,
+        }
+    }
+
+    pub(crate) fn answered(&self, result: &Result<Appended, Error>) {
+        let counter = match result {
+            Ok(Appended::Committed(_)) => &self.committed,
+            Ok(Appended::Repeated(_)) => &self.repeated,
+            Ok(Appended::Refused(_)) => &self.refused,
+            Err(_) => &self.unavailable,
+        };
+        counter.inc();
+    }
+}
+
+/// Counted, and told to nobody.
+impl Default for WriterCounts {
+    fn default() -> Self {
+        Self::new(&mut Registry::default(), Arc::default())
+    }
+}
