@@ -30,6 +30,7 @@ mod http_api;
 mod inbox;
 mod limits;
 mod loadtest;
+mod metrics;
 mod packets;
 mod page;
 mod people;
