@@ -127,7 +127,8 @@ impl Talk {
     /// One message and its delivery.
     async fn say(&mut self) {
         self.say_as_much("it hurts").await;
-        sleep(Duration::from_millis(20)).await;
+        // People don't talk without end, and other stories want to be heard too.
+        sleep(Duration::from_millis(150)).await;
     }
 
     async fn say_as_much(&mut self, body: &str) {
