@@ -15,8 +15,8 @@ pub(crate) mod hub;
 pub(crate) mod limits;
 mod node;
 #[cfg(target_os = "linux")]
-mod process;
 pub(crate) mod pushes;
+mod resources;
 mod runtime;
 mod text;
 pub(crate) mod writer;
@@ -139,7 +139,7 @@ impl Metrics {
     pub(crate) fn start() -> Self {
         let mut registry = Registry::default();
         #[cfg(target_os = "linux")]
-        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(resources::Resources));
         let ours = registry.sub_registry_with_prefix("frontdesk");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         ours.register("build", "Which frontdesk this is", version);

@@ -68,7 +68,7 @@ impl Copied {
 
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    process: u64,
+    started_as: u64,
     started: Instant,
     pub(crate) picture: Histogram,
     pub(crate) writer_queue: Histogram,
@@ -96,7 +96,7 @@ impl Delivery {
         let help = "Copies that by the clocks were written before the message was taken in";
         let clock_ahead = counter(registry, "delivery_clock_ahead", help);
         Self {
-            process: rand::random(),
+            started_as: rand::random(),
             started: Instant::now(),
             picture,
             writer_queue,
@@ -116,7 +116,7 @@ impl Delivery {
         let now = Instant::now();
         let waited = i64::try_from((now - accepted).as_micros()).unwrap_or(i64::MAX);
         Sent {
-            by: self.process,
+            by: self.started_as,
             accepted: self.micros(accepted),
             published: self.micros(now),
             at: Timestamp::now().as_microsecond().saturating_sub(waited),
@@ -126,7 +126,7 @@ impl Delivery {
     /// This node has heard it on the bus. How long its own took there is known by one clock.
     pub(crate) fn heard(&self, broadcast: &Broadcast) {
         if let (Some(sent), Some(heard)) = (broadcast.sent(), broadcast.passage.heard)
-            && sent.by == self.process
+            && sent.by == self.started_as
         {
             self.bus.took(between(sent.published, self.micros(heard)));
         }
@@ -153,7 +153,7 @@ impl Delivery {
         for copy in copies {
             self.outbound_queue.took(now - copy.queued);
             match (copy.sent, copy.committed) {
-                (Some(sent), _) if sent.by == self.process => {
+                (Some(sent), _) if sent.by == self.started_as => {
                     self.same_node.took(between(sent.accepted, self.micros(now)));
                 }
                 (Some(sent), _) => self.by_the_wall(&self.other_node, sent.at, wall),

@@ -71,13 +71,8 @@ async fn put(invited: &Value, bytes: &[u8]) -> u16 {
 }
 
 /// Uploads it: its key.
-pub(crate) async fn uploaded(
-    http: &Http,
-    session: &str,
-    content_type: &str,
-    bytes: &[u8],
-) -> String {
-    let invited = invite(http, session, content_type, bytes.len()).await;
+pub(crate) async fn uploaded(http: &Http, session: &str, kind: &str, bytes: &[u8]) -> String {
+    let invited = invite(http, session, kind, bytes.len()).await;
     assert_eq!(put(&invited, bytes).await, 200);
     invited["imageKey"].as_str().unwrap().to_owned()
 }

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 /// Looks each time that it is asked.
 #[derive(Debug)]
-pub(super) struct Process;
+pub(super) struct Resources;
 
 struct Seen {
     cpu_secs: f64,
@@ -39,7 +39,7 @@ fn see() -> ProcResult<Seen> {
     })
 }
 
-impl Collector for Process {
+impl Collector for Resources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         // Where `/proc` is hidden from the process nothing is told.
         let Ok(seen) = see() else { return Ok(()) };
