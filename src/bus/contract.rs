@@ -2,7 +2,7 @@
 
 mod accounts;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers, free_port};
 use tokio::time::timeout;
@@ -60,6 +60,18 @@ impl World {
         let cluster = RedisCluster::start().await;
         let (speaker, _) = clustered(&cluster).await;
         let (listener, heard) = clustered(&cluster).await;
+        Self { speaker, listener, heard, _cluster: Some(cluster) }
+    }
+
+    async fn on_encrypted_cluster() -> Self {
+        let (certificate, key) = identity().await;
+        let cluster = RedisCluster::start_encrypted(&certificate, &key).await;
+        let servers =
+            RedisServers::Cluster(cluster.encrypted_ports.iter().copied().map(local).collect());
+        let config = RedisConfig { tls: true, ca_file: Some(certificate), ..config(servers, None) };
+        let open = async || Redis::open(&config, BusCounts::default()).await.unwrap();
+        let ((speaker, _), (listener, heard)) = (open().await, open().await);
+        let (speaker, listener) = (Arc::new(speaker), Arc::new(listener));
         Self { speaker, listener, heard, _cluster: Some(cluster) }
     }
 
@@ -228,10 +240,20 @@ async fn a_redis_that_asks_for_a_password_gets_it() {
     assert!(node.ping().await.is_err());
 }
 
+/// The certificate and the key of the servers in tests.
+async fn identity() -> (PathBuf, PathBuf) {
+    let certificate = &Servers::get().await.certificate;
+    (certificate.clone(), certificate.with_file_name("postgres").join("server.key"))
+}
+
+#[tokio::test]
+async fn a_cluster_may_be_spoken_to_over_tls() {
+    many_rooms_are_subscribed_to_at_once(World::on_encrypted_cluster().await).await;
+}
+
 #[tokio::test]
 async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
-    let certificate = &Servers::get().await.certificate;
-    let key = certificate.with_file_name("postgres").join("server.key");
+    let (certificate, key) = identity().await;
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let port = free_port();
     let _server = RedisServer::start_with(&[

@@ -17,6 +17,8 @@ const NODE_TIMEOUT_MS: &str = "1500";
 pub struct RedisCluster {
     /// The masters, then the replica of the first.
     pub nodes: Vec<Redis>,
+    /// Where each speaks TLS too, if they do.
+    pub encrypted_ports: Vec<u16>,
     /// On which each talks to the others.
     ports: Vec<u16>,
     dir: TempDir,
@@ -25,27 +27,41 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts the servers, and waits until they are a cluster.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same; they speak TLS too, by this certificate and its key.
+    pub async fn start_encrypted(certificate: &Path, key: &Path) -> Self {
+        Self::start_with(Some([certificate, key])).await
+    }
+
+    async fn start_with(identity: Option<[&Path; 2]>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (mut nodes, mut ports) = (Vec::new(), Vec::new());
+        let (mut nodes, mut ports, mut encrypted_ports) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..=MASTERS {
             // The port on which they talk to each other is 10,000 higher by default: there may be none.
             let among_them = free_port();
-            let arguments = arguments(dir.path(), number, among_them);
-            let node = Redis::start_with(&arguments.each_ref().map(String::as_str)).await;
+            let mut arguments = arguments(dir.path(), number, among_them).to_vec();
+            let encrypted = identity.map(|identity| (free_port(), identity));
+            arguments.extend(encrypted.iter().flat_map(|(port, it)| encryption(*port, *it)));
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            let node = Redis::start_with(&arguments).await;
             if number < MASTERS {
                 let (from, to) = (SLOTS * number / MASTERS, SLOTS * (number + 1) / MASTERS - 1);
                 ask(&node, &["cluster", "set-config-epoch", &(number + 1).to_string()]).await;
                 ask(&node, &["cluster", "addslotsrange", &from.to_string(), &to.to_string()]).await;
             }
             if let Some(first) = nodes.first() {
-                let port = node.port.to_string();
+                // Those who speak TLS know each other by the port where they do.
+                let port = encrypted.map_or(node.port, |(port, _)| port).to_string();
                 let among_them = among_them.to_string();
                 ask(first, &["cluster", "meet", "127.0.0.1", &port, &among_them]).await;
             }
             nodes.push(node);
             ports.push(among_them);
+            encrypted_ports.extend(encrypted.map(|(port, _)| port));
         }
-        let cluster = Self { nodes, ports, dir };
+        let cluster = Self { nodes, encrypted_ports, ports, dir };
         cluster.await_well(0..=MASTERS).await;
         let first = ask(&cluster.nodes[0], &["cluster", "myid"]).await;
         ask(&cluster.nodes[MASTERS], &["cluster", "replicate", &first]).await;
@@ -150,6 +166,27 @@ fn arguments(dir: &Path, number: usize, port: u16) -> [String; 12] {
         &format!("nodes-{number}.conf"),
         "--dir",
         dir.to_str().unwrap(),
+    ]
+    .map(str::to_owned)
+}
+
+fn encryption(port: u16, [certificate, key]: [&Path; 2]) -> [String; 14] {
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    [
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cluster",
+        "yes",
+        "--tls-replication",
+        "yes",
+        "--tls-auth-clients",
+        "no",
+        "--tls-ca-cert-file",
+        certificate,
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
     ]
     .map(str::to_owned)
 }
