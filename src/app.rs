@@ -173,6 +173,12 @@ impl App {
     }
 }
 
+#[cfg(not(feature = "embedded"))]
+pub(crate) fn no_database() -> crate::config::ConfigError {
+    let problem = "is not set, and this build has no embedded database";
+    crate::config::ConfigError::new("POSTGRES_HOST", problem)
+}
+
 async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
     let push_delay = config.pushes.as_ref().map(|pushes| pushes.delay);
     match &config.postgres {
@@ -184,7 +190,7 @@ async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dy
         #[cfg(feature = "embedded")]
         None => Ok(Arc::new(crate::embedded::database(&config.data_dir)?.with_pushes(push_delay))),
         #[cfg(not(feature = "embedded"))]
-        None => anyhow::bail!("POSTGRES_HOST: is not set, and this build has no embedded database"),
+        None => Err(no_database().into()),
     }
 }
 

@@ -12,7 +12,11 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{Config, person::PersonId, serve, telemetry};
+use crate::{
+    config::{Config, ConfigError},
+    person::PersonId,
+    serve, telemetry,
+};
 
 const AFTER_HELP: &str = "\
 A node is configured by its environment; README.md has the table. With nothing set it runs on
@@ -85,7 +89,8 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("frontdesk: {error:#}");
-            ExitCode::FAILURE
+            let is_wrong = error.chain().any(<dyn std::error::Error>::is::<ConfigError>);
+            if is_wrong { WRONG.into() } else { ExitCode::FAILURE }
         }
     }
 }

@@ -28,6 +28,17 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl ConfigError {
+    pub(crate) fn new(variable: &str, problem: &str) -> Self {
+        Self { variable: variable.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+/// A URL as it may be shown: a query may hold a key.
+pub(crate) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// What a node runs with.
 #[derive(Debug)]
 pub struct Config {

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+use crate::config::ConfigError;
+
 /// The system's authorities, and those of the PEM file that a variable names.
 pub(crate) fn authorities(
     variable: &str,
     file: Option<&Path>,
-) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     // A system may have some that can't be used: that is no reason to do without the others.
     let usable =
         |authority: &CertificateDer<'static>| RootCertStore::empty().add(authority.clone()).is_ok();
@@ -20,16 +21,13 @@ pub(crate) fn authorities(
     authorities.retain(usable);
     if let Some(path) = file {
         let certificates = CertificateDer::pem_file_iter(path)
-            .with_context(|| format!("{variable}: {}", path.display()))?;
+            .map_err(|error| ConfigError::new(variable, &format!("{}: {error}", path.display())))?;
         for certificate in certificates {
+            let certificate = certificate.ok().filter(usable);
             let certificate =
-                certificate.ok().filter(usable).with_context(|| not_a_certificate(variable))?;
+                certificate.ok_or_else(|| ConfigError::new(variable, "not a certificate"))?;
             authorities.push(certificate);
         }
     }
     Ok(authorities)
-}
-
-fn not_a_certificate(variable: &str) -> String {
-    format!("{variable}: not a certificate")
 }

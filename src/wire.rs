@@ -88,9 +88,17 @@ pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(
     Ok(Option::<Count>::deserialize(deserializer)?.map(|Count(count)| count))
 }
 
-/// A number with nothing behind its point.
+/// Whatever is none is taken for none: what stands around it counts all the same.
+pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let json = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(json.get()).ok())
+}
+
+/// A number with nothing behind its point, as long as it is sure to be the one that was written.
 pub(crate) fn as_whole(number: f64) -> Option<u64> {
-    const BEYOND: f64 = 18_446_744_073_709_551_616.0;
+    const BEYOND: f64 = 9_007_199_254_740_992.0;
     let fits = (0.0..BEYOND).contains(&number) && number.fract() == 0.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
     fits.then_some(number as u64)

@@ -22,7 +22,7 @@ use jsonwebtoken::{
 use tokio::time::Instant;
 
 use super::AuthError;
-use crate::metrics::auth::KeySetCounts;
+use crate::{config::without_query, metrics::auth::KeySetCounts};
 
 /// How often an unknown `kid` may cost a fetch.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ struct State {
 
 impl std::fmt::Debug for Jwks {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Jwks({})", self.url)
+        write!(out, "Jwks({})", without_query(&self.url))
     }
 }
 
@@ -140,11 +140,11 @@ impl Jwks {
                 self.counts.fetched_at.set(Timestamp::now().as_second());
                 state.keys = keys;
                 state.fetched = Some(Instant::now());
-                tracing::info!(url = %self.url, keys = state.keys.len(), "fetched a key set");
+                tracing::info!(url = %without_query(&self.url), keys = state.keys.len(), "fetched a key set");
             }
             Err(error) => {
                 self.counts.failed.inc();
-                tracing::warn!(url = %self.url, error = %error, "a key set can't be fetched; the keys at hand serve on");
+                tracing::warn!(url = %without_query(&self.url), error = %error, "a key set can't be fetched; the keys at hand serve on");
             }
         }
     }
@@ -155,9 +155,12 @@ impl Jwks {
     }
 
     async fn download(&self) -> anyhow::Result<Keys> {
-        let mut response = self.http.get(&self.url).send().await?.error_for_status()?;
+        let answered = self.http.get(&self.url).send().await;
+        let answered = answered.and_then(reqwest::Response::error_for_status);
+        // It would be told with its query.
+        let mut response = answered.map_err(reqwest::Error::without_url)?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
+        while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             body.extend_from_slice(&chunk);
             anyhow::ensure!(body.len() <= SET_MAX_BYTES, "it has over {SET_MAX_BYTES} bytes");
         }

@@ -63,14 +63,18 @@ impl World {
         Self { speaker, listener, heard, _cluster: Some(cluster) }
     }
 
+    /// The speaker knows the servers by their address, the listener by their name.
     async fn on_encrypted_cluster() -> Self {
         let (certificate, key) = identity().await;
         let cluster = RedisCluster::start_encrypted(&certificate, &key).await;
-        let servers =
-            RedisServers::Cluster(cluster.encrypted_ports.iter().copied().map(local).collect());
-        let config = RedisConfig { tls: true, ca_file: Some(certificate), ..config(servers, None) };
-        let open = async || Redis::open(&config, BusCounts::default()).await.unwrap();
-        let ((speaker, _), (listener, heard)) = (open().await, open().await);
+        let open = async |host: &str| {
+            let nodes = cluster.encrypted_ports.iter().map(|port| (host.to_owned(), *port));
+            let servers = RedisServers::Cluster(nodes.collect());
+            let ca_file = Some(certificate.clone());
+            let config = RedisConfig { tls: true, ca_file, ..config(servers, None) };
+            Redis::open(&config, BusCounts::default()).await.unwrap()
+        };
+        let ((speaker, _), (listener, heard)) = (open("127.0.0.1").await, open("localhost").await);
         let (speaker, listener) = (Arc::new(speaker), Arc::new(listener));
         Self { speaker, listener, heard, _cluster: Some(cluster) }
     }

@@ -12,11 +12,12 @@ use crate::{
     Config,
     auth::Verifier,
     bus::redis::Redis,
-    config::{LimitsConfig, RedisServers},
+    config::{LimitsConfig, RedisServers, without_query},
     directory,
     images::Images,
     person::{Person, PersonKind},
     store::postgres::Postgres,
+    tls,
     traces::look_at_collector,
 };
 
@@ -31,6 +32,14 @@ pub(super) struct Ask {
 }
 
 pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
+    let files = [
+        ("POSTGRES_CA_FILE", config.postgres.as_ref().and_then(|it| it.ca_file.as_deref())),
+        ("REDIS_CA_FILE", config.redis.as_ref().and_then(|it| it.ca_file.as_deref())),
+        ("MYSQL_CA_FILE", config.mysql.as_ref().and_then(|it| it.ca_file.as_deref())),
+    ];
+    for (variable, file) in files {
+        tls::authorities(variable, file)?;
+    }
     for (part, is) in parts(config) {
         say(&format!("{part:<10} {is}"))?;
     }
@@ -100,13 +109,13 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
     };
     let pictures = match &config.s3 {
         Some(it) => {
-            let server = it.endpoint.as_deref().unwrap_or("AWS");
+            let server = without_query(it.endpoint.as_deref().unwrap_or("AWS"));
             format!("bucket {} in {} at {server}", it.bucket, it.region)
         }
         None => embedded("S3_BUCKET", "an S3 server in the node"),
     };
     let pushes = match &config.pushes {
-        Some(it) => format!("OneSignal at {}", it.base_url),
+        Some(it) => format!("OneSignal at {}", without_query(&it.base_url)),
         None => embedded("ONESIGNAL_APP_ID", "none"),
     };
     vec![
@@ -138,8 +147,10 @@ fn traces(config: &Config) -> String {
 
 fn customers(config: &Config) -> String {
     match &config.cognito {
-        Some(it) if it.client_ids.is_empty() => format!("tokens of {}", it.issuer),
-        Some(it) => format!("tokens of {} for {}", it.issuer, it.client_ids.join(", ")),
+        Some(it) => {
+            let clients = if it.client_ids.is_empty() { "any" } else { &it.client_ids.join(", ") };
+            format!("tokens of {}, for {clients} of its clients", without_query(&it.issuer))
+        }
         None if config.development_issuer() => "development tokens, for whoever asks".to_owned(),
         None => "can't come in (neither COGNITO_USER_POOL_ID nor COGNITO_ISSUER is set)".to_owned(),
     }
@@ -152,7 +163,7 @@ fn dentists(config: &Config) -> String {
         return if issued { "development tokens, for whoever asks" } else { nobody }.to_owned();
     };
     let by_secret = it.secret.as_ref().map(|_| "signed with DJANGO_JWT_SECRET".to_owned());
-    let by_keys = it.jwks_url.as_ref().map(|url| format!("by the keys of {url}"));
+    let by_keys = it.jwks_url.as_ref().map(|url| format!("by the keys of {}", without_query(url)));
     let ways: Vec<_> = by_secret.into_iter().chain(by_keys).collect();
     format!("tokens {}", ways.join(", or "))
 }

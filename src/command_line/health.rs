@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
 use super::say;
@@ -21,12 +21,12 @@ pub(super) struct Ask {
     timeout_s: u64,
     /// Another node than the one of PORT on this machine, by its URL: http and its address
     #[arg(long)]
-    url: Option<String>,
+    url: Option<Url>,
 }
 
 pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     let base = match &ask.url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => format!("http://{}", authority(config)),
     };
     let timeout = Duration::from_secs(ask.timeout_s);

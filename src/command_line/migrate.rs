@@ -8,7 +8,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
         #[cfg(feature = "embedded")]
         None => drop(crate::embedded::database(&config.data_dir)?),
         #[cfg(not(feature = "embedded"))]
-        None => anyhow::bail!("POSTGRES_HOST: is not set, and this build has no embedded database"),
+        None => return Err(crate::app::no_database().into()),
     }
     tracing::info!("the database is up to date");
     Ok(())

@@ -11,6 +11,7 @@ use super::{Kind, id, say};
 use crate::{
     Config,
     auth::minting::{Claims, Token},
+    config::ConfigError,
     person::{PersonId, PersonKind},
 };
 
@@ -51,9 +52,10 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
                     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
                     sign(ask, &config, &Header::new(Algorithm::HS256), &key)?
                 }
-                (None, PersonKind::Dentist) => bail!(
-                    "DJANGO_JWT_SECRET: is not set; only whoever has the dentists' key can sign"
-                ),
+                (None, PersonKind::Dentist) => {
+                    let problem = "is not set; only whoever has the dentists' key can sign";
+                    return Err(ConfigError::new("DJANGO_JWT_SECRET", problem).into());
+                }
                 (_, PersonKind::Customer) => bail!(
                     "customers' tokens are signed by Cognito: only an issuer of your own can be \
                      stood in for, with --key (see --help)"
@@ -102,7 +104,9 @@ fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyho
 fn development(ask: &Ask, mut config: Config) -> anyhow::Result<Token> {
     use crate::embedded::issuer;
     // Its URL is in the token.
-    anyhow::ensure!(config.port != 0, "PORT: 0 is any port; a token names the node's own");
+    if config.port == 0 {
+        return Err(ConfigError::new("PORT", "0 is any port; a token names the node's own").into());
+    }
     let port = config.port;
     let issuer = issuer::stand_in(&mut config, port)?.context("there is another issuer")?;
     let whose = issuer::Ask { kind: ask.person_kind(), id: ask.id.clone(), admin: ask.is_admin() };
@@ -111,5 +115,6 @@ fn development(ask: &Ask, mut config: Config) -> anyhow::Result<Token> {
 
 #[cfg(not(feature = "embedded"))]
 fn development(_ask: &Ask, _config: Config) -> anyhow::Result<Token> {
-    bail!("DJANGO_JWT_SECRET: is not set, and this build has no development issuer")
+    let problem = "is not set, and this build has no development issuer";
+    Err(ConfigError::new("DJANGO_JWT_SECRET", problem).into())
 }

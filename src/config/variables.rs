@@ -49,7 +49,7 @@ impl FromIterator<(String, String)> for Variables {
 
 impl Variables {
     pub(super) fn error(variable: &str, problem: &str) -> ConfigError {
-        ConfigError { variable: variable.to_owned(), problem: problem.to_owned() }
+        ConfigError::new(variable, problem)
     }
 
     /// Those of ours, by their names' beginnings, that are set and were not asked for: misspelt, or of no

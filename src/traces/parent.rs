@@ -8,8 +8,9 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt, TraceState},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::{Deserializer, Serialize, Serializer};
+
+use crate::wire::lenient;
 
 /// A span of this node, of another one, or of whoever asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +44,7 @@ impl TraceParent {
 
     /// In an envelope whatever is none is taken for none: what the envelope brings counts all the same.
     pub(crate) fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
-        let json = Box::<RawValue>::deserialize(from)?;
-        let text = serde_json::from_str::<String>(json.get()).ok();
+        let text: Option<String> = lenient(from)?;
         Ok(text.and_then(|text| text.parse().ok()))
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Framing,
+    Framing, lenient,
     told::{
         Event, MessageDelivered, MessageNew, MessageRead, MessageUpdated, Presence, SessionNew,
         SessionUpdated, Typing,
@@ -111,7 +111,7 @@ struct Envelope {
     )]
     traceparent: Option<TraceParent>,
     /// When it came in, for measuring alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     sent: Option<Sent>,
     data: Box<RawValue>,
 }
@@ -319,8 +319,9 @@ mod tests {
             (r#"{"of":["more"]}"#.to_owned(), None),
             (r#""00-x-y-01""#.to_owned(), None),
         ] {
-            let envelope =
-                format!(r#"{{"v":1,"event":"x","traceparent":{told},"data":{{"a":1}}}}"#);
+            let envelope = format!(
+                r#"{{"v":1,"event":"x","traceparent":{told},"sent":{told},"data":{{"a":1}}}}"#
+            );
             let traced = Broadcast::from_bytes(room.clone(), envelope.as_bytes()).unwrap();
             assert_eq!(traced.text(Framing::Native), broadcast.text(Framing::Native));
             let again = String::from_utf8(traced.to_bytes().to_vec()).unwrap();

@@ -6,14 +6,14 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ClientEvent, CloseCode, Incoming, is_object};
+use super::{ClientEvent, CloseCode, Incoming, is_object, whole_or_none};
 use crate::error::{Error, WireError};
 
 /// A client's request, as far as the framing goes.
 #[derive(Debug, Deserialize)]
 struct Request<'a> {
     /// The number that the answer carries; without it there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_or_none")]
     id: Option<u64>,
     #[serde(borrow)]
     event: Cow<'a, str>,

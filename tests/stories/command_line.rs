@@ -57,7 +57,9 @@ async fn health_says_whether_the_node_is_ready_and_what_is_the_reason_where_not(
         assert_eq!(code, Some(1));
         assert!(reason.contains(&format!("127.0.0.1:{port} can't be reached")), "{reason}");
     }
-    assert_eq!(said(&["health", "--timeout-s", "0"], &here).await.0, Some(2));
+    for wrong in [["--timeout-s", "0"], ["--url", "not a url"]] {
+        assert_eq!(said(&[&["health"], &wrong[..]].concat(), &here).await.0, Some(2));
+    }
 }
 
 async fn lists_chats(node: &Node, token: &str) -> u16 {
@@ -124,6 +126,18 @@ async fn once_migrated_a_database_needs_no_right_to_make_tables_from_its_nodes()
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert!(code == Some(0) && !text.contains("V1__"), "{text}");
 
+    // One that another branch has migrated is not taken for up to date.
+    let other = "update refinery_schema_history set checksum = '1' where version = 2";
+    let again = "update refinery_schema_history set checksum = $1 where version = 2";
+    let own = "select checksum from refinery_schema_history where version = 2";
+    let own: String = client.query_one(own, &[]).await.unwrap().get(0);
+    client.execute(other, &[]).await.unwrap();
+    let (code, text) = said(&["migrate"], &as_owner).await;
+    assert!(code == Some(1) && text.contains("V2__"), "{text}");
+    let (_, text) = said(&["check-config", "--connect"], &as_owner).await;
+    assert!(text.contains("not migrated: V2__"), "{text}");
+    client.execute(again, &[&own]).await.unwrap();
+
     let rights = format!(
         "grant select, insert, update, delete on all tables in schema public to {role}; \
          grant usage, select on all sequences in schema public to {role}"
@@ -176,13 +190,21 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
     }
     let (code, text) = said(&["check-config", "--connect"], &env).await;
     assert_eq!(code, Some(0), "{text}");
-    for found in ["migrations at 0 of", "ok: Redis", "ok: both look-ups work", "ok: 1 keys"] {
+    for found in ["not migrated: V1__", "ok: Redis", "ok: both look-ups work", "ok: 1 keys"] {
         assert!(text.contains(found), "{found} in {text}");
     }
     assert_eq!(count_of_tables(&database).await, 0, "it changed something");
 
-    let nothing = free_port().to_string();
+    let with_key = format!("{}?api-key=QUERYKEY", desk.issuer.jwks_url());
+    let with_key = [env.as_slice(), &[("DJANGO_JWKS_URL", &with_key)]].concat();
     desk.issuer.go_away(true);
+    let (_, text) = said(&["check-config", "--connect"], &with_key).await;
+    assert!(text.contains("dentists   FAILED") && !text.contains("QUERYKEY"), "{text}");
+    let (code, text) =
+        said(&["check-config"], &[("REDIS_HOST", "r"), ("REDIS_CA_FILE", "/no")]).await;
+    assert!(code == Some(2) && text.contains("REDIS_CA_FILE: /no: "), "{text}");
+
+    let nothing = free_port().to_string();
     for (name, part) in
         [("POSTGRES_PORT", "database"), ("REDIS_PORT", "bus"), ("MYSQL_PORT", "names")]
     {

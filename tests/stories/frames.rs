@@ -352,6 +352,7 @@ async fn what_is_wrong_with_a_request_is_told_and_its_connection_lives() {
     }
     for odd in [
         r#"{"id":9007199254740993,"event":"no:such"}"#,
+        r#"{"id":7.0,"event":"no:such"}"#,
         r#"{"id":18446744073709551615,"event":"no:such","data":{"a":1,"a":2}}"#,
     ] {
         client.frame(odd).await;

@@ -1,6 +1,6 @@
 //! Connections to Redis that are made anew for as long as the node lives.
 
-use std::time::Duration;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -8,8 +8,8 @@ use fred::{
     types::{
         Builder, Value,
         config::{
-            ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TlsConfig,
-            TlsConnector, TlsHostMapping, UnresponsiveConfig,
+            ClusterDiscoveryPolicy, Config, HostMapping, ReconnectPolicy, Server, ServerConfig,
+            TlsConfig, TlsConnector, TlsHostMapping, UnresponsiveConfig,
         },
     },
 };
@@ -106,8 +106,44 @@ fn encrypted(config: &RedisConfig) -> anyhow::Result<TlsConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(tls::authorities("REDIS_CA_FILE", config.ca_file.as_deref())?);
     let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    // A cluster may name its nodes by addresses, which stand in no certificate: they have the one of
-    // the node that named them.
-    let hostnames = TlsHostMapping::DefaultHost;
+    let hostnames = TlsHostMapping::Custom(Arc::new(OneName::of(config)));
     Ok(TlsConfig { connector: TlsConnector::from(client), hostnames })
+}
+
+/// What the certificate of a node has to say that a cluster names by its address: the name that was
+/// configured, where one was, and else that address. Not, as by `DefaultHost`, what the node is called
+/// that was asked for the others: the same node must have the same name each time.
+#[derive(Debug)]
+struct OneName(Option<String>);
+
+impl OneName {
+    fn of(config: &RedisConfig) -> Self {
+        let is_name = |host: &&String| host.parse::<IpAddr>().is_err();
+        Self(config.hosts().iter().map(|(host, _)| host).find(is_name).cloned())
+    }
+}
+
+impl HostMapping for OneName {
+    fn map(&self, _: &IpAddr, _: &str) -> Option<String> {
+        self.0.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_named_by_its_address_has_one_name_or_that_address() {
+        let name = |hosts: &[&str]| {
+            let nodes = hosts.iter().map(|host| ((*host).to_owned(), 6379)).collect();
+            let servers = RedisServers::Cluster(nodes);
+            let (user, password, ca_file) = (None, None, None);
+            let config = RedisConfig { servers, user, password, tls: true, ca_file };
+            OneName::of(&config).map(&[10, 0, 0, 7].into(), "10.0.0.9")
+        };
+        assert_eq!(name(&["10.0.0.7", "10.0.0.8"]), None);
+        assert_eq!(name(&["10.0.0.7", "redis.example"]).as_deref(), Some("redis.example"));
+        assert_eq!(name(&["a.example", "b.example"]).as_deref(), Some("a.example"));
+    }
 }

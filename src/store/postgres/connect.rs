@@ -4,6 +4,7 @@ use std::{ops::DerefMut, path::Path, time::Duration};
 
 use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use refinery::Migration;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
@@ -68,41 +69,40 @@ pub(super) async fn look(pool: &Pool) -> anyhow::Result<String> {
     let settings = "select current_setting('server_version'), current_setting('max_connections')";
     let row = client.query_one(settings, &[]).await?;
     let (version, connections): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    let migrated = match (migrated_to(&client).await?, newest()) {
-        (at, ours) if at < ours => format!("migrations at {at} of {ours}: frontdesk migrate"),
-        (at, ours) if at > ours => {
-            format!("migrations at {at}, by a newer version than this ({ours})")
-        }
-        _ => "migrations up to date".to_owned(),
+    let missing = missing(&client).await?;
+    let migrated = match missing.as_slice() {
+        [] => "migrations up to date".to_owned(),
+        missing => format!("not migrated: {} (frontdesk migrate)", missing.join(", ")),
     };
     Ok(format!("PostgreSQL {version}, {connections} connections at most, {migrated}"))
 }
 
-/// The number of the last migration that this version knows.
-fn newest() -> i32 {
-    migrations::runner()
-        .get_migrations()
-        .iter()
-        .map(refinery::Migration::version)
-        .max()
-        .unwrap_or(0)
-}
-
-/// The number of the last migration that the database has.
-async fn migrated_to(client: &Object) -> Result<i32, tokio_postgres::Error> {
+/// The migrations of this version that the database does not have, or has otherwise.
+async fn missing(client: &Object) -> Result<Vec<String>, tokio_postgres::Error> {
     let known = "select to_regclass('refinery_schema_history') is not null";
-    if !client.query_one(known, &[]).await?.try_get::<_, bool>(0)? {
-        return Ok(0);
-    }
-    let last = "select coalesce(max(version), 0) from refinery_schema_history";
-    client.query_one(last, &[]).await?.try_get(0)
+    let applied = if client.query_one(known, &[]).await?.try_get::<_, bool>(0)? {
+        let applied = "select version, name, checksum from refinery_schema_history";
+        client.query(applied, &[]).await?
+    } else {
+        Vec::new()
+    };
+    let is_there = |ours: &Migration| {
+        applied.iter().any(|row| {
+            row.try_get::<_, i32>(0).is_ok_and(|version| version == ours.version())
+                && row.try_get::<_, &str>(1).is_ok_and(|name| name == ours.name())
+                && row.try_get::<_, &str>(2).is_ok_and(|sum| sum == ours.checksum().to_string())
+        })
+    };
+    let runner = migrations::runner();
+    let missing = runner.get_migrations().iter().filter(|ours| !is_there(ours));
+    Ok(missing.map(ToString::to_string).collect())
 }
 
 /// Waits for the database, then brings it up to date, one node at a time.
 pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     let mut client = first_client(pool).await?;
     // Even to look for what is missing takes the right to make tables, which a node needs not have.
-    if migrated_to(&client).await? >= newest() {
+    if missing(&client).await?.is_empty() {
         return Ok(());
     }
     // The lock ends with its transaction or its connection, whatever happens to this node.
