@@ -43,6 +43,10 @@ pub(crate) fn without_query(url: &str) -> &str {
 #[derive(Debug)]
 pub struct Config {
     pub(crate) production: bool,
+    /// A `NODE_ENV` that is none of the usual ones.
+    strange_env: Option<String>,
+    /// In production: the embedded parts are meant.
+    embedded: bool,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
     /// Where the other nodes reach this one, where it can't find out itself.
@@ -154,6 +158,11 @@ impl Config {
     fn read(variables: &Variables) -> Result<Self, ConfigError> {
         let mut config = Self {
             production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
+            strange_env: variables
+                .text("NODE_ENV")
+                .filter(|env| !["production", "development", "test"].contains(env))
+                .map(str::to_owned),
+            embedded: variables.flag("EMBEDDED")?,
             host: IpAddr::from([0, 0, 0, 0]),
             port: variables.parsed("PORT", 3000)?,
             node_address: Self::node_address(variables)?,
@@ -202,7 +211,7 @@ impl Config {
         if self.cognito.is_none() && self.django.is_none() {
             return Err(missing("COGNITO_USER_POOL_ID", "an issuer (or set DJANGO_JWT_SECRET)"));
         }
-        if variables.flag("EMBEDDED")? {
+        if self.embedded {
             return Ok(self);
         }
         let or_embedded = " (or EMBEDDED=true for one node with everything in it)";
@@ -233,6 +242,10 @@ impl Config {
                 format!("{name}: is set and has no effect: misspelt, or another one is missing")
             })
             .collect();
+        if let Some(env) = &self.strange_env {
+            let problem = "is not production: what is missing has a stand-in";
+            warnings.push(format!("NODE_ENV: {env:?} {problem}"));
+        }
         if self.production && self.limits.trusted_proxies.is_empty() {
             let problem = "is not set: behind a proxy everyone would share one address's limits";
             warnings.push(format!("TRUSTED_PROXIES: {problem}"));

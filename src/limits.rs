@@ -137,9 +137,11 @@ impl Limits {
     pub(crate) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Address {
         let proxies = &self.trusted_proxies;
         let unbelieved = !address::is_trusted(peer, proxies) && headers.contains_key(FORWARDED_FOR);
-        if unbelieved && proxies.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
-            // Behind a proxy that is not set everyone is one address.
-            tracing::warn!("TRUSTED_PROXIES: is not set, and a request has X-Forwarded-For");
+        if unbelieved && !self.warned.swap(true, Ordering::Relaxed) {
+            // Behind a proxy that is not set everyone is one address. Its own is told where it can't be
+            // that of a stranger who says such things.
+            let from = if is_inside(peer) { peer.to_string() } else { "elsewhere".to_owned() };
+            tracing::warn!(from, "TRUSTED_PROXIES: does not name who sends X-Forwarded-For");
         }
         Address::of(peer, headers, proxies)
     }
@@ -322,5 +324,13 @@ impl Limits {
                 return;
             }
         }
+    }
+}
+
+/// Whether an address is one of a private network, or of this machine.
+fn is_inside(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
     }
 }

@@ -22,11 +22,15 @@ pub(crate) fn authorities(
     if let Some(path) = file {
         let certificates = CertificateDer::pem_file_iter(path)
             .map_err(|error| ConfigError::new(variable, &format!("{}: {error}", path.display())))?;
+        let before = authorities.len();
         for certificate in certificates {
             let certificate = certificate.ok().filter(usable);
             let certificate =
                 certificate.ok_or_else(|| ConfigError::new(variable, "not a certificate"))?;
             authorities.push(certificate);
+        }
+        if authorities.len() == before {
+            return Err(ConfigError::new(variable, "holds no certificate in PEM"));
         }
     }
     Ok(authorities)

@@ -54,7 +54,10 @@ impl Redis {
         }
         for client in [&publisher, &subscriber] {
             if !connect::is_connected(client).await {
-                tracing::warn!("Redis can't be reached yet; the node starts without it");
+                // Clients that connect again and again keep the reason to themselves.
+                let reason = connect::look(config).await.err().map(|error| format!("{error:#}"));
+                let reason = reason.unwrap_or_else(|| "it was slow".to_owned());
+                tracing::warn!(reason, "Redis can't be reached yet; the node starts without it");
                 break;
             }
         }

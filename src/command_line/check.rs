@@ -119,6 +119,7 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         None => embedded("ONESIGNAL_APP_ID", "none"),
     };
     vec![
+        ("mode", mode(config)),
         ("listens", format!("{}:{}", config.host, config.port)),
         ("database", database),
         ("bus", bus),
@@ -143,6 +144,15 @@ fn traces(config: &Config) -> String {
         callers => format!(", and as {} say", callers.join(", ")),
     };
     format!("{} of 1 to {} as {}{callers}", it.ratio, it.collector(), it.service_name)
+}
+
+fn mode(config: &Config) -> String {
+    match (config.production, config.development_issuer()) {
+        (true, _) => "production",
+        (false, false) => "development (NODE_ENV is not production)",
+        (false, true) => "development (NODE_ENV is not production), with tokens for whoever asks",
+    }
+    .to_owned()
 }
 
 fn customers(config: &Config) -> String {
@@ -190,7 +200,7 @@ type Trial<'a> = BoxFuture<'a, anyhow::Result<String>>;
 fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     let mut trials: Vec<(&str, Trial<'_>)> = Vec::new();
     if let Some(postgres) = &config.postgres {
-        trials.push(("database", Box::pin(Postgres::look(postgres))));
+        trials.push(("database", Box::pin(Postgres::look(postgres, &config.search_language))));
     }
     if let Some(redis) = &config.redis {
         trials.push(("bus", Box::pin(Redis::look(redis))));

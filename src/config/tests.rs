@@ -231,11 +231,17 @@ fn a_variable_that_has_no_effect_is_named() {
         ("REDIS_PORT", "6380"),
         ("PORT", "80"),
         ("POST_OFFICE", "not ours"),
+        ("EMBEDED", "true"),
+        ("HOME", "/"),
+        ("HOSTNAME", "node-a"),
+        ("LOGNAME", "root"),
         ("NODE_ENV", "development"),
     ]);
     let warnings = config.unwrap().warnings();
     let named: Vec<_> = warnings.iter().filter_map(|text| text.split(':').next()).collect();
-    assert_eq!(named, ["POSTGRES_PASSWD", "REDIS_PORT"]);
+    assert_eq!(named, ["EMBEDED", "POSTGRES_PASSWD", "REDIS_PORT"]);
+    let strange = read(&[("NODE_ENV", "prod")]).unwrap().warnings().concat();
+    assert!(strange.starts_with("NODE_ENV: \"prod\" is not production"), "{strange}");
     let production = read(&[&PRODUCTION[..], &[("POSTGRES_HOST", "db")]].concat()).unwrap();
     assert!(production.warnings().concat().starts_with("TRUSTED_PROXIES: "));
 }

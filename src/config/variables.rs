@@ -16,7 +16,7 @@ use super::ConfigError;
 
 pub(super) struct Variables {
     set: HashMap<String, String>,
-    /// Which were asked for.
+    /// Which were asked for, set or not.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -56,15 +56,16 @@ impl Variables {
     /// effect without another one.
     pub(super) fn unread(&self) -> Vec<String> {
         let read = self.read.borrow();
-        let ours = |name: &&String| OURS.iter().any(|beginning| name.starts_with(beginning));
-        let unread = self.set.keys().filter(|name| ours(name) && !read.contains(*name));
+        let begins = |name: &str| OURS.iter().any(|beginning| name.starts_with(beginning));
+        let nearly = |name: &str| read.iter().any(|known| is_nearly(name, known));
+        let unread = self.set.keys().filter(|name| !read.contains(*name));
+        let unread = unread.filter(|name| begins(name) || nearly(name));
         unread.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn get(&self, variable: &str) -> Option<&String> {
-        let value = self.set.get(variable)?;
         self.read.borrow_mut().insert(variable.to_owned());
-        Some(value)
+        self.set.get(variable)
     }
 
     pub(super) fn text(&self, variable: &str) -> Option<&str> {
@@ -146,6 +147,11 @@ impl Variables {
             _ => Err(Self::error(variable, "must be a URL that starts with https:// or http://")),
         }
     }
+}
+
+/// Whether it may well be the other name, misspelt. Short names are near to many.
+fn is_nearly(name: &str, known: &str) -> bool {
+    name.len() >= 7 && strsim::damerau_levenshtein(name, known) <= 2
 }
 
 /// Whether the text is what a browser would send as `Origin`.

@@ -126,10 +126,23 @@ fn text(value: Value) -> Option<String> {
 
 /// What the database said, by its code: the text may quote a row.
 #[derive(Debug, thiserror::Error)]
-#[error("MySQL error {code} (SQLSTATE {state})")]
+#[error("MySQL error {code} (SQLSTATE {state}){}", remedy(*.code))]
 struct Refused {
     code: u16,
     state: String,
+}
+
+/// What the commonest of its codes are about.
+fn remedy(code: u16) -> &'static str {
+    match code {
+        1045 => ": MYSQL_USER, MYSQL_PASSWORD, or it wants MYSQL_TLS",
+        1044 | 1049 => ": MYSQL_DB is not there, or not for MYSQL_USER",
+        1142 | 1143 => ": MYSQL_USER may not read that table",
+        1054 | 1146 => {
+            ": there is no such table or column; see MYSQL_CUSTOMERS_QUERY, MYSQL_DENTISTS_QUERY"
+        }
+        _ => "",
+    }
 }
 
 fn unavailable(error: mysql_async::Error) -> DirectoryError {
@@ -247,7 +260,8 @@ mod tests {
         let mut config = config().await;
         config.customers_query = "SELECT secret FROM nowhere WHERE cognito_sub = ?".into();
         let error = Mysql::open(&config).unwrap().person(&customer("a")).await.unwrap_err();
-        assert_eq!(error.to_string(), "MySQL error 1146 (SQLSTATE 42S02)");
+        let said = error.to_string();
+        assert!(said.starts_with("MySQL error 1146 (SQLSTATE 42S02): there is no"), "{said}");
     }
 
     #[tokio::test]

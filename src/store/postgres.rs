@@ -85,8 +85,8 @@ impl Postgres {
     }
 
     /// Whether it can be reached, and what it is; nothing is changed there.
-    pub(crate) async fn look(config: &PostgresConfig) -> anyhow::Result<String> {
-        connect::look(&connect::pool(config)?).await
+    pub(crate) async fn look(config: &PostgresConfig, language: &str) -> anyhow::Result<String> {
+        connect::look(&connect::pool(config)?, language).await
     }
 
     /// Counts with these from now on.

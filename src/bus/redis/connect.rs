@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use fred::{
     clients::Client,
     interfaces::ClientLike,
@@ -40,7 +41,8 @@ pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     let mut builder = builder(config)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build()?;
-    client.init().await?;
+    let how = if config.tls { "over TLS, by REDIS_TLS" } else { "without TLS, by REDIS_TLS" };
+    client.init().await.context(how)?;
     let answered = client.ping::<Value>(None).await;
     let version = client.server_version().map(|version| version.to_string());
     drop(client.quit().await);

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::{NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::search::{self, UnknownLanguage};
 use crate::{config::PostgresConfig, tls};
 
 /// How long a node waits at its start for a database that is still starting itself.
@@ -64,8 +65,12 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
 }
 
 /// What is there: the server's version, how many connections it takes, and how far it is migrated.
-pub(super) async fn look(pool: &Pool) -> anyhow::Result<String> {
+pub(super) async fn look(pool: &Pool, language: &str) -> anyhow::Result<String> {
     let client = pool.get().await?;
+    let dictionary = search::dictionary(language);
+    if client.query(search::KNOWN, &[&dictionary]).await?.is_empty() {
+        return Err(UnknownLanguage.into());
+    }
     let settings = "select current_setting('server_version'), current_setting('max_connections')";
     let row = client.query_one(settings, &[]).await?;
     let (version, connections): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -131,7 +136,10 @@ async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
             Err(error) if Instant::now() + pause > give_up => {
                 return Err(error).context("PostgreSQL can't be reached");
             }
-            Err(error) => tracing::warn!(error = %error, "PostgreSQL can't be reached yet"),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::warn!(error, "PostgreSQL can't be reached yet");
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(3));

@@ -16,7 +16,16 @@ const WORDS: &str = "asciiword, asciihword, hword_asciipart, hword, hword_part, 
 /// A language that the database has no dictionary of.
 #[derive(Debug, thiserror::Error)]
 #[error("SEARCH_LANGUAGE: the database knows no language of this name")]
-struct UnknownLanguage;
+pub(super) struct UnknownLanguage;
+
+/// Whether the database has a dictionary of this name of its own.
+pub(super) const KNOWN: &str = "select 1 from pg_ts_dict where dictname = $1 \
+    and dictnamespace = 'pg_catalog'::regnamespace";
+
+/// By which it reduces the words of a language.
+pub(super) fn dictionary(language: &str) -> String {
+    if language == "simple" { language.to_owned() } else { format!("{language}_stem") }
+}
 
 impl Postgres {
     pub(super) async fn search_messages(
@@ -61,11 +70,8 @@ impl Postgres {
     /// Sets the language by which words are reduced, where it is another one now. What was indexed
     /// before stays as it is.
     pub(super) async fn speak(&self, language: &str) -> anyhow::Result<()> {
-        let dictionary =
-            if language == "simple" { "simple".to_owned() } else { format!("{language}_stem") };
-        let known = "select 1 from pg_ts_dict where dictname = $1 \
-                     and dictnamespace = 'pg_catalog'::regnamespace";
-        if self.query(known, &[&dictionary]).await?.is_empty() {
+        let dictionary = dictionary(language);
+        if self.query(KNOWN, &[&dictionary]).await?.is_empty() {
             return Err(UnknownLanguage.into());
         }
         let used = "select 1 from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict \
