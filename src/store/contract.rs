@@ -180,12 +180,9 @@ async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
 async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let (bus, _events) = OneNode::open(BusCounts::default());
-    let (writer, _) = Writer::start(
-        Arc::clone(&world.store),
-        Arc::new(bus),
-        Arc::default(),
-        WriterCounts::default(),
-    );
+    let counts = WriterCounts::default();
+    let (writer, _) =
+        Writer::start(Arc::clone(&world.store), Arc::new(bus), Arc::default(), counts.clone());
     let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
     // No parser can see this one: its id is taken, which only the database knows.
     drafts[4].id = drafts[1].id;
@@ -200,6 +197,9 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
         }
     }
     assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
+    let is_halved = matches!(world.database, Database::Postgres(_));
+    assert_eq!(counts.batches_refused.get() > 0, is_halved);
+    assert_eq!(counts.batch.total(), counts.batches_committed.get(), "a try is no commit");
     assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, seqs);
 }
 

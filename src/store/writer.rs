@@ -151,7 +151,6 @@ impl Desk {
                 continue;
             }
             let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
-            counts.batch.count(drafts.len());
             let traced = part.iter_mut().filter_map(|job| job.trace.as_mut());
             let append = Append::begin(traced, drafts.len());
             let outcome = self.store.append(&drafts).await;
@@ -159,6 +158,7 @@ impl Desk {
             match outcome {
                 Ok(appended) => {
                     counts.batches_committed.inc();
+                    counts.batch.count(drafts.len());
                     counts.delivery.commit.took_each(taken.elapsed(), part.len());
                     self.settle(part, appended);
                 }
