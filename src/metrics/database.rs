@@ -18,8 +18,8 @@ pub(crate) struct DatabaseCounts {
     pub(crate) query: Histogram,
     /// Look-ups that wait for their turn.
     pub(crate) waiting: Gauge,
-    unavailable: Counter,
-    refused: Counter,
+    pub(crate) unavailable: Counter,
+    pub(crate) refused: Counter,
 }
 
 impl DatabaseCounts {

@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{DEADLINE, Postgres, classify, give_back, rows, turns::turn, unavailable};
+use super::{DEADLINE, Postgres, classify, give_back, rows, unavailable};
 use crate::{
     message::{
         Message, MessageId,
@@ -53,7 +53,7 @@ impl Postgres {
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
-        let (_amend, _read) = (turn(&self.amends).await?, self.read_turn().await?);
+        let (_amend, _read) = (self.turn(&self.amends).await?, self.read_turn().await?);
         let mut client = self.client().await?;
         let work = async {
             let transaction = client.transaction().await.map_err(classify)?;
@@ -62,7 +62,7 @@ impl Postgres {
             Ok(amended)
         };
         let outcome = timeout(DEADLINE, work).await.map_err(unavailable).and_then(|done| done);
-        give_back(outcome, client)
+        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 }
 

@@ -12,7 +12,17 @@ impl Postgres {
     /// Waits until a look-up may use a connection.
     pub(super) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let _waiting = Waiting::begin(&self.counts);
-        turn(&self.reads).await
+        self.turn(&self.reads).await
+    }
+
+    /// Waits for a permit, as long as for an answer.
+    pub(super) async fn turn<'a>(
+        &self,
+        of: &'a Semaphore,
+    ) -> Result<SemaphorePermit<'a>, StoreError> {
+        let turn = timeout(DEADLINE, of.acquire()).await.map_err(unavailable);
+        let turn = turn.and_then(|turn| turn.map_err(unavailable));
+        turn.inspect_err(|error| self.counts.failed(error))
     }
 }
 
@@ -36,7 +46,57 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Waits for a permit, as long as for an answer.
-pub(super) async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
-    timeout(DEADLINE, of.acquire()).await.map_err(unavailable)?.map_err(unavailable)
+#[cfg(test)]
+mod tests {
+    use frontdesk_test_support::Servers;
+    use tokio::time::pause;
+
+    use super::{super::AMENDS, *};
+    use crate::{
+        config::PostgresConfig,
+        message::amend::Amendment,
+        person::{Person, PersonKind},
+        session::SessionId,
+        wire::new_id,
+    };
+
+    #[tokio::test]
+    async fn whoever_gets_no_turn_and_each_failed_change_is_counted_once() {
+        let database = Servers::get().await.postgres_database().await;
+        let config = PostgresConfig {
+            host: "127.0.0.1".into(),
+            port: database.port,
+            database: database.name.clone(),
+            user: "postgres".into(),
+            password: None,
+            pool_size: 4,
+            tls: false,
+            ca_file: None,
+        };
+        let postgres = Postgres::open(&config, "simple").await.unwrap();
+        let me = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        let amend = async || {
+            let (id, message_id) = (SessionId(new_id()), new_id());
+            postgres.amend_message(&me, id, message_id, &Amendment::Delete).await
+        };
+        let counted = || (postgres.counts.unavailable.get(), postgres.counts.refused.get());
+        assert!(amend().await.unwrap().is_err(), "there is no such message");
+        assert_eq!(counted(), (0, 0));
+        let without = "alter table sessions rename to elsewhere";
+        database.client().await.batch_execute(without).await.unwrap();
+        assert!(amend().await.is_err());
+        assert_eq!(counted(), (0, 1));
+        // From here on the clock jumps over what is waited for.
+        pause();
+        let changes = postgres.amends.acquire_many(u32::try_from(AMENDS).unwrap()).await.unwrap();
+        assert!(amend().await.is_err());
+        assert_eq!(counted(), (1, 1));
+        drop(changes);
+        let all = u32::try_from(postgres.reads.available_permits()).unwrap();
+        let _lookups = postgres.reads.acquire_many(all).await.unwrap();
+        assert!(amend().await.is_err());
+        assert_eq!(counted(), (2, 1));
+        assert!(postgres.query("select 1", &[]).await.is_err());
+        assert_eq!(counted(), (3, 1));
+    }
 }
