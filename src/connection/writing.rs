@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::Message;
 use bytes::Bytes;
-use futures_util::{SinkExt, stream::SplitSink};
+use futures_util::{Sink, SinkExt};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -16,8 +16,6 @@ use super::{
     websocket::close_frame,
 };
 use crate::wire::{CloseCode, Framing};
-
-type Sink = SplitSink<WebSocket, Message>;
 
 /// Frames that go into one write at most.
 const BATCH: usize = 64;
@@ -43,7 +41,7 @@ pub(super) async fn run(
     mut encoding: Encoding<'_>,
     taken: &(dyn Fn(&Written) + Sync),
     queue: &mut mpsc::Receiver<Frame>,
-    sink: &mut Sink,
+    sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
     mut finish: oneshot::Receiver<CloseCode>,
     patience: Duration,
 ) {
@@ -53,44 +51,51 @@ pub(super) async fn run(
             biased;
             code = &mut finish => {
                 let Ok(code) = code else { return };
-                return say_goodbye(&mut encoding, code, queue, sink).await;
+                return say_goodbye(&mut encoding, code, taken, queue, sink).await;
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
         let written = Written::of(&batch);
-        if !matches!(timeout(patience, write(&mut encoding, &mut batch, sink)).await, Ok(Ok(()))) {
+        let Ok(Ok(frames)) = timeout(patience, write(&mut encoding, &mut batch, sink)).await else {
             return;
-        }
-        taken(&written);
+        };
+        taken(&written.in_frames(frames));
     }
 }
 
+/// Writes these, and says how many frames it took.
 async fn write(
     encoding: &mut Encoding<'_>,
     batch: &mut Vec<Frame>,
-    sink: &mut Sink,
-) -> Result<(), axum::Error> {
-    match encoding {
+    sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
+) -> Result<usize, axum::Error> {
+    let frames = match encoding {
         Encoding::Native => {
+            let frames = batch.len();
             for frame in batch.drain(..) {
                 sink.feed(native(&frame)).await?;
             }
+            frames
         }
         Encoding::SocketIo(recovery) => {
-            for text in recovery.texts(batch.drain(..)) {
+            let texts = recovery.texts(batch.drain(..));
+            let frames = texts.len();
+            for text in texts {
                 sink.feed(Message::Text(text)).await?;
             }
+            frames
         }
-    }
-    sink.flush().await
+    };
+    sink.flush().await.map(|()| frames)
 }
 
 /// Says what is still to be said, then why it ends.
 async fn say_goodbye(
     encoding: &mut Encoding<'_>,
     code: CloseCode,
+    taken: &(dyn Fn(&Written) + Sync),
     queue: &mut mpsc::Receiver<Frame>,
-    sink: &mut Sink,
+    sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
 ) {
     let mut rest = Vec::new();
     // A slow reader has had its chance; it finds what it missed with `after`.
@@ -99,8 +104,61 @@ async fn say_goodbye(
     {
         rest.push(frame);
     }
-    if write(encoding, &mut rest, sink).await.is_ok() {
+    let written = Written::of(&rest);
+    if let Ok(frames) = write(encoding, &mut rest, sink).await {
+        taken(&written.in_frames(frames));
         // A peer that is gone needs no goodbye.
         drop(sink.send(close_frame(code)).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::{
+        connection::recovery::Mark,
+        metrics::delivery::Delivery,
+        session::SessionId,
+        wire::{
+            broadcast::{Broadcast, Room},
+            new_id,
+        },
+    };
+
+    #[tokio::test]
+    async fn what_is_counted_is_what_was_written_and_the_last_words_too() {
+        let session_id = SessionId(new_id());
+        let new = br#"{"v":1,"event":"message:new","seq":4,"data":{}}"#;
+        let new = Arc::new(Broadcast::from_bytes(Room::Session(session_id), new).unwrap());
+        Delivery::default().queued(&new);
+        let (queue, mut frames) = mpsc::channel(8);
+        let put = |frame| queue.try_send(frame).unwrap();
+        put(Frame::Mark(Mark::Entered { session_id, up_to: 3 }));
+        put(Frame::Broadcast(Arc::clone(&new)));
+        let counted = Mutex::new(Vec::new());
+        let count = |written: &Written| {
+            counted.lock().unwrap().push((written.frames, written.copies.len()));
+        };
+        let mut sink = Vec::new().sink_map_err(|never: Infallible| match never {});
+        let (mut recovery, (finish, finished)) = (Recovery::default(), oneshot::channel());
+        let encoding = Encoding::SocketIo(&mut recovery);
+        let patience = Duration::from_secs(5);
+        let write = run(encoding, &count, &mut frames, &mut sink, finished, patience);
+        let end = async {
+            yield_now().await;
+            put(Frame::Broadcast(new));
+            finish.send(CloseCode::Bye).unwrap();
+        };
+        tokio::join!(write, end);
+        // Where the client is goes before the first message, and behind each.
+        assert_eq!(*counted.lock().unwrap(), [(3, 1), (2, 1)]);
+        assert_eq!(sink.get_ref().len(), 3 + 2 + 1, "the close is none of them");
     }
 }

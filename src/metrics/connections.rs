@@ -59,7 +59,10 @@ impl ConnectionCounts {
 
     /// So many frames were written at once, and with them so many new messages.
     pub(crate) fn wrote(&self, framing: Framing, frames: usize, messages: usize) {
-        self.batch.count(frames);
+        // What a client has may be noted without a word to it.
+        if frames > 0 {
+            self.batch.count(frames);
+        }
         increase(&self.frames, place(framing), frames);
         increase(&self.delivered, place(framing), messages);
     }

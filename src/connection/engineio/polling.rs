@@ -55,8 +55,9 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             }
             _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
-        session.written(&Written::of(&batch));
+        let written = Written::of(&batch);
         let packets = recovery.texts(batch.drain(..));
+        session.written(&written.in_frames(packets.len()));
         // There may be nothing to say: what was noted changes nothing.
         if !packets.is_empty() {
             return Ok(engineio::join(&packets));

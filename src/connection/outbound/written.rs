@@ -10,10 +10,11 @@ use crate::{
 /// What a socket has taken.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
-    pub(super) frames: usize,
+    /// As many as were written: a framing may leave some out, and add its own.
+    pub(crate) frames: usize,
     pub(super) bytes: usize,
     /// New messages, a copy each.
-    pub(super) copies: Vec<Copied>,
+    pub(crate) copies: Vec<Copied>,
     /// What is traced is held until all of it is written.
     pub(super) traced: Vec<Arc<Broadcast>>,
     /// Messages up to here of these sessions, by who wrote them.
@@ -21,9 +22,9 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// All of these frames.
+    /// All of these frames; how many are written is known when they are.
     pub(crate) fn of(frames: &[Frame]) -> Self {
-        let mut written = Self { frames: frames.len(), ..Self::default() };
+        let mut written = Self::default();
         for frame in frames {
             written.bytes += frame.bytes();
             if let Frame::Broadcast(broadcast) = frame {
@@ -40,5 +41,10 @@ impl Written {
             }
         }
         written
+    }
+
+    /// It took so many frames.
+    pub(crate) fn in_frames(self, frames: usize) -> Self {
+        Self { frames, ..self }
     }
 }
