@@ -91,14 +91,15 @@ impl Hub {
         let Ok(_permit) = self.fills.acquire().await else { return };
         let (room, counts) = (Room::Session(id), &self.counts);
         let mut filled = false;
+        let done = |filled| {
+            if filled { &counts.filled } else { &counts.closed }.inc();
+        };
         loop {
-            let Some(position) = self.engine().position(&room) else { return };
+            // Nobody is there any more, and nothing is missing.
+            let Some(position) = self.engine().position(&room) else { return done(filled) };
             let since = SystemTime::now();
             let missed = match self.store.fill(id, position, PAGE_MAX).await {
-                Ok(missed) if missed.is_empty() => {
-                    if filled { &counts.filled } else { &counts.closed }.inc();
-                    return;
-                }
+                Ok(missed) if missed.is_empty() => return done(filled),
                 Ok(missed) => missed,
                 Err(error) => {
                     // The next check finds the gap again.
@@ -118,6 +119,7 @@ impl Hub {
                 self.deliver(&Arc::new(broadcast));
             }
             if self.engine().position(&room) == Some(position) {
+                counts.failed.inc();
                 tracing::error!(session = %id.0, position, "the store has a gap of its own");
                 return;
             }

@@ -94,7 +94,7 @@ struct World {
     patient: Person,
     dentist: Person,
     session: SessionId,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -124,7 +124,7 @@ impl World {
         let session = SessionId(new_id());
         let new = NewSession { id: session, customer: member(&patient), dentist: member(&dentist) };
         store.open_session(&new).await.unwrap();
-        Self { hub, bus, heard, store, patient, dentist, session, _dir: dir }
+        Self { hub, bus, heard, store, patient, dentist, session, dir }
     }
 
     fn room(&self) -> Room {
@@ -270,6 +270,27 @@ async fn i7_a_gap_is_filled_from_the_store() {
     let messages = world.commit(4).await;
     world.hear(&messages[3]).await;
     assert_eq!(listener.seqs(4).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn each_gap_that_was_found_comes_to_something() {
+    let world = World::new().await;
+    let (mut listener, counts) = (world.listener().await, &world.hub.counts);
+    world.hear(&world.commit(2).await[1]).await;
+    assert_eq!(listener.seqs(2).await, [1, 2]);
+    eventually("it is filled", async || counts.filled.get() == 1).await;
+    assert!(world.hub.fill(SessionId(new_id())), "whoever was there has left meanwhile");
+    eventually("nothing is missing", async || counts.closed.get() == 1).await;
+    let more = [world.draft(3), world.draft(4)];
+    world.store.append(&more).await.unwrap();
+    let db = rusqlite::Connection::open(world.dir.path().join("test.db")).unwrap();
+    assert_eq!(db.execute("delete from messages where seq = 3", []).unwrap(), 1);
+    eventually("what is nowhere can't be filled in", async || {
+        let found = counts.gaps_early.get() + counts.gaps_checked.get();
+        let done = counts.closed.get() - 1 + counts.filled.get() + counts.failed.get();
+        counts.failed.get() > 0 && found == done
+    })
+    .await;
 }
 
 #[tokio::test]

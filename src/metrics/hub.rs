@@ -14,9 +14,9 @@ pub(crate) struct HubCounts {
     pub(crate) delivery: Arc<Delivery>,
     /// Gaps that showed as a message came early.
     pub(crate) gaps_early: Counter,
-    /// Gaps, or missed changes, that the check of the heads found.
+    /// Gaps that the check of the heads found. Changes that were missed are counted as they are told.
     pub(crate) gaps_checked: Counter,
-    /// Gaps that closed by themselves: what was missing came after all.
+    /// Gaps that closed by themselves: what was missing came after all, or the last one has left.
     pub(crate) closed: Counter,
     pub(crate) filled: Counter,
     pub(crate) failed: Counter,
@@ -33,7 +33,8 @@ impl HubCounts {
         let help = "Gaps that were found: a message came early, or the check of the heads saw one";
         let [gaps_early, gaps_checked] =
             counters(registry, "gaps", help, "found", ["early", "checked"]);
-        let help = "Fills of gaps; closed: what was missing came after all";
+        let help =
+            "Fills of gaps; closed: what was missing came after all, or nobody is there any more";
         let outcomes = ["closed", "filled", "failed"];
         let [closed, filled, failed] = counters(registry, "gap_fills", help, "outcome", outcomes);
         let help = "Checks of the heads of all live sessions, by outcome";
