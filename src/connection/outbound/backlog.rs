@@ -22,27 +22,27 @@ impl Backlog {
 
     /// So much more waits; how much did before.
     pub(super) fn grow(&self, bytes: usize) -> usize {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before == 0 {
+        // Whoever sees that something waits sees since when.
+        if self.bytes() == 0 {
             self.since.store(self.micros(), Ordering::Relaxed);
         }
-        before
+        self.bytes.fetch_add(bytes, Ordering::Release)
     }
 
     /// So much was taken.
     pub(super) fn shrink(&self, bytes: usize) {
         self.since.store(self.micros(), Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Release);
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Acquire)
     }
 
     /// How many bytes wait, and for how long nothing was taken; `None` where nothing waits.
     pub(super) fn waiting(&self) -> Option<(usize, Duration)> {
-        let waited = self.micros().saturating_sub(self.since.load(Ordering::Relaxed));
         let bytes = self.bytes();
+        let waited = self.micros().saturating_sub(self.since.load(Ordering::Relaxed));
         (bytes > 0).then_some((bytes, Duration::from_micros(waited)))
     }
 
