@@ -2,6 +2,8 @@
 //!
 //! One file a noun. Each part of the node holds the counters that it counts with, made beforehand for
 //! every value that a label has; so counting is an addition, and every series is there from the start.
+//! Requests alone ([`http`]) are looked up by their route, which only the router knows: a series of
+//! theirs begins with its first one.
 
 pub(crate) mod auth;
 pub(crate) mod bus;

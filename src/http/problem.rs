@@ -11,6 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::traces;
 use crate::{app::App, error::Error, wire::new_id};
 
 /// The header that carries a request's id.
@@ -58,7 +59,8 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    app.metrics.http.answered(route, &method, response.status(), started.elapsed());
+    let (counts, name) = (&app.metrics.http, traces::method(&method));
+    counts.answered(route, name, response.status(), started.elapsed());
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     // Probes and polls come by the second, and a flood is not to become one of the log.
