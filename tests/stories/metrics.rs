@@ -211,7 +211,7 @@ async fn an_operator_finds_the_reason_of_a_slow_delivery_on_the_dashboard() {
 
     world.forgets("the bus loses messages").await;
     world.redis.be(Way::Cut);
-    world.names("the bus loses messages", None).await;
+    world.names("the bus loses messages", Some("waited to be read from the database")).await;
     let late = world.shows("Delivery by path").await;
     assert!(late["filled"] > 0.1, "what was found in the database came late: {late:?}");
     world.redis.be(Way::Open);
