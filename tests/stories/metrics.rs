@@ -209,13 +209,14 @@ async fn an_operator_finds_the_reason_of_a_slow_delivery_on_the_dashboard() {
     world.redis.be(Way::Open);
     world.forgets("Redis is slow").await;
 
-    world.forgets("the bus loses messages").await;
+    world.forgets("the bus loses messages, or is late").await;
     world.redis.be(Way::Cut);
-    world.names("the bus loses messages", Some("waited to be read from the database")).await;
+    let waited = "waited to be read from the database";
+    world.names("the bus loses messages, or is late", Some(waited)).await;
     let late = world.shows("Delivery by path").await;
     assert!(late["filled"] > 0.1, "what was found in the database came late: {late:?}");
     world.redis.be(Way::Open);
-    world.forgets("the bus loses messages").await;
+    world.forgets("the bus loses messages, or is late").await;
 
     let mut stalled = world.desk.connect(1, &world.talk.people.1).await;
     stalled.join(&world.talk.session, None).await;
