@@ -34,6 +34,26 @@ function list(name, otherwise = '') {
   return text(name, otherwise).split(',').map((part) => part.trim()).filter((part) => part);
 }
 
+/** A directory for the report, which k6 does not make, and misses only when the run is over. */
+function directory(name, otherwise) {
+  const given = path(text(name, otherwise)).replace(/\/*$/, '/');
+  // Others than absolute ones k6 would look for beside this file.
+  if (given.startsWith('/') && !isDirectory(given)) {
+    throw new Error(`${name}: there is no directory ${given}; make it first`);
+  }
+  return given;
+}
+
+/** As far as k6 can tell: it opens no directory, and says that it is one. */
+function isDirectory(place) {
+  try {
+    open(place);
+    return false;
+  } catch (error) {
+    return !/no such file|not a directory/.test(error.message || error);
+  }
+}
+
 /** From where k6 was started; by itself it would look beside this file. */
 function path(given) {
   return given === null || given.startsWith('/') ? given : `${__ENV.PWD || '.'}/${given}`;
@@ -72,6 +92,6 @@ export function settings(own) {
     tokenTtl_s: seconds('TOKEN_TTL', '1h', 61),
     customerIds: list('CUSTOMER_IDS'),
     dentistIds: list('DENTIST_IDS'),
-    outDir: text('OUT_DIR', import.meta.resolve('../out/').replace(/^file:\/\//, '')).replace(/\/*$/, '/'),
+    outDir: directory('OUT_DIR', import.meta.resolve('../out/').replace(/^file:\/\//, '')),
   };
 }

@@ -225,6 +225,7 @@ async fn what_it_cannot_be_done_with_is_said_at_once() {
     fails(&[("BASE_URL", nobody)], 108, "no frontdesk is ready at http://127.0.0.1:1").await;
     fails(&[("BASE_URL", "localhost:3000")], 107, "BASE_URL: ").await;
     fails(&[there, ("DURATION", "soon")], 107, "DURATION: ").await;
+    fails(&[there, ("OUT_DIR", "/nowhere")], 107, "OUT_DIR: there is no directory").await;
     fails(&[there], 108, "issues no development tokens: give TOKENS_FILE").await;
     fails(&[there, file], 108, "there is no DJANGO_JWT_SECRET to sign for them").await;
     let secret = ("DJANGO_JWT_SECRET", DJANGO_SECRET);
