@@ -58,8 +58,8 @@ export function page(found) {
   const { numbers } = found;
   const fault = (name, count) => tile(name, count, count > 0);
   const phases = found.phases.map((phase) => [phase.name, phase.delivery, phase.deliveredPerS, phase.errors]);
-  const rules = found.thresholds.map(({ metric, rule, ok }) => (
-    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, ok ? 'holds' : 'FAILS'])}</tr>`
+  const rules = found.thresholds.map(({ metric, rule, ok, follows }) => (
+    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, ok ? 'holds' : follows ? 'FAILS, by the refusals' : 'FAILS'])}</tr>`
   ));
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -14,6 +14,9 @@ export function report(scenario, summary) {
   };
 }
 
+/** What does not hold either where limits turn the clients away and end the run. */
+const FOLLOWING = /^(checks|conversations_unjudged|messages_(unanswered|delivered|caught_up)|reconnect|delivery_ms|http_req_duration)/;
+
 /** The numbers that count, picked from k6's. */
 function findings({ name, question, set, pairs, phases }, { metrics, state }) {
   const values = (metric) => metrics[metric]?.values ?? {};
@@ -22,11 +25,14 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
     const { med = 0, 'p(95)': p95 = 0, 'p(99)': p99 = 0, max = 0, count: samples = 0 } = values(metric);
     return { samples, p50_ms: round(med), p95_ms: round(p95), p99_ms: round(p99), max_ms: round(max) };
   };
+  const turnedAway = set.refusals === 'fail' && count('refusals') > 0;
   const thresholds = Object.entries(metrics).flatMap(([metric, { thresholds: all = {} }]) => (
-    Object.entries(all).filter(([rule]) => !rule.endsWith('>=0')).map(([rule, { ok }]) => ({ metric, rule, ok }))
+    Object.entries(all).filter(([rule]) => !rule.endsWith('>=0')).map(([rule, { ok }]) => (
+      { metric, rule, ok, follows: turnedAway && !ok && FOLLOWING.test(metric) }
+    ))
   ));
-  // What fails stands first.
-  thresholds.sort((one, other) => one.ok - other.ok || one.metric.localeCompare(other.metric));
+  // What fails stands first, and before what only follows from it.
+  thresholds.sort((one, other) => one.ok - other.ok || one.follows - other.follows || one.metric.localeCompare(other.metric));
   const passed = thresholds.every(({ ok }) => ok);
   const numbers = {
     sent: count('messages_sent'), acknowledged: count('messages_acknowledged'),
@@ -121,6 +127,7 @@ function words(found, file) {
   const lines = [
     '',
     `  ${found.passed ? 'PASSED' : 'FAILED'}: ${found.scenario}. ${found.question}`,
+    ...found.advice.map((said) => `  → ${said}`),
     `  ${found.target.join(' and ')}, ${found.pairs} pairs, ${found.ratePerPair} messages a second each, `
       + `${found.framing} framing, ${found.duration_s} s`,
     '',
@@ -141,8 +148,9 @@ function words(found, file) {
     for (const phase of found.phases) lines.push(row(phase.name, phase.delivery, more(phase.deliveredPerS, phase.errors)));
     lines.push('');
   }
-  for (const { metric, rule, ok } of found.thresholds) if (!ok) lines.push(`  ✗ ${metric}: ${rule}`);
-  for (const said of found.advice) lines.push(`  → ${said}`);
+  for (const { metric, rule, ok, follows } of found.thresholds) {
+    if (!ok) lines.push(`  ✗ ${metric}: ${rule}${follows ? ', as follows from the refusals' : ''}`);
+  }
   lines.push(`  ${file}.html and .json`, '', '');
   return lines.join('\n');
 }

@@ -109,7 +109,8 @@ export class Side {
     const { code, retryAfterMs } = answer.error;
     if (refused(code)) metrics.refusals.add(1);
     else if (code !== 'draining') complain('answer', `${event}: ${code}`, this.conversation.phase(now_ms()));
-    if (!TRY_AGAIN.includes(code)) return;
+    // Where limits end the run there is no use in it, and k6 would tell of each timer that it stops.
+    if (!TRY_AGAIN.includes(code) || (refused(code) && this.conversation.set.refusals === 'fail')) return;
     const { wire } = this;
     const again = () => { if (wire === this.wire && !this.over) this.request(event, content, then); };
     setTimeout(again, retryAfterMs || COME_BACK_AFTER_MS);
