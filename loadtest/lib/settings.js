@@ -92,6 +92,6 @@ export function settings(own) {
     tokenTtl_s: seconds('TOKEN_TTL', '1h', 61),
     customerIds: list('CUSTOMER_IDS'),
     dentistIds: list('DENTIST_IDS'),
-    outDir: directory('OUT_DIR', import.meta.resolve('../out/').replace(/^file:\/\//, '')),
+    outDir: directory('OUT_DIR', decodeURIComponent(import.meta.resolve('../out/').replace(/^file:\/\//, ''))),
   };
 }
