@@ -6,6 +6,7 @@ import http from 'k6/http';
 import { clearTimeout, setTimeout } from 'k6/timers';
 import { now_ms, wait } from './clock.js';
 import { codeOf, complain, refused } from './errors.js';
+import { FRAMINGS } from './framings.js';
 import { Ledger } from './ledger.js';
 import { metrics } from './metrics.js';
 import { Rest } from './rest.js';
@@ -17,7 +18,9 @@ const STORMS = [['customer'], ['dentist'], ['customer', 'dentist']];
 export class Conversation {
   constructor(set, pair, number, framing, phase) {
     this.set = set;
-    this.framing = framing;
+    this.framing = FRAMINGS[framing];
+    // Only where there are several: a tag costs k6 memory.
+    this.tags = set.framing === 'all' ? { framing } : {};
     this.phase = phase;
     this.pair = pair;
     this.number = number;
@@ -116,7 +119,7 @@ export class Conversation {
       const phase = this.phase(saidAt_ms);
       metrics.delivered.add(1, { phase });
       if (way === 'caught_up') metrics.caughtUp.add(1);
-      metrics.delivery.add(now_ms() - saidAt_ms, { phase, way });
+      metrics.delivery.add(now_ms() - saidAt_ms, { ...this.tags, phase, way });
     }
     this.moved();
   }

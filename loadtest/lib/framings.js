@@ -123,8 +123,10 @@ export function polling(base, token, on) {
   };
 }
 
-/** The framing of a pair: the one that is set, or each in its turn. */
-export function framingOf(name, number) {
-  const all = { native, socketio, polling };
-  return all[name] || Object.values(all)[number % 3];
+/** The framings by their names. */
+export const FRAMINGS = { native, socketio, polling };
+
+/** The name of a pair's framing: the one that is set, or each in its turn. */
+export function framingOf(set, number) {
+  return set === 'all' ? Object.keys(FRAMINGS)[number % 3] : set;
 }

@@ -1,6 +1,7 @@
 // What is measured beside k6's own metrics, and what must hold of it.
 
 import { Counter, Trend } from 'k6/metrics';
+import { FRAMINGS } from './framings.js';
 
 export const metrics = {
   delivery: new Trend('delivery_ms', true),
@@ -55,6 +56,9 @@ export function thresholds(set, phases) {
   };
   // A threshold that always holds makes k6 keep the metric by tag, for the report.
   for (const kind of ERRORS) all[`errors{of:${kind}}`] = ['count>=0'];
+  for (const framing of Object.keys(FRAMINGS)) {
+    if (set.framing === 'all') all[`delivery_ms{way:live,framing:${framing}}`] = ['p(95)>=0'];
+  }
   for (const phase of phases) {
     const limits = [`p(95)<${set.p95_ms * phase.factor}`, `p(99)<${set.p99_ms * phase.factor}`];
     all[`delivery_ms{way:live,phase:${phase.name}}`] = phase.factor ? limits : ['p(95)>=0'];

@@ -1,6 +1,6 @@
 // The report as one page that needs nothing else, not even a network.
 
-import { measured } from './report.js';
+import { framings, measured } from './report.js';
 
 const escaped = (value) => String(value).replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const cells = (values, tag = 'td') => values.map((value) => `<${tag}>${escaped(value)}</${tag}>`).join('');
@@ -68,7 +68,7 @@ export function page(found) {
 <h1>${escaped(found.scenario)}</h1>
 <p>${escaped(found.question)}</p>
 <p class="soft">${escaped(found.target.join(' and '))} · ${found.pairs} pairs, ${found.ratePerPair} messages a second each ·
-${escaped(found.framing)} framing · ${found.duration_s} s</p>
+${escaped(framings(found))} · ${found.duration_s} s</p>
 ${found.advice.length > 0 ? section('What to do', found.advice.map((said) => `<p>${escaped(said)}</p>`).join('')) : ''}
 ${section('Messages', `<div class="tiles">${[
     tile('sent', numbers.sent), tile('acknowledged', numbers.acknowledged), tile('delivered', numbers.delivered),

@@ -59,6 +59,10 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
     errorsOf: Object.fromEntries(ERRORS.map((kind) => [kind, count(`errors{of:${kind}}`)])),
     latencies: {
       'delivery, both connected': trend('delivery_ms{way:live}'),
+      // Where the framings are in turn.
+      '- native': trend('delivery_ms{way:live,framing:native}'),
+      '- Socket.IO by WebSocket': trend('delivery_ms{way:live,framing:socketio}'),
+      '- Socket.IO by polls': trend('delivery_ms{way:live,framing:polling}'),
       'delivery, caught up with': trend('delivery_ms{way:caught_up}'),
       acknowledgement: trend('acknowledgement_ms{way:live}'),
       'connecting and joining': trend('join_ms'),
@@ -109,6 +113,10 @@ function round(value) {
   return Math.round(value * 10) / 10;
 }
 
+export function framings({ framing }) {
+  return framing === 'all' ? 'framings in turn' : `${framing} framing`;
+}
+
 /** Latencies that were measured. */
 export function measured(found) {
   return Object.entries(found.latencies).filter(([, { samples, max_ms }]) => samples > 0 || max_ms > 0);
@@ -129,7 +137,7 @@ function words(found, file) {
     `  ${found.passed ? 'PASSED' : 'FAILED'}: ${found.scenario}. ${found.question}`,
     ...found.advice.map((said) => `  → ${said}`),
     `  ${found.target.join(' and ')}, ${found.pairs} pairs, ${found.ratePerPair} messages a second each, `
-      + `${found.framing} framing, ${found.duration_s} s`,
+      + `${framings(found)}, ${found.duration_s} s`,
     '',
     `  messages      ${numbers.sent} sent, ${numbers.acknowledged} acknowledged, ${numbers.delivered} delivered, ${numbers.caughtUp} of them caught up with`,
     `  faults        ${numbers.lost} lost, ${numbers.vanished} vanished, ${numbers.unanswered} unanswered, ${numbers.doubled} doubled, `

@@ -111,6 +111,9 @@ async fn every_scenario_runs() {
     assert!(soak.count("tokenRefreshes") >= 6, "{}", soak.said);
     assert!(mixed.found["latencies"]["HTTP API"]["p95_ms"].as_f64() > Some(0.0));
     assert_eq!(socketio.count("connections"), 12);
+    for framing in ["- native", "- Socket.IO by WebSocket", "- Socket.IO by polls"] {
+        assert!(socketio.found["latencies"][framing]["samples"].as_i64() > Some(0), "{framing}");
+    }
     let acknowledged: i64 = reports.iter().map(|report| report.count("acknowledged")).sum();
     assert_eq!(acknowledged, kept(&desk).await);
 }
