@@ -25,6 +25,9 @@ const STYLE = `
   .bar { position: relative; width: 14rem; height: .9rem; background: var(--back); border-radius: 3px }
   .bar i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px }
   .key { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-left: .6rem }
+  @media (max-width: 40rem) { main { padding: 1rem .5rem } section { padding: .8rem .6rem } table { font-size: .75rem }
+    th, td { padding: .3rem .25rem } th, td:first-child, .fails td { white-space: normal } code { overflow-wrap: anywhere }
+    .bar { width: 100%; min-width: 2.5rem } }
   .fails td { color: var(--bad); font-weight: 600 } code { font-size: .9em }`;
 
 /** p50 over p95 over p99, to the scale of the longest in its table. */
@@ -58,8 +61,8 @@ export function page(found) {
   const { numbers } = found;
   const fault = (name, count) => tile(name, count, count > 0);
   const phases = found.phases.map((phase) => [phase.name, phase.delivery, phase.deliveredPerS, phase.errors]);
-  const rules = found.thresholds.map(({ metric, rule, ok, follows }) => (
-    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, ok ? 'holds' : follows ? 'FAILS, by the refusals' : 'FAILS'])}</tr>`
+  const rules = found.thresholds.map(({ metric, rule, value, ok, follows }) => (
+    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, value, ok ? 'holds' : follows ? 'FAILS, by the refusals' : 'FAILS'])}</tr>`
   ));
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -83,7 +86,7 @@ ${section('Connections and errors', `<div class="tiles">${[
     fault('refusals', numbers.refusals), fault('not judged', numbers.unjudged),
     ...Object.entries(found.errorsOf).map(([kind, count]) => fault(`errors: ${kind}`, count)),
   ].join('')}</div>`)}
-${section('What must hold', `<table><tr>${cells(['', 'threshold', ''], 'th')}</tr>${rules.join('')}</table>`)}
+${section('What must hold', `<table><tr>${cells(['', 'threshold', 'measured', ''], 'th')}</tr>${rules.join('')}</table>`)}
 </main></body></html>
 `;
 }

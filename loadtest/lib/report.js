@@ -28,7 +28,7 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
   const turnedAway = set.refusals === 'fail' && count('refusals') > 0;
   const thresholds = Object.entries(metrics).flatMap(([metric, { thresholds: all = {} }]) => (
     Object.entries(all).filter(([rule]) => !rule.endsWith('>=0')).map(([rule, { ok }]) => (
-      { metric, rule, ok, follows: turnedAway && !ok && FOLLOWING.test(metric) }
+      { metric, rule, value: valueOf(rule, values(metric)), ok, follows: turnedAway && !ok && FOLLOWING.test(metric) }
     ))
   ));
   // What fails stands first, and before what only follows from it.
@@ -107,6 +107,13 @@ function advice(numbers, metrics, set) {
   if (numbers.vanished > 0) said.push('The server keeps fewer messages than it acknowledged. That is a fault of the server: please report it.');
   if (!(metrics.messages_delivered?.values?.count > 0)) said.push('Nothing was delivered: nothing was measured.');
   return said;
+}
+
+/** What was measured of what a rule like `p(95)<250` is about; a rate downwards, as 1 means all. */
+function valueOf(rule, values) {
+  const [of] = /^[a-z]+(\(\d+\))?/.exec(rule);
+  const value = values[of] ?? 0;
+  return of === 'rate' ? Math.floor(value * 10000) / 10000 : round(value);
 }
 
 function round(value) {
