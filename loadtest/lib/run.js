@@ -9,7 +9,7 @@ import { framingOf } from './framings.js';
 import { thresholds } from './metrics.js';
 import { People } from './people.js';
 import { report } from './report.js';
-import { settings } from './settings.js';
+import { doubts, settings } from './settings.js';
 
 /** The time that opening, joining and judging may take beside the talk and the grace. */
 const MARGIN_S = 30;
@@ -35,6 +35,7 @@ export function scenario({ name, question, defaults, shape = together, also = ()
   }
 
   function setup() {
+    for (const doubt of doubts()) console.warn(doubt);
     const against = people.reasonAgainst(pairs);
     if (against) exec.test.abort(against);
     for (const base of set.bases) {

@@ -1,7 +1,15 @@
 // What is set from outside: `-e NAME=value`, or the environment.
 
+import { misspelt } from './misspelt.js';
+
+const KNOWN = new Set();
+
+/** Said where a variable is set that is none of these, but nearly. */
+export const doubts = () => misspelt(Object.keys(__ENV), [...KNOWN]);
+
 /** The value of a variable, or what stands in for it. What is set to nothing counts as unset. */
 function text(name, otherwise) {
+  KNOWN.add(name);
   const value = __ENV[name];
   return value === undefined || value === '' ? otherwise : value;
 }

@@ -226,6 +226,7 @@ async fn what_it_cannot_be_done_with_is_said_at_once() {
     let there = ("BASE_URL", base.as_str());
     let file = ("TOKENS_FILE", few.to_str().unwrap());
     fails(&[("BASE_URL", nobody)], 108, "no frontdesk is ready at http://127.0.0.1:1").await;
+    fails(&[("BASE_URL", nobody), ("PAIR", "3")], 108, "PAIR is not read; is PAIRS meant?").await;
     fails(&[("BASE_URL", "localhost:3000")], 107, "BASE_URL: ").await;
     fails(&[there, ("DURATION", "soon")], 107, "DURATION: ").await;
     fails(&[there, ("OUT_DIR", "/nowhere")], 107, "OUT_DIR: there is no directory").await;
