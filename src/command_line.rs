@@ -49,7 +49,9 @@ enum Command {
     /// Bring the database up to date, then end
     ///
     /// Nodes do the same at their start, under a lock. Run it beforehand by a database user who may
-    /// change tables, and the nodes' own user needs only to read and write rows.
+    /// change tables, and the nodes' own user needs only to select, insert, update and delete rows of
+    /// all tables (`refinery_schema_history` too, and those of later migrations), and to use sequences.
+    /// docs/deploy.md has the statements. `SEARCH_LANGUAGE` must be the nodes'.
     Migrate,
     /// Ask the node on this machine whether it is ready; for container health checks
     Health(health::Ask),
