@@ -3,6 +3,7 @@
 mod limits;
 mod push;
 mod redis;
+mod tokens;
 mod traces;
 mod variables;
 
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
+pub(crate) use tokens::{CognitoConfig, DjangoConfig};
 pub(crate) use traces::TracesConfig;
 use variables::Variables;
 
@@ -124,20 +126,6 @@ pub(crate) struct S3Config {
     pub(crate) secret_access_key: SecretString,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct CognitoConfig {
-    pub(crate) issuer: String,
-    /// App clients whose tokens are taken; empty: any of the pool.
-    pub(crate) client_ids: Vec<String>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct DjangoConfig {
-    pub(crate) secret: Option<SecretString>,
-    pub(crate) jwks_url: Option<String>,
-    pub(crate) issuer: Option<String>,
-}
-
 pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name, last_name, \
     email, avatar_url FROM customers WHERE cognito_sub = ?";
 pub(crate) const DEFAULT_DENTISTS_QUERY: &str = "SELECT user_id, first_name, last_name, \
@@ -174,8 +162,8 @@ impl Config {
             mysql: Self::mysql(variables)?,
             directory_cache: variables.seconds("DIRECTORY_CACHE_S", 600, 1..=86_400)?,
             s3: Self::s3(variables)?,
-            cognito: Self::cognito(variables)?,
-            django: Self::django(variables)?,
+            cognito: CognitoConfig::read(variables)?,
+            django: DjangoConfig::read(variables)?,
             pushes: PushConfig::read(variables)?,
             cors_origins: Self::origins(variables)?,
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
@@ -357,35 +345,6 @@ impl Config {
             public_endpoint,
             access_key_id: variables.required("AWS_ACCESS_KEY_ID", "S3_BUCKET")?,
             secret_access_key: variables.secret("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
-        }))
-    }
-
-    fn cognito(variables: &Variables) -> Result<Option<CognitoConfig>, ConfigError> {
-        let client_ids = variables.list("COGNITO_CLIENT_IDS");
-        if variables.text("COGNITO_ISSUER").is_some() {
-            let issuer = variables.url("COGNITO_ISSUER")?.unwrap_or_default();
-            return Ok(Some(CognitoConfig { issuer, client_ids }));
-        }
-        let Some(pool) = variables.text("COGNITO_USER_POOL_ID") else { return Ok(None) };
-        let region = variables.text("COGNITO_REGION").or(variables.text("AWS_REGION"));
-        let region = region.ok_or_else(|| {
-            Variables::error("COGNITO_REGION", "is needed where COGNITO_USER_POOL_ID is set")
-        })?;
-        let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
-        Ok(Some(CognitoConfig { issuer, client_ids }))
-    }
-
-    fn django(variables: &Variables) -> Result<Option<DjangoConfig>, ConfigError> {
-        let secret = variables.secret("DJANGO_JWT_SECRET");
-        if variables.text("DJANGO_JWT_SECRET").is_some_and(|secret| secret.len() < 16) {
-            return Err(Variables::error("DJANGO_JWT_SECRET", "must have at least 16 characters"));
-        }
-        let jwks_url = variables.url("DJANGO_JWKS_URL")?;
-        let issuer = variables.text("DJANGO_ISSUER").map(str::to_owned);
-        Ok((secret.is_some() || jwks_url.is_some()).then_some(DjangoConfig {
-            secret,
-            jwks_url,
-            issuer,
         }))
     }
 
