@@ -7,7 +7,7 @@ import { everyone, scenario } from './lib/run.js';
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'soak',
   question: 'After hours, is it as quick as in the beginning?',
-  defaults: { PAIRS: 100, RATE: 1, RAMP: '20s', DURATION: '1h', RECONNECT_EVERY: '5m', AWAY: '30s' },
+  defaults: { PAIRS: 100, RATE: 1, RAMP: '20s', DURATION: '1h', RECONNECT_EVERY: '5m', AWAY: '30s', GRACE: '45s' },
   shape: (set) => ({
     groups: [everyone(set)],
     phases: [1, 2, 3, 4].map((quarter) => (

@@ -74,15 +74,22 @@ export function settings(own) {
   if (bases.length === 0 || bases.some((url) => !/^https?:\/\/[^/]+/.test(url))) {
     throw new Error('BASE_URL: one or more URLs like http://localhost:3000 are wanted');
   }
+  const grace_s = seconds('GRACE', of('GRACE', '15s'));
+  const reconnectEvery_s = seconds('RECONNECT_EVERY', of('RECONNECT_EVERY', '0s'));
+  const away_s = seconds('AWAY', of('AWAY', '1s'));
+  // Who is still away at the end has not lost what it would have caught up with.
+  if (reconnectEvery_s > 0 && away_s >= grace_s) {
+    throw new Error('AWAY: a time shorter than GRACE is wanted');
+  }
   return {
     bases,
     pairs: Math.floor(number('PAIRS', of('PAIRS', 5), 1)),
     ratePerPair: number('RATE', of('RATE', 1), 0.001),
     duration_s: seconds('DURATION', of('DURATION', '30s'), 1),
     ramp_s: seconds('RAMP', of('RAMP', '0s')),
-    grace_s: seconds('GRACE', of('GRACE', '15s')),
-    reconnectEvery_s: seconds('RECONNECT_EVERY', of('RECONNECT_EVERY', '0s')),
-    away_s: seconds('AWAY', of('AWAY', '1s')),
+    grace_s,
+    reconnectEvery_s,
+    away_s,
     restEvery_s: seconds('REST_EVERY', of('REST_EVERY', '0s')),
     steps: Math.floor(number('STEPS', of('STEPS', 5), 1)),
     framing: oneOf('FRAMING', ['native', 'socketio', 'polling', 'all'], of('FRAMING', 'native')),

@@ -229,6 +229,8 @@ async fn what_it_cannot_be_done_with_is_said_at_once() {
     fails(&[("BASE_URL", nobody), ("PAIR", "3")], 108, "PAIR is not read; is PAIRS meant?").await;
     fails(&[("BASE_URL", "localhost:3000")], 107, "BASE_URL: ").await;
     fails(&[there, ("DURATION", "soon")], 107, "DURATION: ").await;
+    let away = [there, ("RECONNECT_EVERY", "2s"), ("AWAY", "9s"), ("GRACE", "5s")];
+    fails(&away, 107, "AWAY: a time shorter than GRACE").await;
     fails(&[there, ("OUT_DIR", "/nowhere")], 107, "OUT_DIR: there is no directory").await;
     fails(&[there], 108, "issues no development tokens: give TOKENS_FILE").await;
     fails(&[there, file], 108, "there is no DJANGO_JWT_SECRET to sign for them").await;
