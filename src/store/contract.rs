@@ -5,7 +5,7 @@ mod members;
 mod queue;
 mod search;
 mod uploads;
-mod world;
+pub(super) mod world;
 
 use std::sync::Arc;
 

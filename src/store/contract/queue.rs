@@ -12,17 +12,18 @@ use crate::{
     store::writer::Writer,
 };
 
+/// A writer on its store; nobody hears what it publishes.
+fn writer(world: &World) -> Writer {
+    let (bus, _events) = OneNode::open(BusCounts::default());
+    let store = Arc::clone(&world.store);
+    Writer::start(store, Arc::new(bus), Arc::default(), WriterCounts::default()).0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_committed() {
     let world = World::on_sqlite();
     let (customer, dentist, id) = world.pair().await;
-    let (bus, _events) = OneNode::open(BusCounts::default());
-    let (writer, _) = Writer::start(
-        Arc::clone(&world.store),
-        Arc::new(bus),
-        Arc::default(),
-        WriterCounts::default(),
-    );
+    let writer = writer(&world);
     let Database::Sqlite(path, _) = &world.database else { unreachable!() };
     let slow = rusqlite::Connection::open(path).unwrap();
     slow.execute_batch("begin immediate").unwrap();
@@ -45,13 +46,7 @@ async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_com
 async fn f16_nobody_waits_in_the_queue_for_longer_than_a_try_takes() {
     let world = World::on_sqlite();
     let (customer, _, id) = world.pair().await;
-    let (bus, _events) = OneNode::open(BusCounts::default());
-    let (writer, _) = Writer::start(
-        Arc::clone(&world.store),
-        Arc::new(bus),
-        Arc::default(),
-        WriterCounts::default(),
-    );
+    let writer = writer(&world);
     let Database::Sqlite(path, _) = &world.database else { unreachable!() };
     let stuck = rusqlite::Connection::open(path).unwrap();
     stuck.execute_batch("begin immediate").unwrap();

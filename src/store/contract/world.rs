@@ -25,7 +25,7 @@ pub(super) struct World {
     pub(super) store: Arc<dyn Store>,
 }
 
-pub(super) fn config(database: &PostgresDatabase) -> PostgresConfig {
+pub(in crate::store) fn config(database: &PostgresDatabase) -> PostgresConfig {
     PostgresConfig {
         host: "127.0.0.1".into(),
         port: database.port,

@@ -53,27 +53,17 @@ mod tests {
 
     use super::{super::AMENDS, *};
     use crate::{
-        config::PostgresConfig,
         message::amend::Amendment,
         person::{Person, PersonKind},
         session::SessionId,
+        store::contract::world::config,
         wire::new_id,
     };
 
     #[tokio::test]
     async fn whoever_gets_no_turn_and_each_failed_change_is_counted_once() {
         let database = Servers::get().await.postgres_database().await;
-        let config = PostgresConfig {
-            host: "127.0.0.1".into(),
-            port: database.port,
-            database: database.name.clone(),
-            user: "postgres".into(),
-            password: None,
-            pool_size: 4,
-            tls: false,
-            ca_file: None,
-        };
-        let postgres = Postgres::open(&config, "simple").await.unwrap();
+        let postgres = Postgres::open(&config(&database), "simple").await.unwrap();
         let me = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let amend = async || {
             let (id, message_id) = (SessionId(new_id()), new_id());
