@@ -16,8 +16,8 @@ pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod limits;
 mod node;
-#[cfg(target_os = "linux")]
 pub(crate) mod pushes;
+#[cfg(target_os = "linux")]
 mod resources;
 mod runtime;
 mod text;
