@@ -83,15 +83,11 @@ async fn say(
         let outcome = publish(&publisher, is_cluster, &batch).await;
         counts.publish.took(began.elapsed());
         counts.batch.count(batch.len());
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
             counts.lost_refused.inc_by(batch.len() as u64);
-        }
-        if let Err(error) = &outcome
-            && !reported
-        {
-            tracing::warn!(error = %error, lost = batch.len(), "Redis does not take what is said");
-        }
-        if outcome.is_err() {
+            if !reported {
+                tracing::warn!(error = %error, lost = batch.len(), "Redis does not take what is said");
+            }
             for broadcast in &mut batch {
                 broadcast.lost("unavailable");
             }
