@@ -35,6 +35,7 @@ mod servers;
 mod stock;
 mod tampering;
 mod tunnel;
+mod victim;
 
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub use stock::StockClient;
 pub use tampering::{Fault, Tampering};
 pub use tokio_tungstenite::tungstenite;
 pub use tunnel::Tunnel;
+pub use victim::{Times, Victim};
 
 /// How long anything that should happen may take. Long, as machines are shared: a story that fails
 /// by it has found something that does not happen at all.
