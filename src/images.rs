@@ -7,6 +7,7 @@ mod bucket;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod metadata;
 mod name;
 #[cfg(test)]
 mod samples;
@@ -18,10 +19,16 @@ mod thumbnails;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::http::{HeaderMap, header, uri::Authority};
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, header, uri::Authority},
+};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 use utoipa::ToSchema;
 
 use bucket::Bucket;
@@ -34,12 +41,12 @@ use crate::config::Config;
 
 /// The largest picture, in bytes.
 pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
-/// How long a client has to begin its upload.
-const UPLOAD_EXPIRES: Duration = Duration::from_mins(15);
-/// How long a picture may be fetched by a URL.
-const FETCH_EXPIRES: Duration = Duration::from_mins(5);
-/// How many pictures are looked at at a time.
-const CHECKS: usize = 16;
+/// How long a client has to begin its upload. A URL can't be revoked, so it is short.
+pub(crate) const UPLOAD_EXPIRES: Duration = Duration::from_mins(5);
+/// How long a picture may be fetched by a URL, also by a person who is blocked meanwhile.
+const FETCH_EXPIRES: Duration = Duration::from_mins(1);
+/// How many pictures are checked at a time. Each takes twice [`SIZE_MAX`] of memory at most.
+const CHECKS: usize = 4;
 /// How much of a file is looked at first: its measures are nearly always in there.
 const FIRST_BYTES: u64 = 256 * 1024;
 
@@ -91,6 +98,8 @@ pub(crate) struct Images {
     thumbnails: Thumbnails,
     /// One permit a picture that is looked at: it is in memory.
     checks: Semaphore,
+    /// A message that showed a picture is deleted, or an upload is no picture: the sweep removes it.
+    pub(crate) withdrawn: Notify,
     #[cfg(feature = "embedded")]
     pub(crate) embedded: Option<std::sync::Arc<crate::embedded::s3::Server>>,
 }
@@ -120,6 +129,7 @@ impl Images {
             bucket,
             thumbnails,
             checks: Semaphore::new(CHECKS),
+            withdrawn: Notify::new(),
             #[cfg(feature = "embedded")]
             embedded: None,
         }
@@ -149,8 +159,8 @@ impl Images {
         })
     }
 
-    /// Looks at what was uploaded: whether it is there, is as long as was signed, and is what it was
-    /// said to be by its first bytes. Its width and height.
+    /// Checks an upload: it is there, is as long as was signed, and is of the announced format by its
+    /// bytes. Erases its metadata. Returns its width and height.
     pub(crate) async fn check(
         &self,
         key: &ObjectKey,
@@ -162,27 +172,50 @@ impl Images {
             return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
         };
         let key = key.original();
-        let mut first = FIRST_BYTES;
-        loop {
+        // The first bytes of a large file refuse most of what is no picture.
+        for first in [FIRST_BYTES, size] {
             let found = self.bucket.read(&key, first).await?;
             let found = found.ok_or(ImagesError::Refused("was not uploaded"))?;
             if found.size != size {
                 return Err(ImagesError::Wrong("is not of the size that was announced"));
             }
-            return match format::look(&found.bytes) {
-                Look::Picture(is, width, height) if is == format => bounded(width, height),
+            let measures = match format::look(&found.bytes) {
+                Look::Picture(is, width, height) if is == format => Some(bounded(width, height)?),
                 // A long preamble: thumbnails of the telephone's own, colour profiles, maps of depth.
-                Look::Unmeasured if first < size => {
-                    first = size;
-                    continue;
-                }
-                Look::Unmeasured => Err(ImagesError::Wrong("is broken: it has no measures")),
-                _ => Err(ImagesError::Wrong("is not of the type that was announced")),
+                Look::Unmeasured => None,
+                _ => return Err(ImagesError::Wrong("is not of the type that was announced")),
             };
+            if first >= size {
+                let measures =
+                    measures.ok_or(ImagesError::Wrong("is broken: it has no measures"))?;
+                self.erase_metadata(&key, format, found.bytes).await?;
+                return Ok(measures);
+            }
+        }
+        Err(ImagesError::Wrong("is broken: it has no measures"))
+    }
+
+    /// Erases place, device and comments from an uploaded picture, before anyone else may fetch it.
+    async fn erase_metadata(
+        &self,
+        key: &str,
+        format: Format,
+        bytes: Bytes,
+    ) -> Result<(), ImagesError> {
+        let erasing = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::from(bytes);
+            metadata::erase(&mut bytes, format).map(|changed| changed.then_some(bytes))
+        });
+        match erasing.await {
+            Ok(Ok(Some(erased))) => self.bucket.write(key, format, erased).await,
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(metadata::Broken)) | Err(_) => {
+                Err(ImagesError::Wrong("is broken: its metadata can't be read"))
+            }
         }
     }
 
-    /// A URL that shows the picture for five minutes, as nothing but the type that it was checked for.
+    /// A URL that shows the picture for a minute, as nothing but the type that it was checked for.
     pub(crate) async fn locate(
         &self,
         key: &ObjectKey,

@@ -222,11 +222,14 @@ pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
         key: &ImageKey,
     ) -> Result<Option<Upload>, StoreError>;
 
-    /// Pictures that no message shows and that were asked for before this, the oldest first.
+    /// Pictures that no message shows and that were asked for before this or are to be removed now,
+    /// the oldest first.
     async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError>;
 
-    /// Forgets pictures, unless a message shows them after all.
-    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError>;
+    /// Notes that the objects of these pictures are gone. Those that were asked for before this are
+    /// forgotten, unless a message shows them after all.
+    async fn forget_uploads(&self, keys: &[ObjectKey], before: Timestamp)
+    -> Result<(), StoreError>;
 
     /// Notes that what was uploaded is no picture.
     async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError>;

@@ -6,7 +6,12 @@ use utoipa::ToSchema;
 
 use super::Done;
 use crate::{
-    app::App, connection::Caller, error::Error, message::Message, person::Person, wire::Amend,
+    app::App,
+    connection::Caller,
+    error::Error,
+    message::{Message, amend::Amendment},
+    person::Person,
+    wire::Amend,
 };
 
 /// The message as it is now.
@@ -20,6 +25,9 @@ pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed,
     app.may_write(me)?;
     let Amend { session_id, message_id, amendment } = amend;
     let amended = app.store.amend(me, session_id, message_id, &amendment).await??;
+    if matches!(amendment, Amendment::Delete) {
+        app.images.withdrawn.notify_one();
+    }
     // Also where it was like that already: an earlier try may have come to an end that nobody heard of.
     if amended.changed || amended.message.rev.is_some() {
         app.inbox.amended(&amended.message);

@@ -148,6 +148,7 @@ async fn look(
     if let Err(ImagesError::Wrong(_)) = checked {
         // Looking at it again would be as much work, and come to the same.
         app.store.refuse_upload(&object).await?;
+        app.images.withdrawn.notify_one();
     }
     let (width, height) = checked?;
     let image = Image {

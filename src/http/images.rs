@@ -119,7 +119,7 @@ impl IntoParams for OfImage {
     }
 }
 
-/// To where the picture is for five minutes. Whoever asks is a member, and a message shows it.
+/// The picture's URL, for a minute. The caller is a member, and a message shows the picture.
 #[utoipa::path(
     get, path = "", tag = "images", params(OfImage, Fetch),
     responses(

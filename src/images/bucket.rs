@@ -28,6 +28,8 @@ use crate::config::S3Config;
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long the first try may take.
 const TRY: Duration = Duration::from_millis(2_400);
+/// How many times as long a call with a large body may take.
+const LARGE: u32 = 6;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -136,8 +138,7 @@ impl Bucket {
                 Err(error) => Err(unavailable(&error)),
             }
         };
-        // It grows with what is read: ten times as long for ten megabytes.
-        let limit = if first > super::FIRST_BYTES { DEADLINE * 6 } else { DEADLINE };
+        let limit = if first > super::FIRST_BYTES { DEADLINE * LARGE } else { DEADLINE };
         timeout(limit, reading).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
@@ -157,7 +158,9 @@ impl Bucket {
         bytes: Vec<u8>,
     ) -> Result<(), ImagesError> {
         let put = self.client.put_object().bucket(&self.name).key(key);
+        let times = times(if bytes.len() as u64 > super::FIRST_BYTES { LARGE } else { 1 });
         let put = put.content_type(format.as_str()).body(ByteStream::from(bytes));
+        let put = put.customize().config_override(Config::builder().timeout_config(times));
         put.send().await.map(drop).map_err(|error| unavailable(&error))
     }
 
@@ -176,17 +179,13 @@ fn client(
     region: &str,
     endpoint: Option<&str>,
 ) -> Client {
-    let times = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(TRY)
-        .operation_timeout(DEADLINE);
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .http_client(http)
         .region(Region::new(region.to_owned()))
         .credentials_provider(Credentials::new(key, secret, None, None, "frontdesk"))
         .retry_config(RetryConfig::standard().with_max_attempts(2))
-        .timeout_config(times.build())
+        .timeout_config(times(1))
         // A browser would have to compute them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -195,6 +194,15 @@ fn client(
         config = config.endpoint_url(endpoint).force_path_style(true);
     }
     Client::from_conf(config.build())
+}
+
+/// The limits in time of a call, so many times as long as most.
+fn times(factor: u32) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(TRY * factor)
+        .operation_timeout(DEADLINE * factor)
+        .build()
 }
 
 fn expiring(after: Duration) -> Result<PresigningConfig, ImagesError> {

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use super::{
     FileName, Format, ImageKey, ObjectKey, Origin,
     format::{Look, look},
+    metadata::erase,
     name::disposition,
     thumbnails::{SIDE, render},
 };
@@ -28,6 +29,11 @@ pub fn pictures(bytes: &[u8]) {
     // What is told by its first bytes can't be told as another by those that follow.
     let first = look(bytes.get(..bytes.len() / 2).unwrap_or_default());
     assert!(!matches!(first, Look::Picture(other, ..) if other != format));
+    let mut erased = bytes.to_vec();
+    if erase(&mut erased, format).is_ok() {
+        assert_eq!(erased.len(), bytes.len());
+        assert!(!erase(&mut erased, format).unwrap_or(false), "the second time nothing is left");
+    }
     let Ok(thumbnail) = render(bytes, format) else { return };
     let Look::Picture(Format::Jpeg, width, height) = look(&thumbnail) else {
         panic!("a thumbnail is a JPEG")

@@ -1,4 +1,5 @@
-//! Removes pictures that were uploaded, or might have been, and that no message shows.
+//! Removes pictures that no message shows: those of deleted messages and those that are no pictures at
+//! once, those that nobody has sent after a day.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,17 +7,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{app::App, error::Error, store::uploads};
 
-/// How often it looks for them.
-const EVERY: Duration = Duration::from_hours(1);
+/// How often each node looks for them. A node looks at once for what it has withdrawn itself.
+const EVERY: Duration = Duration::from_mins(1);
 /// How many are removed at a time.
 const BATCH: u32 = 100;
 
-/// At the start, and then each hour. Several nodes may do it at once.
+/// At the start, and then again and again. Several nodes may do it at once.
 pub(crate) async fn keep_sweeping(app: Arc<App>) {
-    let mut hours = interval(EVERY);
-    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut minutes = interval(EVERY);
+    minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        hours.tick().await;
+        tokio::select! {
+            _ = minutes.tick() => {}
+            () = app.images.withdrawn.notified() => {}
+        }
         match sweep(&app).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "pictures that no message shows"),
@@ -29,11 +33,12 @@ pub(crate) async fn keep_sweeping(app: Arc<App>) {
 async fn sweep(app: &App) -> Result<usize, Error> {
     let mut removed = 0;
     loop {
-        let orphans = app.store.orphans(uploads::orphaned(), BATCH).await?;
+        let before = uploads::orphaned();
+        let orphans = app.store.orphans(before, BATCH).await?;
         for orphan in &orphans {
             app.images.remove(orphan).await?;
         }
-        app.store.forget_uploads(&orphans).await?;
+        app.store.forget_uploads(&orphans, before).await?;
         removed += orphans.len();
         if orphans.len() < BATCH as usize {
             return Ok(removed);

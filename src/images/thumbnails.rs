@@ -73,7 +73,12 @@ async fn make(bucket: &Bucket, key: &ObjectKey, format: Format) -> Result<(), Im
         }
         Err(_) => Vec::new(),
     };
-    bucket.write(&key.thumbnail(), Format::Jpeg, thumbnail).await
+    bucket.write(&key.thumbnail(), Format::Jpeg, thumbnail).await?;
+    // The picture may have been removed meanwhile, and its thumbnail goes with it.
+    match bucket.size(&key.original()).await? {
+        Some(_) => Ok(()),
+        None => bucket.delete(&key.thumbnail()).await,
+    }
 }
 
 /// A JPEG that shows the picture as it was meant, and says nothing of where and by what it was taken.

@@ -29,6 +29,7 @@ use members::{
 use search::b39_search_finds_ones_own_messages_best_first;
 use uploads::{
     a_picture_is_taken_by_one_message, a_picture_that_no_message_shows_is_an_orphan,
+    an_upload_that_is_no_picture_is_removed_at_once,
     b39_b51_a_picture_is_its_uploaders_and_its_sessions,
 };
 use world::{Database, World, customer, dentist, draft, new_session};
@@ -77,6 +78,7 @@ contract!(
     a_picture_is_taken_by_one_message,
     b39_b51_a_picture_is_its_uploaders_and_its_sessions,
     a_picture_that_no_message_shows_is_an_orphan,
+    an_upload_that_is_no_picture_is_removed_at_once,
     the_database_enforces_every_limit,
     i12_a_database_that_a_newer_node_migrated_is_used_as_it_is,
 );

@@ -247,8 +247,12 @@ impl Store for Postgres {
         self.find_orphans(before, limit).await
     }
 
-    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
-        self.forget(keys).await
+    async fn forget_uploads(
+        &self,
+        keys: &[ObjectKey],
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.forget(keys, before).await
     }
 
     async fn past_bodies(

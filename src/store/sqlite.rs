@@ -273,9 +273,13 @@ impl Store for Sqlite {
         self.read(move |db| uploads::orphans(db, before, limit)).await
     }
 
-    async fn forget_uploads(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+    async fn forget_uploads(
+        &self,
+        keys: &[ObjectKey],
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
         let keys = keys.to_vec();
-        self.write(move |db| uploads::forget(db, &keys)).await
+        self.write(move |db| uploads::forget(db, &keys, before)).await
     }
 
     async fn past_bodies(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    images::{FileName, Format, ImageKey},
+    images::{FileName, Format, ImageKey, UPLOAD_EXPIRES},
     person::Person,
     session::SessionId,
 };
@@ -76,10 +76,14 @@ pub(super) const UPLOAD: &str = "select u.content_type, u.size, u.file_name, u.c
     left join messages m on m.session_id = u.session_id and m.id = u.message_id \
     where me.kind = $1 and me.person_id = $2 and u.session_id = $3 and u.key = $4";
 
-/// $1 before when, $2 the limit.
+/// $1 before when, $2 now, $3 the limit.
 pub(super) const ORPHANS: &str = "select session_id, key from uploads \
-    where message_id is null and created_at < $1 order by created_at limit $2";
+    where message_id is null and (created_at < $1 or remove_at <= $2) order by created_at limit $3";
 
-/// $1 key, $2 session: the message that showed it does so no longer, and it is an orphan.
-pub(super) const WITHDRAW: &str =
-    "update uploads set message_id = null where key = $1 and session_id = $2";
+/// $1 key, $2 session, $3 now: the message that showed it is deleted. Nothing can send it again.
+pub(super) const WITHDRAW: &str = "update uploads set message_id = null, refused = true, \
+    remove_at = $3 where key = $1 and session_id = $2";
+
+/// How long an upload may put objects there after it was asked for: its URL ends, an upload that has
+/// begun ends later, and clocks differ.
+pub(super) const MAY_RETURN: Duration = UPLOAD_EXPIRES.saturating_mul(2);

@@ -128,12 +128,33 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
     let message = committed(&appended[0]);
     assert_eq!(orphans().await, [object(&waiting)]);
     // One that has been sent meanwhile stays.
-    world.store.forget_uploads(&[object(&shown), object(&waiting)]).await.unwrap();
+    world.store.forget_uploads(&[object(&shown), object(&waiting)], later).await.unwrap();
     assert_eq!(world.store.upload(&customer, id, &waiting).await.unwrap(), None);
     assert!(world.store.upload(&dentist, id, &shown).await.unwrap().unwrap().shown);
     // A message that is deleted shows nothing any more.
     let deleted = world.store.amend(&customer, id, message.id, &Amendment::Delete).await.unwrap();
     assert!(deleted.unwrap().message.image.is_none());
-    assert!(!world.store.upload(&dentist, id, &shown).await.unwrap().unwrap().shown);
-    assert_eq!(orphans().await, [object(&shown)]);
+    let withdrawn = world.store.upload(&customer, id, &shown).await.unwrap().unwrap();
+    assert!(!withdrawn.shown && !withdrawn.waiting, "nor can it be sent again");
+    // Its objects are to be removed now, and its row counts for the day's quota.
+    let early = Timestamp::now() - 1.hour();
+    let removable = async || world.store.orphans(early, 10).await.unwrap();
+    assert_eq!(removable().await, [object(&shown)]);
+    world.store.forget_uploads(&[object(&shown)], early).await.unwrap();
+    assert!(removable().await.is_empty(), "they are gone");
+    assert!(world.store.upload(&customer, id, &shown).await.unwrap().is_some());
+    // Its URL may have put them there again: they are removed once more.
+    assert!(world.execute("update uploads set remove_at = created_at").await);
+    assert_eq!(removable().await, [object(&shown)]);
+    world.store.forget_uploads(&[object(&shown)], later).await.unwrap();
+    assert!(orphans().await.is_empty());
+}
+
+pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World) {
+    let (customer, _, id) = world.pair().await;
+    let object = ObjectKey::new(id, noted(&world, id, &customer).await);
+    let early = Timestamp::now() - 1.hour();
+    assert!(world.store.orphans(early, 10).await.unwrap().is_empty());
+    world.store.refuse_upload(&object).await.unwrap();
+    assert_eq!(world.store.orphans(early, 10).await.unwrap(), [object]);
 }

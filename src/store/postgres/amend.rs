@@ -103,7 +103,7 @@ async fn amend(
     message.rev = Some(rev.unsigned_abs());
     write(db, &message, seq, rev).await?;
     if let (Some(image), None) = (shown, &message.image) {
-        db.execute(WITHDRAW, &[&image.key, &id.0]).await.map_err(classify)?;
+        db.execute(WITHDRAW, &[&image.key, &id.0, &now]).await.map_err(classify)?;
     }
     Ok(Ok(Amended { message, changed: true }))
 }

@@ -9,7 +9,9 @@ use crate::{
     session::SessionId,
     store::{
         StoreError,
-        uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload, ORPHANS, UPLOAD, Upload},
+        uploads::{
+            DAILY_BYTES_MAX, DAILY_MAX, Declined, MAY_RETURN, NewUpload, ORPHANS, UPLOAD, Upload,
+        },
     },
 };
 
@@ -27,7 +29,12 @@ with target as (
 )
 select status, allowed from target";
 
-const FORGET: &str = "delete from uploads where key = any($1) and message_id is null";
+const FORGET: &str =
+    "delete from uploads where key = any($1) and message_id is null and created_at < $2";
+
+/// $2: those that were asked for since are removed once more, at $3.
+const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 then $3::timestamptz end \
+    where key = any($1) and message_id is null";
 
 impl Postgres {
     pub(super) async fn note(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
@@ -64,7 +71,7 @@ impl Postgres {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<ObjectKey>, StoreError> {
-        let rows = self.query(ORPHANS, &[&before, &i64::from(limit)]).await?;
+        let rows = self.query(ORPHANS, &[&before, &Timestamp::now(), &i64::from(limit)]).await?;
         rows.iter()
             .map(|row| {
                 let session_id = SessionId(rows::get(row, "session_id")?);
@@ -74,12 +81,18 @@ impl Postgres {
     }
 
     pub(super) async fn refuse(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        let sql = "update uploads set refused = true where key = $1";
+        let sql = "update uploads set refused = true, remove_at = now() where key = $1";
         self.query(sql, &[&key.image().to_string()]).await.map(drop)
     }
 
-    pub(super) async fn forget(&self, keys: &[ObjectKey]) -> Result<(), StoreError> {
+    pub(super) async fn forget(
+        &self,
+        keys: &[ObjectKey],
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
         let keys: Vec<String> = keys.iter().map(|key| key.image().to_string()).collect();
-        self.query(FORGET, &[&keys]).await.map(drop)
+        let now = Timestamp::now();
+        self.query(REMOVED, &[&keys, &(now - MAY_RETURN), &(now + MAY_RETURN)]).await?;
+        self.query(FORGET, &[&keys, &before]).await.map(drop)
     }
 }

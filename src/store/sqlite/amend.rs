@@ -76,7 +76,7 @@ pub(super) fn amend(
         ],
     )?;
     if let (Some(image), None) = (shown, &message.image) {
-        transaction.execute(&numbered(WITHDRAW), params![image.key, id])?;
+        transaction.execute(&numbered(WITHDRAW), params![image.key, id, now.as_microsecond()])?;
     }
     transaction.execute("update sessions set rev = ?2 where id = ?1", params![id, rev + 1])?;
     transaction.commit()?;

@@ -8,7 +8,9 @@ use crate::{
     images::{FileName, ImageKey, ObjectKey},
     person::Person,
     session::SessionId,
-    store::uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload, ORPHANS, UPLOAD, Upload},
+    store::uploads::{
+        DAILY_BYTES_MAX, DAILY_MAX, Declined, MAY_RETURN, NewUpload, ORPHANS, UPLOAD, Upload,
+    },
 };
 
 pub(super) fn note(db: &mut Connection, new: &NewUpload) -> rusqlite::Result<Result<(), Declined>> {
@@ -77,20 +79,34 @@ pub(super) fn orphans(
         let session_id = SessionId(rows::uuid(row, "session_id")?);
         Ok(ObjectKey::new(session_id, rows::parsed(row, "key")?))
     };
-    statement.query_map(params![before.as_microsecond(), limit], orphan)?.collect()
+    let params = params![before.as_microsecond(), rows::now().as_microsecond(), limit];
+    statement.query_map(params, orphan)?.collect()
 }
 
-pub(super) fn forget(db: &mut Connection, keys: &[ObjectKey]) -> rusqlite::Result<()> {
+pub(super) fn forget(
+    db: &mut Connection,
+    keys: &[ObjectKey],
+    before: Timestamp,
+) -> rusqlite::Result<()> {
     let transaction = begin(db)?;
+    let now = rows::now();
+    let (since, again) = (now - MAY_RETURN, now + MAY_RETURN);
     for key in keys {
+        let key = key.image().to_string();
         transaction.execute(
-            "delete from uploads where key = ?1 and message_id is null",
-            [key.image().to_string()],
+            "update uploads set remove_at = case when created_at > ?2 then ?3 end \
+             where key = ?1 and message_id is null",
+            params![key, since.as_microsecond(), again.as_microsecond()],
+        )?;
+        transaction.execute(
+            "delete from uploads where key = ?1 and message_id is null and created_at < ?2",
+            params![key, before.as_microsecond()],
         )?;
     }
     transaction.commit()
 }
 
 pub(super) fn refuse(db: &Connection, key: &str) -> rusqlite::Result<()> {
-    db.execute("update uploads set refused = 1 where key = ?1", [key]).map(drop)
+    let sql = "update uploads set refused = 1, remove_at = ?2 where key = ?1";
+    db.execute(sql, params![key, rows::now().as_microsecond()]).map(drop)
 }
