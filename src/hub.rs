@@ -190,6 +190,8 @@ impl Hub {
             engine.offer(&broadcast.room, seq, Arc::clone(broadcast), |conn, due| {
                 self.enqueue(conn, due);
             })
+        } else if self.is_known_change(broadcast) {
+            Offer::Known
         } else {
             engine.subscribers(&broadcast.room).for_each(|conn| self.enqueue(conn, broadcast));
             Offer::Delivered
@@ -206,6 +208,12 @@ impl Hub {
                 self.revisions.hear(*id, rev);
             }
         }
+    }
+
+    /// Whether it tells of a change that the room has heard of: an older one would undo a newer one.
+    fn is_known_change(&self, broadcast: &Broadcast) -> bool {
+        let Room::Session(id) = &broadcast.room else { return false };
+        broadcast.rev().is_some_and(|rev| self.revisions.is_heard(*id, rev))
     }
 
     /// Resolves when a node has said so since the last time.

@@ -138,6 +138,12 @@ where
         self.rooms.get(room).map(Room::position)
     }
 
+    /// Takes the room back to `position`: what it has delivered beyond was never published, and these
+    /// numbers are delivered anew. True where there was any.
+    pub fn rewind(&mut self, room: &R, position: u64) -> bool {
+        self.rooms.get_mut(room).is_some_and(|room| room.rewind(position))
+    }
+
     /// Every room with its position.
     pub fn positions(&self) -> impl Iterator<Item = (&R, u64)> {
         self.rooms.iter().map(|(room, state)| (room, state.position()))

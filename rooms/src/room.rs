@@ -48,6 +48,19 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         }
     }
 
+    /// True where it had delivered more than that.
+    pub(crate) fn rewind(&mut self, position: u64) -> bool {
+        if self.position <= position {
+            return false;
+        }
+        self.position = position;
+        self.held.clear();
+        for cursor in self.subscribers.values_mut() {
+            *cursor = cursor.map(|read| read.min(position));
+        }
+        true
+    }
+
     pub(crate) fn subscribers(&self) -> impl Iterator<Item = C> {
         self.subscribers.keys().copied()
     }

@@ -194,3 +194,29 @@ fn i1_the_engine_depends_on_nothing_and_does_nothing_but_compute() {
         }
     }
 }
+
+#[test]
+fn a_room_that_was_led_astray_is_taken_back_and_delivers_these_numbers_anew() {
+    let mut rooms = Rooms::<&str, u8, &str>::default();
+    for conn in [1, 2, 3] {
+        rooms.join(&"room", conn, 0);
+    }
+    rooms.go_live(&"room", 1, 0);
+    rooms.go_live(&"room", 2, 0);
+    let offer = |rooms: &mut Rooms<_, _, _>, seq, item| {
+        let mut heard = BTreeSet::new();
+        rooms.offer(&"room", seq, item, |conn, item: &&str| assert!(heard.insert((conn, *item))));
+        heard
+    };
+    for (seq, item) in [(1, "real"), (2, "false"), (4, "early")] {
+        offer(&mut rooms, seq, item);
+    }
+    assert!(rooms.rewind(&"room", 1));
+    assert_eq!(rooms.position(&"room"), Some(1));
+    assert_eq!(offer(&mut rooms, 2, "true"), BTreeSet::from([(1, "true"), (2, "true")]));
+    // One that was catching up still is.
+    assert_eq!(rooms.go_live(&"room", 3, 2), GoLive::Live);
+    assert_eq!(offer(&mut rooms, 3, "next").len(), 3);
+    assert_eq!(rooms.position(&"room"), Some(3), "nothing that was held is left");
+    assert!(!rooms.rewind(&"room", 3) && !rooms.rewind(&"nowhere", 0));
+}

@@ -5,6 +5,7 @@
 //! often enough that nobody waits for a message, or for a change of one, longer than 5 s.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -42,17 +43,20 @@ impl Hub {
 
     /// Compares the position of every live session with its last message.
     pub(super) async fn check_heads(self: &Arc<Self>) {
-        let live: Vec<SessionId> = {
+        // Their positions now: the store is asked after, and has all that was published.
+        let live: Vec<(SessionId, u64)> = {
             let engine = self.engine();
-            let session = |room: &Room| match room {
-                Room::Session(id) => Some(*id),
+            let session = |(room, position): (&Room, u64)| match room {
+                Room::Session(id) => Some((*id, position)),
                 Room::User(_) => None,
             };
             self.revisions.retain(|id| engine.contains(&Room::Session(id)));
-            engine.positions().filter_map(|(room, _)| session(room)).collect()
+            engine.positions().filter_map(session).collect()
         };
         for chunk in live.chunks(CHUNK) {
-            let heads = match self.store.heads(chunk).await {
+            let (ids, positions): (Vec<_>, HashMap<_, _>) =
+                chunk.iter().map(|(id, position)| (*id, (*id, *position))).unzip();
+            let heads = match self.store.heads(&ids).await {
                 Ok(heads) => heads,
                 Err(error) => {
                     self.counts.checks_failed.inc();
@@ -61,6 +65,9 @@ impl Hub {
                 }
             };
             for Head { id, last_seq, rev } in heads {
+                if positions.get(&id).is_some_and(|position| *position > last_seq) {
+                    self.rewind(id, last_seq);
+                }
                 let position = self.engine().position(&Room::Session(id));
                 if position.is_some_and(|position| position < last_seq) && self.fill(id) {
                     self.counts.gaps_checked.inc();
@@ -71,6 +78,14 @@ impl Hub {
             }
         }
         self.counts.checks.inc();
+    }
+
+    /// The room has delivered what the store does not have: it goes on from what there is.
+    fn rewind(&self, id: SessionId, last_seq: u64) {
+        if self.engine().rewind(&Room::Session(id), last_seq) {
+            self.counts.rewound.inc();
+            tracing::warn!(session = %id.0, last_seq, "a message was delivered that is not stored");
+        }
     }
 
     /// Fills the room's gap, if it doesn't close by itself; false where it is being filled already.

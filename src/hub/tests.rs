@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bus::{BusError, Charge},
+    bus::{BusError, Charge, NodeAddress},
     connection::outbound::{Frame, QUEUE},
     message::{Draft, Message, amend::Amendment},
     metrics::writer::WriterCounts,
@@ -48,19 +48,19 @@ impl Bus for Puppet {
 
     async fn flush(&self) {}
 
-    async fn announce(&self, _node: &str, _address: SocketAddr) -> Result<(), BusError> {
+    async fn announce(&self, _address: SocketAddr) -> Result<(), BusError> {
         Ok(())
     }
 
-    async fn whereabouts(&self, _node: &str) -> Result<Option<SocketAddr>, BusError> {
+    async fn whereabouts(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
         Ok(None)
     }
 
-    async fn come(&self, _node: &str, _people: &[Person]) -> Result<(), BusError> {
+    async fn come(&self, _people: &[Person]) -> Result<(), BusError> {
         Ok(())
     }
 
-    async fn go(&self, _node: &str, _people: &[Person]) -> Result<(), BusError> {
+    async fn go(&self, _people: &[Person]) -> Result<(), BusError> {
         Ok(())
     }
 
@@ -72,12 +72,8 @@ impl Bus for Puppet {
         Ok(vec![Duration::ZERO; charges.len()])
     }
 
-    async fn hold(&self, _node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
         Ok(vec![0; held.len()])
-    }
-
-    async fn pass(&self, offered: &str) -> Result<String, BusError> {
-        Ok(offered.to_owned())
     }
 
     async fn ping(&self) -> Result<(), BusError> {
@@ -270,6 +266,23 @@ async fn i7_a_gap_is_filled_from_the_store() {
     let messages = world.commit(4).await;
     world.hear(&messages[3]).await;
     assert_eq!(listener.seqs(4).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn c14_a_message_that_is_not_stored_does_not_suppress_the_next_one() {
+    let world = World::new().await;
+    let mut listener = world.listener().await;
+    let mut messages = world.commit(1).await;
+    world.hear(&messages[0]).await;
+    let mut forged = messages.remove(0);
+    forged.seq = 2;
+    world.hear(&forged).await;
+    assert_eq!(listener.seqs(2).await, [1, 2]);
+    eventually("it is noticed", async || world.hub.counts.rewound.get() == 1).await;
+    let real = world.draft(2);
+    world.store.append(std::slice::from_ref(&real)).await.unwrap();
+    assert_eq!(listener.seq().await, 2);
+    assert_eq!(world.hub.counts.rewound.get(), 1);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub(crate) struct HubCounts {
     pub(crate) changes: Counter,
     pub(crate) checks: Counter,
     pub(crate) checks_failed: Counter,
+    /// Rooms that had delivered what the store does not have.
+    pub(crate) rewound: Counter,
     /// Events of the bus that wait for the hub; told with the other queues.
     pub(crate) queue: Gauge,
 }
@@ -51,6 +53,11 @@ impl HubCounts {
             changes: counter(registry, "gap_changes", "Changes read from the store for gaps"),
             checks,
             checks_failed,
+            rewound: counter(
+                registry,
+                "rooms_rewound",
+                "Rooms that had delivered a message which is not stored",
+            ),
             queue: Gauge::default(),
         }
     }
