@@ -26,6 +26,10 @@ use crate::bus::Charge;
 /// through before they know of each other.
 const OWED_MAX: u32 = 4;
 
+/// What is owed over all nodes is Redis's word, which is not signed. However much it says, it takes no
+/// more than this part of what an account may use, once [`OWED_MAX`] has been owed.
+const REMOTE_SHARE: f64 = 0.75;
+
 /// So much a second for each account, and a burst.
 pub(super) struct Rate {
     name: &'static str,
@@ -37,6 +41,8 @@ pub(super) struct Rate {
     burst: NonZeroU32,
     /// What other nodes are to be told of.
     used: DashMap<Account, u32>,
+    /// Until when Redis's word has used up its part, since the start.
+    raised: DashMap<Account, Duration>,
     telling: u32,
 }
 
@@ -54,6 +60,7 @@ impl Rate {
             cell: quota.replenish_interval(),
             burst,
             used: DashMap::new(),
+            raised: DashMap::new(),
             telling: (a_second.get() / 4).max(1),
         }
     }
@@ -77,19 +84,37 @@ impl Rate {
         let told = accounts.into_iter().filter_map(|account| self.used.remove(&account));
         told.map(|(account, used)| {
             let (name, used) = (format!("{}:{account}", self.name), self.cell * used);
-            let owed_max = self.cell * self.burst.get() * OWED_MAX;
+            let owed_max = self.owed_max();
             (account, Charge { account: name, used, owed_max })
         })
         .collect()
     }
 
-    /// So much is owed over all nodes: no less is owed here.
+    fn owed_max(&self) -> Duration {
+        self.cell * self.burst.get() * OWED_MAX
+    }
+
+    /// So much is owed over all nodes, by Redis's word: a smaller debt never lowers the local one, and a
+    /// larger one raises it within bounds.
     pub(super) fn owe(&self, account: &Account, owed: Duration) {
-        let until = Nanos::from(self.start.elapsed() + owed);
-        let raised: Result<(), Infallible> = self
-            .buckets
-            .measure_and_replace(account, |known| Ok(((), known.unwrap_or_default().max(until))));
-        let Ok(()) = raised;
+        self.owe_at(self.start.elapsed(), account, owed);
+    }
+
+    fn owe_at(&self, now: Duration, account: &Account, owed: Duration) {
+        let max = self.owed_max();
+        let until = now + owed.min(max);
+        let used_until = self.raised.get(account).map_or(now, |until| (*until).max(now));
+        let left = max.saturating_sub(used_until.saturating_sub(now).mul_f64(REMOTE_SHARE));
+        let raised: Result<Duration, Infallible> =
+            self.buckets.measure_and_replace(account, |known| {
+                let known = known.map_or(now, |known| Duration::from(known).max(now));
+                let raise = until.saturating_sub(known).min(left);
+                Ok((raise, Nanos::from(known + raise)))
+            });
+        let Ok(raised) = raised;
+        if !raised.is_zero() {
+            self.raised.insert(account.clone(), used_until + raised.div_f64(REMOTE_SHARE));
+        }
     }
 
     /// Forgets the buckets that are full again, and what was too little to tell; or all of it, where
@@ -99,6 +124,9 @@ impl Rate {
         self.limiter.shrink_to_fit();
         self.used.retain(|_, used| tells && *used >= self.telling);
         self.used.shrink_to_fit();
+        let now = self.start.elapsed();
+        self.raised.retain(|_, until| *until > now);
+        self.raised.shrink_to_fit();
     }
 }
 
@@ -163,9 +191,30 @@ mod tests {
         rate.owe(&account(1), Duration::from_secs(3));
         let wait = rate.take(&account(1)).unwrap_err();
         assert!(wait > Duration::from_millis(900), "the burst is 2 s: {wait:?}");
-        // Who is owed less by others than here owes what it owes here.
+        // A smaller debt elsewhere does not lower the local one.
         rate.owe(&account(1), Duration::ZERO);
         assert!(rate.take(&account(1)).is_err());
+    }
+
+    #[test]
+    fn c14_a_debt_that_is_forged_again_and_again_slows_an_account_and_does_not_stop_it() {
+        let (rate, burst) = (rate(100), Duration::from_secs(2));
+        // Ten uses a second are tried, for a minute.
+        let uses = (0..600).filter(|tenth| {
+            let now = Duration::from_millis(100 * tenth);
+            rate.owe_at(now, &account(1), Duration::MAX);
+            let used: Result<bool, Infallible> =
+                rate.buckets.measure_and_replace(&account(1), |known| {
+                    let known = Duration::from(known.unwrap_or_default());
+                    let fits = known <= now + burst;
+                    let next = if fits { known + rate.cell } else { known };
+                    Ok((fits, Nanos::from(next)))
+                });
+            let Ok(used) = used;
+            used
+        });
+        // None of the first half minute, and then most.
+        assert!(uses.count() > 200);
     }
 
     #[test]
