@@ -1,6 +1,6 @@
 //! The handles that a request may use.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use dashmap::DashMap;
 use tokio::{
@@ -11,7 +11,8 @@ use tokio::{
 use crate::{
     auth::{AuthError, Identity, Verifier},
     blocks::Blocks,
-    bus::{Bus, BusEvents, one_node::OneNode, redis::Redis},
+    bus::{Bus, BusEvents, NodeAddress, one_node::OneNode, redis::Redis},
+    cluster::{ClusterSecret, Replays},
     commands::history,
     config::Config,
     connection::engineio::{ENTERING_MAX, Session},
@@ -23,7 +24,6 @@ use crate::{
     inbox::Inbox,
     limits::Limits,
     metrics::Metrics,
-    peers::Pass,
     person::Person,
     presence::Presence,
     receipts::Receipts,
@@ -63,9 +63,11 @@ pub(crate) struct App {
     /// One permit a Socket.IO session that nobody has entered yet.
     pub(crate) entering: Arc<Semaphore>,
     /// Where other nodes were last.
-    pub(crate) peers: DashMap<String, SocketAddr>,
+    pub(crate) peers: DashMap<String, NodeAddress>,
     /// What nodes know each other by.
-    pub(crate) pass: Pass,
+    pub(crate) secret: Arc<ClusterSecret>,
+    /// Requests that other nodes have carried here.
+    pub(crate) carried: Replays,
     draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
     pub(crate) issuer: Option<crate::embedded::issuer::Issuer>,
@@ -83,7 +85,10 @@ impl App {
         let key_sets = [metrics.cognito.clone(), metrics.django.clone()];
         let verifier = Verifier::new(&config, key_sets)?;
         let store = open_store(&config, &metrics).await?;
-        let (bus, events) = open_bus(&config, &metrics).await?;
+        let node = new_id().simple().to_string().split_off(20);
+        let secret = ClusterSecret::new(&config.cluster, &node, metrics.distrust.clone());
+        let secret = Arc::new(secret);
+        let (bus, events) = open_bus(&config, &secret, &metrics).await?;
         let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store), metrics.hub.clone());
         let blocks = Blocks::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
         let inbox = Inbox::start(Arc::clone(&store), Arc::clone(&bus));
@@ -94,10 +99,8 @@ impl App {
             Arc::clone(&inbox),
             metrics.writer.clone(),
         );
-        let node = new_id().simple().to_string().split_off(20);
-        let presence =
-            Presence::start(node.clone(), Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
-        let limits = Limits::start(&config, node.clone(), &bus, metrics.refusals.clone());
+        let presence = Presence::start(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
+        let limits = Limits::start(&config, &bus, metrics.refusals.clone());
         let directory = directory::open(&config)?;
         let people = {
             let counts = metrics.directory.clone();
@@ -126,7 +129,8 @@ impl App {
             engines: DashMap::new(),
             entering: Arc::new(Semaphore::new(ENTERING_MAX)),
             peers: DashMap::new(),
-            pass: Pass::new(),
+            secret,
+            carried: Replays::default(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
             issuer,
@@ -194,9 +198,13 @@ async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dy
     }
 }
 
-async fn open_bus(config: &Config, metrics: &Metrics) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
+async fn open_bus(
+    config: &Config,
+    secret: &Arc<ClusterSecret>,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
     if let Some(redis) = &config.redis {
-        let (bus, events) = Redis::open(redis, metrics.bus.clone()).await?;
+        let (bus, events) = Redis::open(redis, Arc::clone(secret), metrics.bus.clone()).await?;
         return Ok((Arc::new(bus), events));
     }
     let (bus, events) = OneNode::open(metrics.bus.clone());

@@ -1,7 +1,8 @@
 //! Publish and subscribe between the nodes: one channel for each room that someone is in.
 //!
 //! Law I7: a bus may lose, repeat and reorder. Nobody waits for it: [`Bus::publish`] returns at
-//! once, and what it could not carry the hub finds in the store.
+//! once, and what it could not carry the hub finds in the store. Nor is it believed: what nodes say by it
+//! has their signature ([`crate::cluster`]).
 
 #[cfg(test)]
 mod contract;
@@ -47,6 +48,14 @@ pub(crate) struct Charge {
     pub(crate) owed_max: Duration,
 }
 
+/// Where a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeAddress {
+    pub(crate) address: SocketAddr,
+    /// The node itself has signed it. One of the version before signatures has not.
+    pub(crate) is_signed: bool,
+}
+
 pub(crate) type BusEvents = mpsc::Receiver<BusEvent>;
 
 /// A way for nodes to hear each other.
@@ -71,16 +80,16 @@ pub(crate) trait Bus: Send + Sync + 'static {
     async fn flush(&self);
 
     /// Tells the other nodes where this one is, for [`crate::peers::ANNOUNCED_SECS`].
-    async fn announce(&self, node: &str, address: SocketAddr) -> Result<(), BusError>;
+    async fn announce(&self, address: SocketAddr) -> Result<(), BusError>;
 
     /// Where another node is; `None` where it has not told for too long.
-    async fn whereabouts(&self, node: &str) -> Result<Option<SocketAddr>, BusError>;
+    async fn whereabouts(&self, node: &str) -> Result<Option<NodeAddress>, BusError>;
 
     /// Notes that these people are connected to this node.
-    async fn come(&self, node: &str, people: &[Person]) -> Result<(), BusError>;
+    async fn come(&self, people: &[Person]) -> Result<(), BusError>;
 
     /// Notes that they are no more.
-    async fn go(&self, node: &str, people: &[Person]) -> Result<(), BusError>;
+    async fn go(&self, people: &[Person]) -> Result<(), BusError>;
 
     /// Whether each of these people is connected to a node that is there (it has announced itself).
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError>;
@@ -89,10 +98,7 @@ pub(crate) trait Bus: Send + Sync + 'static {
     async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError>;
 
     /// Notes how much of each of these this node holds, for [`HELD`]; how much all others hold.
-    async fn hold(&self, node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError>;
-
-    /// The secret by which nodes know each other: the one that is offered, where there is none yet.
-    async fn pass(&self, offered: &str) -> Result<String, BusError>;
+    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError>;
 
     /// Whether the bus answers.
     async fn ping(&self) -> Result<(), BusError>;

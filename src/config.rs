@@ -1,5 +1,6 @@
 //! Every variable: its name, its unit, its default. The only reader of the environment.
 
+mod cluster;
 mod limits;
 mod push;
 mod redis;
@@ -15,6 +16,7 @@ use std::{
 
 use secrecy::SecretString;
 
+pub(crate) use cluster::{ClusterConfig, SecretSource};
 pub(crate) use limits::LimitsConfig;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
@@ -59,6 +61,7 @@ pub struct Config {
     pub(crate) search_language: String,
     pub(crate) postgres: Option<PostgresConfig>,
     pub(crate) redis: Option<RedisConfig>,
+    pub(crate) cluster: ClusterConfig,
     pub(crate) mysql: Option<MysqlConfig>,
     /// How long what the directory said of someone counts.
     pub(crate) directory_cache: Duration,
@@ -144,6 +147,8 @@ impl Config {
     }
 
     fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        let (postgres, django) = (Self::postgres(variables)?, DjangoConfig::read(variables)?);
+        let cluster = ClusterConfig::read(variables, postgres.as_ref(), django.as_ref())?;
         let mut config = Self {
             production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
             strange_env: variables
@@ -157,13 +162,14 @@ impl Config {
             data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
             log: Self::log(variables)?,
             search_language: Self::search_language(variables)?,
-            postgres: Self::postgres(variables)?,
+            postgres,
             redis: RedisConfig::read(variables)?,
+            cluster,
             mysql: Self::mysql(variables)?,
             directory_cache: variables.seconds("DIRECTORY_CACHE_S", 600, 1..=86_400)?,
             s3: Self::s3(variables)?,
             cognito: CognitoConfig::read(variables)?,
-            django: DjangoConfig::read(variables)?,
+            django,
             pushes: PushConfig::read(variables)?,
             cors_origins: Self::origins(variables)?,
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
@@ -198,6 +204,10 @@ impl Config {
         };
         if self.cognito.is_none() && self.django.is_none() {
             return Err(missing("COGNITO_USER_POOL_ID", "an issuer (or set DJANGO_JWT_SECRET)"));
+        }
+        if self.redis.is_some() && self.cluster.source == SecretSource::Nothing {
+            let what = "it with Redis: 32 random characters or more, the same on all nodes";
+            return Err(missing("CLUSTER_SECRET", what));
         }
         if self.embedded {
             return Ok(self);
@@ -237,6 +247,9 @@ impl Config {
         if self.production && self.limits.trusted_proxies.is_empty() {
             let problem = "is not set: behind a proxy everyone would share one address's limits";
             warnings.push(format!("TRUSTED_PROXIES: {problem}"));
+        }
+        if self.redis.is_some() {
+            warnings.extend(self.cluster.warnings(self.production));
         }
         warnings
     }

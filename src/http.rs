@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod blocks;
+pub(crate) mod carried;
 pub(crate) mod chats;
 pub(crate) mod cursor;
 pub(crate) mod docs;

@@ -9,6 +9,7 @@ mod asyncapi;
 mod auth;
 mod blocks;
 mod bus;
+mod cluster;
 pub mod command_line;
 mod commands;
 pub mod config;

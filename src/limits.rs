@@ -94,7 +94,6 @@ pub(crate) struct Limits {
     /// Socket.IO sessions on their way in.
     entering: Places,
     refusals: Refusals,
-    node: String,
     /// None where this node is alone.
     bus: Option<Arc<dyn Bus>>,
     away: AtomicBool,
@@ -103,12 +102,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn start(
-        config: &Config,
-        node: String,
-        bus: &Arc<dyn Bus>,
-        refusals: Refusals,
-    ) -> Arc<Self> {
+    pub(crate) fn start(config: &Config, bus: &Arc<dyn Bus>, refusals: Refusals) -> Arc<Self> {
         let limits = &config.limits;
         let rate = |name, a_second: Option<NonZeroU32>, burst| {
             a_second.map(|a_second| Rate::new(name, a_second, burst))
@@ -124,7 +118,6 @@ impl Limits {
             accepted: Places::default(),
             entering: Places::default(),
             refusals,
-            node,
             bus: config.redis.is_some().then(|| Arc::clone(bus)),
             away: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -249,7 +242,7 @@ impl Limits {
     /// Notes on the bus how many places are held here; how many are held elsewhere, if it says so.
     async fn hold(&self, held: &[(String, u32)]) -> Option<Vec<u32>> {
         let bus = self.bus.as_ref().filter(|_| !self.is_away() && !held.is_empty())?;
-        self.within(bus.hold(&self.node, held)).await
+        self.within(bus.hold(held)).await
     }
 
     fn is_away(&self) -> bool {
@@ -286,7 +279,7 @@ impl Limits {
                 try_at = now + RETRY;
                 // What limits need is a script that writes: not every Redis that answers runs it.
                 let probe = [(PROBE.to_owned(), 0)];
-                if self.within(bus.hold(&self.node, &probe)).await.is_none() {
+                if self.within(bus.hold(&probe)).await.is_none() {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);

@@ -11,6 +11,7 @@ pub(crate) mod connections;
 pub(crate) mod database;
 pub(crate) mod delivery;
 pub(crate) mod directory;
+pub(crate) mod distrust;
 mod histogram;
 pub(crate) mod http;
 pub(crate) mod hub;
@@ -127,6 +128,7 @@ pub(crate) struct Metrics {
     pub(crate) database: database::DatabaseCounts,
     pub(crate) delivery: Arc<delivery::Delivery>,
     pub(crate) directory: directory::DirectoryCounts,
+    pub(crate) distrust: distrust::DistrustCounts,
     pub(crate) django: auth::KeySetCounts,
     pub(crate) http: http::HttpCounts,
     pub(crate) hub: hub::HubCounts,
@@ -155,6 +157,7 @@ impl Metrics {
             connections: Arc::new(connections::ConnectionCounts::new(ours, Arc::clone(&delivery))),
             database: database::DatabaseCounts::new(ours),
             directory: directory::DirectoryCounts::new(ours),
+            distrust: distrust::DistrustCounts::new(ours),
             django,
             http: http::HttpCounts::new(ours),
             hub: hub::HubCounts::new(ours, Arc::clone(&delivery)),

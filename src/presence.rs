@@ -52,7 +52,6 @@ const CALM: Duration = Duration::from_secs(10);
 
 /// One node's side of it.
 pub(crate) struct Presence {
-    node: String,
     bus: Arc<dyn Bus>,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
@@ -81,15 +80,10 @@ struct State {
 }
 
 impl Presence {
-    pub(crate) fn start(
-        node: String,
-        bus: Arc<dyn Bus>,
-        store: Arc<dyn Store>,
-        hub: Arc<Hub>,
-    ) -> Arc<Self> {
+    pub(crate) fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, hub: Arc<Hub>) -> Arc<Self> {
         let (here, watched) = (DashMap::new(), Mutex::default());
         let (asked, forgotten) = (Notify::new(), Notify::new());
-        let presence = Arc::new(Self { node, bus, store, hub, here, watched, asked, forgotten });
+        let presence = Arc::new(Self { bus, store, hub, here, watched, asked, forgotten });
         tokio::spawn(Arc::clone(&presence).keep_looking());
         tokio::spawn(Arc::clone(&presence).keep_noting());
         presence
@@ -106,7 +100,7 @@ impl Presence {
             *count += 1;
             *count == 1
         };
-        if first && let Err(error) = self.bus.come(&self.node, std::slice::from_ref(person)).await {
+        if first && let Err(error) = self.bus.come(std::slice::from_ref(person)).await {
             tracing::debug!(%error, "who comes is noted later");
         }
     }
@@ -137,10 +131,10 @@ impl Presence {
         }
         let gone = std::slice::from_ref(&person);
         // One that the bus does not hear of is gone with the node, or when the note runs out.
-        let mut noted = self.bus.go(&self.node, gone).await;
+        let mut noted = self.bus.go(gone).await;
         if self.here.contains_key(&person) {
             // Back meanwhile, and perhaps noted before it was taken out.
-            noted = self.bus.come(&self.node, gone).await;
+            noted = self.bus.come(gone).await;
         }
         if let Err(error) = noted {
             tracing::debug!(%error, "who goes is not noted");
@@ -154,8 +148,7 @@ impl Presence {
     pub(crate) async fn end(&self) {
         let people = self.people();
         for chunk in people.chunks(CHUNK) {
-            let noted =
-                async { tokio::join!(self.store.seen(chunk), self.bus.go(&self.node, chunk)) };
+            let noted = async { tokio::join!(self.store.seen(chunk), self.bus.go(chunk)) };
             if timeout(GRACE, noted).await.is_err() {
                 return;
             }
@@ -321,7 +314,7 @@ impl Presence {
 
     async fn note(&self) -> Result<(), BusError> {
         for chunk in self.people().chunks(CHUNK) {
-            self.bus.come(&self.node, chunk).await?;
+            self.bus.come(chunk).await?;
         }
         Ok(())
     }

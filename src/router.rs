@@ -23,8 +23,8 @@ use crate::{
     asyncapi,
     error::Error,
     http::{
-        admin, blocks, chats, docs, health, images, limits, messages, problem, search, socket,
-        socketio, traces::layer as traced,
+        admin, blocks, carried, chats, docs, health, images, limits, messages, problem, search,
+        socket, socketio, traces::layer as traced,
     },
     openapi::{self, at},
     traces,
@@ -100,6 +100,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(always("content-security-policy", CONTENT_SECURITY_POLICY))
         // Conversations are not for caches. A page that is made for them says so itself.
         .layer(always("cache-control", "no-store"))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), carried::layer))
         .with_state(app)
 }
 

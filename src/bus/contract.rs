@@ -1,6 +1,7 @@
 //! What every bus must do: one suite, run on all.
 
 mod accounts;
+mod forgeries;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,6 +12,7 @@ use accounts::accounts_are_told_one_by_one;
 
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
+    cluster::tests::secret,
     config::{RedisConfig, RedisServers},
     metrics::bus::BusCounts,
     person::{Person, PersonKind},
@@ -39,8 +41,18 @@ async fn redis(port: u16) -> (Arc<dyn Bus>, BusEvents) {
 }
 
 async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
-    let (bus, events) = Redis::open(&config(servers, None), BusCounts::default()).await.unwrap();
+    open_as(&new_node(), &config(servers, None)).await
+}
+
+/// A node of this name.
+async fn open_as(node: &str, config: &RedisConfig) -> (Arc<dyn Bus>, BusEvents) {
+    let secret = Arc::new(secret(node));
+    let (bus, events) = Redis::open(config, secret, BusCounts::default()).await.unwrap();
     (Arc::new(bus), events)
+}
+
+fn new_node() -> String {
+    new_id().simple().to_string().split_off(20)
 }
 
 /// A node on a cluster, of which it is told one server.
@@ -72,10 +84,9 @@ impl World {
             let servers = RedisServers::Cluster(nodes.collect());
             let ca_file = Some(certificate.clone());
             let config = RedisConfig { tls: true, ca_file, ..config(servers, None) };
-            Redis::open(&config, BusCounts::default()).await.unwrap()
+            open_as(&new_node(), &config).await
         };
         let ((speaker, _), (listener, heard)) = (open("127.0.0.1").await, open("localhost").await);
-        let (speaker, listener) = (Arc::new(speaker), Arc::new(listener));
         Self { speaker, listener, heard, _cluster: Some(cluster) }
     }
 
@@ -221,13 +232,12 @@ async fn whoever_is_connected_is_present(world: World) {
     };
     let people: Vec<_> = (0..20).map(person).collect();
     let (here, away) = people.split_at(10);
-    let node = new_id().to_string();
-    world.speaker.announce(&node, ([127, 0, 0, 1], 1).into()).await.unwrap();
-    world.speaker.come(&node, here).await.unwrap();
+    world.speaker.announce(([127, 0, 0, 1], 1).into()).await.unwrap();
+    world.speaker.come(here).await.unwrap();
     let mut expected = vec![true; 10];
     expected.extend([false; 10]);
     assert_eq!(world.listener.present(&people).await.unwrap(), expected);
-    world.speaker.go(&node, here).await.unwrap();
+    world.speaker.go(here).await.unwrap();
     assert_eq!(world.listener.present(here).await.unwrap(), vec![false; 10]);
     assert_eq!(world.listener.present(away).await.unwrap(), vec![false; 10]);
 }
@@ -238,9 +248,9 @@ async fn a_redis_that_asks_for_a_password_gets_it() {
     let servers = RedisServers::One(local(server.port));
     let wrong = config(servers.clone(), None);
     let right = config(servers, Some("a secret"));
-    let (node, _) = Redis::open(&right, BusCounts::default()).await.unwrap();
+    let (node, _) = open_as(&new_node(), &right).await;
     node.ping().await.unwrap();
-    let (node, _) = Redis::open(&wrong, BusCounts::default()).await.unwrap();
+    let (node, _) = open_as(&new_node(), &wrong).await;
     assert!(node.ping().await.is_err());
 }
 
@@ -273,7 +283,7 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
     .await;
     let unknown = RedisConfig { tls: true, ..config(RedisServers::One(local(port)), None) };
     let trusted = RedisConfig { ca_file: Some(certificate.into()), ..unknown.clone() };
-    let (node, mut heard) = Redis::open(&trusted, BusCounts::default()).await.unwrap();
+    let (node, mut heard) = open_as(&new_node(), &trusted).await;
     let room = room();
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 1));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dashmap::DashSet;
 use tokio::sync::mpsc;
 
-use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
+use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS, NodeAddress};
 use crate::{
     metrics::{bus::BusCounts, delivery::Passage},
     person::Person,
@@ -63,22 +63,22 @@ impl Bus for OneNode {
 
     async fn flush(&self) {}
 
-    async fn announce(&self, _node: &str, _address: SocketAddr) -> Result<(), BusError> {
+    async fn announce(&self, _address: SocketAddr) -> Result<(), BusError> {
         Ok(())
     }
 
-    async fn whereabouts(&self, _node: &str) -> Result<Option<SocketAddr>, BusError> {
+    async fn whereabouts(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
         Ok(None)
     }
 
-    async fn come(&self, _node: &str, people: &[Person]) -> Result<(), BusError> {
+    async fn come(&self, people: &[Person]) -> Result<(), BusError> {
         for person in people {
             self.present.insert(person.clone());
         }
         Ok(())
     }
 
-    async fn go(&self, _node: &str, people: &[Person]) -> Result<(), BusError> {
+    async fn go(&self, people: &[Person]) -> Result<(), BusError> {
         for person in people {
             self.present.remove(person);
         }
@@ -94,12 +94,8 @@ impl Bus for OneNode {
         Ok(vec![Duration::ZERO; charges.len()])
     }
 
-    async fn hold(&self, _node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
         Ok(vec![0; held.len()])
-    }
-
-    async fn pass(&self, offered: &str) -> Result<String, BusError> {
-        Ok(offered.to_owned())
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -6,24 +6,27 @@
 mod accounts;
 mod connect;
 mod hearing;
+mod nodes;
 mod people;
+mod seals;
 mod slots;
 mod speaking;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fred::{clients::Client, interfaces::KeysInterface, types::Expiration};
+use fred::clients::Client;
 use tokio::sync::mpsc;
 
-use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS};
+use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS, NodeAddress};
 use crate::{
+    cluster::ClusterSecret,
     config::{RedisConfig, RedisServers},
     metrics::bus::BusCounts,
-    peers::ANNOUNCED_SECS,
     person::Person,
     wire::broadcast::{Broadcast, Room},
 };
+use seals::Seals;
 use speaking::Voice;
 
 /// How long Redis may take for one round trip.
@@ -33,6 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Redis {
     is_cluster: bool,
+    secret: Arc<ClusterSecret>,
     voice: Voice,
     publisher: Client,
     subscriber: Client,
@@ -42,12 +46,14 @@ impl Redis {
     /// Starts to connect. A Redis that is away is no reason not to start: the store has everything.
     pub(crate) async fn open(
         config: &RedisConfig,
+        secret: Arc<ClusterSecret>,
         counts: BusCounts,
     ) -> anyhow::Result<(Self, BusEvents)> {
         let is_cluster = matches!(config.servers, RedisServers::Cluster(_));
         let (publisher, subscriber) = (connect::client(config)?, connect::client(config)?);
         let (events, heard) = mpsc::channel(EVENTS);
-        tokio::spawn(hearing::hear(subscriber.clone(), events.clone(), counts.clone()));
+        let seals = Seals::new(Arc::clone(&secret));
+        tokio::spawn(hearing::hear(subscriber.clone(), seals, events.clone(), counts.clone()));
         tokio::spawn(hearing::keep_asking(subscriber.clone(), is_cluster, events.clone()));
         for client in [&publisher, &subscriber] {
             connect::keep_connected(client.clone());
@@ -66,19 +72,14 @@ impl Redis {
             let moved = counts.slots_moved.clone();
             tokio::spawn(slots::keep_looking(publisher, subscriber, events, moved));
         }
-        let voice = Voice::start(publisher.clone(), is_cluster, counts);
-        Ok((Self { is_cluster, voice, publisher, subscriber }, heard))
+        let voice = Voice::start(publisher.clone(), is_cluster, Arc::clone(&secret), counts);
+        Ok((Self { is_cluster, secret, voice, publisher, subscriber }, heard))
     }
 
     /// Whether it can be reached, and what it is; nothing is changed there.
     pub(crate) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
         connect::look(config).await
     }
-}
-
-/// Where a node's address is kept.
-fn node_key(node: &str) -> String {
-    format!("frontdesk:node:{node}")
 }
 
 fn failed(error: &fred::error::Error) -> BusError {
@@ -118,40 +119,36 @@ impl Bus for Redis {
         self.voice.flush().await;
     }
 
-    async fn announce(&self, node: &str, address: SocketAddr) -> Result<(), BusError> {
-        let lasts = Some(Expiration::EX(ANNOUNCED_SECS));
-        let told = self.publisher.set(node_key(node), address.to_string(), lasts, None, false);
-        told.await.map_err(|error| failed(&error))
+    async fn announce(&self, address: SocketAddr) -> Result<(), BusError> {
+        nodes::announce(&self.publisher, &self.secret, address)
+            .await
+            .map_err(|error| failed(&error))
     }
 
-    async fn whereabouts(&self, node: &str) -> Result<Option<SocketAddr>, BusError> {
-        let told: Option<String> =
-            self.publisher.get(node_key(node)).await.map_err(|error| failed(&error))?;
-        Ok(told.and_then(|address| address.parse().ok()))
+    async fn whereabouts(&self, node: &str) -> Result<Option<NodeAddress>, BusError> {
+        nodes::whereabouts(&self.publisher, &self.secret, node)
+            .await
+            .map_err(|error| failed(&error))
     }
 
-    async fn come(&self, node: &str, people: &[Person]) -> Result<(), BusError> {
-        people::come(&self.publisher, node, people).await.map_err(|error| failed(&error))
+    async fn come(&self, people: &[Person]) -> Result<(), BusError> {
+        people::come(&self.publisher, &self.secret, people).await.map_err(|error| failed(&error))
     }
 
-    async fn go(&self, node: &str, people: &[Person]) -> Result<(), BusError> {
-        people::go(&self.publisher, node, people).await.map_err(|error| failed(&error))
+    async fn go(&self, people: &[Person]) -> Result<(), BusError> {
+        people::go(&self.publisher, &self.secret, people).await.map_err(|error| failed(&error))
     }
 
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
-        people::present(&self.publisher, people).await.map_err(|error| failed(&error))
+        people::present(&self.publisher, &self.secret, people).await.map_err(|error| failed(&error))
     }
 
     async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
         accounts::charge(&self.publisher, charges).await.map_err(|error| failed(&error))
     }
 
-    async fn hold(&self, node: &str, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
-        accounts::hold(&self.publisher, node, held).await.map_err(|error| failed(&error))
-    }
-
-    async fn pass(&self, offered: &str) -> Result<String, BusError> {
-        accounts::pass(&self.publisher, offered).await.map_err(|error| failed(&error))
+    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        accounts::hold(&self.publisher, &self.secret, held).await.map_err(|error| failed(&error))
     }
 
     async fn ping(&self) -> Result<(), BusError> {

@@ -12,7 +12,7 @@ use crate::{
     Config,
     auth::Verifier,
     bus::redis::Redis,
-    config::{LimitsConfig, RedisServers, without_query},
+    config::{LimitsConfig, RedisServers, SecretSource, without_query},
     directory,
     images::Images,
     person::{Person, PersonKind},
@@ -123,6 +123,7 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         ("listens", format!("{}:{}", config.host, config.port)),
         ("database", database),
         ("bus", bus),
+        ("nodes", nodes(config)),
         ("names", names),
         ("pictures", pictures),
         ("customers", customers(config)),
@@ -131,6 +132,22 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         ("traces", traces(config)),
         ("limits", limits(&config.limits)),
     ]
+}
+
+fn nodes(config: &Config) -> String {
+    if config.redis.is_none() {
+        return "this one alone".to_owned();
+    }
+    let unsigned = if config.cluster.accept_unsigned { ", or by nothing at all" } else { "" };
+    let by = match &config.cluster.source {
+        SecretSource::Set if config.cluster.also_valid.is_some() => {
+            "the two values of CLUSTER_SECRET".to_owned()
+        }
+        SecretSource::Set => "CLUSTER_SECRET".to_owned(),
+        SecretSource::Derived(names) => format!("a secret made of {}", names.join(" and ")),
+        SecretSource::Nothing => "nothing secret (CLUSTER_SECRET is not set)".to_owned(),
+    };
+    format!("know each other by {by}{unsigned}")
 }
 
 fn traces(config: &Config) -> String {

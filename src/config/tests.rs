@@ -57,6 +57,51 @@ fn limits_have_defaults_and_are_off_at_0() {
 }
 
 #[test]
+fn c14_the_nodes_secret_is_set_or_made_of_what_all_nodes_share() {
+    let secret = |variables: &[(&str, &str)]| {
+        let cluster = read(variables).unwrap().cluster;
+        (secrecy::ExposeSecret::expose_secret(&cluster.secret).to_owned(), cluster.source)
+    };
+    let (one, other) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    let set = ("CLUSTER_SECRET", format!("{one}, {other}"));
+    let rotating = read(&[("REDIS_HOST", "redis"), (set.0, &set.1)]).unwrap();
+    assert!(rotating.cluster.also_valid.is_some() && rotating.warnings().is_empty());
+    assert_eq!(secret(&[(set.0, &set.1)]), (one.to_owned(), SecretSource::Set));
+    for wrong in ["short", &one[1..], &format!("{one},short"), &format!("{one},{one},{one}")] {
+        let problem = problem(&[("CLUSTER_SECRET", wrong)]);
+        assert!(problem.starts_with("CLUSTER_SECRET: must be one secret of at least 32"));
+        assert!(!problem.contains(wrong), "{problem}");
+    }
+    let django = ("DJANGO_JWT_SECRET", "0123456789abcdef");
+    let password = ("POSTGRES_PASSWORD", "p");
+    let names = [("POSTGRES_HOST", "db"), ("POSTGRES_DB", "chat"), ("POSTGRES_USER", "u")];
+    let with = |more: &[(&'static str, &'static str)]| secret(&[&names[..], more].concat());
+    let derived = with(&[password, django]);
+    assert_eq!(derived.1, SecretSource::Derived(vec![password.0, django.0]));
+    assert_eq!(derived, with(&[django, password]), "the same on all nodes");
+    assert_ne!(derived.0, with(&[("POSTGRES_PASSWORD", "q"), django]).0);
+    assert_ne!(derived.0, with(&[django]).0);
+    assert_eq!(with(&[]).1, SecretSource::Nothing);
+}
+
+#[test]
+fn c14_production_with_redis_has_a_secret_of_the_nodes() {
+    let keys = [("DJANGO_JWKS_URL", "https://django.example/jwks"), ("POSTGRES_HOST", "db")];
+    let without: Vec<_> = PRODUCTION.into_iter().filter(|it| it.0 != "DJANGO_JWT_SECRET").collect();
+    let problem = problem(&[&without[..], &keys].concat());
+    assert!(problem.starts_with("CLUSTER_SECRET: is not set"), "{problem}");
+    let set = [("CLUSTER_SECRET", "0123456789abcdef0123456789abcdef")];
+    assert!(read(&[&without[..], &keys, &set].concat()).is_ok());
+    let derived = read(&[&PRODUCTION[..], &[("POSTGRES_HOST", "db")]].concat()).unwrap();
+    let said =
+        |config: &Config| config.warnings().iter().any(|it| it.starts_with("CLUSTER_SECRET"));
+    assert!(said(&derived), "it starts as it is, with a warning");
+    let embedded =
+        [("NODE_ENV", "production"), ("EMBEDDED", "true"), ("DJANGO_JWKS_URL", "https://a.b/c")];
+    assert!(!said(&read(&embedded).unwrap()), "one node needs none");
+}
+
+#[test]
 fn the_replaced_services_names_work_as_they_are() {
     let config = read(&[
         ("POSTGRES_HOST", "db"),

@@ -21,7 +21,8 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
+    "CLUSTER_",
     "COGNITO_",
     "CORS_",
     "DIRECTORY_",

@@ -12,6 +12,7 @@ use crate::{
     app::App,
     error::Error,
     limits::{Accepted, address::Address},
+    peers::Carried,
 };
 
 /// What probes ask, which must be told that the node is there.
@@ -24,7 +25,8 @@ pub(crate) async fn layer(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let address = if let Some(address) = app.pass.client(request.headers()) {
+    let carried = request.extensions().get::<Carried>();
+    let address = if let Some(address) = carried.and_then(|carried| carried.client) {
         // Nodes are not limited: they carry for many.
         if let Some(accepted) = request.extensions().get::<Arc<Accepted>>() {
             accepted.give_back();

@@ -16,6 +16,7 @@ use opentelemetry::{
 use crate::{
     app::App,
     limits::address::is_trusted,
+    peers::Carried,
     traces::{Asked, Span, TRACEPARENT, TraceParent},
 };
 
@@ -70,9 +71,8 @@ fn answered(span: &SpanRef<'_>, response: &Response) {
 }
 
 fn asked(app: &App, request: &Request) -> Asked {
-    let headers = request.headers();
-    let named = named(headers);
-    if app.pass.client(headers).is_some() {
+    let named = named(request.headers());
+    if request.extensions().get::<Carried>().is_some() {
         return Asked::Node(named);
     }
     match named {

@@ -9,7 +9,6 @@ mod hops;
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -259,8 +258,8 @@ impl Broadcast {
     }
 
     /// The bytes that travel on the bus.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        serde_json::to_vec(&self.envelope).unwrap_or_default().into()
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.envelope).unwrap_or_default()
     }
 
     /// Reads what another node wrote.
@@ -324,7 +323,7 @@ mod tests {
             );
             let traced = Broadcast::from_bytes(room.clone(), envelope.as_bytes()).unwrap();
             assert_eq!(traced.text(Framing::Native), broadcast.text(Framing::Native));
-            let again = String::from_utf8(traced.to_bytes().to_vec()).unwrap();
+            let again = String::from_utf8(traced.to_bytes()).unwrap();
             assert_eq!(again.contains("traceparent"), kept.is_some());
             assert!(kept.is_none_or(|kept| again.contains(kept)));
         }

@@ -29,11 +29,10 @@ async fn stays_here(client: &mut Client) {
 /// The two, and both nodes, are noted.
 async fn is_noted_again(redis: &Redis, people: [&Person; 2]) {
     eventually("everything is noted again", async || {
-        let nodes = redis.command("KEYS frontdesk:node:*").await;
+        let nodes = redis.command("KEYS frontdesk:peer:*").await;
         let mut noted = nodes.starts_with("*2");
         for Person { kind, id, .. } in people {
-            noted &=
-                redis.command(&format!("SCARD frontdesk:present:{kind}:{id}")).await == ":1\r\n";
+            noted &= redis.command(&format!("HLEN frontdesk:here:{kind}:{id}")).await == ":1\r\n";
         }
         noted
     })

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attack_bus;
 mod attack_pictures;
 mod blocking;
 mod catching_up;

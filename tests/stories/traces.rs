@@ -196,7 +196,9 @@ async fn what_is_traced_is_decided_once_and_not_by_strangers() {
 async fn i12_what_another_node_says_of_a_trace_or_does_not_is_heard() {
     let (collector, redis) = (Collector::start().await, Redis::start().await);
     let told = collector.variables();
-    let told: Vec<_> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let told = told.iter().map(|(name, value)| (*name, value.as_str()));
+    // The test says it in place of that node.
+    let told: Vec<_> = told.chain([("CLUSTER_ACCEPT_UNSIGNED", "true")]).collect();
     let desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &told).await;
     let (customer, dentist, session) = desk.pair().await;
     let mut doctor = desk.connect(0, &dentist).await;

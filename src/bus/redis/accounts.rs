@@ -1,16 +1,22 @@
 //! What limits keep in Redis, a key an account: what is owed on it, and the places held on it. All of
 //! it runs out by itself, and each script touches one key.
+//!
+//! Each node signs how many places it holds. What is owed is one number that Redis adds up for all, so
+//! it can't be signed: [`crate::limits`] bounds what it may do.
 
 use std::time::Duration;
 
 use fred::{
     clients::{Client, Pipeline},
     error::Error,
-    interfaces::{ClientLike, KeysInterface},
-    types::{ClusterHash, CustomCommand, SetOptions},
+    interfaces::ClientLike,
+    types::{ClusterHash, CustomCommand},
 };
 
-use crate::bus::{Charge, HELD};
+use crate::{
+    bus::{Charge, HELD},
+    cluster::{ClusterSecret, Purpose},
+};
 
 /// Until when the account is owed, in microseconds, by the clock of Redis: more is added, and what is
 /// owed from now on is answered. An account that owes nothing is one that doesn't exist.
@@ -22,31 +28,28 @@ owed = math.min(owed, tonumber(ARGV[2]))
 redis.call('SET', KEYS[1], string.format('%.0f', now + owed), 'PX', math.ceil(owed / 1000) + 1)
 return owed";
 
-/// A field a node: how many places it holds, and until when that counts, in seconds. What the others
-/// hold is answered.
+/// A field a node: until when it counts, in seconds, how many places the node holds, and its signature.
+/// The fields of the others are answered.
 const HOLD: &str = "
 local now = tonumber(redis.call('TIME')[1])
 local node, count, lasts = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if count == 0 then
   redis.call('HDEL', KEYS[1], node)
 else
-  redis.call('HSET', KEYS[1], node, count .. ':' .. (now + lasts))
+  redis.call('HSET', KEYS[1], node, (now + lasts) .. ':' .. count .. ':' .. ARGV[4])
   redis.call('EXPIRE', KEYS[1], lasts)
 end
-local held, elsewhere = redis.call('HGETALL', KEYS[1]), 0
+local held, elsewhere = redis.call('HGETALL', KEYS[1]), {}
 for at = 1, #held, 2 do
-  local places, ends = string.match(held[at + 1], '^(%d+):(%d+)$')
+  local ends, signed = string.match(held[at + 1], '^(%d+):(.+)$')
   -- One that lasts for longer than any is from before the clock was put back.
   if not ends or tonumber(ends) <= now or tonumber(ends) > now + lasts then
     redis.call('HDEL', KEYS[1], held[at])
   elseif held[at] ~= node then
-    elsewhere = elsewhere + places
+    table.insert(elsewhere, held[at] .. ':' .. signed)
   end
 end
 return elsewhere";
-
-/// Where the secret is that nodes know each other by.
-const PASS: &str = "frontdesk:pass";
 
 pub(super) async fn charge(client: &Client, charges: &[Charge]) -> Result<Vec<Duration>, Error> {
     let pipeline = client.pipeline();
@@ -72,20 +75,31 @@ async fn queue<const N: usize>(
 
 pub(super) async fn hold(
     client: &Client,
-    node: &str,
+    secret: &ClusterSecret,
     held: &[(String, u32)],
 ) -> Result<Vec<u32>, Error> {
     let pipeline = client.pipeline();
     for (account, count) in held {
-        let arguments = [node.to_owned(), count.to_string(), HELD.as_secs().to_string()];
-        queue(&pipeline, HOLD, format!("frontdesk:held:{account}"), arguments).await?;
+        let count = count.to_string();
+        let stamp = secret.sign(Purpose::Slots, &[account.as_bytes(), count.as_bytes()]);
+        let lasts = HELD.as_secs().to_string();
+        let arguments = [secret.node().to_owned(), count, lasts, stamp];
+        // Nodes of the version before signatures keep theirs elsewhere.
+        queue(&pipeline, HOLD, format!("frontdesk:slots:{account}"), arguments).await?;
     }
-    pipeline.all().await
+    let elsewhere: Vec<Vec<String>> = pipeline.all().await?;
+    let counts = held.iter().zip(elsewhere).map(|((account, _), noted)| {
+        let counts = noted.iter().filter_map(|noted| count(secret, account, noted));
+        counts.fold(0, u32::saturating_add)
+    });
+    Ok(counts.collect())
 }
 
-pub(super) async fn pass(client: &Client, offered: &str) -> Result<String, Error> {
-    let lasts = None;
-    let first = Some(SetOptions::NX);
-    let _: Option<String> = client.set(PASS, offered, lasts, first, false).await?;
-    client.get(PASS).await
+/// How many places of the account a node holds, if it has signed so.
+fn count(secret: &ClusterSecret, account: &str, noted: &str) -> Option<u32> {
+    let mut parts = noted.splitn(3, ':');
+    let (node, count, stamp) = (parts.next()?, parts.next()?, parts.next()?);
+    let signed = [account.as_bytes(), count.as_bytes()];
+    let origin = secret.verify(Purpose::Slots, &signed, stamp.as_bytes()).ok()?;
+    (origin.node == node).then(|| count.parse().ok())?
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{BusEvent, slots};
+use super::{BusEvent, seals::Seals, slots};
 use crate::{
     metrics::bus::BusCounts,
     wire::broadcast::{Broadcast, Room},
@@ -24,13 +24,18 @@ use crate::{
 const ASK: Duration = Duration::from_secs(2);
 
 /// Hands on what the subscriber hears, and tells of each time that a connection was made anew.
-pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>, counts: BusCounts) {
+pub(super) async fn hear(
+    subscriber: Client,
+    seals: Seals,
+    events: mpsc::Sender<BusEvent>,
+    counts: BusCounts,
+) {
     let mut messages = subscriber.message_rx();
     let mut reconnects = subscriber.reconnect_rx();
     loop {
         let event = tokio::select! {
             message = messages.recv() => match message {
-                Ok(message) => match read(&message, &counts) {
+                Ok(message) => match read(&message, &seals, &counts) {
                     Some(broadcast) => BusEvent::Heard(Arc::new(broadcast)),
                     None => continue,
                 },
@@ -54,9 +59,13 @@ pub(super) async fn hear(subscriber: Client, events: mpsc::Sender<BusEvent>, cou
     }
 }
 
-fn read(message: &Message, counts: &BusCounts) -> Option<Broadcast> {
+fn read(message: &Message, seals: &Seals, counts: &BusCounts) -> Option<Broadcast> {
     let room = message.channel.parse::<Room>().ok()?;
-    match Broadcast::from_bytes(room, message.value.as_bytes()?) {
+    let bytes = message.value.as_bytes()?;
+    if !seals.hold(&message.channel, bytes) {
+        return None;
+    }
+    match Broadcast::from_bytes(room, bytes) {
         Ok(mut broadcast) => {
             counts.heard.inc();
             broadcast.hear();

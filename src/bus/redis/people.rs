@@ -1,59 +1,109 @@
-//! Who is connected to which node. On a cluster each key has a slot of its own, so no command names two.
+//! Who is connected to which node, with the node's signature. On a cluster each key has a slot of its
+//! own, so no command names two.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::{KeysInterface, SetsInterface},
+    interfaces::{HashesInterface, KeysInterface, SetsInterface},
 };
 
-use super::node_key;
-use crate::person::Person;
+use super::nodes;
+use crate::{
+    cluster::{ClusterSecret, Purpose},
+    person::Person,
+};
 
 /// How long it is noted that someone is connected; nodes note it again all the time.
 const PRESENT_SECS: i64 = 300;
 
-pub(super) async fn come(client: &Client, node: &str, people: &[Person]) -> Result<(), Error> {
+pub(super) async fn come(
+    client: &Client,
+    secret: &ClusterSecret,
+    people: &[Person],
+) -> Result<(), Error> {
     let pipeline = client.pipeline();
     for person in people {
-        let _: () = pipeline.sadd(key(person), node).await?;
+        let stamp = secret.sign(Purpose::Presence, &[person.to_string().as_bytes()]);
+        let _: () = pipeline.hset(key(person), (secret.node(), stamp)).await?;
         let _: () = pipeline.expire(key(person), PRESENT_SECS, None).await?;
+        if secret.accepts_unsigned() {
+            let _: () = pipeline.sadd(unsigned_key(person), secret.node()).await?;
+            let _: () = pipeline.expire(unsigned_key(person), PRESENT_SECS, None).await?;
+        }
     }
     pipeline.all::<Vec<i64>>().await.map(drop)
 }
 
-pub(super) async fn go(client: &Client, node: &str, people: &[Person]) -> Result<(), Error> {
+pub(super) async fn go(
+    client: &Client,
+    secret: &ClusterSecret,
+    people: &[Person],
+) -> Result<(), Error> {
     let pipeline = client.pipeline();
     for person in people {
-        let _: () = pipeline.srem(key(person), node).await?;
+        let _: () = pipeline.hdel(key(person), secret.node()).await?;
+        if secret.accepts_unsigned() {
+            let _: () = pipeline.srem(unsigned_key(person), secret.node()).await?;
+        }
     }
     pipeline.all::<Vec<i64>>().await.map(drop)
 }
 
-/// The nodes of each person, less those that have not announced themselves for too long.
-pub(super) async fn present(client: &Client, people: &[Person]) -> Result<Vec<bool>, Error> {
-    let asking = client.pipeline();
-    for person in people {
-        let _: () = asking.smembers(key(person)).await?;
-    }
-    let nodes: Vec<Vec<String>> = asking.all().await?;
-    let distinct: BTreeSet<&String> = nodes.iter().flatten().collect();
-    let asking = client.pipeline();
-    for node in &distinct {
-        let _: () = asking.exists(node_key(node)).await?;
-    }
-    let there: Vec<i64> = if distinct.is_empty() { Vec::new() } else { asking.all().await? };
-    let alive: BTreeSet<&String> = distinct
-        .into_iter()
-        .zip(there)
-        .filter(|(_, there)| *there > 0)
-        .map(|(node, _)| node)
-        .collect();
-    Ok(nodes.iter().map(|nodes| nodes.iter().any(|node| alive.contains(node))).collect())
+/// Whether each of them is connected to a node that is there.
+pub(super) async fn present(
+    client: &Client,
+    secret: &ClusterSecret,
+    people: &[Person],
+) -> Result<Vec<bool>, Error> {
+    let told = nodes_of(client, secret, people).await?;
+    let distinct: HashSet<&str> = told.iter().flatten().map(String::as_str).collect();
+    let alive = nodes::alive(client, secret, &distinct).await?;
+    Ok(told.iter().map(|nodes| nodes.iter().any(|node| alive.contains(node.as_str()))).collect())
 }
 
-/// Where the nodes are kept that a person is connected to.
+/// The nodes that say so of each person, be they there or not.
+async fn nodes_of(
+    client: &Client,
+    secret: &ClusterSecret,
+    people: &[Person],
+) -> Result<Vec<Vec<String>>, Error> {
+    let asking = client.pipeline();
+    for person in people {
+        let _: () = asking.hgetall(key(person)).await?;
+    }
+    let noted: Vec<HashMap<String, String>> = asking.all().await?;
+    let mut nodes: Vec<Vec<String>> = people
+        .iter()
+        .zip(noted)
+        .map(|(person, noted)| {
+            let person = person.to_string();
+            let is_signed = |(node, stamp): &(String, String)| {
+                let origin =
+                    secret.verify(Purpose::Presence, &[person.as_bytes()], stamp.as_bytes());
+                origin.is_ok_and(|origin| origin.node == node)
+            };
+            noted.into_iter().filter(is_signed).map(|(node, _)| node).collect()
+        })
+        .collect();
+    if secret.accepts_unsigned() {
+        let asking = client.pipeline();
+        for person in people {
+            let _: () = asking.smembers(unsigned_key(person)).await?;
+        }
+        let unsigned: Vec<Vec<String>> = asking.all().await?;
+        nodes.iter_mut().zip(unsigned).for_each(|(nodes, more)| nodes.extend(more));
+    }
+    Ok(nodes)
+}
+
+/// Where each node that a person is connected to has signed so.
 fn key(person: &Person) -> String {
+    format!("frontdesk:here:{person}")
+}
+
+/// Where they are kept by nodes of the version before signatures.
+fn unsigned_key(person: &Person) -> String {
     format!("frontdesk:present:{person}")
 }

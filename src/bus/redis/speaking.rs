@@ -14,8 +14,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::DEADLINE;
-use crate::{metrics::bus::BusCounts, wire::broadcast::Broadcast};
+use super::{DEADLINE, seals::seal};
+use crate::{cluster::ClusterSecret, metrics::bus::BusCounts, wire::broadcast::Broadcast};
 
 /// How many broadcasts wait for Redis at most; what doesn't fit is left to the check of the heads.
 const QUEUE: usize = 8_192;
@@ -32,10 +32,16 @@ pub(super) struct Voice {
 }
 
 impl Voice {
-    pub(super) fn start(publisher: Client, is_cluster: bool, counts: BusCounts) -> Self {
+    pub(super) fn start(
+        publisher: Client,
+        is_cluster: bool,
+        secret: Arc<ClusterSecret>,
+        counts: BusCounts,
+    ) -> Self {
         let (queue, broadcasts) = mpsc::channel(QUEUE);
         let unsaid = Arc::new(AtomicUsize::new(0));
-        let saying = say(publisher, is_cluster, broadcasts, Arc::clone(&unsaid), counts.clone());
+        let mouth = Mouth { publisher, is_cluster, secret };
+        let saying = say(mouth, broadcasts, Arc::clone(&unsaid), counts.clone());
         tokio::spawn(saying);
         Self { queue, unsaid, counts }
     }
@@ -68,10 +74,16 @@ impl Voice {
     }
 }
 
-/// Publishes what is queued, in order, many in one round trip.
-async fn say(
+/// Signs, and publishes.
+struct Mouth {
     publisher: Client,
     is_cluster: bool,
+    secret: Arc<ClusterSecret>,
+}
+
+/// Publishes what is queued, in order, many in one round trip.
+async fn say(
+    mouth: Mouth,
     mut broadcasts: mpsc::Receiver<Broadcast>,
     unsaid: Arc<AtomicUsize>,
     counts: BusCounts,
@@ -80,7 +92,7 @@ async fn say(
     let mut reported = false;
     while broadcasts.recv_many(&mut batch, BATCH).await > 0 {
         let began = Instant::now();
-        let outcome = publish(&publisher, is_cluster, &batch).await;
+        let outcome = mouth.publish(&batch).await;
         counts.publish.took(began.elapsed());
         counts.batch.count(batch.len());
         if let Err(error) = &outcome {
@@ -98,22 +110,21 @@ async fn say(
     }
 }
 
-async fn publish(
-    publisher: &Client,
-    is_cluster: bool,
-    batch: &[Broadcast],
-) -> Result<(), fred::error::Error> {
-    // On a cluster each goes to the node that has its room's slot.
-    let pipeline = publisher.pipeline();
-    for broadcast in batch {
-        let (room, bytes) = (broadcast.room.to_string(), broadcast.to_bytes());
-        // In a pipeline this only queues.
-        if is_cluster {
-            pipeline.spublish::<(), _, _>(room, bytes).await?;
-        } else {
-            pipeline.publish::<(), _, _>(room, bytes).await?;
+impl Mouth {
+    async fn publish(&self, batch: &[Broadcast]) -> Result<(), fred::error::Error> {
+        // On a cluster each goes to the node that has its room's slot.
+        let pipeline = self.publisher.pipeline();
+        for broadcast in batch {
+            let room = broadcast.room.to_string();
+            let bytes = seal(&self.secret, &room, broadcast.to_bytes());
+            // In a pipeline this only queues.
+            if self.is_cluster {
+                pipeline.spublish::<(), _, _>(room, bytes).await?;
+            } else {
+                pipeline.publish::<(), _, _>(room, bytes).await?;
+            }
         }
+        let _: Vec<i64> = pipeline.all().await?;
+        Ok(())
     }
-    let _: Vec<i64> = pipeline.all().await?;
-    Ok(())
 }

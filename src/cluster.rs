@@ -1,0 +1,310 @@
+//! The secret that all nodes share and Redis never sees, and their signatures by it.
+//!
+//! Redis carries and keeps things for nodes, and is believed in none of them: envelopes, addresses of
+//! nodes, who is connected where, and how many connections an account has elsewhere carry the
+//! signature of the node that wrote them. So do a request that one node carries to another, and its
+//! answer. A signature is over its purpose, the node, the time, a number that the node uses once, and
+//! all that it stands for: the channel of an envelope, the account of a count.
+
+mod replays;
+mod stamp;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Instant, SystemTime},
+};
+
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hkdf, hmac};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use secrecy::ExposeSecret;
+
+pub(crate) use replays::Replays;
+pub(crate) use stamp::STAMP;
+use stamp::{HEAD, Head};
+
+use crate::{config::ClusterConfig, metrics::distrust::DistrustCounts};
+
+/// How old a signature may be, and how far ahead, in milliseconds. Clocks of nodes may differ.
+const AGE_MAX_MS: u64 = 120_000;
+/// The version of how a key is made of the secret.
+const SALT: &[u8] = b"frontdesk cluster secret 1";
+
+/// What a signature is for: one of another purpose does not hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    Envelope,
+    NodeAddress,
+    Presence,
+    Slots,
+    Request,
+    Answer,
+}
+
+impl Purpose {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::NodeAddress => "node_address",
+            Self::Presence => "presence",
+            Self::Slots => "slots",
+            Self::Request => "request",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// Why something is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Distrust {
+    #[error("it has no signature")]
+    Unsigned,
+    #[error("no node of this cluster has signed it")]
+    Forged,
+    #[error("its signature is too old, or the clocks of the nodes differ by more than two minutes")]
+    Stale,
+    #[error("it came before")]
+    Repeated,
+}
+
+/// Which node has signed something, and the number that it used for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) number: u64,
+}
+
+/// The nodes' secret, in the hands of one node.
+pub(crate) struct ClusterSecret {
+    node: String,
+    signing: hmac::Key,
+    /// The other one, while the secret rotates.
+    also_valid: Option<hmac::Key>,
+    accepts_unsigned: bool,
+    signed: AtomicU64,
+    clock: Clock,
+    counts: DistrustCounts,
+}
+
+impl fmt::Debug for ClusterSecret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ClusterSecret").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl ClusterSecret {
+    pub(crate) fn new(config: &ClusterConfig, node: &str, counts: DistrustCounts) -> Self {
+        let key = |secret: &secrecy::SecretString| key(secret.expose_secret().as_bytes());
+        Self {
+            node: node.to_owned(),
+            signing: key(&config.secret),
+            also_valid: config.also_valid.as_ref().map(key),
+            accepts_unsigned: config.accept_unsigned,
+            signed: AtomicU64::new(1),
+            clock: Clock::start(),
+            counts,
+        }
+    }
+
+    /// The node whose signatures these are.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Whether a node of the version before signatures runs beside this one.
+    pub(crate) fn accepts_unsigned(&self) -> bool {
+        self.accepts_unsigned
+    }
+
+    /// This node's signature on these parts: [`STAMP`] characters of ASCII.
+    pub(crate) fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
+        let (wall, steady) = self.clock.now();
+        let number = self.signed.fetch_add(1, Ordering::Relaxed);
+        let mut stamp = Head { node: &self.node, wall, steady, number }.to_string();
+        let tag = mac(&self.signing, purpose, &stamp, parts);
+        BASE64_URL_SAFE_NO_PAD.encode_string(tag, &mut stamp);
+        stamp
+    }
+
+    /// Which node has signed these parts, lately. Whoever must not take something twice asks
+    /// [`Replays`] too.
+    pub(crate) fn verify<'a>(
+        &self,
+        purpose: Purpose,
+        parts: &[&[u8]],
+        stamp: &'a [u8],
+    ) -> Result<Origin<'a>, Distrust> {
+        let verified = self.check(purpose, parts, stamp);
+        verified.inspect_err(|reason| self.distrust(purpose, *reason))
+    }
+
+    fn check<'a>(
+        &self,
+        purpose: Purpose,
+        parts: &[&[u8]],
+        stamp: &'a [u8],
+    ) -> Result<Origin<'a>, Distrust> {
+        let stamp = str::from_utf8(stamp).map_err(|_| Distrust::Forged)?;
+        let (head, tag) = stamp.split_at_checked(HEAD).ok_or(Distrust::Forged)?;
+        let mut claimed = [0; 32];
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(tag, &mut claimed);
+        if stamp.len() != STAMP || decoded != Ok(claimed.len()) {
+            return Err(Distrust::Forged);
+        }
+        let holds = |key: &hmac::Key| {
+            let tag = mac(key, purpose, head, parts);
+            verify_slices_are_equal(tag.as_ref(), &claimed).is_ok()
+        };
+        if !holds(&self.signing) && !self.also_valid.as_ref().is_some_and(holds) {
+            return Err(Distrust::Forged);
+        }
+        let Head { node, wall, steady, number } = Head::read(head).ok_or(Distrust::Forged)?;
+        let (wall_here, steady_here) = self.clock.now();
+        // A clock that was set anew, there or here, leaves the other pair as it was.
+        let age = wall.abs_diff(wall_here).min(steady.abs_diff(steady_here));
+        if age > AGE_MAX_MS {
+            return Err(Distrust::Stale);
+        }
+        Ok(Origin { node, number })
+    }
+
+    /// Counts something that is not believed; the first of each kind is logged.
+    pub(crate) fn distrust(&self, purpose: Purpose, reason: Distrust) {
+        if self.counts.count(reason) {
+            let what = purpose.label();
+            tracing::warn!(what, %reason, "not believed: not from a node of this cluster");
+        }
+    }
+}
+
+/// HKDF-SHA256 of the secret.
+fn key(secret: &[u8]) -> hmac::Key {
+    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
+    match prk.expand(&[b"hmac"], hmac::HMAC_SHA256) {
+        Ok(okm) => hmac::Key::from(okm),
+        // Its length is that of the hash, which is never too long.
+        Err(_) => hmac::Key::new(hmac::HMAC_SHA256, secret),
+    }
+}
+
+/// Each part has its length before it, so that none can pass for a piece of another.
+fn mac(key: &hmac::Key, purpose: Purpose, head: &str, parts: &[&[u8]]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    for part in [purpose.label().as_bytes(), head.as_bytes()].iter().chain(parts) {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.sign()
+}
+
+/// The time by the machine's clock, and by the one that it had at start and what has passed since.
+/// Setting the clock anew moves the first, a machine that is paused holds up the second.
+struct Clock {
+    began: Instant,
+    began_ms: u64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { began: Instant::now(), began_ms: wall_ms() }
+    }
+
+    fn now(&self) -> (u64, u64) {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (wall_ms(), self.began_ms.saturating_add(passed))
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A node's, with the secret of every test.
+    pub(crate) fn secret(node: &str) -> ClusterSecret {
+        of(node, "a secret of 32 characters or more", None)
+    }
+
+    fn of(node: &str, secret: &str, other: Option<&str>) -> ClusterSecret {
+        let config = ClusterConfig::of(secret, other);
+        ClusterSecret::new(&config, node, DistrustCounts::default())
+    }
+
+    const NODE: &str = "0123456789ab";
+    const PARTS: [&[u8]; 2] = [b"frontdesk:session:1", b"{}"];
+
+    #[test]
+    fn c14_a_signature_holds_for_all_that_it_is_over_and_nothing_else() {
+        let (one, other) = (secret(NODE), secret("ba9876543210"));
+        let stamp = one.sign(Purpose::Envelope, &PARTS);
+        assert_eq!(stamp.len(), STAMP);
+        let origin = other.verify(Purpose::Envelope, &PARTS, stamp.as_bytes()).unwrap();
+        assert_eq!(origin, Origin { node: NODE, number: 1 });
+        let forged = |purpose, parts: &[&[u8]], stamp: &str| {
+            assert_eq!(other.verify(purpose, parts, stamp.as_bytes()), Err(Distrust::Forged));
+        };
+        forged(Purpose::Presence, &PARTS, &stamp);
+        forged(Purpose::Envelope, &[b"frontdesk:session:2", b"{}"], &stamp);
+        forged(Purpose::Envelope, &[b"frontdesk:session:1{", b"}"], &stamp);
+        forged(Purpose::Envelope, &[b"frontdesk:session:1", b"{}", b""], &stamp);
+        // Another node, another time, another number, another signature.
+        for at in 0..STAMP {
+            let mut changed = stamp.clone().into_bytes();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            forged(Purpose::Envelope, &PARTS, str::from_utf8(&changed).unwrap());
+        }
+        for bad in ["", &stamp[1..], &format!("{stamp}0"), &"ä".repeat(STAMP / 2)] {
+            forged(Purpose::Envelope, &PARTS, bad);
+        }
+    }
+
+    #[test]
+    fn c14_a_secret_rotates_while_both_are_known() {
+        let (old, new) =
+            ("the old one, of 32 characters at least", "the new one, of as many at the least");
+        let [before, learns, moves, after] =
+            [(old, None), (old, Some(new)), (new, Some(old)), (new, None)]
+                .map(|(first, second)| of(NODE, first, second));
+        let believes = |verifier: &ClusterSecret, signer: &ClusterSecret| {
+            let stamp = signer.sign(Purpose::Envelope, &PARTS);
+            verifier.verify(Purpose::Envelope, &PARTS, stamp.as_bytes()).is_ok()
+        };
+        for (one, other) in [(&before, &learns), (&learns, &moves), (&moves, &after)] {
+            assert!(believes(one, other) && believes(other, one), "a step of the rotation");
+        }
+        assert!(!believes(&before, &after) && !believes(&after, &before));
+    }
+
+    #[test]
+    fn c14_f25_a_signature_ages_by_the_clock_or_by_the_time_that_has_passed() {
+        let (one, mut other) = (secret(NODE), secret(NODE));
+        let stamp = one.sign(Purpose::Envelope, &PARTS);
+        let verify =
+            |other: &ClusterSecret| other.verify(Purpose::Envelope, &PARTS, stamp.as_bytes());
+        other.clock.began_ms += AGE_MAX_MS * 2;
+        assert!(verify(&other).is_ok(), "by the clock it is new");
+        let mut late = Clock::start();
+        late.began_ms -= AGE_MAX_MS * 2;
+        let late = ClusterSecret { clock: late, ..secret(NODE) };
+        assert!(verify(&late).is_ok());
+        // One whose clock was wrong at its start, and was set since.
+        let (wall, steady) = one.clock.now();
+        let head = Head { node: NODE, wall: wall - AGE_MAX_MS * 2, steady, number: 1 }.to_string();
+        let signed = |head: String| {
+            let tag = mac(&one.signing, Purpose::Envelope, &head, &PARTS);
+            let stamp = head + &BASE64_URL_SAFE_NO_PAD.encode(tag);
+            secret(NODE).verify(Purpose::Envelope, &PARTS, stamp.as_bytes()).map(drop)
+        };
+        assert_eq!(signed(head), Ok(()));
+        for off in [AGE_MAX_MS + 5_000, AGE_MAX_MS * 30] {
+            for (wall, steady) in [(wall - off, steady - off), (wall + off, steady + off)] {
+                let head = Head { node: NODE, wall, steady, number: 1 }.to_string();
+                assert_eq!(signed(head), Err(Distrust::Stale));
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A signature as text, of one length: the node, two times, a number, and then the MAC.
+
+use std::fmt;
+
+/// Characters of a node's name, a time and a number, each in hexadecimal.
+const FIELD: usize = 12;
+/// Characters before the MAC.
+pub(super) const HEAD: usize = 4 * FIELD;
+/// Characters in all: a MAC of 32 bytes is 43 in Base64.
+pub(crate) const STAMP: usize = HEAD + 43;
+/// The largest number of so many digits.
+const NUMBER_MAX: u64 = (1 << (4 * FIELD)) - 1;
+
+/// What stands before the MAC.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head<'a> {
+    pub(super) node: &'a str,
+    /// Milliseconds since 1970, by the node's clock, and by the time that has passed there.
+    pub(super) wall: u64,
+    pub(super) steady: u64,
+    pub(super) number: u64,
+}
+
+impl fmt::Display for Head<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [wall, steady, number] =
+            [self.wall, self.steady, self.number].map(|number| number & NUMBER_MAX);
+        write!(out, "{:0>12.12}{wall:012x}{steady:012x}{number:012x}", self.node)
+    }
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let mut rest = text;
+        let mut field = || {
+            let (field, behind) = rest.split_at_checked(FIELD)?;
+            rest = behind;
+            Some(field)
+        };
+        let node = field()?;
+        let mut number = || u64::from_str_radix(field()?, 16).ok();
+        Some(Self { node, wall: number()?, steady: number()?, number: number()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for number in [0, 1, NUMBER_MAX] {
+            let head = Head { node: "0123456789ab", wall: number, steady: 7, number };
+            let text = head.to_string();
+            assert_eq!((text.len(), Head::read(&text)), (HEAD, Some(head)));
+        }
+        assert_eq!(Head::read("0123456789ab"), None);
+        assert_eq!(Head::read(&"x".repeat(HEAD)), None);
+    }
+}

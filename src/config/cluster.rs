@@ -1,0 +1,101 @@
+//! What the nodes know each other by.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{ConfigError, DjangoConfig, PostgresConfig, variables::Variables};
+
+/// The shortest that a secret may be, in bytes.
+const SECRET_MIN: usize = 32;
+
+/// The nodes' secret, and where it is from.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterConfig {
+    /// It signs.
+    pub(crate) secret: SecretString,
+    /// What the other one has signed is valid too, while the secret rotates.
+    pub(crate) also_valid: Option<SecretString>,
+    pub(crate) source: SecretSource,
+    /// Nodes of the version before signatures run beside this one.
+    pub(crate) accept_unsigned: bool,
+}
+
+/// Where the nodes' secret is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SecretSource {
+    /// `CLUSTER_SECRET`.
+    Set,
+    /// Made of the values of these variables, which all nodes share.
+    Derived(Vec<&'static str>),
+    /// There is nothing secret to make it of.
+    Nothing,
+}
+
+impl ClusterConfig {
+    pub(super) fn read(
+        variables: &Variables,
+        postgres: Option<&PostgresConfig>,
+        django: Option<&DjangoConfig>,
+    ) -> Result<Self, ConfigError> {
+        let accept_unsigned = variables.flag("CLUSTER_ACCEPT_UNSIGNED")?;
+        let set = variables.list("CLUSTER_SECRET");
+        if set.len() > 2 || set.iter().any(|secret| secret.len() < SECRET_MIN) {
+            let problem = format!(
+                "must be one secret of at least {SECRET_MIN} characters, or two with a comma between \
+                 them while it rotates"
+            );
+            return Err(Variables::error("CLUSTER_SECRET", &problem));
+        }
+        let mut set = set.into_iter().map(SecretString::from);
+        if let Some(secret) = set.next() {
+            let (also_valid, source) = (set.next(), SecretSource::Set);
+            return Ok(Self { secret, also_valid, source, accept_unsigned });
+        }
+        let shared = [
+            ("POSTGRES_PASSWORD", postgres.and_then(|postgres| postgres.password.as_ref())),
+            ("DJANGO_JWT_SECRET", django.and_then(|django| django.secret.as_ref())),
+        ];
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for (name, value) in shared {
+            let Some(value) = value.map(ExposeSecret::expose_secret) else { continue };
+            names.push(name);
+            // With its length, so that no other two make the same.
+            values.push(format!("{name}:{}:{value};", value.len()));
+        }
+        let source =
+            if names.is_empty() { SecretSource::Nothing } else { SecretSource::Derived(names) };
+        Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned })
+    }
+
+    /// What is allowed, and probably not meant, where there are several nodes.
+    pub(super) fn warnings(&self, production: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match &self.source {
+            SecretSource::Derived(names) if production => warnings.push(format!(
+                "CLUSTER_SECRET: is not set: the nodes' secret is made of {}; set it to {SECRET_MIN} \
+                 random characters or more, the same on all nodes",
+                names.join(" and ")
+            )),
+            SecretSource::Nothing => warnings.push(
+                "CLUSTER_SECRET: is not set, and there is no secret to make it of: anybody who reaches \
+                 Redis can pass for a node"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        if self.accept_unsigned {
+            warnings.push(
+                "CLUSTER_ACCEPT_UNSIGNED: is set, so anybody who reaches Redis can pass for a node of the \
+                 version before signatures: unset it once none of these is left"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(secret: &str, also_valid: Option<&str>) -> Self {
+        let also_valid = also_valid.map(Into::into);
+        let (source, accept_unsigned) = (SecretSource::Set, false);
+        Self { secret: secret.into(), also_valid, source, accept_unsigned }
+    }
+}

@@ -1,0 +1,28 @@
+//! Requests that another node has carried here: they are known by its signature, and their answers
+//! have ours.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::{app::App, peers::Carried};
+
+/// Notes on such a request that it is one ([`Carried`]). Its answer is signed as it leaves the node.
+pub(crate) async fn layer(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // A node that is alone has nobody who would carry for it.
+    let is_alone = app.config.redis.is_none();
+    let carried = if is_alone { None } else { Carried::read(&app.secret, &app.carried, &request) };
+    let Some(carried) = carried else { return next.run(request).await };
+    request.extensions_mut().insert(carried.clone());
+    let mut response = next.run(request).await;
+    carried.sign(&app.secret, &mut response);
+    response
+}

@@ -1,0 +1,152 @@
+//! Carrying a request to the node that it is for, and its answer back.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use hyper::{client::conn::http1, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncWriteExt, copy, split},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use super::{PeerError, answer, proof, whereabouts};
+use crate::{app::App, bus::NodeAddress, traces};
+
+/// How long a node may take to accept a connection, and to show that it is one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the other end of a tunnel may take to end too.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What a node answers as it shows that it is one is no larger.
+const HELLO_MAX: usize = 4 * 1024;
+
+/// Carries a request to a node, and its answer back.
+pub(crate) async fn carry(
+    app: &Arc<App>,
+    node: &str,
+    mut request: Request,
+) -> Result<Response, PeerError> {
+    let to = whereabouts(app, node).await?;
+    let span = traces::carry(&mut request, to.address);
+    let outcome = carry_to(app, node, to, request).await;
+    if let Err(error) = &outcome {
+        tracing::warn!(address = %to.address, %error, "a request can't be carried");
+        app.peers.remove(node);
+    }
+    traces::carried(span, outcome.as_ref().ok().map(Response::status));
+    outcome
+}
+
+async fn carry_to(
+    app: &Arc<App>,
+    node: &str,
+    to: NodeAddress,
+    mut request: Request,
+) -> Result<Response, PeerError> {
+    let mut sender = within(CONNECT_TIMEOUT, connect(to.address)).await?;
+    if to.is_signed {
+        // Whoever has its address by now gets none of the request.
+        within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
+    }
+    let stamp = proof::mark(&app.secret, node, &mut request);
+    let method = request.method().clone();
+    let from_client = hyper::upgrade::on(&mut request);
+    // A poll is answered by the next ping at the latest.
+    let patience = app.config.ping_interval + app.config.ping_timeout;
+    let mut response = within(patience, async {
+        sender.send_request(request).await.map_err(|error| unreachable(&error))
+    })
+    .await?;
+    if to.is_signed && !proof::is_answer(&app.secret, node, &stamp, &response) {
+        return Err(PeerError::Unproven);
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let to_node = hyper::upgrade::on(&mut response);
+        let app = Arc::clone(app);
+        tokio::spawn(async move {
+            let _open = app.sockets.subscribe();
+            if let (Ok(client), Ok(node)) = tokio::join!(from_client, to_node) {
+                tokio::select! {
+                    () = tunnel(client, node) => {}
+                    () = leave(&app) => {}
+                }
+            }
+        });
+    }
+    answer::relayed(&method, response.map(Body::new)).ok_or(PeerError::Unproven)
+}
+
+type Sender = http1::SendRequest<Body>;
+
+async fn within<T>(
+    limit: Duration,
+    what: impl Future<Output = Result<T, PeerError>>,
+) -> Result<T, PeerError> {
+    timeout(limit, what).await.unwrap_or(Err(PeerError::Unreachable))
+}
+
+fn unreachable(error: &dyn std::error::Error) -> PeerError {
+    tracing::debug!(%error, "a node can't be reached");
+    PeerError::Unreachable
+}
+
+async fn connect(address: SocketAddr) -> Result<Sender, PeerError> {
+    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&error))?;
+    let shaken = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = shaken.map_err(|error| unreachable(&error))?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
+}
+
+/// Has the other end show that it is this node, by a request that says nothing.
+async fn greet(
+    app: &App,
+    node: &str,
+    address: SocketAddr,
+    sender: &mut Sender,
+) -> Result<(), PeerError> {
+    let mut hello = Request::new(Body::empty());
+    *hello.uri_mut() = axum::http::Uri::from_static("/health/live");
+    if let Ok(host) = HeaderValue::from_str(&address.to_string()) {
+        hello.headers_mut().insert(header::HOST, host);
+    }
+    let stamp = proof::mark(&app.secret, node, &mut hello);
+    let answered = sender.send_request(hello).await.map_err(|error| unreachable(&error))?;
+    if !proof::is_answer(&app.secret, node, &stamp, &answered) {
+        return Err(PeerError::Unproven);
+    }
+    let body = to_bytes(Body::new(answered.into_body()), HELLO_MAX).await;
+    body.map_err(|error| unreachable(&error))?;
+    sender.ready().await.map_err(|error| unreachable(&error))
+}
+
+/// When a tunnel of a node that drains ends: spread out, as sockets do.
+async fn leave(app: &App) {
+    app.until_draining().await;
+    sleep(app.config.drain_spread.mul_f64(rand::random::<f64>())).await;
+}
+
+/// Carries bytes both ways. When one end has closed, the other gets a little time for its goodbye.
+async fn tunnel(client: Upgraded, node: Upgraded) {
+    let (mut from_client, mut to_client) = split(TokioIo::new(client));
+    let (mut from_node, mut to_node) = split(TokioIo::new(node));
+    let up = async {
+        drop(copy(&mut from_client, &mut to_node).await);
+        drop(to_node.shutdown().await);
+    };
+    let down = async {
+        drop(copy(&mut from_node, &mut to_client).await);
+        drop(to_client.shutdown().await);
+    };
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    tokio::select! {
+        () = &mut up => drop(timeout(GOODBYE, down).await),
+        () = &mut down => drop(timeout(GOODBYE, up).await),
+    }
+}
