@@ -211,8 +211,13 @@ impl From<Unamendable> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(source) => {
+            StoreError::Unavailable(source) | StoreError::Disk(source) => {
                 tracing::warn!(error = %source, "the store is not available");
+                Self::Unavailable
+            }
+            // One session's trouble, and often one person's doing.
+            StoreError::Contended(source) => {
+                tracing::info!(error = %source, "the store gave up on a statement");
                 Self::Unavailable
             }
             StoreError::Refused(source) => {

@@ -11,7 +11,7 @@ use crate::{
     pace::Pace,
     person::Person,
     session::SessionId,
-    store::{Delivered, Store},
+    store::{Delivered, DeliveryMarks, Store},
     wire::broadcast::Broadcast,
 };
 
@@ -50,10 +50,14 @@ impl Receipts {
             let marks: Vec<_> =
                 taken.map(|((session_id, to), seq)| Delivered { session_id, to, seq }).collect();
             match store.mark_delivered(&marks).await {
-                Ok(moved) => {
+                Ok(DeliveryMarks { moved, locked }) => {
                     for mark in moved {
                         bus.publish(Broadcast::message_delivered(&mark));
                         inbox.changed(mark.session_id);
+                    }
+                    // They are taken again when their pause is over.
+                    for Delivered { session_id, to, seq } in locked {
+                        self.delivered(session_id, &to, seq);
                     }
                 }
                 Err(error) => {

@@ -4,6 +4,7 @@
 //! `clientId` that its sender has used before gives the first result again.
 
 pub(crate) mod blocks;
+mod changes;
 #[cfg(test)]
 mod contract;
 pub(crate) mod postgres;
@@ -15,7 +16,7 @@ pub(crate) mod sqlite;
 pub(crate) mod uploads;
 pub(crate) mod writer;
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::Status;
@@ -48,6 +49,8 @@ pub(crate) enum Appended {
     Repeated(Message),
     /// Nothing was written.
     Refused(Refusal),
+    /// Nothing was written: somebody else has locked its session. It can be tried again at once.
+    Locked,
 }
 
 /// Why a draft can't be appended.
@@ -143,12 +146,28 @@ pub(crate) struct Delivered {
     pub(crate) seq: u64,
 }
 
+/// What became of a round of delivery marks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeliveryMarks {
+    /// Those that moved, and how far.
+    pub(crate) moved: Vec<Delivered>,
+    /// Those whose rows somebody else has locked: nothing was written.
+    pub(crate) locked: Vec<Delivered>,
+}
+
 /// What a caller can do about a failure: try again, or not. It names no value of any row.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database is away, slow or restarting; whether a write was committed is unknown.
     #[error("unavailable: {0}")]
     Unavailable(Source),
+    /// It gave up on the statement for a lock that another holds, or for its time. Nothing was written;
+    /// a part of it, or the same later, may go through.
+    #[error("contended: {0}")]
+    Contended(Source),
+    /// Its disk is full or broken. Nothing was written.
+    #[error("no disk: {0}")]
+    Disk(Source),
     /// It refused the statement, and would again.
     #[error("refused: {0}")]
     Refused(Source),
@@ -159,10 +178,20 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
 pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
+    /// The same, as long as it takes.
+    #[cfg(test)]
+    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+        self.append_within(drafts, Duration::from_secs(4)).await
+    }
+
     /// Commits the drafts in one transaction, in their order, and answers in that order. One that
-    /// is refused takes none with it. No two drafts may be
-    /// one send tried twice (the same session, sender and `clientId`).
-    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError>;
+    /// is refused or locked takes none with it. No two drafts may be one send tried twice (the same
+    /// session, sender and `clientId`). The database gives up after this time, where it can.
+    async fn append_within(
+        &self,
+        drafts: &[Draft],
+        limit: Duration,
+    ) -> Result<Vec<Appended>, StoreError>;
 
     /// Opens a session, or finds the one that is open between the two: its id, and whether it is new.
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
@@ -284,8 +313,8 @@ pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
     /// Each of these sessions as each of its members sees it, for their inboxes.
     async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError>;
 
-    /// Moves delivery marks forward, at most to the sessions' ends; those that moved.
-    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError>;
+    /// Moves delivery marks forward, at most to the sessions' ends.
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError>;
 
     /// Notes that these people are connected now, or were until now.
     async fn seen(&self, people: &[Person]) -> Result<(), StoreError>;

@@ -285,6 +285,8 @@ impl Append {
         let code = match failure {
             None => return,
             Some(StoreError::Unavailable(_)) => "unavailable",
+            Some(StoreError::Contended(_)) => "contended",
+            Some(StoreError::Disk(_)) => "no_disk",
             Some(StoreError::Refused(_)) => "refused",
         };
         for mut span in self.0 {

@@ -89,6 +89,8 @@ async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Re
         }
         Appended::Refused(Refusal::ImageNotFound) => Err(no_such_image()),
         Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
+        // The writer tries it again until it is decided.
+        Appended::Locked => Err(Error::Unavailable),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     app::App,
     metrics::Format,
     openapi::problems::{Anyone, Problems},
+    store::writer::Commits,
 };
 
 /// How long a part may take to answer, before it counts as down.
@@ -75,6 +76,8 @@ enum Status {
 pub(crate) struct Health {
     status: Status,
     services: Services,
+    /// How this node's commits go: one that commits nothing is down.
+    commits: Commits,
     node: String,
     version: &'static str,
     /// Seconds since the node started.
@@ -90,7 +93,7 @@ pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether the node should be sent anything: the database answers, and it does not drain.
+/// Whether the node should be sent anything: the database answers and commits, and it does not drain.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses((status = 200, description = "Yes."), (status = 503, description = "No."))
@@ -98,7 +101,11 @@ pub(crate) async fn live() -> StatusCode {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     let store = async { answers(app.store.ping()).await };
     let up = app.findings.store.get_with((), store).await == Part::Up && !app.is_draining();
-    if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if up && app.writer.commits() == Commits::Ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
 }
 
 /// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
@@ -114,9 +121,10 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     // Boxed: it waits for four adapters at once.
     let services = app.findings.services.get_with((), Box::pin(services(&app))).await;
+    let commits = app.writer.commits();
     let status = if app.is_draining() {
         Status::Draining
-    } else if services.postgres == Part::Down {
+    } else if services.postgres == Part::Down || commits != Commits::Ok {
         Status::Down
     } else if [services.redis, services.mysql, services.s3].contains(&Part::Down) {
         Status::Degraded
@@ -130,6 +138,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     let health = Health {
         status,
         services,
+        commits,
         node: app.node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         uptime: app.started.elapsed().as_secs(),

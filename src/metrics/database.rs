@@ -19,6 +19,7 @@ pub(crate) struct DatabaseCounts {
     /// Look-ups that wait for their turn.
     pub(crate) waiting: Gauge,
     pub(crate) unavailable: Counter,
+    pub(crate) contended: Counter,
     pub(crate) refused: Counter,
 }
 
@@ -31,15 +32,18 @@ impl DatabaseCounts {
         let query = durations(registry, "database_query_seconds", help);
         let help = "Look-ups that wait for their turn";
         let waiting = gauge(registry, "database_lookups_waiting", help);
-        let help = "What the database did not do: try again (unavailable), or never (refused)";
-        let kinds = ["unavailable", "refused"];
-        let [unavailable, refused] = counters(registry, "database_errors", help, "kind", kinds);
-        Self { turn, connection, query, waiting, unavailable, refused }
+        let help = "What the database did not do: try again (unavailable), or when a lock is gone \
+                    or it is quicker (contended), or never (refused)";
+        let kinds = ["unavailable", "contended", "refused"];
+        let [unavailable, contended, refused] =
+            counters(registry, "database_errors", help, "kind", kinds);
+        Self { turn, connection, query, waiting, unavailable, contended, refused }
     }
 
     pub(crate) fn failed(&self, error: &StoreError) {
         match error {
-            StoreError::Unavailable(_) => self.unavailable.inc(),
+            StoreError::Unavailable(_) | StoreError::Disk(_) => self.unavailable.inc(),
+            StoreError::Contended(_) => self.contended.inc(),
             StoreError::Refused(_) => self.refused.inc(),
         };
     }

@@ -33,6 +33,8 @@ pub(super) struct NodeGauges {
     outbound_waiting: Gauge,
     outbound_longest: Gauge<f64, AtomicU64>,
     writer_queue: Gauge,
+    writer_stalled: Gauge<f64, AtomicU64>,
+    writer_troubled: Gauge,
     bus_queue: Gauge,
     hub_queue: Gauge,
     directory_queue: Gauge,
@@ -98,6 +100,11 @@ impl NodeGauges {
         let outbound_waiting = gauge(registry, "outbound_waiting_connections", help);
         let help = "What waits for connections, in bytes";
         let outbound_bytes = gauge(registry, "outbound_waiting_bytes", help);
+        let writer_stalled = Gauge::default();
+        let help = "How long nothing has been committed, though sends wait";
+        registry.register("writer_stalled_seconds", help, writer_stalled.clone());
+        let help = "Sessions whose sends wait for a row that is locked, or are committed apart";
+        let writer_troubled = gauge(registry, "writer_troubled_sessions", help);
         Self {
             connections,
             session_rooms,
@@ -106,6 +113,8 @@ impl NodeGauges {
             outbound_waiting,
             outbound_longest,
             writer_queue,
+            writer_stalled,
+            writer_troubled,
             bus_queue,
             hub_queue,
             directory_queue,
@@ -122,6 +131,8 @@ impl NodeGauges {
     pub(super) async fn look(&self, app: &Arc<App>) {
         self.look_at_connections(app);
         self.writer_queue.set(whole(app.writer.waiting()));
+        self.writer_stalled.set(app.writer.stalled_for().as_secs_f64());
+        self.writer_troubled.set(whole(app.writer.troubled()));
         self.bus_queue.set(whole(app.bus.waiting()));
         self.hub_queue.set(app.metrics.hub.queue.get());
         self.directory_queue.set(whole(app.people.waiting()));

@@ -18,6 +18,7 @@ pub(crate) struct WriterCounts {
     pub(crate) batch: Histogram,
     pub(crate) batches_committed: Counter,
     pub(crate) batches_refused: Counter,
+    pub(crate) batches_contended: Counter,
     pub(crate) batches_unavailable: Counter,
 }
 
@@ -29,8 +30,8 @@ impl WriterCounts {
             counters(registry, "messages_received", help, "outcome", outcomes);
         let batch = sizes(registry, "commit_batch_messages", "Messages in one commit");
         let help = "Batches that were given to the database, by outcome";
-        let outcomes = ["committed", "refused", "unavailable"];
-        let [batches_committed, batches_refused, batches_unavailable] =
+        let outcomes = ["committed", "refused", "contended", "unavailable"];
+        let [batches_committed, batches_refused, batches_contended, batches_unavailable] =
             counters(registry, "commits", help, "outcome", outcomes);
         Self {
             delivery,
@@ -42,6 +43,7 @@ impl WriterCounts {
             batch,
             batches_committed,
             batches_refused,
+            batches_contended,
             batches_unavailable,
         }
     }
@@ -51,7 +53,7 @@ impl WriterCounts {
             Ok(Appended::Committed(_)) => &self.committed,
             Ok(Appended::Repeated(_)) => &self.repeated,
             Ok(Appended::Refused(_)) => &self.refused,
-            Err(_) => &self.unavailable,
+            Ok(Appended::Locked) | Err(_) => &self.unavailable,
         };
         counter.inc();
     }

@@ -1,6 +1,7 @@
 //! What every store must do: one suite, run on both.
 
 mod amend;
+mod committer;
 mod members;
 mod queue;
 mod search;
@@ -32,7 +33,7 @@ use uploads::{
     an_upload_that_is_no_picture_is_removed_at_once,
     b39_b51_a_picture_is_its_uploaders_and_its_sessions,
 };
-use world::{Database, World, customer, dentist, draft, new_session};
+use world::{Database, World, append, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
 macro_rules! contract {
@@ -151,7 +152,7 @@ async fn i6_two_nodes_at_once_leave_no_gap(world: World) {
                 if seqs.len() % 2 == 0 {
                     drafts.reverse();
                 }
-                let appended = node.append(&drafts).await.unwrap();
+                let appended = append(&*node, drafts).await;
                 let mine = appended.iter().map(committed).filter(|sent| sent.session_id == busy);
                 seqs.extend(mine.map(|message| message.seq));
             }

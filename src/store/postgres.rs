@@ -4,7 +4,9 @@ mod amend;
 mod append;
 mod blocks;
 mod connect;
+mod failure;
 mod members;
+mod patience;
 mod people;
 mod push_jobs;
 mod rows;
@@ -12,7 +14,7 @@ mod search;
 mod turns;
 mod uploads;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Status};
@@ -21,12 +23,14 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, error::Elapsed, timeout},
 };
-use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
+use self::failure::{classify, unavailable};
 use super::{
-    Appended, Delivered, Head, NewSession, PastBody, ReadMark, Refusal, SessionPage, Set, Setting,
-    Source, Span, Store, StoreError,
+    Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
+    Setting, Span, Store, StoreError,
+    changes::Changes,
     search::Found,
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -49,9 +53,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const FIND_OPEN: &str = "select id from sessions \
     where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
 
-/// How many connections of the pool look-ups leave alone: one for the writer, one for the checks of
+/// How many connections of the pool look-ups leave alone: two for the writer, one for the checks of
 /// health. However many people read, sends are committed.
-const RESERVED: usize = 2;
+const RESERVED: usize = 3;
 
 /// How many changes of messages are under way at most.
 const AMENDS: usize = 4;
@@ -65,6 +69,7 @@ pub(crate) struct Postgres {
     /// One permit a change of a message: changes wait for each other's sessions, and whoever waits
     /// holds a connection.
     amends: Semaphore,
+    changes: Changes,
     counts: DatabaseCounts,
     append: Cow<'static, str>,
 }
@@ -76,10 +81,11 @@ impl Postgres {
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
         let pool = connect::pool(config)?;
         connect::migrate(&pool).await?;
-        let reads = Semaphore::new(config.pool_size - RESERVED);
-        let amends = Semaphore::new(AMENDS);
+        // The smallest pool has one that reads, and its writer commits by one in turns.
+        let reads = Semaphore::new(config.pool_size.saturating_sub(RESERVED).max(1));
+        let (amends, changes) = (Semaphore::new(AMENDS), Changes::default());
         let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
-        let postgres = Self { pool, reads, amends, counts, append };
+        let postgres = Self { pool, reads, amends, changes, counts, append };
         postgres.speak(language).await?;
         Ok(postgres)
     }
@@ -118,38 +124,16 @@ impl Postgres {
         self.counts.connection.took(began.elapsed());
         client.inspect_err(|error| self.counts.failed(error))
     }
-
-    /// The stored messages of drafts that were sent before, by session and `seq`.
-    async fn stored(&self, id: SessionId, seq: i64) -> Result<Option<Message>, StoreError> {
-        let rows = self.query(sql::FILL, &[&id.0, &(seq - 1), &1_i64]).await?;
-        rows.first().map(rows::message).transpose()
-    }
 }
 
 #[async_trait]
 impl Store for Postgres {
-    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
-        let rows = self.append_rows(drafts).await?;
-        let mut appended = Vec::with_capacity(drafts.len());
-        for (draft, row) in drafts.iter().zip(&rows) {
-            let outcome: String = rows::get(row, "outcome")?;
-            appended.push(match outcome.as_str() {
-                "new" => Appended::Committed(draft.committed(
-                    rows::seq(row, "seq")?,
-                    rows::get(row, "name")?,
-                    rows::get(row, "created_at")?,
-                )),
-                "repeat" => match self.stored(draft.session_id, rows::get(row, "seq")?).await? {
-                    Some(message) => draft.found(message),
-                    None => Appended::Refused(Refusal::SessionNotFound),
-                },
-                "closed" => Appended::Refused(Refusal::SessionClosed),
-                "no_image" => Appended::Refused(Refusal::ImageNotFound),
-                "no_reply" => Appended::Refused(Refusal::ReplyNotFound),
-                _ => Appended::Refused(Refusal::SessionNotFound),
-            });
-        }
-        Ok(appended)
+    async fn append_within(
+        &self,
+        drafts: &[Draft],
+        limit: Duration,
+    ) -> Result<Vec<Appended>, StoreError> {
+        self.append_drafts(drafts, limit).await
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
@@ -327,7 +311,7 @@ impl Store for Postgres {
         self.views_of(ids).await
     }
 
-    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError> {
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError> {
         self.move_delivery_marks(marks).await
     }
 
@@ -367,35 +351,8 @@ fn settle<T>(
 }
 
 fn give_back<T>(outcome: Result<T, StoreError>, client: Object) -> Result<T, StoreError> {
-    if matches!(outcome, Err(StoreError::Unavailable(_))) {
+    if matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Disk(_))) {
         drop(Object::take(client));
     }
     outcome
-}
-
-fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Unavailable(Arc::new(error))
-}
-
-/// What the database said, by its code: the text may quote a row, and a row holds a body.
-#[derive(Debug, thiserror::Error)]
-#[error("SQLSTATE {code} (constraint {constraint})")]
-struct Refused {
-    code: String,
-    constraint: String,
-}
-
-fn classify(error: tokio_postgres::Error) -> StoreError {
-    let Some(db) = error.as_db_error() else { return unavailable(error) };
-    let source: Source = Arc::new(Refused {
-        code: db.code().code().to_owned(),
-        constraint: db.constraint().unwrap_or("none").to_owned(),
-    });
-    // Classes 22 (data), 23 (constraint), 42 (syntax, rights): the same statement fails again.
-    let permanent = ["22", "23", "42"].iter().any(|class| db.code().code().starts_with(class));
-    if permanent && *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
-        StoreError::Refused(source)
-    } else {
-        StoreError::Unavailable(source)
-    }
 }

@@ -11,6 +11,7 @@ mod people;
 mod push_jobs;
 mod rows;
 mod search;
+mod turns;
 mod uploads;
 mod writes;
 
@@ -29,9 +30,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
+use self::turns::Turns;
 use super::{
-    Appended, Delivered, Head, NewSession, PastBody, ReadMark, SessionPage, Set, Setting, Span,
-    Store, StoreError,
+    Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
+    Setting, Span, Store, StoreError,
     search::Found,
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -57,6 +59,7 @@ pub(crate) struct Sqlite {
     writer: Arc<Mutex<Connection>>,
     readers: Vec<Arc<Mutex<Connection>>>,
     next_reader: AtomicUsize,
+    turns: Turns,
     /// How long after its message a push is due; none where no pushes are made.
     push_delay: Option<Duration>,
 }
@@ -75,7 +78,8 @@ impl Sqlite {
             .collect::<rusqlite::Result<_>>()
             .with_context(context)?;
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { writer, readers, next_reader: AtomicUsize::new(0), push_delay: None })
+        let (next_reader, turns) = (AtomicUsize::new(0), Turns::default());
+        Ok(Self { writer, readers, next_reader, turns, push_delay: None })
     }
 
     async fn read<T: Send + 'static>(
@@ -142,21 +146,27 @@ async fn on<T: Send + 'static>(
 struct Failure(String);
 
 fn classify(error: &rusqlite::Error) -> StoreError {
-    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    use ErrorCode::{ConstraintViolation, DiskFull, SystemIoFailure, TooBig, TypeMismatch};
     let source = Arc::new(Failure(match error {
         rusqlite::Error::SqliteFailure(code, _) => code.to_string(),
         other => other.to_string(),
     }));
     match error.sqlite_error_code() {
-        // The rest is the file's, the disk's or another process's doing: full, busy, read-only …
+        // The rest is the file's, the disk's or another process's doing: busy, read-only …
         Some(ConstraintViolation | TooBig | TypeMismatch) | None => StoreError::Refused(source),
+        Some(DiskFull | SystemIoFailure) => StoreError::Disk(source),
         Some(_) => StoreError::Unavailable(source),
     }
 }
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
+    /// Only other processes could lock anything, and they lock all of it.
+    async fn append_within(
+        &self,
+        drafts: &[Draft],
+        _limit: Duration,
+    ) -> Result<Vec<Appended>, StoreError> {
         let (drafts, push_delay) = (drafts.to_vec(), self.push_delay);
         self.write(move |db| writes::append(db, &drafts, push_delay)).await
     }
@@ -250,8 +260,8 @@ impl Store for Sqlite {
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
-        let (me, amendment) = (me.clone(), amendment.clone());
-        self.write(move |db| amend::amend(db, &me, id, message_id, &amendment)).await
+        let (person, amendment) = (me.clone(), amendment.clone());
+        self.change(me, id, move |db| amend::amend(db, &person, id, message_id, &amendment)).await
     }
 
     async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
@@ -324,8 +334,8 @@ impl Store for Sqlite {
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {
-        let me = me.clone();
-        self.write(move |db| members::mark_read(db, &me, id, seq)).await
+        let person = me.clone();
+        self.change(me, id, move |db| members::mark_read(db, &person, id, seq)).await
     }
 
     async fn search(
@@ -345,8 +355,8 @@ impl Store for Sqlite {
         id: SessionId,
         setting: Setting,
     ) -> Result<Option<Set>, StoreError> {
-        let me = me.clone();
-        self.write(move |db| members::set_session(db, &me, id, setting)).await
+        let person = me.clone();
+        self.change(me, id, move |db| members::set_session(db, &person, id, setting)).await
     }
 
     async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
@@ -354,7 +364,7 @@ impl Store for Sqlite {
         self.read(move |db| members::views(db, &ids)).await
     }
 
-    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<Vec<Delivered>, StoreError> {
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError> {
         let marks = marks.to_vec();
         self.write(move |db| members::mark_delivered(db, &marks)).await
     }

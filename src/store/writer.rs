@@ -1,16 +1,30 @@
 //! The group-committing writer: what all connections of this node send is committed in batches.
 //!
 //! Law I3: a sender hears of its message after the commit, and so does the bus. While one batch is
-//! being committed the next one gathers; an idle writer waits for nobody.
+//! being committed the next one gathers; an idle writer waits for nobody. A batch that the database
+//! does not commit because of something in it goes to a second lane, which finds out what it was; the
+//! others are committed meanwhile.
 
-use std::{sync::Arc, time::Duration};
+mod backlog;
+mod progress;
+mod trouble;
 
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    task::JoinHandle,
-    time::Instant,
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+
+use self::{
+    backlog::{Backlog, Job, Lane, Next},
+    progress::Progress,
+};
 use super::{Appended, Refusal, Store, StoreError};
 use crate::{
     bus::Bus,
@@ -22,29 +36,20 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// How many sends wait at most; one more is answered `busy`.
-const QUEUE: usize = 8_192;
-/// The largest batch: enough to make the commit cheap, small enough to be quick.
-const BATCH: usize = 256;
-/// How long a send may wait for a database that is away, before it hears so.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How soon a batch is tried again.
+pub(crate) use self::progress::Commits;
+
+/// How soon a batch is tried again where the database is away.
 const RETRY: Duration = Duration::from_millis(200);
+/// How long the database may work on a batch, its commit apart. One of 256 takes it some 20 ms.
+const BATCH_TIME: Duration = Duration::from_millis(500);
+/// The same for a send that is tried alone, apart from the others.
+const ALONE_TIME: Duration = Duration::from_secs(2);
 
 /// Takes drafts in; clones share one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Job>,
-    closing: Arc<Notify>,
+    queue: Arc<Queue>,
     counts: WriterCounts,
-}
-
-#[derive(Debug)]
-struct Job {
-    draft: Draft,
-    accepted: Instant,
-    trace: Option<Queued>,
-    answer: oneshot::Sender<Result<Appended, Error>>,
 }
 
 /// A send that is under way: resolves when the database has decided.
@@ -65,129 +70,244 @@ impl Writer {
         inbox: Arc<Inbox>,
         counts: WriterCounts,
     ) -> (Self, JoinHandle<()>) {
-        let (queue, jobs) = mpsc::channel(QUEUE);
-        let closing = Arc::new(Notify::new());
-        let desk = Desk { store, bus, inbox, counts: counts.clone() };
-        let task = tokio::spawn(run(jobs, Arc::clone(&closing), desk));
-        (Self { queue, closing, counts }, task)
+        let queue = Arc::new(Queue::default());
+        let committer =
+            Committer { store, bus, inbox, counts: counts.clone(), queue: Arc::clone(&queue) };
+        let task = tokio::spawn(async move {
+            tokio::join!(committer.run(Lane::Main), committer.run(Lane::Apart));
+        });
+        (Self { queue, counts }, task)
     }
 
     /// Takes no more; what was taken is decided.
     pub(crate) fn close(&self) {
-        self.closing.notify_one();
+        self.queue.state().backlog.close();
+        self.queue.wake_all();
     }
 
-    /// Queues a draft. Drafts are committed in the order of these calls, which is why this does not
-    /// wait: a connection's sends keep the order in which they arrived.
+    /// Queues a draft. A session's drafts are committed in the order of these calls, which is why this
+    /// does not wait: a connection's sends keep the order in which they arrived.
     pub(crate) fn submit(&self, draft: Draft) -> Result<Pending, Error> {
-        let (answer, pending) = oneshot::channel();
-        let job = Job { draft, accepted: Instant::now(), trace: Queued::now(), answer };
-        self.queue.try_send(job).map_err(|_| {
+        let (trace, now) = (Queued::now(), Instant::now());
+        let mut state = self.queue.state();
+        if !state.backlog.is_busy() {
+            state.progress.begin(now);
+        }
+        let admitted = state.backlog.admit(draft, trace, now);
+        drop(state);
+        let Some((lane, pending)) = admitted else {
             self.counts.busy.inc();
-            Error::Busy
-        })?;
+            return Err(Error::Busy);
+        };
+        self.queue.wake(lane);
         Ok(Pending(pending))
     }
 
     /// How many sends wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.queue.state().backlog.waiting()
+    }
+
+    /// How many sessions' sends wait for their row, or are tried apart.
+    pub(crate) fn troubled(&self) -> usize {
+        self.queue.state().backlog.troubled()
+    }
+
+    /// How commits go.
+    pub(crate) fn commits(&self) -> Commits {
+        let state = self.queue.state();
+        state.progress.commits(state.backlog.is_busy(), Instant::now())
+    }
+
+    /// For how long nothing has been committed, though something waits.
+    pub(crate) fn stalled_for(&self) -> Duration {
+        let state = self.queue.state();
+        state.progress.stalled_for(state.backlog.is_busy(), Instant::now())
     }
 }
 
-/// Where the task takes batches to, and what hears of them then.
-struct Desk {
+/// What waits, and who is woken when more does.
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    main: Notify,
+    apart: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    backlog: Backlog,
+    progress: Progress,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notify(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Main => &self.main,
+            Lane::Apart => &self.apart,
+        }
+    }
+
+    fn wake(&self, lane: Lane) {
+        self.notify(lane).notify_one();
+    }
+
+    fn wake_all(&self) {
+        for lane in Lane::ALL {
+            self.wake(lane);
+        }
+    }
+
+    /// What has waited for too long, and what the lane does next.
+    fn next(&self, lane: Lane) -> (Vec<Job>, Next) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let overdue = state.backlog.overdue(now);
+        let next = state.backlog.next(lane, now);
+        if let Next::Commit(_) = &next {
+            state.progress.try_begins(now);
+        }
+        (overdue, next)
+    }
+
+    /// A lane's batch is done with, once this has noted what became of it.
+    fn land(&self, lane: Lane, note: impl FnOnce(&mut State, Instant)) {
+        let mut state = self.state();
+        note(&mut state, Instant::now());
+        state.backlog.landed(lane);
+        drop(state);
+        self.wake_all();
+    }
+}
+
+/// Where batches are committed, and what hears of them then.
+struct Committer {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     inbox: Arc<Inbox>,
     counts: WriterCounts,
+    queue: Arc<Queue>,
 }
 
-async fn run(mut jobs: mpsc::Receiver<Job>, closing: Arc<Notify>, desk: Desk) {
-    let mut waiting: Vec<Job> = Vec::with_capacity(BATCH);
-    loop {
-        let room = BATCH.saturating_sub(waiting.len());
-        if waiting.is_empty() {
-            tokio::select! {
-                taken = jobs.recv_many(&mut waiting, room) => if taken == 0 { return },
-                () = closing.notified() => jobs.close(),
+impl Committer {
+    async fn run(&self, lane: Lane) {
+        loop {
+            let (overdue, next) = self.queue.next(lane);
+            let some_overdue = !overdue.is_empty();
+            for job in overdue {
+                self.answer(job, Err(Error::Unavailable));
             }
-        } else {
-            // A repeat was put off; what has come meanwhile goes with it, if anything has.
-            waiting.extend((0..room).map_while(|_| jobs.try_recv().ok()));
-        }
-        let batch = split_repeats(&mut waiting);
-        if !batch.is_empty() {
-            desk.commit(batch).await;
+            let woken = self.queue.notify(lane).notified();
+            match next {
+                Next::Commit(batch) => self.commit(lane, batch).await,
+                // The other lane may wait for just these to be decided.
+                Next::Wait(_) if some_overdue => self.queue.wake_all(),
+                Next::Wait(None) => woken.await,
+                Next::Wait(Some(due)) => tokio::select! {
+                    () = woken => {}
+                    () = sleep_until(due) => {}
+                },
+                Next::End => return,
+            }
         }
     }
-}
 
-/// Takes a batch without repeats; a repeat stays behind for the next one, and finds the first there.
-fn split_repeats(waiting: &mut Vec<Job>) -> Vec<Job> {
-    let mut batch: Vec<Job> = Vec::with_capacity(waiting.len());
-    let mut seen = std::collections::HashSet::with_capacity(waiting.len());
-    let mut later = Vec::new();
-    for job in waiting.drain(..) {
-        let key = (job.draft.session_id, job.draft.sender.clone(), job.draft.client_id.clone());
-        if seen.insert(key) { batch.push(job) } else { later.push(job) }
-    }
-    *waiting = later;
-    batch
-}
-
-impl Desk {
-    /// Commits a batch, or finds the ones in it that can't be: halves what the database refuses, and
-    /// tries again what it was not there for.
-    async fn commit(&self, batch: Vec<Job>) {
+    /// Tries to commit a batch. What is not decided by this goes back into the queue.
+    async fn commit(&self, lane: Lane, mut batch: Vec<Job>) {
         let (taken, counts) = (Instant::now(), &self.counts);
-        for job in &batch {
-            counts.delivery.writer_queue.took(taken - job.accepted);
-        }
-        let mut parts = vec![batch];
-        while let Some(part) = parts.pop() {
-            let mut part = self.give_up_late(part);
-            if part.is_empty() {
-                continue;
+        for job in &mut batch {
+            if job.taken.is_none() {
+                counts.delivery.writer_queue.took(taken - job.accepted);
+                job.taken = Some(taken);
             }
-            let drafts: Vec<Draft> = part.iter().map(|job| job.draft.clone()).collect();
-            let traced = part.iter_mut().filter_map(|job| job.trace.as_mut());
-            let append = Append::begin(traced, drafts.len());
-            let outcome = self.store.append(&drafts).await;
-            append.end(outcome.as_ref().err());
-            match outcome {
-                Ok(appended) => {
-                    counts.batches_committed.inc();
-                    counts.batch.count(drafts.len());
-                    counts.delivery.commit.took_each(taken.elapsed(), part.len());
-                    self.settle(part, appended);
+        }
+        let drafts: Vec<Draft> = batch.iter().map(|job| job.draft.clone()).collect();
+        let is_alone = lane == Lane::Apart && drafts.len() == 1;
+        let limit = if is_alone { ALONE_TIME } else { BATCH_TIME };
+        let append =
+            Append::begin(batch.iter_mut().filter_map(|job| job.trace.as_mut()), drafts.len());
+        let outcome = self.store.append_within(&drafts, limit).await;
+        append.end(outcome.as_ref().err());
+        match outcome {
+            Ok(appended) => self.settle(lane, batch, appended),
+            Err(StoreError::Refused(source)) if drafts.len() == 1 => {
+                self.queue.state().progress.committed();
+                counts.batches_refused.inc();
+                tracing::warn!(error = %source, "a message was refused by the database");
+                for job in batch {
+                    self.answer(job, Ok(Appended::Refused(Refusal::Value)));
                 }
-                Err(StoreError::Refused(_)) if part.len() > 1 => {
-                    counts.batches_refused.inc();
-                    let second = part.split_off(part.len() / 2);
-                    // The first half is next: the order within a session stays.
-                    parts.push(second);
-                    parts.push(part);
+                self.land_well(lane, Vec::new());
+            }
+            Err(error @ (StoreError::Refused(_) | StoreError::Contended(_))) => {
+                self.split(lane, batch, &error);
+                if is_alone {
+                    self.probe().await;
                 }
-                Err(StoreError::Refused(source)) => {
-                    counts.batches_refused.inc();
-                    tracing::warn!(error = %source, "a message was refused by the database");
-                    for job in part {
-                        self.answer(job, Ok(Appended::Refused(Refusal::Value)));
-                    }
-                }
-                Err(StoreError::Unavailable(source)) => {
-                    counts.batches_unavailable.inc();
-                    tracing::warn!(error = %source, sends = part.len(), "a batch was not committed");
-                    tokio::time::sleep(RETRY).await;
-                    parts.push(part);
-                }
+            }
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Disk(_))) => {
+                counts.batches_unavailable.inc();
+                tracing::warn!(%error, sends = batch.len(), "a batch was not committed");
+                let disk = matches!(error, StoreError::Disk(_));
+                self.queue.land(lane, |state, now| {
+                    state.progress.failed(disk, now);
+                    state.backlog.put_back(batch);
+                });
+                sleep(RETRY).await;
             }
         }
     }
 
-    fn settle(&self, part: Vec<Job>, appended: Vec<Appended>) {
-        for (mut job, appended) in part.into_iter().zip(appended) {
+    /// Something in the batch keeps it from being committed: the lane apart finds out what.
+    fn split(&self, lane: Lane, batch: Vec<Job>, error: &StoreError) {
+        match error {
+            StoreError::Refused(_) => self.counts.batches_refused.inc(),
+            _ => self.counts.batches_contended.inc(),
+        };
+        let sends = batch.len();
+        match batch.first() {
+            Some(job) if lane == Lane::Apart && sends == 1 => {
+                let session = job.draft.session_id.0;
+                tracing::warn!(%error, %session, "a send can't be committed; others go on");
+            }
+            _ => tracing::info!(%error, sends, "a batch is committed in parts"),
+        }
+        self.queue.land(lane, |state, now| {
+            state.backlog.failed(lane, sends, now);
+            state.backlog.put_back(batch);
+        });
+    }
+
+    /// Where one send fails alone, an empty batch shows whether it is the database that commits nothing.
+    async fn probe(&self) {
+        if self.store.append_within(&[], BATCH_TIME).await.is_ok() {
+            self.queue.state().progress.answered();
+        }
+    }
+
+    fn settle(&self, lane: Lane, batch: Vec<Job>, appended: Vec<Appended>) {
+        let (mut decided, mut locked) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (job, appended) in batch.into_iter().zip(appended) {
+            match appended {
+                Appended::Locked => locked.push(job),
+                appended => decided.push((job, appended)),
+            }
+        }
+        if decided.is_empty() {
+            self.queue.state().progress.answered();
+        } else {
+            self.queue.state().progress.committed();
+            self.counts.batches_committed.inc();
+            self.counts.batch.count(decided.len());
+        }
+        for (mut job, appended) in decided {
+            if let Some(taken) = job.taken {
+                self.counts.delivery.commit.took(taken.elapsed());
+            }
             if let Appended::Committed(message) = &appended {
                 let sent = self.counts.delivery.sent(job.accepted);
                 let cause = job.trace.take().map(Queued::parent);
@@ -196,20 +316,20 @@ impl Desk {
             }
             self.answer(job, Ok(appended));
         }
+        self.land_well(lane, locked);
     }
 
-    /// Whoever has waited for too long hears so, be it in a try or in the queue.
-    fn give_up_late(&self, part: Vec<Job>) -> Vec<Job> {
-        let now = Instant::now();
-        let (late, rest): (Vec<_>, Vec<_>) =
-            part.into_iter().partition(|job| job.accepted + PATIENCE <= now);
-        for job in late {
-            self.answer(job, Err(Error::Unavailable));
-        }
-        rest
+    /// The database has decided a batch, but for the sends of sessions whose rows others had locked.
+    fn land_well(&self, lane: Lane, locked: Vec<Job>) {
+        let waiting: HashSet<_> = locked.iter().map(|job| job.draft.session_id).collect();
+        self.queue.land(lane, |state, now| {
+            state.backlog.committed(lane, &waiting, now);
+            state.backlog.put_back(locked);
+        });
     }
 
     fn answer(&self, job: Job, result: Result<Appended, Error>) {
+        self.queue.state().backlog.decided(&job.draft);
         self.counts.answered(&result);
         // Whoever asked may have gone; the message is committed all the same.
         drop(job.answer.send(result));

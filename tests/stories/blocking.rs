@@ -162,11 +162,9 @@ async fn b41_a_send_under_way_is_committed_and_acknowledged_or_neither() {
         });
         patient.ask("message:send", &text).await;
     }
-    let watching = desk.database.as_ref().unwrap().client().await;
-    let waiting = "select count(*) from pg_stat_activity \
-                   where datname = current_database() and wait_event_type = 'Lock'";
+    let node = Http::new(desk.nodes[1].address, None);
     eventually("a send waits", async || {
-        watching.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0
+        node.get("/metrics").await.text.contains("\nfrontdesk_writer_troubled_sessions 1\n")
     })
     .await;
     block(&desk, 0, &admin, &customer).await;

@@ -101,7 +101,9 @@ async fn f29_on_a_full_disk_nothing_is_acknowledged_reading_goes_on_and_room_is_
     assert_eq!(seqs(&joined["messages"]), [1]);
     assert_eq!(history(&desk, &dentist, &session).await, std::slice::from_ref(&before));
     http.get("/api/chats").await.expect(200);
-    assert_eq!(http.get("/health/ready").await.status, 200);
+    let health = http.get("/health").await;
+    assert_eq!(health.expect(503)["commits"], "disk_full");
+    assert_eq!(http.get("/health/ready").await.status, 503, "it takes no more for now");
     let lines = desk.nodes[0].log().len() - logged;
     assert!(lines < 400, "it spins: {lines} lines");
 
@@ -113,6 +115,7 @@ async fn f29_on_a_full_disk_nothing_is_acknowledged_reading_goes_on_and_room_is_
     assert_eq!(doctor.message().await["seq"], 3);
     patient.request("message:edit", edit).await.unwrap();
     assert_eq!(put(&place, &picture).await, StatusCode::OK, "what was cut short is not in the way");
+    assert_eq!(http.get("/health/ready").await.status, 200);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@
 )]
 
 mod attack_bus;
+mod attack_changes;
+mod attack_locks;
 mod attack_pictures;
 mod blocking;
 mod catching_up;

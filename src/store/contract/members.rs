@@ -33,9 +33,14 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
     let mark = |to: &crate::person::Person, seq| Delivered { session_id: id, to: to.clone(), seq };
     let nowhere = Delivered { session_id: SessionId(new_id()), ..mark(&dentist, 1) };
     let marks = [mark(&dentist, 2), nowhere, mark(&self::customer(), 3), mark(&customer, 0)];
-    assert_eq!(world.store.mark_delivered(&marks).await.unwrap(), [mark(&dentist, 2)]);
-    assert!(world.store.mark_delivered(&[mark(&dentist, 1)]).await.unwrap().is_empty());
-    let end = world.store.mark_delivered(&[mark(&dentist, 99)]).await.unwrap();
+    let moved = async |marks: &[Delivered]| {
+        let done = world.store.mark_delivered(marks).await.unwrap();
+        assert!(done.locked.is_empty());
+        done.moved
+    };
+    assert_eq!(moved(&marks).await, [mark(&dentist, 2)]);
+    assert!(moved(&[mark(&dentist, 1)]).await.is_empty());
+    let end = moved(&[mark(&dentist, 99)]).await;
     assert_eq!(end, [mark(&dentist, 3)], "at most to the end");
     let views = world.store.views(&[id, SessionId(new_id())]).await.unwrap();
     assert_eq!(views.len(), 2);

@@ -9,6 +9,8 @@ use super::{
 use crate::{
     bus::one_node::OneNode,
     metrics::{bus::BusCounts, writer::WriterCounts},
+    person::Person,
+    session::SessionId,
     store::writer::Writer,
 };
 
@@ -45,14 +47,16 @@ async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_com
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_nobody_waits_in_the_queue_for_longer_than_a_try_takes() {
     let world = World::on_sqlite();
-    let (customer, _, id) = world.pair().await;
+    let people = [world.pair().await, world.pair().await, world.pair().await];
     let writer = writer(&world);
     let Database::Sqlite(path, _) = &world.database else { unreachable!() };
     let stuck = rusqlite::Connection::open(path).unwrap();
     stuck.execute_batch("begin immediate").unwrap();
     let started = std::time::Instant::now();
-    let pending: Vec<_> =
-        (0..2_000).map(|_| writer.submit(draft(id, &customer, "x")).unwrap()).collect();
+    let send = |(customer, _, id): &(Person, Person, SessionId)| {
+        writer.submit(draft(*id, customer, "x")).unwrap()
+    };
+    let pending: Vec<_> = (0..2_000).map(|number| send(&people[number % 3])).collect();
     for pending in pending {
         assert_eq!(pending.decided().await.unwrap_err().code(), "unavailable");
     }

@@ -10,7 +10,7 @@ use crate::{
     message::Draft,
     person::{Person, PersonKind},
     session::{Member, SessionId},
-    store::{NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
+    store::{Appended, NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
     wire::new_id,
 };
 
@@ -127,7 +127,21 @@ impl World {
     }
 }
 
-pub(super) fn customer() -> Person {
+/// Tries again what another node has locked, as the writer does.
+pub(super) async fn append(node: &dyn Store, mut drafts: Vec<Draft>) -> Vec<Appended> {
+    let mut all = Vec::new();
+    while !drafts.is_empty() {
+        let appended = node.append(&drafts).await.unwrap();
+        let (locked, done): (Vec<_>, Vec<_>) =
+            drafts.into_iter().zip(appended).partition(|(_, it)| matches!(it, Appended::Locked));
+        drafts = locked.into_iter().map(|(draft, _)| draft).collect();
+        all.extend(done.into_iter().map(|(_, appended)| appended));
+        tokio::task::yield_now().await;
+    }
+    all
+}
+
+pub(in crate::store) fn customer() -> Person {
     Person::new(PersonKind::Customer, unique("c").parse().unwrap())
 }
 
@@ -149,7 +163,7 @@ pub(super) fn new_session(customer: &Person, dentist: &Person) -> NewSession {
     }
 }
 
-pub(super) fn draft(session_id: SessionId, sender: &Person, body: &str) -> Draft {
+pub(in crate::store) fn draft(session_id: SessionId, sender: &Person, body: &str) -> Draft {
     Draft {
         id: new_id(),
         session_id,

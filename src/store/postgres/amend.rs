@@ -1,4 +1,5 @@
-//! Changing messages: one transaction, the session's row locked first, as sends do.
+//! Changing messages: one transaction, the session's row locked first, as sends do. It does not wait for
+//! the row: a change that finds it locked is tried again, and holds no connection meanwhile.
 
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use crate::{
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
     from sessions c join members me on me.session_id = c.id \
-    where me.kind = $1 and me.person_id = $2 and c.id = $3 for no key update of c";
+    where me.kind = $1 and me.person_id = $2 and c.id = $3 for no key update of c nowait";
 
 const EDITS: &str =
     "select count(*) as edits from message_edits where session_id = $1 and seq = $2";
@@ -47,6 +48,16 @@ impl Postgres {
     }
 
     pub(super) async fn amend_message(
+        &self,
+        me: &Person,
+        id: SessionId,
+        message_id: MessageId,
+        amendment: &Amendment,
+    ) -> Result<Result<Amended, Unamendable>, StoreError> {
+        self.patiently(me, id, || self.amend_once(me, id, message_id, amendment)).await
+    }
+
+    async fn amend_once(
         &self,
         me: &Person,
         id: SessionId,

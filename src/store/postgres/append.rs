@@ -1,28 +1,37 @@
 //! The group commit: a batch of drafts in one transaction and one round trip.
 
+use std::{collections::HashMap, time::Duration};
+
 use futures_util::future::join5;
 use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{DEADLINE, Params, Postgres, settle};
+use super::{DEADLINE, Params, Postgres, rows, settle};
 use crate::{
-    message::Draft,
-    store::{StoreError, sql},
+    message::{Draft, Message},
+    session::SessionId,
+    store::{Appended, Refusal, StoreError, sql},
 };
 
-/// Takes the sessions' rows, always in the same order, so that two nodes never wait for each other.
-/// The next statement's snapshot is then younger than anything that was committed in them. Only those
-/// of their members: nobody feels, by waiting, how busy a session of others is.
+/// Takes the sessions' rows, but for those that somebody else has: a batch waits for no session. The
+/// next statement's snapshot is then younger than anything that was committed in them; it finds their
+/// ids in a setting of this transaction. Only those of their members: nobody feels how busy a session of
+/// others is.
 const LOCK: &str = "
-select 1 from sessions s where s.id in (
-  select m.session_id from unnest($1::uuid[], $2::text[], $3::text[]) as i(session_id, kind, person_id)
-  join members m using (session_id, kind, person_id))
-order by s.id for no key update of s";
+with locked as (
+  select s.id from sessions s where s.id in (
+    select m.session_id from unnest($1::uuid[], $2::text[], $3::text[]) as i(session_id, kind, person_id)
+    join members m using (session_id, kind, person_id))
+  for no key update of s skip locked)
+select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
-/// What becomes of a batch. Where pushes are made their jobs are written too, at the mark.
+/// What becomes of a batch: of those sends whose session is locked here, which keeps law I6. Where
+/// pushes are made their jobs are written too, at the mark.
 pub(super) const APPEND: &str = "
-with input as (
+with mine as (
+  select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
+), input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                        $7::bool[], $8::text[], $9::uuid[]) with ordinality
     as i(session_id, id, sender_kind, sender_id, client_id, body, bodiless, image, reply_to, ord)
@@ -30,6 +39,7 @@ with input as (
   select i.*, c.last_seq, me.name, old.seq as old_seq,
     case
       when me.session_id is null then 'absent'
+      when mine.id is null then 'locked'
       when old.seq is not null then 'repeat'
       when c.status <> 'open' then 'closed'
       when i.reply_to is not null and not exists (
@@ -45,6 +55,7 @@ with input as (
   from input i
   left join members me on me.session_id = i.session_id and me.kind = i.sender_kind
     and me.person_id = i.sender_id
+  left join mine on mine.id = i.session_id
   left join sessions c on c.id = i.session_id
   left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
     and old.sender_id = i.sender_id and old.client_id = i.client_id
@@ -69,9 +80,49 @@ select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp
 from judged j left join numbered n using (ord) order by j.ord";
 
 impl Postgres {
+    pub(super) async fn append_drafts(
+        &self,
+        drafts: &[Draft],
+        limit: Duration,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let rows = self.append_rows(drafts, limit).await?;
+        let mut repeats = Vec::new();
+        for (draft, row) in drafts.iter().zip(&rows) {
+            if rows::get::<&str>(row, "outcome")? == "repeat" {
+                repeats.push((draft.session_id, rows::get(row, "seq")?));
+            }
+        }
+        let stored = self.stored(&repeats).await?;
+        let mut appended = Vec::with_capacity(drafts.len());
+        for (draft, row) in drafts.iter().zip(&rows) {
+            let outcome: String = rows::get(row, "outcome")?;
+            appended.push(match outcome.as_str() {
+                "new" => Appended::Committed(draft.committed(
+                    rows::seq(row, "seq")?,
+                    rows::get(row, "name")?,
+                    rows::get(row, "created_at")?,
+                )),
+                "repeat" => match stored.get(&(draft.session_id, rows::get(row, "seq")?)) {
+                    Some(message) => draft.found(message.clone()),
+                    None => Appended::Refused(Refusal::SessionNotFound),
+                },
+                "locked" => Appended::Locked,
+                "closed" => Appended::Refused(Refusal::SessionClosed),
+                "no_image" => Appended::Refused(Refusal::ImageNotFound),
+                "no_reply" => Appended::Refused(Refusal::ReplyNotFound),
+                _ => Appended::Refused(Refusal::SessionNotFound),
+            });
+        }
+        Ok(appended)
+    }
+
     /// One round trip: the five are sent together, and where the third fails the last one undoes.
-    pub(super) async fn append_rows(&self, drafts: &[Draft]) -> Result<Vec<Row>, StoreError> {
+    async fn append_rows(&self, drafts: &[Draft], limit: Duration) -> Result<Vec<Row>, StoreError> {
         let columns = Columns::of(drafts);
+        let opening = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}",
+            limit.as_millis()
+        );
         let client = self.client().await?;
         let rows = async {
             let lock = client.prepare_cached(LOCK).await?;
@@ -80,7 +131,7 @@ impl Postgres {
                 &[&columns.session_ids, &columns.sender_kinds, &columns.sender_ids];
             let params = columns.params();
             let (begun, locked, rows, patient, committed) = Box::pin(join5(
-                client.batch_execute("BEGIN"),
+                client.batch_execute(&opening),
                 client.query(&lock, lock_params),
                 client.query(&append, &params),
                 // A commit that is cut short in its wait for a standby would pass for a good one.
@@ -94,7 +145,31 @@ impl Postgres {
         let outcome = timeout(DEADLINE, rows).await;
         settle(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
+
+    /// The stored messages of drafts that were sent before, by session and `seq`. No look-up keeps the
+    /// writer waiting for a turn.
+    async fn stored(
+        &self,
+        places: &[(SessionId, i64)],
+    ) -> Result<HashMap<(SessionId, i64), Message>, StoreError> {
+        if places.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (ids, seqs): (Vec<Uuid>, Vec<i64>) =
+            places.iter().map(|(id, seq)| (id.0, *seq)).unzip();
+        let sql = format!("select {} from {} {STORED}", sql::COLUMNS, sql::MESSAGES);
+        let rows = self.query_at_once(&sql, &[&ids, &seqs]).await?;
+        let message = |row| {
+            let message = rows::message(row)?;
+            let place = (message.session_id, rows::get(row, "seq")?);
+            Ok((place, message))
+        };
+        rows.iter().map(message).collect()
+    }
 }
+
+const STORED: &str = "where (m.session_id, m.seq) in (\
+    select session_id, seq from unnest($1::uuid[], $2::bigint[]) as i(session_id, seq))";
 
 /// The drafts, column by column, as `unnest` takes them.
 struct Columns<'a> {

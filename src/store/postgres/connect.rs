@@ -18,6 +18,8 @@ use crate::{config::PostgresConfig, tls};
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The database itself gives up on a statement a little before the node does.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
+/// How long a statement waits for a lock that another holds: it holds a connection meanwhile.
+const LOCK_TIMEOUT_MS: u32 = 250;
 /// A node whose machine is gone must not hold the rows that it has locked.
 const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
@@ -34,7 +36,10 @@ pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
         .dbname(&config.database)
         .user(&config.user)
         .application_name("frontdesk")
-        .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC {GONE}"))
+        .options(format!(
+            "-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} \
+             -c timezone=UTC {GONE}"
+        ))
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
         .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
@@ -111,7 +116,7 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
         return Ok(());
     }
     // The lock ends with its transaction or its connection, whatever happens to this node.
-    client.batch_execute("set statement_timeout = 0").await?;
+    client.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     let report = migrations::runner()
         // A database that a newer node has migrated is one that this node can live with.

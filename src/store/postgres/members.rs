@@ -7,7 +7,7 @@ use super::{Params, Postgres, rows};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, NewSession, ReadMark, Set, Setting, Store, StoreError, sql},
+    store::{Delivered, DeliveryMarks, NewSession, ReadMark, Set, Setting, Store, StoreError, sql},
 };
 
 const OPEN: &str = "
@@ -29,7 +29,7 @@ with target as (
   select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
   from members me join sessions c on c.id = me.session_id
   where me.kind = $1 and me.person_id = $2 and me.session_id = $3
-  for update of me
+  for update of me nowait
 ), moved as (
   update members m set read_seq = t.wanted from target t
   where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
@@ -42,7 +42,7 @@ with me as (
   select m.session_id, m.kind, m.person_id, m.muted, c.status
   from members m join sessions c on c.id = m.session_id
   where m.kind = $1 and m.person_id = $2 and m.session_id = $3
-  for no key update of c
+  for no key update of c, m nowait
 ), muting as (
   update members m set muted = $5::boolean from me
   where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
@@ -60,7 +60,7 @@ select exists (select from setting) as status, exists (select from muting) as mu
   me.status as before
 from me";
 
-/// The rows are taken in one order, so that two nodes never wait for each other.
+/// Rows that somebody else has are left out: one locked session holds up nobody's marks but its own.
 const MARK_DELIVERED: &str = "
 with marks as (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
@@ -70,13 +70,20 @@ with marks as (
   from marks i
   join members me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
   join sessions c on c.id = me.session_id
-  order by me.session_id, me.kind
-  for update of me
+  for update of me skip locked
+), moved as (
+  update members m set delivered_seq = t.wanted from target t
+  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+    and t.wanted > m.delivered_seq
+  returning m.session_id, m.kind, m.person_id, m.delivered_seq
 )
-update members m set delivered_seq = t.wanted from target t
-where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
-  and t.wanted > m.delivered_seq
-returning m.session_id, m.kind, m.person_id, m.delivered_seq";
+select session_id, kind, person_id, coalesce(moved.delivered_seq, marks.seq) as seq,
+  target.session_id is null as locked
+from marks
+join members using (session_id, kind, person_id)
+left join target using (session_id, kind, person_id)
+left join moved using (session_id, kind, person_id)
+where target.session_id is null or moved.session_id is not null";
 
 const SEEN: &str = "
 insert into people_seen (kind, person_id, seen_at)
@@ -116,7 +123,7 @@ impl Postgres {
     ) -> Result<Option<ReadMark>, StoreError> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq];
-        let rows = self.query(MARK_READ, params).await?;
+        let rows = self.patiently(me, id, || self.query(MARK_READ, params)).await?;
         let mark =
             |row| Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? });
         rows.first().map(mark).transpose()
@@ -131,7 +138,7 @@ impl Postgres {
         let status = setting.status.map_or("", SessionStatus::as_str);
         let params: Params<'_> =
             &[&me.kind.as_str(), &me.id.as_str(), &id.0, &status, &setting.muted];
-        let rows = self.query(SET_SESSION, params).await?;
+        let rows = self.patiently(me, id, || self.query(SET_SESSION, params)).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let (changed, muted): (bool, bool) = (rows::get(row, "status")?, rows::get(row, "muted")?);
         let before: SessionStatus = rows::parsed(row, "before")?;
@@ -159,22 +166,24 @@ impl Postgres {
     pub(super) async fn move_delivery_marks(
         &self,
         marks: &[Delivered],
-    ) -> Result<Vec<Delivered>, StoreError> {
+    ) -> Result<DeliveryMarks, StoreError> {
         let ids: Vec<Uuid> = marks.iter().map(|mark| mark.session_id.0).collect();
         let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.kind.as_str()).collect();
         let people: Vec<&str> = marks.iter().map(|mark| mark.to.id.as_str()).collect();
         let seqs: Vec<i64> =
             marks.iter().map(|mark| i64::try_from(mark.seq).unwrap_or(i64::MAX)).collect();
         let rows = self.query(MARK_DELIVERED, &[&ids, &kinds, &people, &seqs]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Delivered {
-                    session_id: SessionId(rows::get(row, "session_id")?),
-                    to: Person::new(rows::parsed(row, "kind")?, rows::parsed(row, "person_id")?),
-                    seq: rows::seq(row, "delivered_seq")?,
-                })
-            })
-            .collect()
+        let mut done = DeliveryMarks::default();
+        for row in &rows {
+            let mark = Delivered {
+                session_id: SessionId(rows::get(row, "session_id")?),
+                to: Person::new(rows::parsed(row, "kind")?, rows::parsed(row, "person_id")?),
+                seq: rows::seq(row, "seq")?,
+            };
+            let locked: bool = rows::get(row, "locked")?;
+            if locked { done.locked.push(mark) } else { done.moved.push(mark) }
+        }
+        Ok(done)
     }
 
     pub(super) async fn note_seen(&self, people: &[Person]) -> Result<(), StoreError> {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Params, Postgres, append::APPEND, rows};
+use super::{DEADLINE, Params, Postgres, append::APPEND, patience::insist, rows};
 use crate::{
     person::Person,
     session::SessionId,
@@ -83,7 +84,8 @@ impl PushJobs for Postgres {
     async fn push_note(&self, job: &PushJob) -> Result<Option<PushNote>, StoreError> {
         let (kind, person, seq) = (job.person.kind.as_str(), job.person.id.as_str(), seq(job));
         let params: Params<'_> = &[&job.session_id.0, &kind, &person, &seq];
-        self.run(SETTLED, &[&job.session_id.0]).await?;
+        let session: Params<'_> = &[&job.session_id.0];
+        insist(Instant::now() + DEADLINE, || self.run(SETTLED, session)).await?;
         let rows = self.query(NOTE, params).await?;
         rows.first()
             .map(|row| {

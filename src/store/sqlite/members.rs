@@ -6,7 +6,7 @@ use super::{numbered, position, rows, writes::begin};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, Head, ReadMark, Set, Setting, sql},
+    store::{Delivered, DeliveryMarks, Head, ReadMark, Set, Setting, sql},
 };
 
 pub(super) fn heads(db: &Connection, ids: &[SessionId]) -> rusqlite::Result<Vec<Head>> {
@@ -109,7 +109,7 @@ pub(super) fn views(
 pub(super) fn mark_delivered(
     db: &mut Connection,
     marks: &[Delivered],
-) -> rusqlite::Result<Vec<Delivered>> {
+) -> rusqlite::Result<DeliveryMarks> {
     let transaction = begin(db)?;
     let mut moved = Vec::new();
     for mark in marks {
@@ -134,7 +134,7 @@ pub(super) fn mark_delivered(
         moved.extend(seq.map(|seq| Delivered { seq: seq.unsigned_abs(), ..mark.clone() }));
     }
     transaction.commit()?;
-    Ok(moved)
+    Ok(DeliveryMarks { moved, locked: Vec::new() })
 }
 
 pub(super) fn seen(db: &mut Connection, people: &[Person]) -> rusqlite::Result<()> {

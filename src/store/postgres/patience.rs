@@ -1,0 +1,52 @@
+//! Changes of what others may have locked: tried again for a while, without a turn or a connection in
+//! between.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{DEADLINE, Postgres};
+use crate::{person::Person, session::SessionId, store::StoreError};
+
+/// How soon a change is tried again: the first time, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+impl Postgres {
+    /// Makes a change, again and again while others hold what it needs.
+    pub(super) async fn patiently<T, F>(
+        &self,
+        me: &Person,
+        id: SessionId,
+        attempt: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
+    {
+        let give_up = Instant::now() + DEADLINE;
+        let begun = self.changes.begin(me, id, give_up).await;
+        let _change = begun.inspect_err(|error| self.counts.failed(error))?;
+        insist(give_up, attempt).await
+    }
+}
+
+/// Tries until then, while others hold what it needs.
+pub(super) async fn insist<T, F>(
+    give_up: Instant,
+    attempt: impl Fn() -> F + Send + Sync,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>> + Send,
+    T: Send,
+{
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let outcome = attempt().await;
+        let again = matches!(outcome, Err(StoreError::Contended(_)));
+        if !again || Instant::now() + pause >= give_up {
+            return outcome;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
