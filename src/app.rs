@@ -188,6 +188,7 @@ async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dy
     match &config.postgres {
         Some(postgres) => {
             let store = Postgres::open(postgres, &config.search_language).await?;
+            store.durability().map_or(Ok(()), |durability| config.admit_database(&durability))?;
             let store = store.with_counts(metrics.database.clone());
             Ok(Arc::new(store.with_pushes(push_delay)))
         }

@@ -24,6 +24,8 @@ pub(crate) use tokens::{CognitoConfig, DjangoConfig};
 pub(crate) use traces::TracesConfig;
 use variables::Variables;
 
+use crate::store::postgres::durability::Durability;
+
 /// What is wrong with one variable, in one line that names it. It never holds a secret's value.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{variable}: {problem}")]
@@ -51,6 +53,8 @@ pub struct Config {
     strange_env: Option<String>,
     /// In production: the embedded parts are meant.
     embedded: bool,
+    /// In production: a database that may lose what it has committed is meant.
+    pub(crate) accept_unsafe_database: bool,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
     /// Where the other nodes reach this one, where it can't find out itself.
@@ -156,6 +160,7 @@ impl Config {
                 .filter(|env| !["production", "development", "test"].contains(env))
                 .map(str::to_owned),
             embedded: variables.flag("EMBEDDED")?,
+            accept_unsafe_database: variables.flag("ACCEPT_UNSAFE_DATABASE")?,
             host: IpAddr::from([0, 0, 0, 0]),
             port: variables.parsed("PORT", 3000)?,
             node_address: Self::node_address(variables)?,
@@ -252,6 +257,17 @@ impl Config {
             warnings.extend(self.cluster.warnings(self.production));
         }
         warnings
+    }
+
+    /// Refuses a database of production that may lose what it has committed, unless it is meant.
+    pub(crate) fn admit_database(&self, durability: &Durability) -> Result<(), ConfigError> {
+        match durability.problem() {
+            Some(problem) if self.production && !self.accept_unsafe_database => {
+                let problem = format!("{problem}; set it on, or this to true where it is meant");
+                Err(Variables::error("ACCEPT_UNSAFE_DATABASE", &problem))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How the node logs.

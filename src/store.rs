@@ -23,7 +23,7 @@ use deadpool_postgres::Status;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::{blocks::BlockList, push_jobs::PushJobs};
+use self::{blocks::BlockList, postgres::durability::Durability, push_jobs::PushJobs};
 use crate::{
     images::{ImageKey, ObjectKey},
     message::{
@@ -335,6 +335,11 @@ pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
 
     /// How its connections are, where it has a pool of them.
     fn pool(&self) -> Option<Status> {
+        None
+    }
+
+    /// What its commits are worth, where an operator decides that.
+    fn durability(&self) -> Option<Durability> {
         None
     }
 }

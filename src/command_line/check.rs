@@ -12,7 +12,7 @@ use crate::{
     Config,
     auth::Verifier,
     bus::redis::Redis,
-    config::{LimitsConfig, RedisServers, SecretSource, without_query},
+    config::{LimitsConfig, PostgresConfig, RedisServers, SecretSource, without_query},
     directory,
     images::Images,
     person::{Person, PersonKind},
@@ -217,7 +217,7 @@ type Trial<'a> = BoxFuture<'a, anyhow::Result<String>>;
 fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     let mut trials: Vec<(&str, Trial<'_>)> = Vec::new();
     if let Some(postgres) = &config.postgres {
-        trials.push(("database", Box::pin(Postgres::look(postgres, &config.search_language))));
+        trials.push(("database", Box::pin(database(config, postgres))));
     }
     if let Some(redis) = &config.redis {
         trials.push(("bus", Box::pin(Redis::look(redis))));
@@ -236,6 +236,16 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
         trials.push((whose, Box::pin(keys)));
     }
     Ok(trials)
+}
+
+/// What it is, and what its commits are worth.
+async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
+    let (found, durability) = Postgres::look(postgres, &config.search_language).await?;
+    let durability = durability.context("it does not show what its commits are worth")?;
+    config.admit_database(&durability)?;
+    let warning =
+        durability.problem().map(|problem| format!("; warning: {problem}")).unwrap_or_default();
+    Ok(format!("{found}, {durability}{warning}"))
 }
 
 /// That the look-ups work is only seen by looking someone up. Nobody has this id.

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     metrics::Format,
     openapi::problems::{Anyone, Problems},
-    store::writer::Commits,
+    store::{postgres::durability::Durability, writer::Commits},
 };
 
 /// How long a part may take to answer, before it counts as down.
@@ -73,11 +73,16 @@ enum Status {
 }
 
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
     status: Status,
     services: Services,
     /// How this node's commits go: one that commits nothing is down.
     commits: Commits,
+    /// What PostgreSQL is set to, as the newest connection found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    durability: Option<Durability>,
     node: String,
     version: &'static str,
     /// Seconds since the node started.
@@ -139,6 +144,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
         status,
         services,
         commits,
+        durability: app.store.durability(),
         node: app.node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         uptime: app.started.elapsed().as_secs(),

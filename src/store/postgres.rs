@@ -4,6 +4,7 @@ mod amend;
 mod append;
 mod blocks;
 mod connect;
+pub(crate) mod durability;
 mod failure;
 mod members;
 mod patience;
@@ -14,7 +15,7 @@ mod search;
 mod turns;
 mod uploads;
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Status};
@@ -26,7 +27,10 @@ use tokio::{
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use self::failure::{classify, unavailable};
+use self::{
+    durability::Durability,
+    failure::{classify, unavailable},
+};
 use super::{
     Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
     Setting, Span, Store, StoreError,
@@ -70,6 +74,7 @@ pub(crate) struct Postgres {
     /// holds a connection.
     amends: Semaphore,
     changes: Changes,
+    durability: Arc<durability::Found>,
     counts: DatabaseCounts,
     append: Cow<'static, str>,
 }
@@ -79,20 +84,27 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Postgres {
     /// Connects, waiting for a database that is still starting, and migrates it.
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
-        let pool = connect::pool(config)?;
+        let durability = Arc::default();
+        let pool = connect::pool(config, &durability)?;
         connect::migrate(&pool).await?;
         // The smallest pool has one that reads, and its writer commits by one in turns.
         let reads = Semaphore::new(config.pool_size.saturating_sub(RESERVED).max(1));
         let (amends, changes) = (Semaphore::new(AMENDS), Changes::default());
         let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
-        let postgres = Self { pool, reads, amends, changes, counts, append };
+        let postgres = Self { pool, reads, amends, changes, durability, counts, append };
         postgres.speak(language).await?;
         Ok(postgres)
     }
 
     /// Whether it can be reached, and what it is; nothing is changed there.
-    pub(crate) async fn look(config: &PostgresConfig, language: &str) -> anyhow::Result<String> {
-        connect::look(&connect::pool(config)?, language).await
+    pub(crate) async fn look(
+        config: &PostgresConfig,
+        language: &str,
+    ) -> anyhow::Result<(String, Option<Durability>)> {
+        let durability = Arc::default();
+        let pool = connect::pool(config, &durability)?;
+        let found = connect::look(&pool, language).await?;
+        Ok((found, durability.get()))
     }
 
     /// Counts with these from now on.
@@ -334,6 +346,10 @@ impl Store for Postgres {
 
     fn pool(&self) -> Option<Status> {
         Some(self.pool.status())
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.durability.get()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

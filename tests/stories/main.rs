@@ -24,6 +24,7 @@ mod crowd;
 mod deploying;
 mod documents;
 mod draining;
+mod durability;
 mod empty_redis;
 mod engineio;
 mod faults;

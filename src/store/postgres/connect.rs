@@ -1,21 +1,28 @@
 //! The pool, its TLS, and the migrations at start.
 
-use std::{ops::DerefMut, path::Path, time::Duration};
+use std::{ops::DerefMut, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
 use refinery::Migration;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::search::{self, UnknownLanguage};
+use super::{
+    durability::Found,
+    search::{self, UnknownLanguage},
+};
 use crate::{config::PostgresConfig, tls};
 
 /// How long a node waits at its start for a database that is still starting itself.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a new connection may take to be set up.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The database itself gives up on a statement a little before the node does.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
 /// How long a statement waits for a lock that another holds: it holds a connection meanwhile.
@@ -28,7 +35,7 @@ const MIGRATION_LOCK: i64 = 7_203_114_825;
 
 refinery::embed_migrations!("migrations/postgres");
 
-pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
+pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::Result<Pool> {
     let mut target = tokio_postgres::Config::new();
     target
         .host(&config.host)
@@ -54,7 +61,18 @@ pub(super) fn pool(config: &PostgresConfig) -> anyhow::Result<Pool> {
         Manager::from_config(target, NoTls, recycling)
     };
     let wait = Some(Duration::from_secs(4));
+    let durability = Arc::clone(durability);
+    let settle = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+        let durability = Arc::clone(&durability);
+        Box::pin(async move {
+            let settled = timeout(SETTLE_TIMEOUT, durability.settle(client)).await;
+            settled
+                .map_err(|late| HookError::message(late.to_string()))?
+                .map_err(HookError::Backend)
+        })
+    });
     Pool::builder(manager)
+        .post_create(settle)
         .max_size(config.pool_size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(wait)

@@ -1,0 +1,87 @@
+//! What a commit is worth: whether it is on the disk when the database says so.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use utoipa::ToSchema;
+
+/// For our sessions a commit waits for the disk, and for the standby where one is synchronous, whatever
+/// the role is set to. `remote_apply` waits for more, and stays.
+const SETTLE: &str = "select case current_setting('synchronous_commit') \
+      when 'remote_apply' then 'remote_apply' \
+      else set_config('synchronous_commit', 'on', false) end, \
+    current_setting('fsync'), current_setting('full_page_writes')";
+
+/// What the database's commits are worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Durability {
+    /// For the node's own sessions.
+    synchronous_commit: String,
+    /// The server's.
+    fsync: String,
+    /// The server's.
+    full_page_writes: String,
+}
+
+impl Durability {
+    /// What a crash of the database's machine may cost, and why.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let off: Vec<_> = [("fsync", &self.fsync), ("full_page_writes", &self.full_page_writes)]
+            .into_iter()
+            .filter(|(_, value)| *value != "on")
+            .map(|(name, value)| format!("{name} is {value}"))
+            .collect();
+        (!off.is_empty()).then(|| {
+            let off = off.join(" and ");
+            format!("{off} in PostgreSQL: a crash may lose or corrupt what it has committed")
+        })
+    }
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { synchronous_commit, fsync, full_page_writes } = self;
+        write!(
+            formatter,
+            "synchronous_commit {synchronous_commit}, fsync {fsync}, \
+             full_page_writes {full_page_writes}"
+        )
+    }
+}
+
+/// As the newest connection found it: another server may be another one.
+#[derive(Debug, Default)]
+pub(super) struct Found(Mutex<Option<Durability>>);
+
+impl Found {
+    pub(super) fn get(&self) -> Option<Durability> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets up a new connection, and notes what its server is set to.
+    pub(super) async fn settle(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let answer = client.simple_query(SETTLE).await?;
+        let found = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => read(row),
+            _ => None,
+        });
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *known != found;
+        if let Some(problem) = found.as_ref().filter(|_| is_new).and_then(Durability::problem) {
+            tracing::warn!("{problem}");
+        }
+        *known = found;
+        Ok(())
+    }
+}
+
+fn read(row: &SimpleQueryRow) -> Option<Durability> {
+    let value = |column| row.get(column).map(str::to_owned);
+    Some(Durability {
+        synchronous_commit: value(0)?,
+        fsync: value(1)?,
+        full_page_writes: value(2)?,
+    })
+}
