@@ -23,6 +23,7 @@ use crate::{
     images::Images,
     inbox::Inbox,
     limits::Limits,
+    memory::Memory,
     metrics::Metrics,
     person::Person,
     presence::Presence,
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Arc<Limits>,
+    /// What waits for readers.
+    pub(crate) memory: Arc<Memory>,
     /// What `/health` found, for a second.
     pub(crate) findings: Findings,
     /// This node's name in logs and in `/health`.
@@ -101,6 +104,7 @@ impl App {
         );
         let presence = Presence::start(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
         let limits = Limits::start(&config, &bus, metrics.refusals.clone());
+        let memory = Memory::start(config.limits.outbound_memory, metrics.memory.clone());
         let directory = directory::open(&config)?;
         let people = {
             let counts = metrics.directory.clone();
@@ -121,6 +125,7 @@ impl App {
             images: Images::open(&config)?,
             metrics,
             limits,
+            memory,
             findings: Findings::new(),
             started: Instant::now(),
             history_turns: Semaphore::new(history::TURNS),

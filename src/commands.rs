@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    connection::Caller,
+    connection::{Caller, outbound::PageTurn},
     error::Error,
     message::amend::Amendment,
     session::SessionId,
@@ -35,7 +35,7 @@ pub(crate) enum Done {
     /// Answer with this.
     Data(Box<RawValue>),
     /// Answer with this, then let the connection hear the room from here on.
-    Joined { data: Box<RawValue>, at: join::At },
+    Joined { data: Box<RawValue>, at: join::At, turn: PageTurn },
     /// Answer with this: the sender's copy of its message.
     Sent { data: Box<RawValue>, session_id: SessionId, seq: u64 },
     /// There is nothing to answer.

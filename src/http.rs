@@ -1,6 +1,7 @@
 //! The HTTP side: one file a noun, and what they share.
 
 pub(crate) mod admin;
+pub(crate) mod answers;
 pub(crate) mod blocks;
 pub(crate) mod carried;
 pub(crate) mod chats;

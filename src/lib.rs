@@ -25,6 +25,7 @@ mod hub;
 mod images;
 mod inbox;
 mod limits;
+mod memory;
 mod message;
 mod metrics;
 mod openapi;

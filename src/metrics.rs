@@ -16,6 +16,7 @@ mod histogram;
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod limits;
+pub(crate) mod memory;
 mod node;
 pub(crate) mod pushes;
 #[cfg(target_os = "linux")]
@@ -132,6 +133,7 @@ pub(crate) struct Metrics {
     pub(crate) django: auth::KeySetCounts,
     pub(crate) http: http::HttpCounts,
     pub(crate) hub: hub::HubCounts,
+    pub(crate) memory: memory::MemoryCounts,
     pub(crate) pushes: pushes::PushCounts,
     pub(crate) refusals: limits::Refusals,
     pub(crate) writer: writer::WriterCounts,
@@ -161,6 +163,7 @@ impl Metrics {
             django,
             http: http::HttpCounts::new(ours),
             hub: hub::HubCounts::new(ours, Arc::clone(&delivery)),
+            memory: memory::MemoryCounts::new(ours),
             pushes: pushes::PushCounts::new(ours),
             refusals: limits::Refusals::new(ours),
             writer: writer::WriterCounts::new(ours, Arc::clone(&delivery)),

@@ -23,8 +23,8 @@ use crate::{
     asyncapi,
     error::Error,
     http::{
-        admin, blocks, carried, chats, docs, health, images, limits, messages, problem, search,
-        socket, socketio, traces::layer as traced,
+        admin, answers, blocks, carried, chats, docs, health, images, limits, messages, problem,
+        search, socket, socketio, traces::layer as traced,
     },
     openapi::{self, at},
     traces,
@@ -84,6 +84,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), answers::layer))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), limits::layer))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), problem::layer));

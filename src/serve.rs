@@ -7,7 +7,7 @@ use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -17,7 +17,8 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{
-    Config, app::App, images::sweep, limits::Accepted, peers, push, router::router, traces,
+    Config, app::App, images::sweep, limits::Accepted, memory::Ending, peers, push, router::router,
+    traces,
 };
 
 /// How long a client may take to send its request's head.
@@ -29,6 +30,10 @@ const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 const HEAD_MAX: usize = 32 * 1024;
 /// How long a client may take nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the kernel holds of one connection for each direction, in bytes; twice as much at most.
+const SOCKET_BUFFER: u32 = 64 * 1024;
+/// Connections that wait to be accepted at most.
+const BACKLOG: u32 = 1_024;
 /// How long a drain may take in all, from the signal to the end.
 const GRACE: Duration = Duration::from_secs(23);
 /// How long the answers under way on sockets and their goodbyes may take, after the last was told.
@@ -47,9 +52,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = SocketAddr::from((config.host, config.port));
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("PORT: can't listen on {address}"))?;
+    let listener = listen(address).with_context(|| format!("PORT: can't listen on {address}"))?;
     let address = listener.local_addr()?;
     let terminated = async {
         tokio::select! {
@@ -92,6 +95,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("bye");
     Ok(())
+}
+
+/// Listens with buffers of the kernel that are bounded: what is accepted has the listener's. Linux
+/// doubles what is set, for its own overhead.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Waits for something: so long at most, and not beyond the deadline. False where it did not come.
@@ -165,9 +179,13 @@ fn serve_connection(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let head_timeout = from.head_timeout;
+    // One whose answers wait unread may end for their memory.
+    let ending = Arc::<Ending>::default();
+    let of_answers = Arc::clone(&ending);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(axum::extract::ConnectInfo(from.peer));
         request.extensions_mut().insert(Arc::clone(&from.accepted));
+        request.extensions_mut().insert(Arc::clone(&of_answers));
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -180,6 +198,7 @@ fn serve_connection(
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
+            _ = ending.until() => return,
             _ = finishing.changed() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -43,11 +43,20 @@ pub(crate) async fn changes(
     Ok(fit(app.store.changes(me, id, rev, limit).await?, Span::After(0)))
 }
 
+/// How many bytes these hold, about.
+pub(super) fn bytes(messages: &[Message]) -> usize {
+    messages.iter().map(size).sum()
+}
+
+fn size(message: &Message) -> usize {
+    AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len)
+}
+
 /// How many of these fit into a page, one at least.
 pub(crate) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message| {
-        bytes += AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len);
+        bytes += size(message);
         bytes <= PAGE_BYTES
     };
     messages.take_while(fits).count().max(1)

@@ -148,6 +148,7 @@ pub(super) fn start(
 
 async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, Error> {
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
+    let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     if caller.joins.is_current(id, number) {
         let Session { last_seq, rev, .. } = session;
@@ -157,6 +158,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     app.people.shown(&session);
     let after = join.after.map(|after| caller.joins.beyond_resumed(id, after));
+    turn.begin().await;
     let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
     let messages = history::page(app, me, id, span, PAGE).await?;
     let read_up_to = match (messages.last(), after) {
@@ -174,6 +176,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
     Ok(Done::Joined {
         data,
+        turn,
         at: At { session_id: id, other, number, from, read_up_to, beyond: BTreeSet::new() },
     })
 }
@@ -189,13 +192,17 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
         && (read_up_to < at_least
             || matches!(app.hub.go_live(&room, caller.conn(), read_up_to), GoLive::Behind(_)))
     {
+        let Some(mut page) = caller.outbound.page().await else { return Ok(Done::Silent) };
+        page.begin().await;
         let missed = match history::page(app, me, id, Span::After(read_up_to), PAGE).await {
             Ok(missed) if !missed.is_empty() => missed,
             _ => {
+                drop(page);
                 sleep(PAUSE).await;
                 continue;
             }
         };
+        page.made(history::bytes(&missed));
         for message in missed {
             let Some(turn) = caller.outbound.history_turn().await else {
                 return Ok(Done::Silent);

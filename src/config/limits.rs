@@ -16,6 +16,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) connections_per_user: Option<NonZeroU32>,
     pub(crate) connections_per_address: Option<NonZeroU32>,
     pub(crate) requests_per_address_s: Option<NonZeroU32>,
+    /// What waits for readers at most, in bytes; none: a part of the memory that there is.
+    pub(crate) outbound_memory: Option<usize>,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
@@ -34,8 +36,19 @@ impl LimitsConfig {
             connections_per_user: limit("LIMIT_CONNECTIONS_PER_USER", 20)?,
             connections_per_address: limit("LIMIT_CONNECTIONS_PER_ADDRESS", 1_000)?,
             requests_per_address_s: limit("LIMIT_REQUESTS_PER_ADDRESS_S", 100)?,
+            outbound_memory: Self::outbound_memory(variables)?,
             trusted_proxies: networks(variables, "TRUSTED_PROXIES")?,
         })
+    }
+
+    fn outbound_memory(variables: &Variables) -> Result<Option<usize>, ConfigError> {
+        let variable = "OUTBOUND_MEMORY_MIB";
+        let Some(text) = variables.text(variable) else { return Ok(None) };
+        let problem = "must be from 16 to 1048576";
+        match text.parse() {
+            Ok(mib @ 16..=1_048_576_usize) => Ok(Some(mib * 1024 * 1024)),
+            _ => Err(Variables::error(variable, problem)),
+        }
     }
 }
 

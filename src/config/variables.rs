@@ -21,7 +21,7 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "CLUSTER_",
     "COGNITO_",
     "CORS_",
@@ -33,6 +33,7 @@ const OURS: [&str; 18] = [
     "NODE_ADDR",
     "ONESIGNAL_",
     "OTEL_",
+    "OUTBOUND_",
     "PING_",
     "POSTGRES_",
     "PUSH_",

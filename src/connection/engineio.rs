@@ -3,6 +3,7 @@
 //! The session's task lives as long as the connection. What carries it comes and goes: it puts what
 //! the client says into `inbound`, and takes what is for the client from `frames`.
 
+mod outgoing;
 pub(crate) mod polling;
 pub(crate) mod websocket;
 
@@ -24,7 +25,7 @@ use tokio::{
 
 use super::{
     live,
-    outbound::{Frame, Outbound, QUEUE, Written},
+    outbound::{Frame, Outbound, QUEUE, Queued, Written},
     recovery::Recovery,
 };
 use crate::{
@@ -39,6 +40,7 @@ use crate::{
         socketio::{self, Auth, NAMESPACE, Packet},
     },
 };
+use outgoing::Outgoing;
 
 /// The largest packet, and the largest poll, of a client, in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 64 * 1024;
@@ -85,13 +87,6 @@ pub(crate) struct Session {
     ended: watch::Sender<Option<CloseCode>>,
 }
 
-/// What is for the client, and what it has by what was taken from there.
-#[derive(Debug)]
-struct Outgoing {
-    frames: mpsc::Receiver<Frame>,
-    recovery: Recovery,
-}
-
 impl Session {
     /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
     /// with the handshake, and counts where the client connects without one. `places` are its address's.
@@ -126,7 +121,7 @@ impl Session {
             max_payload: PAYLOAD_MAX,
         };
         // The queue is empty, so there is room.
-        drop(queue.try_send(Frame::Control(open.to_packet())));
+        drop(queue.try_send(Frame::Control(open.to_packet()).into()));
         app.engines.insert(session.sid.clone(), Arc::clone(&session));
         let registered = Registered { app: Arc::clone(app), session: Arc::clone(&session) };
         tokio::spawn(run(registered, Entry { entering, places }, packets, queue));
@@ -149,7 +144,7 @@ impl Session {
     }
 
     /// This has been written.
-    fn written(&self, written: &Written) {
+    fn written(&self, written: Written) {
         if let Some(outbound) = self.outbound.get() {
             outbound.written(written);
         }
@@ -206,7 +201,7 @@ async fn run(
     registered: Registered,
     Entry { entering, places }: Entry,
     mut packets: mpsc::Receiver<Inbound>,
-    queue: mpsc::Sender<Frame>,
+    queue: mpsc::Sender<Queued>,
 ) {
     let Registered { app, session } = &registered;
     let opened = Instant::now();
@@ -219,17 +214,24 @@ async fn run(
             let outbound = {
                 let (receipts, counts) =
                     (Arc::clone(&app.receipts), Arc::clone(&app.metrics.connections));
-                Outbound::new(id, person, Framing::SocketIo, queue.clone(), receipts, counts)
+                let (framing, queue) = (Framing::SocketIo, queue.clone());
+                Outbound::new(id, person, framing, queue, receipts, counts, &app.memory)
             };
             let outbound = session.outbound.get_or_init(|| outbound);
-            let reader = Reader { packets, bytes: None, queue: queue.clone() };
+            let reader = Reader { packets, bytes: None, outbound: Arc::clone(outbound) };
             live(app, identity, outbound, resumed, Box::pin(incoming(reader)), opened).await
         }
         Err(code) => Some(code),
     };
     if matches!(code, Some(CloseCode::Unauthorized | CloseCode::NotAllowed)) {
         // A client that is told so does not come back by itself, with the same token.
-        drop(queue.try_send(Frame::Control(socketio::DISCONNECT)));
+        drop(queue.try_send(Frame::Control(socketio::DISCONNECT).into()));
+    }
+    // Where a WebSocket carries it, that one clears it.
+    if code == Some(CloseCode::SlowReader)
+        && let Ok(mut outgoing) = session.outgoing.try_lock()
+    {
+        outgoing.clear();
     }
     session.ended.send_replace(Some(code.unwrap_or(CloseCode::Bye)));
     if !session.is_on_websocket() && code.is_some() {
@@ -248,11 +250,12 @@ struct Entered {
 async fn enter(
     app: &Arc<App>,
     packets: &mut mpsc::Receiver<Inbound>,
-    queue: &mpsc::Sender<Frame>,
+    queue: &mpsc::Sender<Queued>,
     token: Option<&SecretString>,
 ) -> Result<Entered, CloseCode> {
-    let say =
-        async |text: Utf8Bytes| queue.send(Frame::Control(text)).await.map_err(|_| CloseCode::Bye);
+    let say = async |text: Utf8Bytes| {
+        queue.send(Frame::Control(text).into()).await.map_err(|_| CloseCode::Bye)
+    };
     // The client hears the first ping when it is in: until then the time is short.
     let deadline = Instant::now() + CONNECT_TIMEOUT.min(app.config.ping_interval);
     let mut message = async || loop {
@@ -340,7 +343,7 @@ struct Reader {
     packets: mpsc::Receiver<Inbound>,
     /// An event whose bytes are still to come: its id, and in how many pieces.
     bytes: Option<(Option<u64>, usize)>,
-    queue: mpsc::Sender<Frame>,
+    outbound: Arc<Outbound>,
 }
 
 impl Reader {
@@ -369,10 +372,8 @@ impl Reader {
             Ok(Packet::Connect { namespace, .. }) if namespace != NAMESPACE => {
                 // Clients share one connection between namespaces: this one goes on.
                 let refused = socketio::connect_error(namespace, "Invalid namespace", None);
-                match self.queue.try_send(Frame::Control(refused)) {
-                    Ok(()) => Incoming::Alive,
-                    Err(_) => Incoming::End(CloseCode::SlowReader),
-                }
+                self.outbound.control(refused);
+                Incoming::Alive
             }
             Ok(Packet::Connect { .. }) | Err(socketio::BadPacket) => {
                 Incoming::End(CloseCode::BadFrame)

@@ -149,7 +149,9 @@ impl Reading<'_> {
             *wait = self.refused(*wait);
         }
         self.say(&answered);
-        if let Ok(Done::Joined { at, .. }) = answered.result {
+        if let Ok(Done::Joined { at, turn, .. }) = answered.result {
+            // Its answer is queued, and counted there.
+            drop(turn);
             if let Some(other) = &at.other {
                 self.caller.watch(at.session_id, at.number, other);
             }

@@ -27,7 +27,18 @@ use crate::{
 /// How long a closing connection may take to hand over what it has still to say.
 pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 /// A slow reader gets longer to take the frame that says so.
-pub(super) const SLOW_GOODBYE: Duration = Duration::from_secs(10);
+const SLOW_GOODBYE: Duration = Duration::from_secs(10);
+/// One whose memory is needed has little time.
+const EVICTED_GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long a connection that ends so may take to hand over its last words.
+pub(super) fn goodbye(code: CloseCode, outbound: &Outbound) -> Duration {
+    match code {
+        CloseCode::SlowReader if outbound.is_evicted() => EVICTED_GOODBYE,
+        CloseCode::SlowReader => SLOW_GOODBYE,
+        _ => GOODBYE,
+    }
+}
 
 /// Serves one socket until it ends, and holds its places as long.
 pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _places: Vec<Place>) {
@@ -36,11 +47,11 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _p
     let (queue, mut frames) = mpsc::channel(QUEUE);
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
     let (receipts, counts) = (Arc::clone(&app.receipts), Arc::clone(&app.metrics.connections));
-    let outbound = Outbound::new(id, person, Framing::Native, queue, receipts, counts);
+    let outbound = Outbound::new(id, person, Framing::Native, queue, receipts, counts, &app.memory);
     let (mut sink, mut stream) = socket.split();
     let (finish, finished) = oneshot::channel();
     let patience = app.config.ping_timeout;
-    let written = |written: &Written| outbound.written(written);
+    let written = |written: Written| outbound.written(written);
     let write =
         writing::run(Encoding::Native, &written, &mut frames, &mut sink, finished, patience);
     let mut write = pin!(write);
@@ -51,7 +62,7 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _p
         () = &mut write => None,
     };
     let Some(code) = code else { return };
-    let patience = if code == CloseCode::SlowReader { SLOW_GOODBYE } else { GOODBYE };
+    let patience = goodbye(code, &outbound);
     if finish.send(code).is_ok() && timeout(patience, &mut write).await.is_ok() {
         // The peer answers the close; dropping the socket before could cut off what was just said.
         drop(timeout(GOODBYE, stream.for_each(|_| ready(()))).await);

@@ -1,6 +1,6 @@
 //! The write loop: takes what is queued and hands it to the socket, many frames in one write.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::extract::ws::Message;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    outbound::{Frame, Written},
+    outbound::{Frame, Queued, Written},
     recovery::Recovery,
     websocket::close_frame,
 };
@@ -26,7 +26,7 @@ pub(super) enum Encoding<'a> {
     SocketIo(&'a mut Recovery),
 }
 
-fn native(frame: &Frame) -> Message {
+fn native(frame: Frame) -> Message {
     match frame {
         Frame::Ping => Message::Ping(Bytes::new()),
         frame => Message::Text(frame.text(Framing::Native)),
@@ -36,11 +36,12 @@ fn native(frame: &Frame) -> Message {
 /// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
 ///
 /// `taken` hears what the socket has taken. `patience` is how long one write may take: a reader that
-/// takes nothing for so long is dead.
+/// takes nothing for so long is dead. A slow reader's frames are dropped when it is to end, so that
+/// their memory is back at once.
 pub(super) async fn run(
     mut encoding: Encoding<'_>,
-    taken: &(dyn Fn(&Written) + Sync),
-    queue: &mut mpsc::Receiver<Frame>,
+    taken: &(dyn Fn(Written) + Sync),
+    queue: &mut mpsc::Receiver<Queued>,
     sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
     mut finish: oneshot::Receiver<CloseCode>,
     patience: Duration,
@@ -55,30 +56,50 @@ pub(super) async fn run(
             }
             _ = queue.recv_many(&mut batch, BATCH) => {}
         }
-        let written = Written::of(&batch);
-        let Ok(Ok(frames)) = timeout(patience, write(&mut encoding, &mut batch, sink)).await else {
-            return;
+        let written = Written::of(&mut batch);
+        let outcome = {
+            let mut write = pin!(timeout(patience, write(&mut encoding, &mut batch, sink)));
+            tokio::select! {
+                biased;
+                outcome = &mut write => Ok((outcome, None)),
+                code = &mut finish => match code {
+                    Ok(CloseCode::SlowReader) => Err(CloseCode::SlowReader),
+                    code => Ok((write.await, Some(code))),
+                },
+            }
         };
-        taken(&written.in_frames(frames));
+        match outcome {
+            Ok((Ok(Ok(frames)), code)) => {
+                taken(written.in_frames(frames));
+                let Some(code) = code else { continue };
+                let Ok(code) = code else { return };
+                return say_goodbye(&mut encoding, code, taken, queue, sink).await;
+            }
+            Err(code) => {
+                let _still_held = written.broken_off();
+                return say_goodbye(&mut encoding, code, taken, queue, sink).await;
+            }
+            Ok(_) => return,
+        }
     }
 }
 
 /// Writes these, and says how many frames it took.
 async fn write(
     encoding: &mut Encoding<'_>,
-    batch: &mut Vec<Frame>,
+    batch: &mut Vec<Queued>,
     sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
 ) -> Result<usize, axum::Error> {
     let frames = match encoding {
         Encoding::Native => {
             let frames = batch.len();
-            for frame in batch.drain(..) {
-                sink.feed(native(&frame)).await?;
+            for Queued { frame, .. } in batch.drain(..) {
+                sink.feed(native(frame)).await?;
             }
             frames
         }
         Encoding::SocketIo(recovery) => {
-            let texts = recovery.texts(batch.drain(..));
+            let texts = recovery.texts(batch.drain(..).map(|queued| queued.frame));
             let frames = texts.len();
             for text in texts {
                 sink.feed(Message::Text(text)).await?;
@@ -93,20 +114,24 @@ async fn write(
 async fn say_goodbye(
     encoding: &mut Encoding<'_>,
     code: CloseCode,
-    taken: &(dyn Fn(&Written) + Sync),
-    queue: &mut mpsc::Receiver<Frame>,
+    taken: &(dyn Fn(Written) + Sync),
+    queue: &mut mpsc::Receiver<Queued>,
     sink: &mut (impl Sink<Message, Error = axum::Error> + Unpin),
 ) {
     let mut rest = Vec::new();
-    // A slow reader has had its chance; it finds what it missed with `after`.
-    while code != CloseCode::SlowReader
-        && let Ok(frame) = queue.try_recv()
-    {
-        rest.push(frame);
+    if code == CloseCode::SlowReader {
+        // Nothing more gets in, nor stays.
+        queue.close();
     }
-    let written = Written::of(&rest);
+    while let Ok(queued) = queue.try_recv() {
+        // A slow reader has had its chance; it finds what it missed with `after`.
+        if code != CloseCode::SlowReader {
+            rest.push(queued);
+        }
+    }
+    let written = Written::of(&mut rest);
     if let Ok(frames) = write(encoding, &mut rest, sink).await {
-        taken(&written.in_frames(frames));
+        taken(written.in_frames(frames));
         // A peer that is gone needs no goodbye.
         drop(sink.send(close_frame(code)).await);
     }
@@ -139,11 +164,11 @@ mod tests {
         let new = Arc::new(Broadcast::from_bytes(Room::Session(session_id), new).unwrap());
         Delivery::default().queued(&new);
         let (queue, mut frames) = mpsc::channel(8);
-        let put = |frame| queue.try_send(frame).unwrap();
+        let put = |frame: Frame| queue.try_send(frame.into()).unwrap();
         put(Frame::Mark(Mark::Entered { session_id, up_to: 3 }));
         put(Frame::Broadcast(Arc::clone(&new)));
         let counted = Mutex::new(Vec::new());
-        let count = |written: &Written| {
+        let count = |written: Written| {
             counted.lock().unwrap().push((written.frames, written.copies.len()));
         };
         let mut sink = Vec::new().sink_map_err(|never: Infallible| match never {});

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Json as JsonBody, extract::State, http::StatusCode};
+use axum::{Extension, Json as JsonBody, extract::State, http::StatusCode};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    answers::Answering,
     cursor::{self, Page},
     request::{Caller, InSession, Json, OfMessage, OfReaction, Params},
 };
@@ -60,17 +61,19 @@ impl History {
 /// backwards. A page ends before its limit where it would be over 256 KiB.
 #[utoipa::path(
     get, path = "", tag = "messages", params(InSession, History),
-    responses((status = 200, body = Page<Message>, description = "A page of it."), Problems<(OfCaller, NoSession, Input)>)
+    responses((status = 200, body = Page<Message>, description = "A page of it."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
 )]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
     InSession(id): InSession,
     Params(params): Params<History>,
+    Extension(answering): Extension<Answering>,
 ) -> Result<JsonBody<Page<Message>>, Error> {
     let span = params.span()?;
     let limit = cursor::limit(params.limit.as_deref())?;
     let session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    answering.page().await?;
     let items = commands::history::page(&app, &me.person, id, span, limit).await?;
     let next = match (span, items.first(), items.last()) {
         (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
 };
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
+use super::answers::Answering;
 use crate::{
     app::App,
     auth::{Identity, from_headers},
@@ -34,7 +35,15 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
         let token = from_headers(&parts.headers)?;
-        Ok(Self(app.identify(token.expose_secret()).await?))
+        let identity = app.identify(token.expose_secret()).await?;
+        if let Some(answering) = parts.extensions.get::<Answering>() {
+            answering.is_for(&identity.person);
+            // Writes go on: their answers are small.
+            if parts.method == Method::GET {
+                answering.may_ask(&identity.person)?;
+            }
+        }
+        Ok(Self(identity))
     }
 }
 

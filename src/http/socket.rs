@@ -28,6 +28,8 @@ const FRAME_MAX: usize = 64 * 1024;
 const READ_BUFFER: usize = 2 * 1024;
 /// Bytes that are gathered before they are written.
 const WRITE_BUFFER: usize = 8 * 1024;
+/// Bytes that may be gathered: the largest frame is a join's in Socket.IO, with what has changed since.
+const WRITE_BUFFER_MAX: usize = 2 * 1024 * 1024;
 
 /// Begins a socket of the native framing: a WebSocket handshake.
 ///
@@ -89,6 +91,7 @@ pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER_MAX)
         .max_message_size(FRAME_MAX)
         .max_frame_size(FRAME_MAX)
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    answers::Answering,
     request::BODY_TIMEOUT,
     socket::{limited, origin_allowed},
 };
@@ -202,6 +203,15 @@ async fn go_on(
             Ok(bearer) if bearer.person == *outbound.person() => {}
             Err(AuthError::IssuerUnavailable) => {}
             _ => return Err(Refused::Forbidden),
+        }
+    }
+    // What one poll brings counts until it is read: the next one waits for that.
+    if let (Some(outbound), Some(answering)) =
+        (session.outbound(), request.extensions().get::<Answering>())
+    {
+        answering.is_for(outbound.person());
+        if request.method() == Method::GET {
+            answering.may_ask(outbound.person())?;
         }
     }
     match (transport, request.method()) {

@@ -12,9 +12,10 @@ use tokio::{
 use super::*;
 use crate::{
     bus::{BusError, Charge, NodeAddress},
-    connection::outbound::{Frame, QUEUE},
+    connection::outbound::{Frame, QUEUE, Queued},
+    memory::Memory,
     message::{Draft, Message, amend::Amendment},
-    metrics::writer::WriterCounts,
+    metrics::{memory::MemoryCounts, writer::WriterCounts},
     person::{Person, PersonKind},
     session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
@@ -160,25 +161,24 @@ impl World {
     }
 }
 
-fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Frame>) {
+fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Queued>) {
     let (queue, frames) = mpsc::channel(QUEUE);
     let id = hub.new_connection_id();
-    (
-        Outbound::new(id, person.clone(), Framing::Native, queue, Arc::default(), Arc::default()),
-        frames,
-    )
+    let (framing, receipts, counts) = (Framing::Native, Arc::default(), Arc::default());
+    let memory = Memory::new(64 * 1024 * 1024, MemoryCounts::default());
+    (Outbound::new(id, person.clone(), framing, queue, receipts, counts, &memory), frames)
 }
 
 struct Listener {
     outbound: Arc<Outbound>,
-    queue: mpsc::Receiver<Frame>,
+    queue: mpsc::Receiver<Queued>,
 }
 
 impl Listener {
     /// The next message's `seq`.
     async fn seq(&mut self) -> u64 {
         match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
-            Some(Frame::Broadcast(broadcast)) => broadcast.seq().unwrap(),
+            Some(Queued { frame: Frame::Broadcast(broadcast), .. }) => broadcast.seq().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -188,7 +188,9 @@ impl Listener {
         let mut revs = Vec::new();
         for _ in 0..count {
             match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
-                Some(Frame::Broadcast(broadcast)) => revs.push(broadcast.rev().unwrap()),
+                Some(Queued { frame: Frame::Broadcast(broadcast), .. }) => {
+                    revs.push(broadcast.rev().unwrap());
+                }
                 other => panic!("{other:?}"),
             }
         }

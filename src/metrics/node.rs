@@ -30,6 +30,8 @@ pub(super) struct NodeGauges {
     session_rooms: Gauge,
     user_rooms: Gauge,
     outbound_bytes: Gauge,
+    memory_waiting: Gauge,
+    memory_budget: Gauge,
     outbound_waiting: Gauge,
     outbound_longest: Gauge<f64, AtomicU64>,
     writer_queue: Gauge,
@@ -98,6 +100,10 @@ impl NodeGauges {
         registry.register("service_up", help, Family::clone(&services));
         let help = "Connections for which something waits";
         let outbound_waiting = gauge(registry, "outbound_waiting_connections", help);
+        let help = "What waits for readers as it is counted against the budget, in bytes";
+        let memory_waiting = gauge(registry, "reader_memory_bytes", help);
+        let help = "The budget of what waits for readers, in bytes";
+        let memory_budget = gauge(registry, "reader_memory_budget_bytes", help);
         let help = "What waits for connections, in bytes";
         let outbound_bytes = gauge(registry, "outbound_waiting_bytes", help);
         let writer_stalled = Gauge::default();
@@ -110,6 +116,8 @@ impl NodeGauges {
             session_rooms,
             user_rooms,
             outbound_bytes,
+            memory_waiting,
+            memory_budget,
             outbound_waiting,
             outbound_longest,
             writer_queue,
@@ -165,6 +173,9 @@ impl NodeGauges {
         for (gauge, count) in self.connections.iter().zip(counts) {
             gauge.set(count);
         }
+        let (held, budget) = app.memory.usage();
+        self.memory_waiting.set(whole(held));
+        self.memory_budget.set(whole(budget));
         self.outbound_waiting.set(waiting);
         self.outbound_bytes.set(whole(bytes));
         self.outbound_longest.set(longest.as_secs_f64());

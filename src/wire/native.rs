@@ -33,37 +33,30 @@ pub(crate) fn parse(frame: &str) -> Incoming {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Failed {
     id: u64,
     ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<WireError>,
+    error: WireError,
 }
 
 /// The answer to the request of this id.
 pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
-    to_text(&match result {
-        Ok(data) => Answer { id, ok: true, data: Some(data), error: None },
-        Err(error) => Answer { id, ok: false, data: None, error: Some(error.to_wire()) },
-    })
-}
-
-#[derive(Serialize)]
-struct Push<'a> {
-    event: &'a str,
-    data: &'a RawValue,
+    match result {
+        // As long as it is: a text that grows has room for twice as much.
+        Ok(data) => [&format!(r#"{{"id":{id},"ok":true,"data":"#), data.get(), "}"].concat(),
+        Err(error) => json(&Failed { id, ok: false, error: error.to_wire() }),
+    }
+    .into()
 }
 
 /// Something that the server says.
 pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
-    to_text(&Push { event, data })
+    [r#"{"event":"#, &json(&event), r#","data":"#, data.get(), "}"].concat().into()
 }
 
-fn to_text(value: &impl Serialize) -> Utf8Bytes {
+fn json(value: &impl Serialize) -> String {
     // None of these can fail: no map with odd keys, no value that refuses.
-    serde_json::to_string(value).unwrap_or_default().into()
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::error::{Error, WireError};
 pub(crate) const NAMESPACE: &str = "/";
 /// How many pieces of bytes an event may come with; none is of use here.
 const ATTACHMENTS_MAX: usize = 10;
+/// The longest name of a namespace: it is said back.
+const NAMESPACE_MAX: usize = 256;
 /// The digits of the largest id, and more: a longer row of digits is not read.
 const DIGITS_MAX: usize = 20;
 /// Events that only the library itself may raise.
@@ -94,6 +96,9 @@ pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
         Some(_) => rest.split_once(',').unwrap_or((rest, "")),
         None => (NAMESPACE, rest),
     };
+    if namespace.len() > NAMESPACE_MAX {
+        return Err(BadPacket);
+    }
     if *kind == b'0' {
         return connect(namespace, rest);
     }
@@ -141,7 +146,8 @@ fn number(digits: &str) -> Option<u64> {
 
 /// Something that the server says, as an Engine.IO message.
 pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
-    format!("42[{},{}]", json(&event), data.get()).into()
+    // As long as it is: a text that grows has room for twice as much.
+    ["42[", &json(&event), ",", data.get(), "]"].concat().into()
 }
 
 /// The acknowledgement of the event of this id: the data's fields stand at its top level too.
@@ -155,9 +161,10 @@ pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
         Ok(data) => {
             let data = data.get();
             let fields = data.strip_prefix('{').and_then(|data| data.strip_suffix('}'));
+            let begin = format!(r#"43{id}[{{"ok":true,"data":"#);
             match fields.filter(|fields| !fields.trim().is_empty()) {
-                Some(fields) => format!(r#"43{id}[{{"ok":true,"data":{data},{fields}}}]"#),
-                None => format!(r#"43{id}[{{"ok":true,"data":{data}}}]"#),
+                Some(fields) => [&begin, data, ",", fields, "}]"].concat(),
+                None => [&begin, data, "}]"].concat(),
             }
         }
         Err(error) => {

@@ -11,6 +11,7 @@
 mod attack_bus;
 mod attack_changes;
 mod attack_locks;
+mod attack_memory;
 mod attack_pictures;
 mod blocking;
 mod catching_up;

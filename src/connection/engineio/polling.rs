@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Inbound, Outgoing, Session};
 use crate::{
-    connection::outbound::Written,
+    connection::outbound::{Queued, Written},
     wire::{CloseCode, engineio},
 };
 
 /// How many packets one poll brings at most.
 const BATCH: usize = 64;
+/// How many bytes, with one packet more: what is left goes with the next poll.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// A request that this session can't take now; a second one at a time ends it.
 #[derive(Debug)]
@@ -44,9 +46,14 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
     loop {
         tokio::select! {
             biased;
-            count = frames.recv_many(&mut batch, BATCH) => {
-                if count == 0 {
-                    return Ok(engineio::CLOSE.to_owned());
+            first = frames.recv() => {
+                let Some(first) = first else { return Ok(engineio::CLOSE.to_owned()) };
+                let mut bytes = first.frame.bytes();
+                batch.push(first);
+                while bytes < BATCH_BYTES && batch.len() < BATCH {
+                    let Ok(next) = frames.try_recv() else { break };
+                    bytes += next.frame.bytes();
+                    batch.push(next);
                 }
             }
             _ = session.until_ended() => {
@@ -55,9 +62,9 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             }
             _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
-        let written = Written::of(&batch);
-        let packets = recovery.texts(batch.drain(..));
-        session.written(&written.in_frames(packets.len()));
+        let written = Written::of(&mut batch);
+        let packets = recovery.texts(batch.drain(..).map(|Queued { frame, .. }| frame));
+        session.written(written.in_frames(packets.len()));
         // There may be nothing to say: what was noted changes nothing.
         if !packets.is_empty() {
             return Ok(engineio::join(&packets));

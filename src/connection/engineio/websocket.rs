@@ -19,10 +19,10 @@ use crate::{
     app::App,
     connection::{
         outbound::Written,
-        websocket::{GOODBYE, SLOW_GOODBYE, broken},
+        websocket::{GOODBYE, broken, goodbye},
         writing::{self, Encoding},
     },
-    wire::{CloseCode, engineio},
+    wire::engineio,
 };
 
 /// How long an upgrade may take.
@@ -94,7 +94,7 @@ async fn run(
     let mut outgoing = session.outgoing.lock().await;
     let Outgoing { frames, recovery } = &mut *outgoing;
     let (finish, finished) = oneshot::channel();
-    let written = |written: &Written| session.written(written);
+    let written = |written: Written| session.written(written);
     let patience = app.config.ping_timeout;
     let encoding = Encoding::SocketIo(recovery);
     let write = writing::run(encoding, &written, frames, &mut sink, finished, patience);
@@ -114,7 +114,7 @@ async fn run(
             return;
         }
     };
-    let patience = if code == CloseCode::SlowReader { SLOW_GOODBYE } else { GOODBYE };
+    let patience = session.outbound().map_or(GOODBYE, |outbound| goodbye(code, outbound));
     if finish.send(code).is_ok() && timeout(patience, &mut write).await.is_ok() {
         drop(timeout(GOODBYE, stream.for_each(|_| ready(()))).await);
     }

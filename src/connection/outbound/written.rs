@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Frame;
+use super::{Frame, Queued};
 use crate::{
-    metrics::delivery::Copied, person::PersonKind, session::SessionId, wire::broadcast::Broadcast,
+    memory::Charge, metrics::delivery::Copied, person::PersonKind, session::SessionId,
+    wire::broadcast::Broadcast,
 };
 
 /// What a socket has taken.
@@ -12,7 +13,10 @@ use crate::{
 pub(crate) struct Written {
     /// As many as were written: a framing may leave some out, and add its own.
     pub(crate) frames: usize,
-    pub(super) bytes: usize,
+    /// For what was written, until it is.
+    pub(super) charge: Option<Charge>,
+    /// The largest of them, in bytes.
+    largest: usize,
     /// New messages, a copy each.
     pub(crate) copies: Vec<Copied>,
     /// What is traced is held until all of it is written.
@@ -22,11 +26,16 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// All of these frames; how many are written is known when they are.
-    pub(crate) fn of(frames: &[Frame]) -> Self {
+    /// All of these frames, with their charges; how many are written is known when they are.
+    pub(crate) fn of(queued: &mut [Queued]) -> Self {
         let mut written = Self::default();
-        for frame in frames {
-            written.bytes += frame.bytes();
+        for Queued { frame, charge } in queued {
+            written.largest = written.largest.max(frame.bytes());
+            match (&mut written.charge, charge.take()) {
+                (Some(all), Some(charge)) => all.absorb(charge),
+                (all, Some(charge)) => *all = Some(charge),
+                (_, None) => {}
+            }
             if let Frame::Broadcast(broadcast) = frame {
                 written.copies.extend(Copied::of(broadcast));
                 if broadcast.heard().is_some() {
@@ -41,6 +50,14 @@ impl Written {
             }
         }
         written
+    }
+
+    /// It is broken off: the charge for what the socket still holds, the frame that it writes and the
+    /// one behind it.
+    pub(crate) fn broken_off(self) -> Option<Charge> {
+        let mut charge = self.charge?;
+        charge.shrink_to(2 * self.largest);
+        Some(charge)
     }
 
     /// It took so many frames.

@@ -1,0 +1,104 @@
+//! Turns: what is large or much waits here until its reader has room for it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+
+use super::{Frame, Outbound, Queued};
+use crate::{
+    memory::{Charge, Making, Reader},
+    wire::broadcast::Broadcast,
+};
+
+/// With so many bytes waiting the history waits: live events must fit beside it.
+const HISTORY_BYTES: usize = 1024 * 1024;
+
+impl Outbound {
+    /// Waits until a large answer may be made: the client reads what it has asked for before, and it is
+    /// this connection's turn, and its person's.
+    pub(crate) async fn page(&self) -> Option<PageTurn> {
+        let turn = Arc::clone(&self.pages).acquire_owned().await.ok()?;
+        self.until(|| !self.is_busy()).await;
+        let making = self.reader.making().await?;
+        Some(PageTurn {
+            reader: Arc::clone(&self.reader),
+            charge: None,
+            taken: Arc::clone(&self.taken),
+            making: Some(making),
+            _turn: turn,
+        })
+    }
+
+    /// Waits for room for a message of the history: the reader sets the pace here. `None` where
+    /// nobody reads any more.
+    pub(crate) async fn history_turn(&self) -> Option<HistoryTurn<'_>> {
+        let turn = Arc::clone(&self.history).acquire_owned().await.ok()?;
+        self.until(|| self.reader.bytes() <= HISTORY_BYTES).await;
+        let place = self.queue.reserve().await.ok()?;
+        if self.is_cut_off() {
+            return None;
+        }
+        Some(HistoryTurn { outbound: self, turn, place })
+    }
+
+    /// Waits for what only the reader can bring about.
+    async fn until(&self, fits: impl Fn() -> bool) {
+        loop {
+            let taken = self.taken.notified();
+            if fits() {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// Room in the queue for one message of the history.
+pub(crate) struct HistoryTurn<'a> {
+    outbound: &'a Outbound,
+    turn: OwnedSemaphorePermit,
+    place: mpsc::Permit<'a, Queued>,
+}
+
+/// Leave to make one large answer.
+#[derive(Debug)]
+pub(crate) struct PageTurn {
+    reader: Arc<Reader>,
+    charge: Option<Charge>,
+    taken: Arc<Notify>,
+    making: Option<Making>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for PageTurn {
+    fn drop(&mut self) {
+        // Nothing may be written behind it.
+        drop(self.charge.take());
+        self.taken.notify_waiters();
+    }
+}
+
+impl PageTurn {
+    /// Waits for the node's turn, before the database is asked.
+    pub(crate) async fn begin(&mut self) {
+        if let Some(making) = &mut self.making {
+            making.begin().await;
+        }
+    }
+
+    /// It is made, and waits for its reader: this much, until the turn is dropped.
+    pub(crate) fn made(&mut self, bytes: usize) {
+        self.charge = Some(self.reader.charge(bytes));
+        self.making = None;
+    }
+}
+
+impl HistoryTurn<'_> {
+    /// Enqueues it, unless it is this connection's own.
+    pub(crate) fn send(self, broadcast: Broadcast) {
+        if !self.outbound.is_own(&broadcast) {
+            let frame = Frame::History(Box::new(broadcast), self.turn);
+            self.place.send(self.outbound.charged(frame));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One reader: a connection, or the client of an HTTP answer; and the bytes that wait for it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{Memory, backlog::Backlog, ending::Ending, share::Share};
+use crate::limits::Account;
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(super) id: u64,
+    pub(super) account: Account,
+    pub(super) memory: Arc<Memory>,
+    pub(super) share: Arc<Share>,
+    pub(super) ending: Arc<Ending>,
+    pub(super) backlog: Backlog,
+}
+
+/// Leave to make one large answer, which is not among what waits yet: first of the account, so that one
+/// account is never far ahead in the node's queue, and then of the node.
+#[derive(Debug)]
+pub(crate) struct Making {
+    memory: Arc<Memory>,
+    _of_account: OwnedSemaphorePermit,
+    of_node: Option<OwnedSemaphorePermit>,
+}
+
+impl Making {
+    /// Waits for the node's turn. The answer must not wait for its client before this is dropped.
+    pub(crate) async fn begin(&mut self) {
+        self.of_node = Arc::clone(&self.memory.making).acquire_owned().await.ok();
+    }
+}
+
+impl Reader {
+    /// So many bytes more wait for it, until the charge is dropped.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        let charge = Charge { reader: Arc::clone(self), bytes };
+        if bytes > 0 {
+            self.backlog.grow(bytes);
+            let of_account = self.share.grow(bytes);
+            self.memory.grown(&self.share, of_account, bytes);
+        }
+        charge
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.backlog.bytes()
+    }
+
+    /// How many bytes wait, and for how long nothing of them was taken; `None` where nothing waits.
+    pub(crate) fn waiting(&self) -> Option<(usize, Duration)> {
+        self.backlog.waiting()
+    }
+
+    /// Waits for its account's turn to make a large answer.
+    pub(crate) async fn making(&self) -> Option<Making> {
+        let of_account = Arc::clone(&self.share.making).acquire_owned().await.ok()?;
+        Some(Making { memory: Arc::clone(&self.memory), _of_account: of_account, of_node: None })
+    }
+
+    pub(super) fn age(&self) -> (Instant, usize) {
+        self.backlog.age()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.code().is_some()
+    }
+
+    pub(super) fn evict(&self) -> bool {
+        self.ending.evict()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.memory.forget(self);
+    }
+}
+
+/// Bytes that wait for a reader. They are given back when this is dropped, however that comes.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    reader: Arc<Reader>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes over another charge of the same reader.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives back all but so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        self.give_back(self.bytes.saturating_sub(bytes));
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes -= bytes;
+            self.reader.backlog.shrink(bytes);
+            self.reader.share.shrink(bytes);
+            self.reader.memory.shrunk(bytes);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}

@@ -1,0 +1,215 @@
+//! Memory of a node beside those who ask for everything and read nothing.
+
+use std::time::Duration;
+
+use frontdesk_test_support::{
+    Client, Desk, Framing, PATIENCE, Person, Servers, Victim, eventually,
+};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
+
+use crate::{FRONTDESK, engineio::Poller};
+
+/// The node's budget of what waits for readers.
+const BUDGET_MIB: &str = "64";
+const BUDGET_KIB: u64 = 64 * 1024;
+/// What a socket takes beside its queue in a debug build: tasks, buffers, subscriptions.
+const SOCKET_KIB: u64 = 80;
+/// What a TCP connection with an unread answer takes beside it.
+const ANSWER_KIB: u64 = 64;
+/// Pages that are being read from the database, and what the allocator keeps for a while.
+const SLACK_KIB: u64 = 32 * 1024;
+/// Messages of a session that is full of the longest ones: more than a page.
+const FULL: usize = 12;
+
+async fn desk() -> Desk {
+    let redis_port = Servers::get().await.redis_port;
+    let env = [("OUTBOUND_MEMORY_MIB", BUDGET_MIB)];
+    Desk::cluster_with(FRONTDESK, 1, redis_port, &env).await
+}
+
+/// Someone with a session of the longest messages.
+async fn hoarder(desk: &Desk) -> (Person, String) {
+    let (customer, _, session) = desk.pair().await;
+    let mut client = desk.connect(0, &customer).await;
+    let body = "😀".repeat(8_000);
+    for number in 0..FULL {
+        client.send(&session, &number.to_string(), &body).await;
+    }
+    (customer, session)
+}
+
+/// The most memory that the node had while this went on, in KiB.
+async fn peak_of<T>(desk: &Desk, acting: impl Future<Output = T>) -> (u64, T) {
+    let mut acting = std::pin::pin!(acting);
+    let mut peak = 0;
+    loop {
+        peak = peak.max(desk.nodes[0].memory_kib());
+        tokio::select! {
+            outcome = &mut acting => return (peak, outcome),
+            () = sleep(Duration::from_millis(20)) => {}
+        }
+    }
+}
+
+/// Each of these sockets asks for a page, again and again, and reads nothing of it.
+async fn join_and_never_read(mut clients: Vec<(Client, String)>) {
+    for _ in 0..2 {
+        for (client, session) in &mut clients {
+            // Those that are closed meanwhile are gone.
+            let _ = client.try_ask("session:join", &json!({ "sessionId": session })).await;
+            // The node and its victim share the cores with this test.
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The node's memory once each of its parts was used.
+async fn warm(desk: &Desk) -> u64 {
+    let mut another = Victim::enter(desk, 0).await;
+    drop(another.measure().await);
+    desk.nodes[0].memory_kib()
+}
+
+/// Measures the victim and the node's memory beside an attack, and what is left of it afterwards.
+async fn stays_within<T>(
+    desk: &Desk,
+    mut victim: Victim,
+    start: u64,
+    bound_kib: u64,
+    attack: impl Future<Output = T>,
+) {
+    let alone = victim.measure().await;
+    let (peak, (beside, attackers)) = peak_of(desk, victim.measure_beside(attack)).await;
+    drop(attackers);
+    let grown = peak.saturating_sub(start);
+    eprintln!("memory: {start} KiB at the start, {grown} KiB more at most, {bound_kib} allowed");
+    // What was asked for has given back what it held, and the allocator gives it back too.
+    let least = start + start / 5;
+    beside.are_as_if_alone(&alone);
+    assert!(grown < bound_kib, "{grown} KiB beside {bound_kib}");
+    eventually("memory is back", async || desk.nodes[0].memory_kib() <= least).await;
+}
+
+async fn joins_of(people: usize, sockets: usize) {
+    let desk = desk().await;
+    let victim = Victim::enter(&desk, 0).await;
+    let mut hoarders = Vec::new();
+    for _ in 0..people {
+        hoarders.push(hoarder(&desk).await);
+    }
+    let start = warm(&desk).await;
+    let mut clients = Vec::new();
+    for (person, session) in &hoarders {
+        // Its pages are the largest: they have everything twice.
+        let connecting = (0..sockets).map(|_| desk.connect_by(Framing::SocketIo, 0, person));
+        let connected = join_all(connecting).await.into_iter();
+        clients.extend(connected.map(|client| (client, session.clone())));
+    }
+    let bound = BUDGET_KIB + clients.len() as u64 * SOCKET_KIB + SLACK_KIB;
+    stays_within(&desk, victim, start, bound, join_and_never_read(clients)).await;
+}
+
+#[tokio::test]
+async fn c4_one_persons_sockets_that_join_and_never_read_cost_nobody_else() {
+    joins_of(1, 60).await;
+}
+
+#[tokio::test]
+async fn c4_ten_peoples_sockets_that_join_and_never_read_cost_nobody_else() {
+    joins_of(10, 20).await;
+}
+
+/// A connection that takes as little as it can.
+async fn thin(desk: &Desk) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    timeout(PATIENCE, socket.connect(desk.nodes[0].address)).await.unwrap().unwrap()
+}
+
+/// Requests whose answers nobody reads, a connection each; the connections are kept.
+async fn ask_and_never_read(desk: &Desk, requests: Vec<String>) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for request in requests {
+        let mut stream = thin(desk).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    sleep(Duration::from_secs(4)).await;
+    open
+}
+
+#[tokio::test]
+async fn c12_unread_answers_over_http_cost_nobody_else() {
+    const ANSWERS: usize = 600;
+    let desk = desk().await;
+    let victim = Victim::enter(&desk, 0).await;
+    let (person, session) = hoarder(&desk).await;
+    let start = warm(&desk).await;
+    let request = format!(
+        "GET /api/chats/{session}/messages?limit=100 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        person.token
+    );
+    let bound = BUDGET_KIB + ANSWERS as u64 * ANSWER_KIB + SLACK_KIB;
+    let attack = ask_and_never_read(&desk, vec![request; ANSWERS]);
+    let refused = async {
+        let open = attack.await;
+        // They get no more before they read.
+        let reply = desk.http(0, &person).get(&format!("/api/chats/{session}/messages")).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (429, "1"));
+        assert_eq!(reply.body["code"], "rate_limited");
+        open
+    };
+    stays_within(&desk, victim, start, bound, refused).await;
+    desk.http(0, &person).get(&format!("/api/chats/{session}/messages")).await.expect(200);
+}
+
+#[tokio::test]
+async fn c12_polls_with_the_most_packets_that_nobody_reads_cost_nobody_else() {
+    const SESSIONS: usize = 40;
+    const POLLS: usize = 12;
+    let desk = desk().await;
+    let victim = Victim::enter(&desk, 0).await;
+    let (person, session) = hoarder(&desk).await;
+    let address = desk.nodes[0].address;
+    let start = warm(&desk).await;
+    let mut pollers = Vec::new();
+    for _ in 0..SESSIONS {
+        pollers.push(Poller::enter(address, &person.token).await);
+    }
+    // As many joins as one body can hold.
+    let join = |number| format!("42{number}{}", json!(["session:join", { "sessionId": session }]));
+    let joins: Vec<_> = (0..700).map(join).collect();
+    let joins = joins.join("\x1e");
+    assert!((48 * 1024..64 * 1024).contains(&joins.len()), "{}", joins.len());
+    let attack = async {
+        // A body is taken as its packets are: those of a client that does not read wait.
+        let posts =
+            pollers.iter().map(|poller| timeout(Duration::from_secs(5), poller.post(&joins)));
+        let polls = async {
+            let mut open = Vec::new();
+            for _ in 0..POLLS {
+                let polls: Vec<_> = pollers
+                    .iter()
+                    .map(|poller| format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", poller.path()))
+                    .collect();
+                for request in polls {
+                    let mut stream = thin(&desk).await;
+                    stream.write_all(request.as_bytes()).await.unwrap();
+                    open.push(stream);
+                }
+                sleep(Duration::from_millis(300)).await;
+            }
+            open
+        };
+        tokio::join!(join_all(posts), polls).1
+    };
+    let bound = BUDGET_KIB + (SESSIONS * POLLS) as u64 * ANSWER_KIB + SLACK_KIB;
+    stays_within(&desk, victim, start, bound, attack).await;
+}
