@@ -1,9 +1,14 @@
 //! Every variable: its name, its unit, its default. The only reader of the environment.
 
+mod checks;
 mod cluster;
 mod limits;
+mod node_env;
+mod node_role;
 mod push;
 mod redis;
+mod s3;
+mod tls;
 mod tokens;
 mod traces;
 mod variables;
@@ -16,10 +21,14 @@ use std::{
 
 use secrecy::SecretString;
 
+pub(crate) use checks::Verdict;
 pub(crate) use cluster::{ClusterConfig, SecretSource};
 pub(crate) use limits::LimitsConfig;
+pub(crate) use node_role::NodeRole;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
+pub(crate) use s3::S3Config;
+pub(crate) use tls::Tls;
 pub(crate) use tokens::{CognitoConfig, DjangoConfig};
 pub(crate) use traces::TracesConfig;
 use variables::Variables;
@@ -49,14 +58,17 @@ pub(crate) fn without_query(url: &str) -> &str {
 #[derive(Debug)]
 pub struct Config {
     pub(crate) production: bool,
-    /// A `NODE_ENV` that is none of the usual ones.
-    strange_env: Option<String>,
     /// In production: the embedded parts are meant.
     embedded: bool,
     /// In production: a database that may lose what it has committed is meant.
     pub(crate) accept_unsafe_database: bool,
+    /// What is insecure in production, and meant: names of checks.
+    allow_insecure: Vec<&'static str>,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
+    /// The port of a listener for operators: metrics, the details of `/health` and documentation are
+    /// there, and no longer on `port`.
+    pub(crate) admin_port: Option<u16>,
     /// Where the other nodes reach this one, where it can't find out itself.
     pub(crate) node_address: Option<SocketAddr>,
     pub(crate) data_dir: PathBuf,
@@ -75,6 +87,8 @@ pub struct Config {
     pub(crate) pushes: Option<PushConfig>,
     /// Origins that may use the API from a browser; empty: any.
     pub(crate) cors_origins: Vec<String>,
+    /// `CORS_ORIGINS` is `*`.
+    any_origin_is_meant: bool,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     /// Over how long a draining node spreads the closing of its sockets.
@@ -101,9 +115,11 @@ pub(crate) struct PostgresConfig {
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
     pub(crate) pool_size: usize,
-    pub(crate) tls: bool,
+    pub(crate) tls: Tls,
     /// A PEM file with further authorities to trust.
     pub(crate) ca_file: Option<PathBuf>,
+    /// For `frontdesk migrate`: who runs the nodes.
+    pub(crate) node_role: Option<NodeRole>,
 }
 
 #[derive(Clone, Debug)]
@@ -113,24 +129,12 @@ pub(crate) struct MysqlConfig {
     pub(crate) database: String,
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
-    pub(crate) tls: bool,
+    pub(crate) tls: Tls,
     /// A PEM file with further authorities to trust.
     pub(crate) ca_file: Option<PathBuf>,
     /// The person's id first; `email` and `avatar_url`; all else are parts of the name.
     pub(crate) customers_query: String,
     pub(crate) dentists_query: String,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct S3Config {
-    pub(crate) bucket: String,
-    pub(crate) region: String,
-    /// A server other than AWS's.
-    pub(crate) endpoint: Option<String>,
-    /// Where clients reach that server, where it is not where this node does.
-    pub(crate) public_endpoint: Option<String>,
-    pub(crate) access_key_id: String,
-    pub(crate) secret_access_key: SecretString,
 }
 
 pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name, last_name, \
@@ -154,15 +158,13 @@ impl Config {
         let (postgres, django) = (Self::postgres(variables)?, DjangoConfig::read(variables)?);
         let cluster = ClusterConfig::read(variables, postgres.as_ref(), django.as_ref())?;
         let mut config = Self {
-            production: variables.text("NODE_ENV").is_some_and(|env| env == "production"),
-            strange_env: variables
-                .text("NODE_ENV")
-                .filter(|env| !["production", "development", "test"].contains(env))
-                .map(str::to_owned),
+            production: node_env::is_production(variables)?,
             embedded: variables.flag("EMBEDDED")?,
             accept_unsafe_database: variables.flag("ACCEPT_UNSAFE_DATABASE")?,
+            allow_insecure: checks::allowed(variables)?,
             host: IpAddr::from([0, 0, 0, 0]),
             port: variables.parsed("PORT", 3000)?,
+            admin_port: Self::admin_port(variables)?,
             node_address: Self::node_address(variables)?,
             data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
             log: Self::log(variables)?,
@@ -172,11 +174,12 @@ impl Config {
             cluster,
             mysql: Self::mysql(variables)?,
             directory_cache: variables.seconds("DIRECTORY_CACHE_S", 600, 1..=86_400)?,
-            s3: Self::s3(variables)?,
+            s3: S3Config::read(variables)?,
             cognito: CognitoConfig::read(variables)?,
             django,
             pushes: PushConfig::read(variables)?,
             cors_origins: Self::origins(variables)?,
+            any_origin_is_meant: variables.text("CORS_ORIGINS") == Some("*"),
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
             drain_spread: variables.millis("DRAIN_SPREAD_MS", 5_000, 0..=10_000)?,
@@ -239,24 +242,16 @@ impl Config {
 
     /// What is allowed, and probably not meant.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let unread = self.unread.iter();
-        let mut warnings: Vec<_> = unread
-            .map(|name| {
-                format!("{name}: is set and has no effect: misspelt, or another one is missing")
-            })
-            .collect();
-        if let Some(env) = &self.strange_env {
-            let problem = "is not production: what is missing has a stand-in";
-            warnings.push(format!("NODE_ENV: {env:?} {problem}"));
-        }
-        if self.production && self.limits.trusted_proxies.is_empty() {
-            let problem = "is not set: behind a proxy everyone would share one address's limits";
-            warnings.push(format!("TRUSTED_PROXIES: {problem}"));
-        }
-        if self.redis.is_some() {
-            warnings.extend(self.cluster.warnings(self.production));
-        }
-        warnings
+        self.plain_warnings().into_iter().chain(self.check_warnings()).collect()
+    }
+
+    /// A line for each variable that has no effect, and what the nodes' secret lacks.
+    pub(crate) fn plain_warnings(&self) -> Vec<String> {
+        let unread = self.unread.iter().map(|name| {
+            format!("{name}: is set and has no effect: misspelt, or another one is missing")
+        });
+        let cluster = self.redis.is_some().then(|| self.cluster.warnings(self.production));
+        unread.chain(cluster.into_iter().flatten()).collect()
     }
 
     /// Refuses a database of production that may lose what it has committed, unless it is meant.
@@ -274,6 +269,17 @@ impl Config {
     #[must_use]
     pub fn log_config(&self) -> LogConfig {
         self.log
+    }
+
+    fn admin_port(variables: &Variables) -> Result<Option<u16>, ConfigError> {
+        if variables.text("ADMIN_PORT").is_none() {
+            return Ok(None);
+        }
+        let port = variables.parsed("ADMIN_PORT", 0)?;
+        if port != 0 && port == variables.parsed("PORT", 3000)? {
+            return Err(Variables::error("ADMIN_PORT", "is PORT, and must be another one"));
+        }
+        Ok(Some(port))
     }
 
     fn node_address(variables: &Variables) -> Result<Option<SocketAddr>, ConfigError> {
@@ -313,7 +319,7 @@ impl Config {
 
     fn postgres(variables: &Variables) -> Result<Option<PostgresConfig>, ConfigError> {
         let Some(host) = variables.text("POSTGRES_HOST") else { return Ok(None) };
-        let ca_file: Option<PathBuf> = variables.text("POSTGRES_CA_FILE").map(Into::into);
+        let (tls, ca_file) = Tls::read(variables, "POSTGRES", [host])?;
         let pool_size = variables.parsed("POSTGRES_POOL_SIZE", 20)?;
         if !(POOL_SIZE_MIN..=POOL_SIZE_MAX).contains(&pool_size) {
             let problem = format!("must be from {POOL_SIZE_MIN} to {POOL_SIZE_MAX}");
@@ -326,8 +332,9 @@ impl Config {
             user: variables.required("POSTGRES_USER", "POSTGRES_HOST")?,
             password: variables.secret("POSTGRES_PASSWORD"),
             pool_size,
-            tls: variables.flag("POSTGRES_TLS")? || ca_file.is_some(),
+            tls,
             ca_file,
+            node_role: NodeRole::read(variables)?,
         }))
     }
 
@@ -340,40 +347,17 @@ impl Config {
                 _ => Err(Variables::error(variable, "must hold one ? for the person's id")),
             }
         };
-        let ca_file: Option<PathBuf> = variables.text("MYSQL_CA_FILE").map(Into::into);
+        let (tls, ca_file) = Tls::read(variables, "MYSQL", [host])?;
         Ok(Some(MysqlConfig {
             host: host.to_owned(),
             port: variables.parsed("MYSQL_PORT", 3306)?,
             database: variables.required("MYSQL_DB", "MYSQL_HOST")?,
             user: variables.required("MYSQL_USER", "MYSQL_HOST")?,
             password: variables.secret("MYSQL_PASSWORD"),
-            tls: variables.flag("MYSQL_TLS")? || ca_file.is_some(),
+            tls,
             ca_file,
             customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
-        }))
-    }
-
-    fn s3(variables: &Variables) -> Result<Option<S3Config>, ConfigError> {
-        let Some(bucket) = variables.text("S3_BUCKET") else { return Ok(None) };
-        variables.required("AWS_SECRET_ACCESS_KEY", "S3_BUCKET")?;
-        let endpoint = variables.url("S3_ENDPOINT")?;
-        let public_endpoint = variables.url("S3_PUBLIC_ENDPOINT")?;
-        if public_endpoint.is_some() {
-            variables.required("S3_ENDPOINT", "S3_PUBLIC_ENDPOINT")?;
-        }
-        // Other servers don't care, but it is signed.
-        let region = match (variables.text("AWS_REGION"), &endpoint) {
-            (None, Some(_)) => "us-east-1".to_owned(),
-            _ => variables.required("AWS_REGION", "S3_BUCKET")?,
-        };
-        Ok(Some(S3Config {
-            bucket: bucket.to_owned(),
-            region,
-            endpoint,
-            public_endpoint,
-            access_key_id: variables.required("AWS_ACCESS_KEY_ID", "S3_BUCKET")?,
-            secret_access_key: variables.secret("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
         }))
     }
 

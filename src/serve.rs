@@ -49,6 +49,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(200);
 
 /// Runs a node until SIGTERM or SIGINT, then drains it: within 25 s whatever happens.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
+    if let Some(refusal) = config.refusal() {
+        return Err(refusal.into());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = SocketAddr::from((config.host, config.port));

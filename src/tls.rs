@@ -35,3 +35,14 @@ pub(crate) fn authorities(
     }
     Ok(authorities)
 }
+
+/// One warning for a server beyond this machine that offers no verified TLS.
+pub(crate) fn warn_of_plain_text(prefix: &str, server: &str, refused: &anyhow::Error) {
+    let reason = format!("{refused:#}");
+    tracing::warn!(
+        reason,
+        "{prefix}_TLS: is not set, and {server} offers no TLS that can be verified: it is spoken to in \
+         plain text; set {prefix}_CA_FILE or {prefix}_TLS=true once it does, or {prefix}_TLS=false where \
+         plain text is meant"
+    );
+}

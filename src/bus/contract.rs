@@ -13,7 +13,7 @@ use accounts::accounts_are_told_one_by_one;
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
     cluster::tests::secret,
-    config::{RedisConfig, RedisServers},
+    config::{RedisConfig, RedisServers, Tls},
     metrics::bus::BusCounts,
     person::{Person, PersonKind},
     session::SessionId,
@@ -83,7 +83,7 @@ impl World {
             let nodes = cluster.encrypted_ports.iter().map(|port| (host.to_owned(), *port));
             let servers = RedisServers::Cluster(nodes.collect());
             let ca_file = Some(certificate.clone());
-            let config = RedisConfig { tls: true, ca_file, ..config(servers, None) };
+            let config = RedisConfig { tls: Tls::Required, ca_file, ..config(servers, None) };
             open_as(&new_node(), &config).await
         };
         let ((speaker, _), (listener, heard)) = (open("127.0.0.1").await, open("localhost").await);
@@ -117,7 +117,7 @@ fn room() -> Room {
 
 fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
     let password = password.map(|password| password.to_owned().into());
-    RedisConfig { servers, user: None, password, tls: false, ca_file: None }
+    RedisConfig { servers, user: None, password, tls: Tls::Off, ca_file: None }
 }
 
 /// Something to say in a room: a typing event of the person with this number.
@@ -281,7 +281,8 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
         "no",
     ])
     .await;
-    let unknown = RedisConfig { tls: true, ..config(RedisServers::One(local(port)), None) };
+    let unknown =
+        RedisConfig { tls: Tls::Required, ..config(RedisServers::One(local(port)), None) };
     let trusted = RedisConfig { ca_file: Some(certificate.into()), ..unknown.clone() };
     let (node, mut heard) = open_as(&new_node(), &trusted).await;
     let room = room();
@@ -293,6 +294,31 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
     assert!(problem.contains("InvalidCertificate"), "{problem}");
     let plain = config(RedisServers::One(local(port)), None);
     assert!(Redis::look(&plain).await.is_err(), "it speaks TLS only");
+
+    // Where nothing is set TLS is found, and verified.
+    let preferred = RedisConfig { tls: Tls::Preferred, ..trusted };
+    let (other, _events) = open_as(&new_node(), &preferred).await;
+    other.publish(say(&room, 2));
+    assert_eq!(hear(&mut heard).await, say(&room, 2).text(Framing::Native).as_str());
+    assert!(Redis::look(&preferred).await.unwrap().ends_with(", TLS"));
+    let unverified = RedisConfig { tls: Tls::Preferred, ..unknown };
+    let problem = format!("{:#}", Redis::look(&unverified).await.unwrap_err());
+    assert!(problem.contains("InvalidCertificate"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_redis_without_tls_is_spoken_to_in_plain_text_where_nothing_is_set() {
+    let server = RedisServer::start().await;
+    let plain = config(RedisServers::One(local(server.port)), None);
+    let preferred = RedisConfig { tls: Tls::Preferred, ..plain };
+    assert!(Redis::look(&preferred).await.unwrap().ends_with(", plain text"));
+    let (node, mut heard) = open_as(&new_node(), &preferred).await;
+    let room = room();
+    node.subscribe(std::slice::from_ref(&room)).await.unwrap();
+    node.publish(say(&room, 1));
+    assert_eq!(hear(&mut heard).await, say(&room, 1).text(Framing::Native).as_str());
+    let insisting = RedisConfig { tls: Tls::Required, ..preferred };
+    assert!(Redis::look(&insisting).await.is_err());
 }
 
 #[tokio::test]

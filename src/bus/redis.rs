@@ -5,6 +5,7 @@
 
 mod accounts;
 mod connect;
+mod encryption;
 mod hearing;
 mod nodes;
 mod people;
@@ -50,6 +51,7 @@ impl Redis {
         counts: BusCounts,
     ) -> anyhow::Result<(Self, BusEvents)> {
         let is_cluster = matches!(config.servers, RedisServers::Cluster(_));
+        let config = &encryption::agree(config).await;
         let (publisher, subscriber) = (connect::client(config)?, connect::client(config)?);
         let (events, heard) = mpsc::channel(EVENTS);
         let seals = Seals::new(Arc::clone(&secret));
@@ -78,7 +80,7 @@ impl Redis {
 
     /// Whether it can be reached, and what it is; nothing is changed there.
     pub(crate) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
-        connect::look(config).await
+        encryption::look(config).await
     }
 }
 

@@ -12,7 +12,9 @@ use crate::{
     Config,
     auth::Verifier,
     bus::redis::Redis,
-    config::{LimitsConfig, PostgresConfig, RedisServers, SecretSource, without_query},
+    config::{
+        LimitsConfig, PostgresConfig, RedisServers, SecretSource, Tls, Verdict, without_query,
+    },
     directory,
     images::Images,
     person::{Person, PersonKind},
@@ -43,11 +45,21 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     for (part, is) in parts(config) {
         say(&format!("{part:<10} {is}"))?;
     }
-    for warning in config.warnings() {
+    for warning in config.plain_warnings() {
         say(&format!("warning    {warning}"))?;
     }
+    for check in config.checks() {
+        let verdict = match check.verdict {
+            Verdict::Ok => "ok".to_owned(),
+            Verdict::Allowed => "allowed: ALLOW_INSECURE names it".to_owned(),
+            Verdict::Warning(problem) => format!("warning: {problem}"),
+            Verdict::Refused(problem) => format!("REFUSED: {problem}"),
+        };
+        say(&format!("check      {:<16} {verdict}", check.name))?;
+    }
+    let refused = config.refusal().map_or(Ok(()), |problem| Err(problem.into()));
     if !ask.connect {
-        return Ok(());
+        return refused;
     }
     say("")?;
     let mut failed = 0;
@@ -64,7 +76,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
         }
     }
     match failed {
-        0 => Ok(()),
+        0 => refused,
         1 => bail!("1 part can't be used"),
         _ => bail!("{failed} parts can't be used"),
     }
@@ -73,7 +85,11 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
 /// Each part as it would be. No secret is in it.
 fn parts(config: &Config) -> Vec<(&'static str, String)> {
     let embedded = |variable: &str, what: &str| format!("{what} ({variable} is not set)");
-    let tls = |tls: bool| if tls { ", TLS" } else { "" };
+    let tls = |tls: Tls| match tls {
+        Tls::Required => ", TLS",
+        Tls::Preferred => ", TLS where it offers that",
+        Tls::Off => "",
+    };
     let database = match &config.postgres {
         Some(it) => format!(
             "PostgreSQL at {}:{}/{} as {}, {} connections{}",
@@ -120,7 +136,7 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
     };
     vec![
         ("mode", mode(config)),
-        ("listens", format!("{}:{}", config.host, config.port)),
+        ("listens", listens(config)),
         ("database", database),
         ("bus", bus),
         ("nodes", nodes(config)),
@@ -148,6 +164,14 @@ fn nodes(config: &Config) -> String {
         SecretSource::Nothing => "nothing secret (CLUSTER_SECRET is not set)".to_owned(),
     };
     format!("know each other by {by}{unsigned}")
+}
+
+fn listens(config: &Config) -> String {
+    let public = format!("{}:{}", config.host, config.port);
+    match config.admin_port {
+        Some(port) => format!("{public}, and {}:{port} for operators", config.host),
+        None => public,
+    }
 }
 
 fn traces(config: &Config) -> String {

@@ -4,7 +4,12 @@ use crate::{Config, store::postgres::Postgres};
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     match &config.postgres {
-        Some(postgres) => drop(Postgres::open(postgres, &config.search_language).await?),
+        Some(postgres) => {
+            let store = Postgres::open(postgres, &config.search_language).await?;
+            if let Some(role) = &postgres.node_role {
+                store.give_rights(role).await?;
+            }
+        }
         #[cfg(feature = "embedded")]
         None => drop(crate::embedded::database(&config.data_dir)?),
         #[cfg(not(feature = "embedded"))]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::{ConfigError, Variables};
+use super::{ConfigError, Variables, tls::Tls};
 
 const PORT: u16 = 6379;
 
@@ -15,7 +15,7 @@ pub(crate) struct RedisConfig {
     /// Who the node is to Redis, where that has users of its own (ACLs).
     pub(crate) user: Option<String>,
     pub(crate) password: Option<SecretString>,
-    pub(crate) tls: bool,
+    pub(crate) tls: Tls,
     /// A PEM file with further authorities to trust.
     pub(crate) ca_file: Option<PathBuf>,
 }
@@ -56,16 +56,22 @@ impl RedisConfig {
         if user.is_some() && password.is_none() {
             return Err(Variables::error("REDIS_USER", "is set, and REDIS_PASSWORD is not"));
         }
-        let ca_file: Option<PathBuf> = variables.text("REDIS_CA_FILE").map(Into::into);
-        let tls = variables.flag("REDIS_TLS")? || ca_file.is_some();
+        let hosts = servers.hosts().iter().map(|(host, _)| host.as_str());
+        let (tls, ca_file) = Tls::read(variables, "REDIS", hosts)?;
         Ok(Some(Self { servers, user, password, tls, ca_file }))
     }
 
     /// Every server that is named.
     pub(crate) fn hosts(&self) -> &[HostPort] {
-        match &self.servers {
-            RedisServers::One(server) => std::slice::from_ref(server),
-            RedisServers::Cluster(nodes) => nodes,
+        self.servers.hosts()
+    }
+}
+
+impl RedisServers {
+    fn hosts(&self) -> &[HostPort] {
+        match self {
+            Self::One(server) => std::slice::from_ref(server),
+            Self::Cluster(nodes) => nodes,
         }
     }
 }

@@ -5,11 +5,11 @@ pub(crate) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::read(&variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
 }
 
-fn problem(variables: &[(&str, &str)]) -> String {
+pub(super) fn problem(variables: &[(&str, &str)]) -> String {
     read(variables).expect_err("must be refused").to_string()
 }
 
-const PRODUCTION: [(&str, &str); 12] = [
+pub(super) const PRODUCTION: [(&str, &str); 12] = [
     ("NODE_ENV", "production"),
     ("DJANGO_JWT_SECRET", "0123456789abcdef"),
     ("REDIS_HOST", "redis"),
@@ -261,8 +261,9 @@ fn redis_may_ask_for_a_user_and_speak_tls() {
     let redis = |more: &[(&str, &str)]| {
         read(&[&[("REDIS_HOST", "redis")], more].concat()).unwrap().redis.unwrap()
     };
-    assert!(!redis(&[]).tls && redis(&[("REDIS_TLS", "true")]).tls);
-    assert!(redis(&[("REDIS_CA_FILE", "/etc/redis.pem")]).tls);
+    assert_eq!(redis(&[]).tls, Tls::Preferred);
+    assert_eq!(redis(&[("REDIS_TLS", "true")]).tls, Tls::Required);
+    assert_eq!(redis(&[("REDIS_CA_FILE", "/etc/redis.pem")]).tls, Tls::Required);
     let user = redis(&[("REDIS_USER", "node"), ("REDIS_PASSWORD", "p")]).user;
     assert_eq!(user.as_deref(), Some("node"));
     let alone = problem(&[("REDIS_HOST", "redis"), ("REDIS_USER", "node")]);
@@ -285,8 +286,34 @@ fn a_variable_that_has_no_effect_is_named() {
     let warnings = config.unwrap().warnings();
     let named: Vec<_> = warnings.iter().filter_map(|text| text.split(':').next()).collect();
     assert_eq!(named, ["EMBEDED", "POSTGRES_PASSWD", "REDIS_PORT"]);
-    let strange = read(&[("NODE_ENV", "prod")]).unwrap().warnings().concat();
-    assert!(strange.starts_with("NODE_ENV: \"prod\" is not production"), "{strange}");
-    let production = read(&[&PRODUCTION[..], &[("POSTGRES_HOST", "db")]].concat()).unwrap();
-    assert!(production.warnings().concat().starts_with("TRUSTED_PROXIES: "));
+}
+
+#[test]
+fn an_unknown_environment_is_refused_and_the_known_ones_are_named() {
+    for (name, take) in [
+        ("prod", "set production"),
+        ("Production", "set production"),
+        ("staging", "set production there too"),
+        ("dev", "set development"),
+        ("CI", "set test"),
+        ("qwerty", "set one of them"),
+    ] {
+        let problem = problem(&[("NODE_ENV", name)]);
+        let known = format!("NODE_ENV: {name:?}: must be production, development or test; {take}");
+        assert!(problem.starts_with(&known), "{problem}");
+    }
+    for development in ["development", "test", ""] {
+        assert!(!read(&[("NODE_ENV", development)]).unwrap().production, "{development}");
+    }
+}
+
+#[test]
+fn the_admin_port_is_another_one() {
+    assert_eq!(read(&[]).unwrap().admin_port, None);
+    assert_eq!(read(&[("ADMIN_PORT", "9090")]).unwrap().admin_port, Some(9090));
+    for wrong in ["3000", "-1", "70000", "metrics"] {
+        assert!(problem(&[("ADMIN_PORT", wrong)]).starts_with("ADMIN_PORT: "), "{wrong}");
+    }
+    let same = [("PORT", "8080"), ("ADMIN_PORT", "8080")];
+    assert!(problem(&same).starts_with("ADMIN_PORT: is PORT"));
 }

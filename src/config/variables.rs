@@ -21,7 +21,9 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 19] = [
+const OURS: [&str; 21] = [
+    "ADMIN_",
+    "ALLOW_",
     "CLUSTER_",
     "COGNITO_",
     "CORS_",
@@ -95,9 +97,15 @@ impl Variables {
     }
 
     pub(super) fn flag(&self, variable: &str) -> Result<bool, ConfigError> {
+        Ok(self.switch(variable)?.unwrap_or(false))
+    }
+
+    /// A flag for which it matters whether it is set at all.
+    pub(super) fn switch(&self, variable: &str) -> Result<Option<bool>, ConfigError> {
         match self.text(variable) {
-            None | Some("false" | "0") => Ok(false),
-            Some("true" | "1") => Ok(true),
+            None => Ok(None),
+            Some("false" | "0") => Ok(Some(false)),
+            Some("true" | "1") => Ok(Some(true)),
             Some(text) => Err(Self::error(variable, &format!("{text:?}: must be true or false"))),
         }
     }

@@ -3,12 +3,12 @@
 //! Law I11: it can't be written. Every connection is set to read-only transactions as it is made,
 //! and this module holds no statement but the two look-ups.
 
+mod encryption;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mysql_async::{
-    OptsBuilder, Pool, PoolConstraints, PoolOpts, Row, SslOpts, Value, prelude::Queryable,
-};
+use mysql_async::{OptsBuilder, PoolConstraints, PoolOpts, Row, Value, prelude::Queryable};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
@@ -16,8 +16,8 @@ use super::{Directory, DirectoryError, Entry};
 use crate::{
     config::MysqlConfig,
     person::{Person, PersonKind},
-    tls,
 };
+use encryption::Pools;
 
 /// What every connection is told first.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
@@ -28,7 +28,7 @@ const POOL_SIZE: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct Mysql {
-    pool: Pool,
+    pool: Pools,
     customers_query: String,
     dentists_query: String,
 }
@@ -45,11 +45,10 @@ impl Mysql {
             .user(Some(config.user.clone()))
             .pass(config.password.as_ref().map(|secret| secret.expose_secret().to_owned()))
             .prefer_socket(false)
-            .ssl_opts(config.tls.then(|| ssl(config)).transpose()?)
             .setup(vec![READ_ONLY])
             .pool_opts(PoolOpts::new().with_constraints(constraints));
         Ok(Self {
-            pool: Pool::new(options),
+            pool: Pools::open(config, options)?,
             customers_query: config.customers_query.clone(),
             dentists_query: config.dentists_query.clone(),
         })
@@ -64,13 +63,6 @@ impl Mysql {
             Err(elapsed) => Err(DirectoryError::Unavailable(Arc::new(elapsed))),
         }
     }
-}
-
-/// TLS as everywhere in the node: the system's authorities and those of the file, none built in.
-fn ssl(config: &MysqlConfig) -> anyhow::Result<SslOpts> {
-    let authorities = tls::authorities("MYSQL_CA_FILE", config.ca_file.as_deref())?;
-    let der = authorities.into_iter().map(|authority| authority.to_vec().into()).collect();
-    Ok(SslOpts::default().with_root_certs(der).with_disable_built_in_roots(true))
 }
 
 #[async_trait]
@@ -159,6 +151,7 @@ mod tests {
     use frontdesk_test_support::{Servers, unique};
 
     use super::*;
+    use crate::config::Tls;
 
     async fn config() -> MysqlConfig {
         let database = Servers::get().await.mysql_database();
@@ -168,7 +161,7 @@ mod tests {
             database: database.name,
             user: database.user,
             password: Some(database.password.into()),
-            tls: false,
+            tls: Tls::Off,
             ca_file: None,
             customers_query: crate::config::DEFAULT_CUSTOMERS_QUERY.into(),
             dentists_query: crate::config::DEFAULT_DENTISTS_QUERY.into(),
@@ -244,12 +237,23 @@ mod tests {
         config.user = "encrypted".into();
         let ada = customer("sub-ada");
         assert!(Mysql::open(&config).unwrap().person(&ada).await.is_err());
-        config.tls = true;
+        config.tls = Tls::Required;
         let untrusted = Mysql::open(&config).unwrap().person(&ada).await.unwrap_err();
         assert!(untrusted.to_string().contains("certificate"), "{untrusted}");
         config.ca_file = Some(Servers::get().await.certificate.clone());
         let trusted = Mysql::open(&config).unwrap();
         assert_eq!(trusted.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
+        // Where nothing is set TLS is found; without a verified one plain text is all that is left.
+        config.tls = Tls::Preferred;
+        let preferred = Mysql::open(&config).unwrap();
+        assert_eq!(preferred.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
+        config.ca_file = None;
+        let unverified = Mysql::open(&config).unwrap().person(&ada).await.unwrap_err();
+        assert!(unverified.to_string().contains("certificate"), "{unverified}");
+        config.user = "reader".into();
+        let plain = Mysql::open(&config).unwrap();
+        assert_eq!(plain.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
+        config.tls = Tls::Required;
         config.ca_file = Some("/nowhere.pem".into());
         let missing = Mysql::open(&config).err().unwrap().to_string();
         assert!(missing.starts_with("MYSQL_CA_FILE: "), "{missing}");

@@ -5,8 +5,11 @@ mod append;
 mod blocks;
 mod connect;
 pub(crate) mod durability;
+mod encoding;
+mod encryption;
 mod failure;
 mod members;
+mod node_role;
 mod patience;
 mod people;
 mod push_jobs;
@@ -40,7 +43,7 @@ use super::{
     uploads::{Declined, NewUpload, Upload},
 };
 use crate::{
-    config::PostgresConfig,
+    config::{PostgresConfig, Tls},
     images::{ImageKey, ObjectKey},
     message::{
         Draft, Message, MessageId,
@@ -84,6 +87,7 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Postgres {
     /// Connects, waiting for a database that is still starting, and migrates it.
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
+        let config = &encryption::agree(config).await?;
         let durability = Arc::default();
         let pool = connect::pool(config, &durability)?;
         connect::migrate(&pool).await?;
@@ -101,10 +105,12 @@ impl Postgres {
         config: &PostgresConfig,
         language: &str,
     ) -> anyhow::Result<(String, Option<Durability>)> {
+        let config = &encryption::try_to_agree(config).await?;
         let durability = Arc::default();
         let pool = connect::pool(config, &durability)?;
         let found = connect::look(&pool, language).await?;
-        Ok((found, durability.get()))
+        let way = if config.tls == Tls::Off { "plain text" } else { "TLS" };
+        Ok((format!("{found}, {way}"), durability.get()))
     }
 
     /// Counts with these from now on.

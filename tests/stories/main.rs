@@ -43,6 +43,7 @@ mod people;
 mod pictures;
 mod places;
 mod privacy;
+mod production;
 mod pushes;
 mod refusals;
 mod search;

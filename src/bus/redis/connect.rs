@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{DEADLINE, EVENTS};
 use crate::{
-    config::{RedisConfig, RedisServers},
+    config::{RedisConfig, RedisServers, Tls},
     tls,
 };
 
@@ -41,13 +41,16 @@ pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     let mut builder = builder(config)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build()?;
-    let how = if config.tls { "over TLS, by REDIS_TLS" } else { "without TLS, by REDIS_TLS" };
+    let is_plain = config.tls == Tls::Off;
+    let how = if is_plain { "without TLS, by REDIS_TLS" } else { "over TLS, by REDIS_TLS" };
     client.init().await.context(how)?;
     let answered = client.ping::<Value>(None).await;
     let version = client.server_version().map(|version| version.to_string());
     drop(client.quit().await);
     answered?;
-    Ok(version.map_or_else(|| "it answers".to_owned(), |version| format!("Redis {version}")))
+    let found =
+        version.map_or_else(|| "it answers".to_owned(), |version| format!("Redis {version}"));
+    Ok(format!("{found}, {}", if is_plain { "plain text" } else { "TLS" }))
 }
 
 /// Starts to connect, for good.
@@ -83,7 +86,7 @@ fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
         server: servers,
         username: config.user.clone(),
         password: config.password.as_ref().map(|secret| secret.expose_secret().to_owned()),
-        tls: config.tls.then(|| encrypted(config)).transpose()?,
+        tls: (config.tls != Tls::Off).then(|| encrypted(config)).transpose()?,
         fail_fast: false,
         ..Config::default()
     });
@@ -141,7 +144,7 @@ mod tests {
             let nodes = hosts.iter().map(|host| ((*host).to_owned(), 6379)).collect();
             let servers = RedisServers::Cluster(nodes);
             let (user, password, ca_file) = (None, None, None);
-            let config = RedisConfig { servers, user, password, tls: true, ca_file };
+            let config = RedisConfig { servers, user, password, tls: Tls::Required, ca_file };
             OneName::of(&config).map(&[10, 0, 0, 7].into(), "10.0.0.9")
         };
         assert_eq!(name(&["10.0.0.7", "10.0.0.8"]), None);

@@ -33,8 +33,9 @@ pub(in crate::store) fn config(database: &PostgresDatabase) -> PostgresConfig {
         user: "postgres".into(),
         password: None,
         pool_size: 4,
-        tls: false,
+        tls: crate::config::Tls::Off,
         ca_file: None,
+        node_role: None,
     }
 }
 

@@ -15,12 +15,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     durability::Found,
+    encoding,
     search::{self, UnknownLanguage},
 };
-use crate::{config::PostgresConfig, tls};
+use crate::{
+    config::{PostgresConfig, Tls},
+    tls,
+};
 
 /// How long a node waits at its start for a database that is still starting itself.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a new connection may take to be set up.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The database itself gives up on a statement a little before the node does.
@@ -31,11 +35,12 @@ const LOCK_TIMEOUT_MS: u32 = 250;
 const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 /// Any number will do, so long as it stays: it is the lock that one migrating node holds.
-const MIGRATION_LOCK: i64 = 7_203_114_825;
+pub(super) const MIGRATION_LOCK: i64 = 7_203_114_825;
 
 refinery::embed_migrations!("migrations/postgres");
 
 pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::Result<Pool> {
+    let encrypted = config.tls != Tls::Off;
     let mut target = tokio_postgres::Config::new();
     target
         .host(&config.host)
@@ -49,12 +54,12 @@ pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::
         ))
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
-        .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
+        .ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
     if let Some(password) = &config.password {
         target.password(password.expose_secret());
     }
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = if config.tls {
+    let manager = if encrypted {
         let tls = MakeRustlsConnect::new(client_config(config.ca_file.as_deref())?);
         Manager::from_config(target, tls, recycling)
     } else {
@@ -90,6 +95,7 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
 /// What is there: the server's version, how many connections it takes, and how far it is migrated.
 pub(super) async fn look(pool: &Pool, language: &str) -> anyhow::Result<String> {
     let client = pool.get().await?;
+    encoding::check(&client).await?;
     let dictionary = search::dictionary(language);
     if client.query(search::KNOWN, &[&dictionary]).await?.is_empty() {
         return Err(UnknownLanguage.into());
@@ -129,6 +135,7 @@ async fn missing(client: &Object) -> Result<Vec<String>, tokio_postgres::Error> 
 /// Waits for the database, then brings it up to date, one node at a time.
 pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     let mut client = first_client(pool).await?;
+    encoding::check(&client).await?;
     // Even to look for what is missing takes the right to make tables, which a node needs not have.
     if missing(&client).await?.is_empty() {
         return Ok(());
@@ -141,7 +148,7 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
         .set_abort_missing(false)
         .run_async(client.deref_mut().deref_mut())
         .await
-        .context("migrating PostgreSQL");
+        .context("migrating PostgreSQL, for which POSTGRES_USER must own the database");
     // Its session's settings and lock go with the connection.
     drop(Object::take(client));
     for migration in report?.applied_migrations() {

@@ -1,0 +1,44 @@
+//! The bucket for pictures.
+
+use secrecy::SecretString;
+
+use super::{ConfigError, variables::Variables};
+
+/// Where the bucket is, and by which key.
+#[derive(Clone, Debug)]
+pub(crate) struct S3Config {
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    /// A server other than AWS's.
+    pub(crate) endpoint: Option<String>,
+    /// Where clients reach that server, where it is not where this node does.
+    pub(crate) public_endpoint: Option<String>,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: SecretString,
+}
+
+impl S3Config {
+    /// `None` where pictures are in the process.
+    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+        let Some(bucket) = variables.text("S3_BUCKET") else { return Ok(None) };
+        variables.required("AWS_SECRET_ACCESS_KEY", "S3_BUCKET")?;
+        let endpoint = variables.url("S3_ENDPOINT")?;
+        let public_endpoint = variables.url("S3_PUBLIC_ENDPOINT")?;
+        if public_endpoint.is_some() {
+            variables.required("S3_ENDPOINT", "S3_PUBLIC_ENDPOINT")?;
+        }
+        // Other servers don't care, but it is signed.
+        let region = match (variables.text("AWS_REGION"), &endpoint) {
+            (None, Some(_)) => "us-east-1".to_owned(),
+            _ => variables.required("AWS_REGION", "S3_BUCKET")?,
+        };
+        Ok(Some(Self {
+            bucket: bucket.to_owned(),
+            region,
+            endpoint,
+            public_endpoint,
+            access_key_id: variables.required("AWS_ACCESS_KEY_ID", "S3_BUCKET")?,
+            secret_access_key: variables.secret("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,103 @@
+//! TLS where the server offers it, for a database beyond this machine that nothing is set for.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::time::{Instant, sleep};
+
+use super::connect::{self, START_PATIENCE};
+use crate::{
+    config::{PostgresConfig, Tls},
+    tls,
+};
+
+/// The configuration with what the server answers to, waiting for one that is still starting. It holds
+/// for as long as the node lives: a server that has answered by TLS is never spoken to without.
+pub(super) async fn agree(config: &PostgresConfig) -> anyhow::Result<PostgresConfig> {
+    let give_up = Instant::now() + START_PATIENCE;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match try_to_agree(config).await {
+            Ok(agreed) => return Ok(agreed),
+            Err(error) if Instant::now() + pause > give_up => {
+                return Err(error).context("PostgreSQL can't be reached");
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "PostgreSQL can't be reached yet");
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}
+
+/// The same, tried once.
+pub(super) async fn try_to_agree(config: &PostgresConfig) -> anyhow::Result<PostgresConfig> {
+    if config.tls != Tls::Preferred {
+        return Ok(config.clone());
+    }
+    let [encrypted, plain] =
+        [Tls::Required, Tls::Off].map(|tls| PostgresConfig { tls, ..config.clone() });
+    let Err(refused) = answers(&encrypted).await else { return Ok(encrypted) };
+    if answers(&plain).await.is_err() {
+        return Err(refused);
+    }
+    // A server that was starting meanwhile refuses the first and takes the second.
+    let Err(refused) = answers(&encrypted).await else { return Ok(encrypted) };
+    tls::warn_of_plain_text("POSTGRES", "PostgreSQL", &refused);
+    Ok(plain)
+}
+
+async fn answers(config: &PostgresConfig) -> anyhow::Result<()> {
+    drop(connect::pool(config, &Arc::default())?.get().await?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use frontdesk_test_support::Servers;
+
+    use super::*;
+
+    async fn config(server_port: u16) -> PostgresConfig {
+        let servers = Servers::get().await;
+        PostgresConfig {
+            host: "127.0.0.1".into(),
+            port: server_port,
+            database: "postgres".into(),
+            user: "postgres".into(),
+            password: None,
+            pool_size: 3,
+            tls: Tls::Preferred,
+            ca_file: Some(servers.certificate.clone()),
+            node_role: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn tls_is_preferred_and_plain_text_is_what_is_left_where_no_certificate_is_verified() {
+        let servers = Servers::get().await;
+        let config = config(servers.postgres_port).await;
+        assert_eq!(try_to_agree(&config).await.unwrap().tls, Tls::Required);
+        // The same server, where nobody vouches for its certificate.
+        let stranger = PostgresConfig { ca_file: None, ..config.clone() };
+        assert_eq!(try_to_agree(&stranger).await.unwrap().tls, Tls::Off);
+        // Nobody listens: nothing is agreed.
+        let away = PostgresConfig { port: frontdesk_test_support::free_port(), ..config.clone() };
+        assert!(try_to_agree(&away).await.is_err());
+        for tls in [Tls::Off, Tls::Required] {
+            let set = PostgresConfig { tls, ..away.clone() };
+            assert_eq!(try_to_agree(&set).await.unwrap().tls, tls, "nobody is asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_spoken_to_in_plain_text_where_nothing_is_set() {
+        let server = frontdesk_test_support::Postgres::start(10).await;
+        let config = config(server.port).await;
+        assert_eq!(try_to_agree(&config).await.unwrap().tls, Tls::Off);
+        let insisting = PostgresConfig { tls: Tls::Required, ..config };
+        assert!(answers(&insisting).await.is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! The rights of the nodes' role, where another role owns the database.
+
+use anyhow::Context;
+use postgres_protocol::password::scram_sha_256;
+use secrecy::ExposeSecret;
+use tokio_postgres::Transaction;
+
+use super::{Postgres, connect::MIGRATION_LOCK};
+use crate::config::NodeRole;
+
+/// What operators may run themselves. It names the role as psql's variable `node`.
+const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
+
+const STATEMENT: &str = "select format(case when exists (select 1 from pg_roles where rolname = $1) \
+    then 'alter role %I login password %L' else 'create role %I login password %L' end, $1::text, $2::text)";
+
+impl Postgres {
+    /// Gives the role its rights. With a password it is made where it is missing, and has that password
+    /// from then on.
+    pub(crate) async fn give_rights(&self, role: &NodeRole) -> anyhow::Result<()> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        transaction.batch_execute("set local lock_timeout = 0").await?;
+        // Two at once would change the same rows of the catalogue, and one would fail.
+        transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+        if let Some(password) = &role.password {
+            set_password(&transaction, &role.name, password.expose_secret()).await?;
+        }
+        let quoted = format!("\"{}\"", role.name.replace('"', "\"\""));
+        let granted = transaction.batch_execute(&GRANTS.replace(":\"node\"", &quoted)).await;
+        granted.with_context(|| {
+            format!("POSTGRES_NODE_USER: rights can't be given to {}", role.name)
+        })?;
+        transaction.commit().await?;
+        tracing::info!(role = role.name, "the nodes' role has its rights");
+        Ok(())
+    }
+}
+
+/// Only the verifier reaches the server, whose log may hold statements.
+async fn set_password(
+    transaction: &Transaction<'_>,
+    name: &str,
+    password: &str,
+) -> anyhow::Result<()> {
+    let verifier = scram_sha_256(password.as_bytes());
+    let row = transaction.query_one(STATEMENT, &[&name, &verifier]).await?;
+    let statement: String = row.try_get(0)?;
+    let set = transaction.batch_execute(&statement).await;
+    set.context("POSTGRES_NODE_PASSWORD: POSTGRES_USER may make no role, or not change this one")
+}
