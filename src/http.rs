@@ -10,6 +10,7 @@ pub(crate) mod docs;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(crate) mod health;
+pub(crate) mod hsts;
 pub(crate) mod images;
 pub(crate) mod limits;
 pub(crate) mod messages;

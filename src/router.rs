@@ -23,8 +23,8 @@ use crate::{
     asyncapi,
     error::Error,
     http::{
-        admin, answers, blocks, carried, chats, docs, health, images, limits, messages, problem,
-        search, socket, socketio, traces::layer as traced,
+        admin, answers, blocks, carried, chats, docs, health, hsts, images, limits, messages,
+        problem, search, socket, socketio, traces::layer as traced,
     },
     openapi::{self, at},
     traces,
@@ -34,8 +34,34 @@ use crate::{
 const BODY_MAX: usize = 128 * 1024;
 
 /// All of them, each with its documentation; those of the stand-ins, which production has not, are below.
-#[rustfmt::skip]
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    routes_of_clients().merge(routes_of_probes()).merge(routes_of_operators())
+}
+
+/// On both ports.
+#[rustfmt::skip]
+fn routes_of_probes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(at("/health/live", routes!(health::live)))
+        .routes(at("/health/ready", routes!(health::ready)))
+        .routes(at("/version", routes!(health::version)))
+}
+
+/// On `ADMIN_PORT` alone, where it is set.
+#[rustfmt::skip]
+fn routes_of_operators() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(at("/health", routes!(health::health)))
+        .routes(at("/metrics", routes!(health::metrics)))
+        .routes(at("/openapi.json", routes!(openapi::openapi)))
+        .routes(at("/asyncapi.json", routes!(asyncapi::asyncapi)))
+        .routes(at("/docs", routes!(docs::docs)))
+        .routes(at("/docs/", routes!(docs::page)))
+        .routes(at("/docs/{file}", routes!(docs::file)))
+}
+
+#[rustfmt::skip]
+fn routes_of_clients() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(at("/api/chats", routes!(chats::open, chats::list)))
         .routes(at("/api/chats/unread", routes!(chats::unread)))
@@ -50,23 +76,24 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))
         .routes(at("/api/admin/users/blocked", routes!(blocks::list)))
         .routes(at("/api/admin/users/{kind}/{id}/block", routes!(blocks::block, blocks::unblock)))
-        .routes(at("/health", routes!(health::health)))
-        .routes(at("/health/live", routes!(health::live)))
-        .routes(at("/health/ready", routes!(health::ready)))
-        .routes(at("/metrics", routes!(health::metrics)))
-        .routes(at("/version", routes!(health::version)))
-        .routes(at("/openapi.json", routes!(openapi::openapi)))
-        .routes(at("/asyncapi.json", routes!(asyncapi::asyncapi)))
-        .routes(at("/docs", routes!(docs::docs)))
-        .routes(at("/docs/", routes!(docs::page)))
-        .routes(at("/docs/{file}", routes!(docs::file)))
         .routes(at("/ws", routes!(socket::connect)))
         .routes(at("/socket.io/", routes!(socketio::handle, socketio::packets)).map(|handlers| handlers.fallback(socketio::handle)))
 }
 
+/// The routes of `ADMIN_PORT`.
+pub(crate) fn for_operators(app: &Arc<App>) -> Router {
+    let (router, _) = routes_of_probes().merge(routes_of_operators()).split_for_parts();
+    layered(router, Arc::clone(app))
+}
+
+/// The routes of `PORT`.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let cors = cors(&app.config.cors_origins);
-    let (router, _) = routes().split_for_parts();
+    let router = if app.config.admin_port.is_some() {
+        let (router, _) = routes_of_clients().merge(routes_of_probes()).split_for_parts();
+        router.route("/health", axum::routing::get(health::status))
+    } else {
+        routes().split_for_parts().0
+    };
     #[cfg(feature = "embedded")]
     let router =
         if app.issuer.is_some() { router.merge(crate::embedded::router()) } else { router };
@@ -80,6 +107,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         }
         None => router,
     };
+    layered(router, app)
+}
+
+/// What holds of every answer.
+fn layered(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    let cors = cors(&app.config.cors_origins);
     let router = router
         .fallback(async || Error::RouteNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -101,6 +134,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(always("content-security-policy", CONTENT_SECURITY_POLICY))
         // Conversations are not for caches. A page that is made for them says so itself.
         .layer(always("cache-control", "no-store"))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), hsts::layer))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), carried::layer))
         .with_state(app)
 }

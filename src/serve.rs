@@ -1,5 +1,7 @@
 //! A node's life: listen, serve, drain, end.
 
+mod admin;
+
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -17,8 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{
-    Config, app::App, images::sweep, limits::Accepted, memory::Ending, peers, push, router::router,
-    traces,
+    Config, app::App, images::sweep, limits::Accepted, memory::Ending, peers, push, router, traces,
 };
 
 /// How long a client may take to send its request's head.
@@ -57,6 +58,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = SocketAddr::from((config.host, config.port));
     let listener = listen(address).with_context(|| format!("PORT: can't listen on {address}"))?;
     let address = listener.local_addr()?;
+    let for_operators = admin::bind(&config).await?;
     let terminated = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -83,11 +85,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         drain(&app, deadline).await;
         deadline
     };
+    let operators = router::for_operators(&app);
     let deadline = tokio::select! {
-        () = accept(&listener, &app, connections) => Instant::now() + GRACE,
+        () = accept(&listener, &app, connections.clone()) => Instant::now() + GRACE,
+        () = admin::accept(for_operators.as_ref(), operators, connections) => Instant::now() + GRACE,
         deadline = live => deadline,
     };
-    drop(listener);
+    drop((listener, for_operators));
     finish(&app, &finishing, written, deadline).await;
     if let Some(pushing) = pushing {
         // What is cut short is taken by another node, or at the next start.
@@ -135,7 +139,7 @@ fn announce(app: &App, address: SocketAddr) {
 }
 
 async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Receiver<()>) {
-    let router = router(Arc::clone(app));
+    let router = router::router(Arc::clone(app));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -174,7 +178,7 @@ fn serve_connection(
     from: From,
     router: Router,
     mut finishing: watch::Receiver<()>,
-) {
+) -> JoinHandle<()> {
     // Small frames go out at once. A socket that can't be set so is slower, not wrong.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
@@ -210,7 +214,7 @@ fn serve_connection(
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
-    });
+    })
 }
 
 /// Readiness goes 503 and no socket comes in; those that are open are told, and closed spread out.

@@ -27,12 +27,17 @@ pub(super) struct Ask {
 pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     let base = match &ask.url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-        None => format!("http://{}", authority(config)),
+        None => format!("http://{}", authority(config, config.port)),
     };
     let timeout = Duration::from_secs(ask.timeout_s);
     let http = Client::builder().timeout(timeout).no_proxy().build()?;
     let get = async |path: &str| {
-        let asked = http.get(format!("{base}{path}")).send().await;
+        let url = match (path, &ask.url, config.admin_port) {
+            // The details are for operators.
+            ("/health", None, Some(port)) => format!("http://{}{path}", authority(config, port)),
+            _ => format!("{base}{path}"),
+        };
+        let asked = http.get(url).send().await;
         asked.with_context(|| format!("the node at {base} can't be reached"))
     };
     if ask.live {
@@ -51,14 +56,14 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     }
 }
 
-fn authority(config: &Config) -> String {
+fn authority(config: &Config, port: u16) -> String {
     let host = match config.host {
         IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
         IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    format!("{host}:{}", config.port)
+    format!("{host}:{port}")
 }
 
 /// Such as `postgres is down`.

@@ -114,7 +114,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
 }
 
 /// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
-/// and found within 5 s.
+/// and found within 5 s. Where operators have a port of their own, all but `status` is there alone.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses(
@@ -124,8 +124,24 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     )
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
+    let (code, health) = look(&app).await;
+    (code, Json(health))
+}
+
+/// What `/health` says on the public port where the details are on `ADMIN_PORT`.
+#[derive(Serialize)]
+pub(crate) struct Bare {
+    status: Status,
+}
+
+pub(crate) async fn status(State(app): State<Arc<App>>) -> (StatusCode, Json<Bare>) {
+    let (code, health) = look(&app).await;
+    (code, Json(Bare { status: health.status }))
+}
+
+async fn look(app: &App) -> (StatusCode, Health) {
     // Boxed: it waits for four adapters at once.
-    let services = app.findings.services.get_with((), Box::pin(services(&app))).await;
+    let services = app.findings.services.get_with((), Box::pin(services(app))).await;
     let commits = app.writer.commits();
     let status = if app.is_draining() {
         Status::Draining
@@ -149,7 +165,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
         version: env!("CARGO_PKG_VERSION"),
         uptime: app.started.elapsed().as_secs(),
     };
-    (code, Json(health))
+    (code, health)
 }
 
 /// Whether each service answers; `None` for those that are in this process, or not set up.

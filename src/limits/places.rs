@@ -114,7 +114,7 @@ pub(crate) struct Accepted(Mutex<Option<Counted>>);
 
 impl Accepted {
     /// One that takes no place.
-    pub(super) fn unlimited() -> Self {
+    pub(crate) fn unlimited() -> Self {
         Self(Mutex::new(None))
     }
 

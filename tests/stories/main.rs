@@ -37,6 +37,7 @@ mod inbox;
 mod limits;
 mod loadtest;
 mod metrics;
+mod operators;
 mod packets;
 mod page;
 mod people;

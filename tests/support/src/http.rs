@@ -55,6 +55,12 @@ impl Http {
         self.send(Method::GET, path, None, &[]).await
     }
 
+    /// The status of `GET`; nothing where no answer comes.
+    pub async fn try_get(&self, path: &str) -> Option<u16> {
+        let sent = self.client.get(format!("{}{path}", self.base)).send().await;
+        sent.ok().map(|response| response.status().as_u16())
+    }
+
     /// `POST` with JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await

@@ -1,0 +1,37 @@
+//! `Strict-Transport-Security`, for clients that came over TLS.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header::STRICT_TRANSPORT_SECURITY},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::app::App;
+
+/// Where a proxy notes how it was asked.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Two years, as the lists of browsers ask for.
+const TWO_YEARS: HeaderValue = HeaderValue::from_static("max-age=63072000");
+
+/// Adds the header where a trusted proxy was asked by https.
+pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let is_trusted = peer.is_some_and(|ConnectInfo(peer)| app.limits.trusts(peer.ip()));
+    let is_secure = is_trusted && says_https(request.headers());
+    let mut response = next.run(request).await;
+    if is_secure {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(TWO_YEARS);
+    }
+    response
+}
+
+/// The client's own way is first, where several proxies have noted theirs. A client that forges it over
+/// http gains nothing: there browsers ignore the header that it brings.
+fn says_https(headers: &HeaderMap) -> bool {
+    let first = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let first = first.and_then(|list| list.split(|byte| *byte == b',').next());
+    first.is_some_and(|way| way.trim_ascii().eq_ignore_ascii_case(b"https"))
+}

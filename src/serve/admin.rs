@@ -1,0 +1,58 @@
+//! The listener for operators (`ADMIN_PORT`). It takes no place of clients', so it answers while those
+//! have taken all of theirs.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use axum::Router;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::sleep,
+};
+
+use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_connection};
+use crate::{config::Config, limits::Accepted};
+
+/// How many connections it has at most.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Binds it; `None` where no port is set.
+pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(port) = config.admin_port else { return Ok(None) };
+    let address = SocketAddr::from((config.host, port));
+    let listener =
+        listen(address).with_context(|| format!("ADMIN_PORT: can't listen on {address}"))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening for operators");
+    Ok(Some(listener))
+}
+
+/// Serves until it is dropped; without a listener it waits.
+pub(super) async fn accept(
+    listener: Option<&TcpListener>,
+    router: Router,
+    connections: watch::Receiver<()>,
+) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                let accepted = Arc::new(Accepted::unlimited());
+                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT };
+                let served = serve_connection(stream, from, router.clone(), connections.clone());
+                tokio::spawn(async move {
+                    drop(served.await);
+                    drop(place);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "can't accept connections of operators");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
