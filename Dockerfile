@@ -1,9 +1,9 @@
 # frontdesk for more than one node: nothing embedded, so it writes no file.
-# Both versions are given once: what builds, and what it runs on, must have the same glibc.
-ARG RUST=1.95.0
-ARG DEBIAN=13
+# What builds, and what it runs on, must have the same glibc. scripts/pin-images gives both by digest.
+ARG BUILD_IMAGE=rust:1.95.0-slim-trixie
+ARG RUN_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
-FROM rust:${RUST}-slim-trixie AS build
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 
 # What others have written is built from the manifests alone. This layer stays until one of them changes.
@@ -21,7 +21,7 @@ COPY . .
 RUN touch src/main.rs src/lib.rs rooms/src/lib.rs \
     && cargo build --release --locked --no-default-features
 
-FROM gcr.io/distroless/cc-debian${DEBIAN}:nonroot
+FROM ${RUN_IMAGE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="frontdesk" \
       org.opencontainers.image.description="A real-time chat server between customers and professionals" \

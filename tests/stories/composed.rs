@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use frontdesk_test_support::{
     Client, Compose, Http, Nginx, Node, PATIENCE, PostgresDatabase, Redis, S3, Servers, eventually,
-    free_port,
+    free_port, unique,
 };
 use reqwest::{Certificate, Method};
 use serde_json::{Value, json};
@@ -23,11 +23,13 @@ struct Composed {
     _s3: S3,
 }
 
-/// A database whose owner is no superuser, as the guide tells to make it.
+/// A database whose owner is no superuser, and may make the nodes' role.
 async fn database_of(user: &str) -> PostgresDatabase {
     let database = Servers::get().await.postgres_database().await;
-    let make =
-        format!("create role {user} login; alter database {} owner to {user}", database.name);
+    let make = format!(
+        "create role {user} login createrole; alter database {} owner to {user}",
+        database.name
+    );
     database.client().await.batch_execute(&make).await.unwrap();
     database
 }
@@ -42,12 +44,16 @@ impl Composed {
         Compose::set_up(keys.path());
         let env = compose.environment("node-a");
         assert_eq!(env, compose.environment("node-b"));
-        let redis = Redis::start_with(&["--requirepass", &env["REDIS_PASSWORD"]]).await;
+        let conf = keys.path().join("redis.conf");
+        let password = format!(">{}", env["REDIS_PASSWORD"]);
+        let shipped = Compose::file("../redis/frontdesk.conf").replace(">PASSWORD", &password);
+        std::fs::write(&conf, shipped).unwrap();
+        let redis = Redis::start_with(&["--include", conf.to_str().unwrap()]).await;
         let s3 = [&env["S3_BUCKET"], &env["AWS_ACCESS_KEY_ID"], &env["AWS_SECRET_ACCESS_KEY"]];
         let s3 = S3::start_with(s3[0], s3[1], s3[2]).await;
         let (issuer_port, https_port) = (free_port().to_string(), free_port());
         let here = Here { redis: redis.port, s3: &s3, issuer_port: &issuer_port, https_port };
-        let env = here.settle(env).await;
+        let env = here.settle(env, compose.environment("migrate")).await;
         let starting = (0..2).map(|_| Node::start(FRONTDESK, &env));
         let nodes = futures_util::future::join_all(starting).await;
         let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
@@ -99,9 +105,25 @@ struct Here<'a> {
 impl Here<'_> {
     /// The nodes' variables, with the addresses of this machine in place of compose's: whatever else is
     /// in them stays.
-    async fn settle(&self, mut env: HashMap<String, String>) -> Vec<(String, String)> {
-        let user = frontdesk_test_support::unique("composed").replace('-', "_");
-        let (database, legacy) = (database_of(&user).await, Servers::get().await.mysql_database());
+    /// The database is migrated by the service for that.
+    async fn settle(
+        &self,
+        mut env: HashMap<String, String>,
+        migrate: HashMap<String, String>,
+    ) -> Vec<(String, String)> {
+        let [owner, node] = ["owner", "node"].map(|role| unique(role).replace('-', "_"));
+        let (database, legacy) = (database_of(&owner).await, Servers::get().await.mysql_database());
+        assert_eq!(migrate["POSTGRES_NODE_USER"], env["POSTGRES_USER"]);
+        assert_eq!(migrate["POSTGRES_NODE_PASSWORD"], env["POSTGRES_PASSWORD"]);
+        let here = [
+            ("POSTGRES_HOST", "127.0.0.1".to_owned()),
+            ("POSTGRES_PORT", database.port.to_string()),
+            ("POSTGRES_DB", database.name.clone()),
+            ("POSTGRES_USER", owner),
+            ("POSTGRES_NODE_USER", node.clone()),
+        ];
+        let here = here.map(|(name, value)| (name.to_owned(), value));
+        printed(&migrate.into_iter().chain(here).collect(), vec!["migrate".to_owned()]);
         for statement in Compose::file("mysql/10-people.sql").split(';') {
             if !statement.trim().is_empty() {
                 legacy.execute(statement).await;
@@ -127,7 +149,8 @@ impl Here<'_> {
             ("REDIS_PORT", self.redis.to_string()),
             ("MYSQL_PORT", legacy.port.to_string()),
             ("POSTGRES_DB", database.name),
-            ("POSTGRES_USER", user),
+            ("POSTGRES_USER", node),
+            ("ADMIN_PORT", "0".to_owned()),
             ("MYSQL_USER", legacy.user),
             ("MYSQL_PASSWORD", legacy.password),
         ];
@@ -169,6 +192,15 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
     let log = nginx.access_log().concat();
     for node in &composed.nodes {
         assert!(log.contains(&node.address.to_string()), "nginx asks each of them");
+    }
+    for node in &composed.nodes {
+        let names =
+            ["COGNITO_", "CORS_", "DJANGO_", "POSTGRES_", "REDIS_", "S3_", "TRUSTED_", "MYSQL_"];
+        let is_of_variable = |line: &String| {
+            names.iter().any(|name| line.contains(&format!("\"message\":\"{name}")))
+        };
+        let warnings: Vec<_> = node.log().into_iter().filter(is_of_variable).collect();
+        assert!(warnings.is_empty(), "compose leaves nothing to warn of: {warnings:#?}");
     }
     let staff = Http::new(nginx.address, Some(&composed.by_a_node("admin", "9")));
     staff.get("/api/admin/users/blocked").await.expect(200);
