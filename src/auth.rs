@@ -14,6 +14,8 @@ pub(crate) mod minting;
 #[cfg(test)]
 mod tests;
 
+use std::{num::NonZeroU32, sync::Arc};
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::BoxFuture};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
@@ -61,6 +63,8 @@ pub(crate) enum AuthError {
 pub(crate) struct Verifier {
     cognito: Option<Cognito>,
     django: Option<Django>,
+    /// How old a token may be at most, in seconds.
+    max_age: Option<i64>,
 }
 
 /// What is read of a token before its signature is checked: only what chooses the verifier.
@@ -69,7 +73,12 @@ struct Unverified<'a> {
     algorithm: Algorithm,
     kid: Option<String>,
     issuer: Option<String>,
+    /// When it was issued, in seconds since 1970.
+    issued_at: Option<i64>,
 }
+
+/// A signature that is not by the key that was tried.
+const WRONG_SIGNATURE: AuthError = AuthError::Invalid("its signature does not fit");
 
 impl Verifier {
     /// Key sets are fetched when they are first needed, not now.
@@ -79,7 +88,8 @@ impl Verifier {
     ) -> anyhow::Result<Self> {
         let cognito = config.cognito.as_ref().map(|config| Cognito::new(config, cognito));
         let django = config.django.as_ref().map(|config| Django::new(config, django));
-        Ok(Self { cognito: cognito.transpose()?, django: django.transpose()? })
+        let max_age = config.max_token_age.map(NonZeroU32::get).map(i64::from);
+        Ok(Self { cognito: cognito.transpose()?, django: django.transpose()?, max_age })
     }
 
     /// A fetch of each key set, by whose tokens it is for: how many keys it has.
@@ -93,12 +103,20 @@ impl Verifier {
     /// Who bears this token.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
         let token = Unverified::parse(token)?;
+        let identity = self.verify_by_issuer(&token).await?;
+        match self.max_age {
+            Some(max_age) => token.within_age(identity, max_age),
+            None => Ok(identity),
+        }
+    }
+
+    async fn verify_by_issuer(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
         match (&self.cognito, &self.django, token.algorithm) {
-            (Some(cognito), _, algorithm) if cognito.issued(&token) => match algorithm {
-                Algorithm::RS256 => cognito.verify(&token).await,
+            (Some(cognito), _, algorithm) if cognito.issued(token) => match algorithm {
+                Algorithm::RS256 => cognito.verify(token).await,
                 _ => Err(AuthError::Invalid("its algorithm is not its issuer's")),
             },
-            (_, Some(django), _) => django.verify(&token).await,
+            (_, Some(django), _) => django.verify(token).await,
             _ => Err(AuthError::Invalid("its issuer is not known here")),
         }
     }
@@ -119,6 +137,8 @@ impl<'a> Unverified<'a> {
         struct Claims {
             #[serde(default)]
             iss: Option<String>,
+            #[serde(default)]
+            iat: Option<serde_json::Value>,
         }
         if token.len() > TOKEN_MAX {
             return Err(AuthError::Invalid("it is too long"));
@@ -138,7 +158,35 @@ impl<'a> Unverified<'a> {
             return Err(AuthError::Invalid("its key id is too long"));
         }
         let claims: Claims = part(claims).ok_or(AuthError::Invalid("its claims can't be read"))?;
-        Ok(Self { token, algorithm: header.alg, kid: header.kid, issuer: claims.iss })
+        let issued_at = claims.iat.and_then(|iat| seconds(&iat));
+        Ok(Self { token, algorithm: header.alg, kid: header.kid, issuer: claims.iss, issued_at })
+    }
+
+    /// Ends the identity of a token that is verified where the token is too old, if that is before its own
+    /// end.
+    fn within_age(&self, identity: Identity, max_age: i64) -> Result<Identity, AuthError> {
+        let issued_at = self.issued_at.ok_or(AuthError::Invalid("it has no iat"))?;
+        let now = jiff::Timestamp::now().as_second();
+        if issued_at > now.saturating_add(LEEWAY) {
+            return Err(AuthError::Invalid("it is not issued yet"));
+        }
+        let expires_at = identity.expires_at.min(issued_at.saturating_add(max_age));
+        if expires_at.saturating_add(LEEWAY) < now {
+            return Err(AuthError::Expired);
+        }
+        Ok(Identity { expires_at, ..identity })
+    }
+
+    /// The same as [`Self::claims`], by the one of these keys that has signed.
+    fn claims_by<T: DeserializeOwned>(&self, keys: &[Arc<DecodingKey>]) -> Result<T, AuthError> {
+        let mut read = Err(WRONG_SIGNATURE);
+        for key in keys {
+            read = self.claims(key);
+            if !matches!(&read, Err(error) if *error == WRONG_SIGNATURE) {
+                break;
+            }
+        }
+        read
     }
 
     /// Checks the signature and the times, and reads the claims.
@@ -152,7 +200,11 @@ impl<'a> Unverified<'a> {
         decoded.map(|token| token.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => AuthError::Expired,
             ErrorKind::ImmatureSignature => AuthError::Invalid("it is not valid yet"),
-            ErrorKind::InvalidSignature => AuthError::Invalid("its signature does not fit"),
+            ErrorKind::InvalidSignature
+            | ErrorKind::InvalidRsaKey(_)
+            | ErrorKind::InvalidEcdsaKey
+            | ErrorKind::InvalidKeyFormat
+            | ErrorKind::Provider(_) => WRONG_SIGNATURE,
             ErrorKind::MissingRequiredClaim(_) => AuthError::Invalid("it has no exp"),
             _ => AuthError::Invalid("its claims can't be read"),
         })
@@ -163,6 +215,12 @@ impl<'a> Unverified<'a> {
 pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+/// A time of a claim: whole seconds, or some with a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
+fn seconds(time: &serde_json::Value) -> Option<i64> {
+    time.as_i64().or_else(|| time.as_f64().map(|seconds| seconds as i64))
 }
 
 fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {

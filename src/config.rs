@@ -15,6 +15,7 @@ mod variables;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
     time::Duration,
 };
@@ -29,7 +30,7 @@ pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
 pub(crate) use s3::S3Config;
 pub(crate) use tls::Tls;
-pub(crate) use tokens::{CognitoConfig, DjangoConfig};
+pub(crate) use tokens::{CognitoConfig, DevelopmentConfig, DjangoConfig};
 pub(crate) use traces::TracesConfig;
 use variables::Variables;
 
@@ -84,6 +85,8 @@ pub struct Config {
     pub(crate) s3: Option<S3Config>,
     pub(crate) cognito: Option<CognitoConfig>,
     pub(crate) django: Option<DjangoConfig>,
+    pub(crate) max_token_age: Option<NonZeroU32>,
+    pub(crate) development: DevelopmentConfig,
     pub(crate) pushes: Option<PushConfig>,
     /// Origins that may use the API from a browser; empty: any.
     pub(crate) cors_origins: Vec<String>,
@@ -177,6 +180,8 @@ impl Config {
             s3: S3Config::read(variables)?,
             cognito: CognitoConfig::read(variables)?,
             django,
+            max_token_age: tokens::max_token_age(variables)?,
+            development: DevelopmentConfig::read(variables)?,
             pushes: PushConfig::read(variables)?,
             cors_origins: Self::origins(variables)?,
             any_origin_is_meant: variables.text("CORS_ORIGINS") == Some("*"),
@@ -198,6 +203,13 @@ impl Config {
             Some("localhost") => IpAddr::from([127, 0, 0, 1]),
             _ => variables.parsed("HOST", IpAddr::from(default))?,
         };
+        let is_open = self.development_issuer() && !self.host.to_canonical().is_loopback();
+        if is_open && !self.development.beyond_loopback {
+            let problem = "other machines reach this address, and the node gives any token to anyone \
+                           who asks: set up an issuer (COGNITO_USER_POOL_ID, DJANGO_JWT_SECRET), or set \
+                           DEV_ISSUER=yes if that is meant";
+            return Err(Variables::error("HOST", problem));
+        }
         Ok(self)
     }
 

@@ -90,14 +90,14 @@ pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
 }
 
 /// The page and the issuer's routes.
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/", get(async || Redirect::to("/demo/")))
         .route("/demo/", get(async || page("index.html")))
         .route("/demo/{file}", get(async |extract::Path(file): extract::Path<String>| page(&file)))
         .route("/dev/token", post(issuer::token))
         .route("/dev/{side}/.well-known/jwks.json", get(issuer::jwks))
-        .route_layer(middleware::from_fn(issuer::guard))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), issuer::guard))
 }
 
 /// A file of the page.

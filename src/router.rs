@@ -96,7 +96,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     };
     #[cfg(feature = "embedded")]
     let router =
-        if app.issuer.is_some() { router.merge(crate::embedded::router()) } else { router };
+        if app.issuer.is_some() { router.merge(crate::embedded::router(&app)) } else { router };
     #[cfg(feature = "embedded")]
     let router = match app.images.embedded {
         Some(_) => {

@@ -45,7 +45,7 @@ impl Cognito {
 
     /// As if these keys had been fetched.
     #[cfg(all(any(test, fuzzing), feature = "embedded"))]
-    pub(super) fn keep(&self, set: &jsonwebtoken::jwk::JwkSet) {
+    pub(super) fn keep(&self, set: super::jwks::KeySet) {
         self.keys.keep(set);
     }
 
@@ -59,8 +59,8 @@ impl Cognito {
     }
 
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
-        let key = self.keys.key(token.kid.as_deref(), token.algorithm).await?;
-        let claims: Claims = token.claims(&key)?;
+        let keys = self.keys.keys(token.kid.as_deref(), token.algorithm).await?;
+        let claims: Claims = token.claims_by(&keys)?;
         if claims.iss != self.issuer {
             return Err(AuthError::Invalid("its issuer is another"));
         }

@@ -60,7 +60,7 @@ impl Django {
         let claims: Claims = match (token.algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => token.claims(secret)?,
             (algorithm @ (Algorithm::RS256 | Algorithm::ES256), _, Some(keys)) => {
-                token.claims(&*keys.key(token.kid.as_deref(), algorithm).await?)?
+                token.claims_by(&keys.keys(token.kid.as_deref(), algorithm).await?)?
             }
             _ => return Err(AuthError::Invalid("its algorithm is not its issuer's")),
         };

@@ -50,10 +50,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let cognito = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: vec!["app".to_owned()] };
     let django = DjangoConfig { secret: Some(SECRET.into()), jwks_url: None, issuer: None };
     let cognito = Cognito::new(&cognito, KeySetCounts::default()).expect("a verifier");
-    cognito.keep(&JwkSet { keys: vec![public] });
+    let public = serde_json::to_string(&JwkSet { keys: vec![public] }).expect("a key set");
+    cognito.keep(serde_json::from_str(&public).expect("the same"));
     let django = Django::new(&django, KeySetCounts::default()).expect("a verifier");
     World {
-        verifier: Verifier { cognito: Some(cognito), django: Some(django) },
+        verifier: Verifier { cognito: Some(cognito), django: Some(django), max_age: None },
         customers,
         dentists: EncodingKey::from_secret(SECRET.as_bytes()),
     }
@@ -131,12 +132,13 @@ fn handshake(bytes: &[u8]) {
 
 /// A key set that an issuer gave, and a token that its keys have not signed.
 fn key_set(bytes: &[u8]) {
-    let Ok(set) = serde_json::from_slice::<JwkSet>(bytes) else { return };
-    let kid = set.keys.first().and_then(|key| key.common.key_id.clone());
+    let Ok(set) = serde_json::from_slice(bytes) else { return };
+    let entries = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    let kid = entries["keys"][0]["kid"].as_str().map(str::to_owned);
     let config = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: Vec::new() };
     let cognito = Cognito::new(&config, KeySetCounts::default()).expect("a verifier");
-    cognito.keep(&set);
-    let verifier = Verifier { cognito: Some(cognito), django: None };
+    cognito.keep(set);
+    let verifier = Verifier { cognito: Some(cognito), django: None, max_age: None };
     let header = serde_json::json!({ "alg": "RS256", "kid": kid }).to_string();
     let claims = format!(r#"{{"iss":"{ISSUER}"}}"#);
     let parts = [header.as_bytes(), claims.as_bytes(), &[7; 256]];

@@ -1,10 +1,11 @@
 //! An issuer's key set (RFC 7517), cached.
 //!
 //! Keys are kept while the issuer is away. An unknown `kid` costs one fetch at most every 10 s, for
-//! all requests together: those that come during a fetch wait for that one.
+//! all requests together: those that come during a fetch wait for that one. Only a set that was fetched
+//! since a token came decides that the token's key is unknown; until then the issuer is unavailable, so
+//! that an app whose issuer has just rotated its keys tries again, and logs nobody out.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,8 +18,10 @@ use futures_util::{
 use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::AuthError;
@@ -33,14 +36,29 @@ const FRESH: Duration = Duration::from_secs(3_600);
 /// How long a fetch may take, and how large a key set may be.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const SET_MAX_BYTES: usize = 262_144;
+/// How many keys of one `kid` are tried on a token at most.
+const KEYS_OF_A_KID: usize = 4;
 
 type Fetch = Shared<BoxFuture<'static, ()>>;
-type Keys = HashMap<Option<String>, Key>;
 
-#[derive(Clone)]
 struct Key {
+    kid: Option<String>,
     algorithm: Algorithm,
-    key: Arc<DecodingKey>,
+    decoding: Arc<DecodingKey>,
+}
+
+/// The keys of a set that can check a token, and the indexes of the entries that could not be used.
+#[derive(Default)]
+struct Keys {
+    keys: Vec<Key>,
+    skipped: Vec<usize>,
+}
+
+/// A key set as it is received. An entry is parsed by itself: one that is malformed, or of a kind that
+/// came after this build, leaves the others usable.
+#[derive(Deserialize)]
+pub(super) struct KeySet {
+    keys: Vec<Value>,
 }
 
 pub(super) struct Jwks {
@@ -87,28 +105,35 @@ impl Jwks {
 
     /// Takes these keys as fetched, and fetches none for years.
     #[cfg(all(any(test, fuzzing), feature = "embedded"))]
-    pub(super) fn keep(&self, set: &JwkSet) {
+    pub(super) fn keep(&self, set: KeySet) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let later = Some(Instant::now() + Duration::from_secs(1_000_000_000));
-        *state = State { keys: usable(set), fetched: later, tried: later, fetching: None };
+        *state = State { keys: Keys::read(set), fetched: later, tried: later, fetching: None };
     }
 
-    /// The key of this id, for this algorithm and no other.
-    pub(super) async fn key(
+    /// The keys of this id, for this algorithm and no other: one, but for a set that has several.
+    pub(super) async fn keys(
         self: &Arc<Self>,
         kid: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Arc<DecodingKey>, AuthError> {
+    ) -> Result<Vec<Arc<DecodingKey>>, AuthError> {
+        let asked = Instant::now();
         if let Some(fetch) = self.fetch_for(kid) {
             fetch.await;
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match find(&state.keys, kid) {
-            Some(found) if found.algorithm == algorithm => Ok(Arc::clone(&found.key)),
-            Some(_) => Err(AuthError::Invalid("its algorithm is not its key's")),
-            None if state.fetched.is_none() => Err(AuthError::IssuerUnavailable),
-            None => Err(AuthError::Invalid("its key is not its issuer's")),
+        let mut known = state.keys.of(kid).peekable();
+        if known.peek().is_none() {
+            let is_decided = state.fetched.is_some_and(|fetched| fetched >= asked);
+            let unknown = AuthError::Invalid("its key is not its issuer's");
+            return Err(if is_decided { unknown } else { AuthError::IssuerUnavailable });
         }
+        let fitting = known.filter(|key| key.algorithm == algorithm).take(KEYS_OF_A_KID);
+        let fitting: Vec<_> = fitting.map(|key| Arc::clone(&key.decoding)).collect();
+        if fitting.is_empty() {
+            return Err(AuthError::Invalid("its algorithm is not its key's"));
+        }
+        Ok(fitting)
     }
 
     /// A fetch to wait for, where the key is not known yet. Keys that are merely old are fetched
@@ -116,7 +141,7 @@ impl Jwks {
     fn fetch_for(self: &Arc<Self>, kid: Option<&str>) -> Option<Fetch> {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = find(&state.keys, kid).is_some();
+        let known = state.keys.of(kid).next().is_some();
         if known && state.fetched.is_some_and(|at| now < at + FRESH) {
             return None;
         }
@@ -138,9 +163,13 @@ impl Jwks {
             Ok(keys) => {
                 self.counts.fetched.inc();
                 self.counts.fetched_at.set(Timestamp::now().as_second());
+                let url = without_query(&self.url);
+                if keys.skipped != state.keys.skipped && !keys.skipped.is_empty() {
+                    tracing::warn!(%url, entries = ?keys.skipped, "a key set has entries that can't be used");
+                }
                 state.keys = keys;
                 state.fetched = Some(Instant::now());
-                tracing::info!(url = %without_query(&self.url), keys = state.keys.len(), "fetched a key set");
+                tracing::info!(%url, keys = state.keys.keys.len(), "fetched a key set");
             }
             Err(error) => {
                 self.counts.failed.inc();
@@ -151,7 +180,7 @@ impl Jwks {
 
     /// Fetches the set, to see whether that can be done: how many keys can be used.
     pub(super) async fn look(&self) -> anyhow::Result<usize> {
-        self.download().await.map(|keys| keys.len())
+        self.download().await.map(|keys| keys.keys.len())
     }
 
     async fn download(&self) -> anyhow::Result<Keys> {
@@ -164,36 +193,57 @@ impl Jwks {
             body.extend_from_slice(&chunk);
             anyhow::ensure!(body.len() <= SET_MAX_BYTES, "it has over {SET_MAX_BYTES} bytes");
         }
-        let keys = usable(&serde_json::from_slice(&body)?);
-        anyhow::ensure!(!keys.is_empty(), "it has no key that can be used");
+        let keys = Keys::read(serde_json::from_slice(&body)?);
+        anyhow::ensure!(!keys.keys.is_empty(), "it has no key that can be used");
         Ok(keys)
     }
 }
 
-/// A token without a `kid` is taken where the set has one key only.
-fn find<'a>(keys: &'a Keys, kid: Option<&str>) -> Option<&'a Key> {
-    match kid {
-        Some(kid) => keys.get(&Some(kid.to_owned())),
-        None => keys.values().next().filter(|_| keys.len() == 1),
+impl Keys {
+    fn read(set: KeySet) -> Self {
+        let mut read = Self::default();
+        for (index, entry) in set.keys.into_iter().enumerate() {
+            match Key::read(entry) {
+                Ok(key) => read.keys.extend(key),
+                Err(Unusable) => read.skipped.push(index),
+            }
+        }
+        read
+    }
+
+    /// The keys of this id. A token without a `kid` is taken where the set has one key only.
+    fn of(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
+        let is_only = self.keys.len() == 1;
+        self.keys.iter().filter(move |key| match kid {
+            Some(kid) => key.kid.as_deref() == Some(kid),
+            None => is_only,
+        })
     }
 }
 
-/// The keys that can check a signature of an algorithm that is taken here.
-fn usable(set: &JwkSet) -> Keys {
-    let usable = |jwk: &Jwk| {
+/// An entry of a key set that is malformed or of a kind that is not known here.
+struct Unusable;
+
+impl Key {
+    /// The key, if it is one that checks signatures of an algorithm that is taken here.
+    fn read(entry: Value) -> Result<Option<Self>, Unusable> {
+        // Sets hold keys for encryption too, in algorithms of their own.
+        if entry.get("use").is_some_and(|purpose| purpose == "enc") {
+            return Ok(None);
+        }
+        let jwk: Jwk = serde_json::from_value(entry).map_err(|_| Unusable)?;
         let algorithm = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => Algorithm::RS256,
-            AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
-            _ => return None,
+            AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
+                Algorithm::ES256
+            }
+            _ => return Err(Unusable),
         };
         let named = jwk.common.key_algorithm;
-        if named.is_some_and(|named| named.to_string() != format!("{algorithm:?}"))
-            || matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption))
-        {
-            return None;
+        if named.is_some_and(|named| named.to_string() != format!("{algorithm:?}")) {
+            return Err(Unusable);
         }
-        let key = Arc::new(DecodingKey::from_jwk(jwk).ok()?);
-        Some((jwk.common.key_id.clone(), Key { algorithm, key }))
-    };
-    set.keys.iter().filter_map(usable).collect()
+        let decoding = Arc::new(DecodingKey::from_jwk(&jwk).map_err(|_| Unusable)?);
+        Ok(Some(Self { kid: jwk.common.key_id, algorithm, decoding }))
+    }
 }

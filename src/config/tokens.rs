@@ -1,5 +1,7 @@
 //! The issuers of tokens.
 
+use std::num::NonZeroU32;
+
 use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
@@ -49,4 +51,27 @@ impl DjangoConfig {
         let issuer = variables.text("DJANGO_ISSUER").map(str::to_owned);
         Ok((secret.is_some() || jwks_url.is_some()).then_some(Self { secret, jwks_url, issuer }))
     }
+}
+
+/// How freely the development issuer gives tokens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DevelopmentConfig {
+    /// To other machines than this one too.
+    pub(crate) beyond_loopback: bool,
+    /// Those of admins too.
+    pub(crate) admins: bool,
+}
+
+impl DevelopmentConfig {
+    pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        Ok(Self {
+            beyond_loopback: variables.flag("DEV_ISSUER")?,
+            admins: variables.flag("DEV_ADMIN")?,
+        })
+    }
+}
+
+/// How old a token may be at most, in seconds; none where its own end is all that counts.
+pub(super) fn max_token_age(variables: &Variables) -> Result<Option<NonZeroU32>, ConfigError> {
+    variables.parsed("MAX_TOKEN_AGE_S", 0).map(NonZeroU32::new)
 }

@@ -104,8 +104,8 @@ impl Variables {
     pub(super) fn switch(&self, variable: &str) -> Result<Option<bool>, ConfigError> {
         match self.text(variable) {
             None => Ok(None),
-            Some("false" | "0") => Ok(Some(false)),
-            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0" | "no") => Ok(Some(false)),
+            Some("true" | "1" | "yes") => Ok(Some(true)),
             Some(text) => Err(Self::error(variable, &format!("{text:?}: must be true or false"))),
         }
     }

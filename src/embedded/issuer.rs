@@ -18,8 +18,8 @@ use aws_lc_rs::{
 };
 use axum::{
     Json,
-    extract::{Path as UrlPath, Request, State},
-    http::{HeaderMap, header, uri::Authority},
+    extract::{ConnectInfo, Path as UrlPath, Request, State},
+    http::{HeaderMap, Version, header, uri::Authority},
     middleware::Next,
     response::Response,
 };
@@ -135,9 +135,41 @@ fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(pem.into_bytes())
 }
 
-/// Whoever asks gets any token, so a page from elsewhere must not ask. It is known by its origin, or,
-/// where it has made a name of its own point here, by that name.
-pub(crate) async fn guard(request: Request, next: Next) -> Result<Response, Error> {
+/// Headers by which a proxy says for whom it asks, beside all that begin with [`FORWARDED`].
+const PROXIED: [&str; 13] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "cf-connecting-ip",
+    "cf-ray",
+    "true-client-ip",
+    "fastly-client-ip",
+    "cdn-loop",
+];
+const FORWARDED: &str = "x-forwarded-";
+
+/// Anyone who asks gets a token, so only this machine may ask: neither another machine, unless
+/// `DEV_ISSUER` says so, nor a proxy on this one, behind which anyone may be.
+pub(crate) async fn guard(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let is_near = peer.is_some_and(|peer| peer.is_loopback());
+    if !is_near && !app.config.development.beyond_loopback {
+        return Err(Error::Forbidden("development tokens are for the node's own machine"));
+    }
+    // nginx speaks HTTP/1.0 to a node where it is not set up otherwise, and may name nobody.
+    if is_proxied(request.headers()) || request.version() < Version::HTTP_11 {
+        return Err(Error::Forbidden("development tokens are not given through a proxy"));
+    }
     if is_from_here(request.headers()) {
         Ok(next.run(request).await)
     } else {
@@ -145,6 +177,13 @@ pub(crate) async fn guard(request: Request, next: Next) -> Result<Response, Erro
     }
 }
 
+fn is_proxied(headers: &HeaderMap) -> bool {
+    let is_of_proxy = |name: &str| name.starts_with(FORWARDED) || PROXIED.contains(&name);
+    headers.keys().any(|name| is_of_proxy(name.as_str()))
+}
+
+/// Whether no page from elsewhere asks: it is known by its origin, or, where it has made a name of its own
+/// point here, by that name.
 fn is_from_here(headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = header(header::HOST).unwrap_or_default();
@@ -170,6 +209,9 @@ pub(crate) async fn token(
     JsonBody(ask): JsonBody<Ask>,
 ) -> Result<Json<Token>, Error> {
     let issuer = app.issuer.as_ref().ok_or(Error::RouteNotFound)?;
+    if ask.admin && !app.config.development.admins {
+        return Err(Error::Forbidden("an admin's development token needs DEV_ADMIN=yes"));
+    }
     issuer.issue(&ask, LIFETIME).map(Json)
 }
 
@@ -187,7 +229,23 @@ pub(crate) async fn jwks(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
+
+    #[test]
+    fn b20_a_proxy_is_known_by_what_it_adds() {
+        let headers = |name: &'static str| {
+            let value = HeaderValue::from_static("203.0.113.9");
+            HeaderMap::from_iter([(HeaderName::from_static(name), value)])
+        };
+        for name in ["x-forwarded-for", "x-forwarded-proto", "forwarded", "via", "x-real-ip"] {
+            assert!(is_proxied(&headers(name)), "{name}");
+        }
+        for name in ["host", "origin", "x-request-id", "user-agent", "x-forward"] {
+            assert!(!is_proxied(&headers(name)), "{name}");
+        }
+    }
 
     #[test]
     fn b17_a_page_from_elsewhere_gets_no_development_token() {

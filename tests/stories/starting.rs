@@ -7,7 +7,7 @@ use std::{
 
 use frontdesk_test_support::{Desk, Http, Node, Relay, Servers, free_port, signal};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
     process::Command,
 };
@@ -172,6 +172,85 @@ async fn a_proxy_in_the_environment_does_not_come_between_a_node_and_its_own_key
     let body = Some(ask.to_string());
     let refused = dentist.send(reqwest::Method::POST, "/dev/token", body, &foreign).await;
     assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn b17_b20_development_tokens_are_for_this_machine_and_not_for_those_behind_a_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = ("DATA_DIR".to_owned(), dir.path().to_str().unwrap().to_owned());
+    let node = Node::start(FRONTDESK, &[data]).await;
+    let anyone = Http::new(node.address, None);
+    let ask = |admin: bool| {
+        Some(serde_json::json!({ "kind": "dentist", "id": 7, "admin": admin }).to_string())
+    };
+    let post = reqwest::Method::POST;
+    for header in [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "chat.example"),
+        ("forwarded", "for=203.0.113.9"),
+        ("x-real-ip", "203.0.113.9"),
+        ("via", "1.1 proxy"),
+        ("cf-connecting-ip", "203.0.113.9"),
+        ("true-client-ip", "203.0.113.9"),
+    ] {
+        let refused = anyone.send(post.clone(), "/dev/token", ask(false), &[header]).await;
+        assert_eq!(
+            (refused.status, &refused.body["code"]),
+            (403, &"forbidden".into()),
+            "{header:?}"
+        );
+    }
+    // nginx as it is where nobody has set it up: by HTTP/1.0, under the node's own name.
+    let mut stream = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    let body = ask(false).unwrap();
+    let head = format!(
+        "POST /dev/token HTTP/1.0\r\nhost: {}\r\nconnection: close\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n",
+        node.address,
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 403"), "{answer}");
+
+    // An admin's token is not to be had by asking.
+    let refused = anyone.send(post.clone(), "/dev/token", ask(true), &[]).await;
+    assert_eq!((refused.status, &refused.body["code"]), (403, &"forbidden".into()));
+    assert!(refused.body["detail"].as_str().unwrap().contains("DEV_ADMIN=yes"));
+    let token = anyone.send(post.clone(), "/dev/token", ask(false), &[]).await.expect(200);
+    let dentist = Http::new(node.address, token["token"].as_str());
+    assert_eq!(dentist.get("/api/admin/users/blocked").await.status, 403);
+    let node = node.another(&[("DEV_ADMIN", "yes".to_owned()), data_dir(&dir, "admins")]).await;
+    let anyone = Http::new(node.address, None);
+    let token = anyone.send(post, "/dev/token", ask(true), &[]).await.expect(200);
+    let admin = Http::new(node.address, token["token"].as_str());
+    admin.get("/api/admin/users/blocked").await.expect(200);
+}
+
+fn data_dir(dir: &tempfile::TempDir, name: &str) -> (&'static str, String) {
+    ("DATA_DIR", dir.path().join(name).to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_node_with_development_tokens_listens_beyond_its_machine_only_where_that_is_meant() {
+    for host in ["0.0.0.0", "::", "192.0.2.1"] {
+        let output = run(&[], &[("HOST", host), ("PORT", "0")]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("frontdesk: HOST: ") && said.contains("DEV_ISSUER=yes"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let env =
+        [("HOST", "0.0.0.0".to_owned()), ("DEV_ISSUER", "yes".to_owned()), data_dir(&dir, "d")];
+    let env = env.map(|(name, value)| (name.to_owned(), value));
+    let node = Node::start(FRONTDESK, &env).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], node.address.port()));
+    let ask = serde_json::json!({ "kind": "customer", "id": "ada" });
+    Http::new(address, None).post("/dev/token", &ask).await.expect(200);
+    assert!(node.log().iter().any(|line| line.contains("DEV_ISSUER: ")));
 }
 
 #[tokio::test]

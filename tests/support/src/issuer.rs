@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::{
@@ -19,10 +19,7 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
-use jsonwebtoken::{
-    Algorithm, EncodingKey, Header,
-    jwk::{Jwk, JwkSet},
-};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
 /// The secret with which Django signs in the tests.
@@ -41,6 +38,10 @@ struct Keys {
     fetches: AtomicUsize,
     away: AtomicBool,
     empty: AtomicBool,
+    /// Whether to take longer than anyone waits.
+    late: AtomicBool,
+    /// Entries that stand before the current key.
+    others: Mutex<Vec<Value>>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -57,6 +58,8 @@ impl Issuer {
             fetches: AtomicUsize::new(0),
             away: AtomicBool::new(false),
             empty: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            others: Mutex::default(),
         });
         let serving = Arc::clone(&keys);
         let answer = async move || {
@@ -64,9 +67,16 @@ impl Issuer {
             if serving.away.load(Ordering::SeqCst) {
                 return Err(StatusCode::SERVICE_UNAVAILABLE);
             }
-            let empty = serving.empty.load(Ordering::SeqCst);
-            let keys = (!empty).then(|| serving.current.lock().unwrap().1.clone());
-            Ok(Json(JwkSet { keys: keys.into_iter().collect() }))
+            if serving.late.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            let mut keys = serving.others.lock().unwrap().clone();
+            if serving.empty.load(Ordering::SeqCst) {
+                keys.clear();
+            } else {
+                keys.push(serde_json::to_value(&serving.current.lock().unwrap().1).unwrap());
+            }
+            Ok(Json(json!({ "keys": keys })))
         };
         let router = Router::new().route("/pool/.well-known/jwks.json", get(answer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,6 +105,28 @@ impl Issuer {
     /// Whether to answer with a set of no keys.
     pub fn show_no_keys(&self, empty: bool) {
         self.keys.empty.store(empty, Ordering::SeqCst);
+    }
+
+    /// Whether to answer, but later than anyone waits for.
+    pub fn be_late(&self, late: bool) {
+        self.keys.late.store(late, Ordering::SeqCst);
+    }
+
+    /// Shows these entries before its key.
+    pub fn show_too(&self, entries: Vec<Value>) {
+        self.keys.others.lock().unwrap().extend(entries);
+    }
+
+    /// Signs with a new key of this id from now on, and shows the old one too.
+    pub fn rotate_beside(&self, kid: &str) {
+        self.show_too(vec![self.public_key()]);
+        self.rotate(kid);
+    }
+
+    /// The same, with an ES256 key.
+    pub fn rotate_beside_to_ec(&self, kid: &str) {
+        self.show_too(vec![self.public_key()]);
+        self.rotate_to_ec(kid);
     }
 
     /// Signs with a new key of this id from now on, and forgets the old one.
