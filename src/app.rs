@@ -15,7 +15,7 @@ use crate::{
     cluster::{ClusterSecret, Replays},
     commands::history,
     config::Config,
-    connection::engineio::{ENTERING_MAX, Session},
+    connection::engineio::Session,
     directory::{self, people::People},
     error::Error,
     http::{health::Findings, search},
@@ -63,8 +63,6 @@ pub(crate) struct App {
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
     pub(crate) engines: DashMap<String, Arc<Session>>,
-    /// One permit a Socket.IO session that nobody has entered yet.
-    pub(crate) entering: Arc<Semaphore>,
     /// Where other nodes were last.
     pub(crate) peers: DashMap<String, NodeAddress>,
     /// What nodes know each other by.
@@ -132,7 +130,6 @@ impl App {
             search_turns: Semaphore::new(search::TURNS),
             sockets: watch::Sender::new(()),
             engines: DashMap::new(),
-            entering: Arc::new(Semaphore::new(ENTERING_MAX)),
             peers: DashMap::new(),
             secret,
             carried: Replays::default(),

@@ -5,6 +5,8 @@
 //! While Redis is away each node counts for itself, and begins anew with it when it is back.
 
 pub(crate) mod address;
+mod crowd;
+mod descriptors;
 pub(crate) mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -34,9 +36,10 @@ use crate::{
     person::Person,
 };
 use address::{Address, FORWARDED_FOR};
+use crowd::Crowd;
 use frames::Frames;
-use places::Places;
-pub(crate) use places::{Accepted, Counted, Place};
+pub(crate) use places::{Accepted, Place, Stranger};
+use places::{Counted, Places};
 use rate::Rate;
 
 /// How many seconds' worth of sends fit at once: what was written offline is flushed.
@@ -60,6 +63,10 @@ const PROBE: &str = "probe";
 /// How many Socket.IO sessions of one address may be on their way in, so that no address takes the
 /// places of all.
 const ENTERING: u32 = 128;
+/// How many strangers may be on their way in by Socket.IO, and how many TCP connections may be idle, of
+/// all addresses together. Each is a quarter of the descriptors at most.
+const STRANGERS_MAX: usize = 4_096;
+const IDLE_MAX: usize = 8_192;
 /// When a client that has too many connections may try again.
 pub(crate) const PLACES_RETRY: Duration = Duration::from_secs(10);
 
@@ -91,8 +98,11 @@ pub(crate) struct Limits {
     places: Places,
     /// TCP connections that are not sockets: idle ones, and those whose request is still to come.
     accepted: Places,
-    /// Socket.IO sessions on their way in.
+    /// Socket.IO sessions on their way in, of each address and of all.
     entering: Places,
+    strangers: Arc<Crowd>,
+    /// TCP connections that ask for nothing, but those of trusted proxies and of nodes.
+    idle: Arc<Crowd>,
     refusals: Refusals,
     /// None where this node is alone.
     bus: Option<Arc<dyn Bus>>,
@@ -107,6 +117,7 @@ impl Limits {
         let rate = |name, a_second: Option<NonZeroU32>, burst| {
             a_second.map(|a_second| Rate::new(name, a_second, burst))
         };
+        let crowd = |most, limit| Crowd::new(descriptors::share(most), refusals.counter(limit));
         let limits = Arc::new(Self {
             sends: rate("send", limits.sends_per_user_s, SENDS_BURST),
             sends_a_second: limits.sends_per_user_s,
@@ -117,6 +128,8 @@ impl Limits {
             places: Places::default(),
             accepted: Places::default(),
             entering: Places::default(),
+            strangers: crowd(STRANGERS_MAX, Limit::Strangers),
+            idle: crowd(IDLE_MAX, Limit::Idle),
             refusals,
             bus: config.redis.is_some().then(|| Arc::clone(bus)),
             away: AtomicBool::new(false),
@@ -180,26 +193,41 @@ impl Limits {
     /// Takes in a TCP connection, unless its address has too many that ask for nothing. A proxy has
     /// as many as it needs.
     pub(crate) fn accept(self: &Arc<Self>, peer: IpAddr) -> Option<Accepted> {
-        let Some(limit) = self.of_address else { return Some(Accepted::unlimited()) };
         if self.trusts(peer) {
             return Some(Accepted::unlimited());
         }
-        let (accepted, count) = Accepted::take(self, Account::Address(peer.into()));
-        if count > limit.get() {
-            self.refusals.count(Limit::Accepted);
-            return None;
+        let address = Address::from(peer);
+        let mut of_address = None;
+        if let Some(limit) = self.of_address {
+            let (place, count) =
+                Counted::take(self, Account::Address(address), |all| &all.accepted);
+            if count > limit.get() {
+                self.refusals.count(Limit::Accepted);
+                return None;
+            }
+            of_address = Some(place);
         }
-        Some(accepted)
+        Some(Accepted::new(of_address, self.idle.enter(address)))
     }
 
-    /// Lets a Socket.IO session of this address try to come in, unless there are many.
-    pub(crate) fn enter(self: &Arc<Self>, address: Address) -> Result<Counted, Error> {
+    /// How long a TCP connection that comes now may ask for nothing.
+    pub(crate) fn idle_patience(&self, most: Duration) -> Duration {
+        self.idle.patience(most)
+    }
+
+    /// Lets a Socket.IO session of this address try to come in, unless there are many of it.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        address: Address,
+        patience: Duration,
+    ) -> Result<Stranger, Error> {
         let (place, count) = Counted::take(self, Account::Address(address), |all| &all.entering);
         if self.of_address.is_some() && count > ENTERING {
             self.refusals.count(Limit::AddressConnections);
             return Err(Error::TooManyConnections);
         }
-        Ok(place)
+        let patience = self.strangers.patience(patience);
+        Ok(Stranger::new(self.strangers.enter(address), patience, place))
     }
 
     /// A place for a connection on each of these accounts, for as long as they are held. Waits for the

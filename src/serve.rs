@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::{StatusCode, body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -132,7 +132,9 @@ fn announce(app: &App, address: SocketAddr) {
     #[cfg(feature = "embedded")]
     if app.issuer.is_some() {
         if !address.ip().is_loopback() {
-            tracing::warn!("this node gives any token to whoever reaches it: set up an issuer");
+            tracing::warn!(
+                "DEV_ISSUER: this node gives any token to anyone who reaches it: set up an issuer"
+            );
         }
         tracing::info!(link = %format!("http://{address}/"), "open this page");
     }
@@ -146,7 +148,8 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Rece
                 // One too many is closed: no head was read that could be answered.
                 let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
                 let proxy = app.limits.trusts(peer.ip());
-                let head_timeout = if proxy { PROXY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+                let head_timeout =
+                    if proxy { PROXY_HEAD_TIMEOUT } else { app.limits.idle_patience(HEAD_TIMEOUT) };
                 let from = From { peer, accepted: Arc::new(accepted), head_timeout };
                 serve_connection(stream, from, router.clone(), connections.clone());
             }
@@ -185,7 +188,7 @@ fn serve_connection(
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let head_timeout = from.head_timeout;
+    let (head_timeout, place) = (from.head_timeout, Arc::clone(&from.accepted));
     // One whose answers wait unread may end for their memory.
     let ending = Arc::<Ending>::default();
     let of_answers = Arc::clone(&ending);
@@ -193,7 +196,17 @@ fn serve_connection(
         request.extensions_mut().insert(axum::extract::ConnectInfo(from.peer));
         request.extensions_mut().insert(Arc::clone(&from.accepted));
         request.extensions_mut().insert(Arc::clone(&of_answers));
-        router.clone().oneshot(request)
+        from.accepted.begin();
+        let (answering, accepted) = (router.clone().oneshot(request), Arc::clone(&from.accepted));
+        async move {
+            let answer = answering.await;
+            let is_socket =
+                answer.as_ref().is_ok_and(|it| it.status() == StatusCode::SWITCHING_PROTOCOLS);
+            if !is_socket {
+                accepted.rest();
+            }
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -206,6 +219,8 @@ fn serve_connection(
         let ended = tokio::select! {
             ended = &mut connection => ended,
             _ = ending.until() => return,
+            // Others need the place, and it asks for nothing.
+            () = place.evicted() => return,
             _ = finishing.changed() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

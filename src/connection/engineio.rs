@@ -3,6 +3,7 @@
 //! The session's task lives as long as the connection. What carries it comes and goes: it puts what
 //! the client says into `inbound`, and takes what is for the client from `frames`.
 
+mod entry;
 mod outgoing;
 pub(crate) mod polling;
 pub(crate) mod websocket;
@@ -15,13 +16,15 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ws::Utf8Bytes;
 use futures_util::{Stream, stream};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
-    sync::{Mutex, Notify, OwnedSemaphorePermit, mpsc, watch},
-    time::{Instant, timeout, timeout_at},
+    sync::{Mutex, Notify, mpsc, watch},
+    time::{Instant, timeout},
 };
+
+pub(crate) use entry::Entry;
+use entry::{Entered, Refusal};
 
 use super::{
     live,
@@ -30,14 +33,12 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{AuthError, Identity, same},
-    commands::join::{self, Resumed},
+    auth::same,
     error::Error,
-    limits::{Account, Counted, Place},
     wire::{
         CloseCode, Framing, Incoming,
         engineio::{self, Open},
-        socketio::{self, Auth, NAMESPACE, Packet},
+        socketio::{self, NAMESPACE, Packet},
     },
 };
 use outgoing::Outgoing;
@@ -46,12 +47,6 @@ use outgoing::Outgoing;
 pub(crate) const PAYLOAD_MAX: usize = 64 * 1024;
 /// How many packets of a client wait for the connection at most; further ones wait in the transport.
 const INBOUND: usize = 8;
-/// How long a client may take to enter the namespace.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it may try.
-const CONNECT_TRIES: usize = 10;
-/// How many sessions of a node may be about to enter at the same time: they are nobody's yet.
-pub(crate) const ENTERING_MAX: usize = 4_096;
 /// How long a session that has ended waits for one more poll to take what is left.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -89,12 +84,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
-    /// with the handshake, and counts where the client connects without one. `places` are its address's.
+    /// with the handshake, and counts where the client connects without one.
     pub(crate) fn open(
         app: &Arc<App>,
-        entering: Entering,
+        entry: Entry,
         token: Option<SecretString>,
-        places: Vec<Place>,
         upgrades: &[&str],
     ) -> Arc<Self> {
         let (inbound, packets) = mpsc::channel(INBOUND);
@@ -124,7 +118,7 @@ impl Session {
         drop(queue.try_send(Frame::Control(open.to_packet()).into()));
         app.engines.insert(session.sid.clone(), Arc::clone(&session));
         let registered = Registered { app: Arc::clone(app), session: Arc::clone(&session) };
-        tokio::spawn(run(registered, Entry { entering, places }, packets, queue));
+        tokio::spawn(run(registered, entry, packets, queue));
         session
     }
 
@@ -186,30 +180,19 @@ impl Drop for Registered {
     }
 }
 
-/// What a session takes until its client has entered: a turn among all, and one among its address's.
-type Entering = (OwnedSemaphorePermit, Counted);
-
-/// What lets a session in.
-struct Entry {
-    /// Held until the client has entered the namespace.
-    entering: Entering,
-    /// Held to the end.
-    places: Vec<Place>,
-}
-
 async fn run(
     registered: Registered,
-    Entry { entering, places }: Entry,
+    entry: Entry,
     mut packets: mpsc::Receiver<Inbound>,
     queue: mpsc::Sender<Queued>,
 ) {
     let Registered { app, session } = &registered;
     let opened = Instant::now();
-    let (_open, _of_address) = (app.sockets.subscribe(), places);
-    let entered = enter(app, &mut packets, &queue, session.token.as_ref()).await;
-    drop(entering);
+    let _open = app.sockets.subscribe();
+    let entered = entry.enter(app, &mut packets, &queue, session.token.as_ref()).await;
+    let mut lingers = true;
     let code = match entered {
-        Ok(Entered { identity, resumed, places: _of_user }) => {
+        Ok(Entered { identity, resumed, places: _places }) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = {
                 let (receipts, counts) =
@@ -221,7 +204,12 @@ async fn run(
             let reader = Reader { packets, bytes: None, outbound: Arc::clone(outbound) };
             live(app, identity, outbound, resumed, Box::pin(incoming(reader)), opened).await
         }
-        Err(code) => Some(code),
+        Err(Refusal::Evicted) => {
+            // Others need the place, and whatever else it takes.
+            lingers = false;
+            Some(CloseCode::TooManyConnections)
+        }
+        Err(Refusal::Closed(code)) => Some(code),
     };
     if matches!(code, Some(CloseCode::Unauthorized | CloseCode::NotAllowed)) {
         // A client that is told so does not come back by itself, with the same token.
@@ -234,101 +222,13 @@ async fn run(
         outgoing.clear();
     }
     session.ended.send_replace(Some(code.unwrap_or(CloseCode::Bye)));
-    if !session.is_on_websocket() && code.is_some() {
+    if lingers && !session.is_on_websocket() && code.is_some() {
         drop(timeout(LINGER, session.told.notified()).await);
     }
 }
 
-/// Who has entered, the sessions in which it was before, and its user's place.
-struct Entered {
-    identity: Identity,
-    resumed: Vec<Resumed>,
-    places: Vec<Place>,
-}
-
-/// Waits for the client to enter the namespace with a token that counts.
-async fn enter(
-    app: &Arc<App>,
-    packets: &mut mpsc::Receiver<Inbound>,
-    queue: &mpsc::Sender<Queued>,
-    token: Option<&SecretString>,
-) -> Result<Entered, CloseCode> {
-    let say = async |text: Utf8Bytes| {
-        queue.send(Frame::Control(text).into()).await.map_err(|_| CloseCode::Bye)
-    };
-    // The client hears the first ping when it is in: until then the time is short.
-    let deadline = Instant::now() + CONNECT_TIMEOUT.min(app.config.ping_interval);
-    let mut message = async || loop {
-        let packet = tokio::select! {
-            packet = timeout_at(deadline, packets.recv()) => packet,
-            () = app.until_draining() => return Err(CloseCode::Draining),
-        };
-        match packet {
-            Ok(Some(Inbound::Message(text))) => return Ok(text),
-            // Some clients say that they are there before they are asked.
-            Ok(Some(Inbound::Pong)) => {}
-            Ok(Some(Inbound::Bad(code))) => return Err(code),
-            _ => return Err(CloseCode::Bye),
-        }
-    };
-    for _ in 0..CONNECT_TRIES {
-        let text = message().await?;
-        let Ok(Packet::Connect { namespace, auth }) = socketio::parse(&text) else {
-            return Err(CloseCode::BadFrame);
-        };
-        if namespace != NAMESPACE {
-            say(socketio::connect_error(namespace, "Invalid namespace", None)).await?;
-            continue;
-        }
-        match admit(app, auth.token.as_deref(), token).await {
-            Ok((identity, places)) => {
-                let (pid, resumed) = recover(app, &identity, &auth).await?;
-                say(socketio::connected(&unguessable(), &pid)).await?;
-                return Ok(Entered { identity, resumed, places });
-            }
-            // Not the client's fault, and a refusal would keep it away: it is to come back.
-            Err(Error::IssuerUnavailable) => return Err(CloseCode::Draining),
-            // Nor for good: places of a node that was killed are free again in a while.
-            Err(Error::TooManyConnections) => return Err(CloseCode::TooManyConnections),
-            Err(error) => {
-                say(socketio::connect_error(NAMESPACE, error.code(), Some(&error))).await?;
-            }
-        }
-    }
-    Err(CloseCode::Unauthorized)
-}
-
-/// Under which `pid` the client goes on, and what it comes back to: if it can't be brought back to
-/// all that it was in, it begins anew.
-async fn recover(
-    app: &App,
-    identity: &Identity,
-    auth: &Auth,
-) -> Result<(String, Vec<Resumed>), CloseCode> {
-    if let Some((pid, offset)) = auth.recovery() {
-        let resumed = join::look_up(app.store.as_ref(), &identity.person, offset).await;
-        // Without the database nobody can say. The client keeps what it has, and tries again.
-        if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
-            return Ok((pid.to_owned(), resumed));
-        }
-    }
-    Ok((unguessable(), Vec::new()))
-}
-
 fn unguessable() -> String {
     format!("{:032x}", rand::random::<u128>())
-}
-
-/// Whose token it is, and a place for one connection more of that user.
-async fn admit(
-    app: &App,
-    given: Option<&str>,
-    first: Option<&SecretString>,
-) -> Result<(Identity, Vec<Place>), Error> {
-    let token = given.or(first.map(ExposeSecret::expose_secret)).ok_or(AuthError::Missing)?;
-    let identity = app.identify(token.strip_prefix("Bearer ").unwrap_or(token)).await?;
-    let places = app.limits.places([Account::User(identity.person.clone())]).await?;
-    Ok((identity, places))
 }
 
 /// The packets as what a connection hears.

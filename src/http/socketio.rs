@@ -22,12 +22,12 @@ use crate::{
     app::App,
     auth::{AuthError, from_handshake},
     connection::engineio::{
-        PAYLOAD_MAX, Session, polling,
+        Entry, PAYLOAD_MAX, Session, polling,
         websocket::{self, Upgrading},
     },
     error::Error,
-    limits::{Account, address::Address},
-    openapi::problems::{Anyone, BusyNow, Crowded, Leaving, Problems, Slow},
+    limits::address::Address,
+    openapi::problems::{Anyone, Crowded, Leaving, Problems, Slow},
     peers,
     wire::engineio::VERSION,
 };
@@ -110,7 +110,7 @@ struct EngineError {
         (status = 200, body = String, content_type = "text/plain", description = "Packets."),
         (status = 400, body = EngineError, description = "In the words of the reference server."),
         (status = 403, body = EngineError, description = "The origin, or another person's token."),
-        Problems<(Anyone, Crowded, Leaving, BusyNow)>,
+        Problems<(Anyone, Crowded, Leaving)>,
     )
 )]
 pub(crate) async fn handle(
@@ -146,7 +146,7 @@ pub(crate) async fn handle(
         (status = 400, body = EngineError, description = "In the words of the reference server."),
         (status = 403, body = EngineError, description = "The origin, or another person's token."),
         (status = 413, description = "The packets are over 64 KiB."),
-        Problems<(Anyone, Slow, Crowded, Leaving, BusyNow)>,
+        Problems<(Anyone, Slow, Crowded, Leaving)>,
     )
 )]
 pub(crate) async fn packets(app: State<Arc<App>>, request: Request) -> Result<Response, Refused> {
@@ -175,17 +175,15 @@ async fn begin(
     }
     let token = token(&request);
     let address = request.extensions().get::<Address>().copied().ok_or(Error::Internal)?;
-    let places = app.limits.places([Account::Address(address)]).await?;
-    let turn = Arc::clone(&app.entering).try_acquire_owned();
-    let entering = (turn.map_err(|_| Error::Busy)?, app.limits.enter(address)?);
+    let entry = Entry::open(&app, address, token.as_ref()).await?;
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
-            let session = Session::open(&app, entering, token, places, &[]);
+            let session = Session::open(&app, entry, token, &[]);
             websocket::carry(app, session, socket).await;
         }));
     }
-    poll(&Session::open(&app, entering, token, places, &["websocket"])).await
+    poll(&Session::open(&app, entry, token, &["websocket"])).await
 }
 
 async fn go_on(

@@ -37,6 +37,14 @@ impl Address {
         is_trusted(self.0, networks)
     }
 
+    /// The networks that it is in, from wide to narrow: what a site, a household and a device get.
+    pub(crate) fn networks(self) -> [IpNet; 3] {
+        let lengths = if self.0.is_ipv4() { [16, 24, 32] } else { [48, 56, 64] };
+        lengths.map(|length| {
+            IpNet::new(self.0, length).map_or(self.0.into(), |network| network.trunc())
+        })
+    }
+
     /// Who asks. What a trusted proxy says of whom it asks for counts, be it another such proxy, and
     /// what anyone else says does not.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {

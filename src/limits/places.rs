@@ -1,10 +1,17 @@
 //! Places for connections: each is given back however its connection ends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dashmap::{DashMap, DashSet, Entry};
 
-use super::{Account, Limits};
+use super::{Account, Limits, crowd::Guest};
 
 /// How many places each account has here.
 #[derive(Debug, Default)]
@@ -85,7 +92,7 @@ impl Drop for Place {
 }
 
 /// A place that is counted here alone, until it is dropped.
-pub(crate) struct Counted {
+pub(super) struct Counted {
     limits: Arc<Limits>,
     account: Account,
     among: fn(&Limits) -> &Places,
@@ -109,22 +116,77 @@ impl Drop for Counted {
     }
 }
 
-/// A TCP connection's place among those of its address, until it is given back or dropped.
-pub(crate) struct Accepted(Mutex<Option<Counted>>);
+/// A TCP connection's places, until they are given back or dropped: one among those of its address, and,
+/// while it asks for nothing, one among all that are idle.
+pub(crate) struct Accepted {
+    of_address: Mutex<Option<Counted>>,
+    /// None where it takes no place.
+    idle: Option<Guest>,
+    is_exempt: AtomicBool,
+}
 
 impl Accepted {
     /// One that takes no place.
     pub(crate) fn unlimited() -> Self {
-        Self(Mutex::new(None))
+        Self { of_address: Mutex::new(None), idle: None, is_exempt: AtomicBool::new(true) }
     }
 
-    pub(super) fn take(limits: &Arc<Limits>, account: Account) -> (Self, u32) {
-        let (place, count) = Counted::take(limits, account, |all| &all.accepted);
-        (Self(Mutex::new(Some(place))), count)
+    pub(super) fn new(of_address: Option<Counted>, idle: Guest) -> Self {
+        let of_address = Mutex::new(of_address);
+        Self { of_address, idle: Some(idle), is_exempt: AtomicBool::new(false) }
     }
 
     /// Whoever it is from may have as many as it needs.
     pub(crate) fn give_back(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.of_address.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.is_exempt.store(true, Ordering::Relaxed);
+        self.begin();
+    }
+
+    /// A request is being done: it is not idle.
+    pub(crate) fn begin(&self) {
+        if let Some(idle) = &self.idle {
+            idle.leave();
+        }
+    }
+
+    /// It waits for the next request.
+    pub(crate) fn rest(&self) {
+        if let Some(idle) = &self.idle
+            && !self.is_exempt.load(Ordering::Relaxed)
+        {
+            idle.come_back();
+        }
+    }
+
+    /// Resolves when its place is needed.
+    pub(crate) async fn evicted(&self) {
+        match &self.idle {
+            Some(idle) => idle.evicted().await,
+            None => pending().await,
+        }
+    }
+}
+
+/// Someone of whom nothing is known yet, on the way in.
+pub(crate) struct Stranger {
+    guest: Guest,
+    patience: Duration,
+    _of_address: Counted,
+}
+
+impl Stranger {
+    pub(super) fn new(guest: Guest, patience: Duration, of_address: Counted) -> Self {
+        Self { guest, patience, _of_address: of_address }
+    }
+
+    /// How long it may take, from when it came.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Resolves when its place is needed.
+    pub(crate) async fn evicted(&self) {
+        self.guest.evicted().await;
     }
 }

@@ -14,6 +14,10 @@ pub(crate) enum Limit {
     AddressConnections,
     /// TCP connections that are no sockets.
     Accepted,
+    /// Evictions: a stranger on its way in by Socket.IO made room for another one.
+    Strangers,
+    /// Evictions: an idle TCP connection made room for another one.
+    Idle,
     /// Refusals: the connection was closed.
     Flood,
 }
@@ -27,6 +31,8 @@ pub(crate) struct Refusals {
     user_connections: Counter,
     address_connections: Counter,
     accepted: Counter,
+    strangers: Counter,
+    idle: Counter,
     flood: Counter,
 }
 
@@ -39,24 +45,50 @@ impl Refusals {
             "user_connections",
             "address_connections",
             "accepted",
+            "strangers",
+            "idle",
             "flood",
         ];
         let help = "What this node refused, by limit";
-        let [sends, frames, requests, user_connections, address_connections, accepted, flood] =
-            counters(registry, "refusals", help, "limit", limits);
-        Self { sends, frames, requests, user_connections, address_connections, accepted, flood }
+        let [
+            sends,
+            frames,
+            requests,
+            user_connections,
+            address_connections,
+            accepted,
+            strangers,
+            idle,
+            flood,
+        ] = counters(registry, "refusals", help, "limit", limits);
+        Self {
+            sends,
+            frames,
+            requests,
+            user_connections,
+            address_connections,
+            accepted,
+            strangers,
+            idle,
+            flood,
+        }
     }
 
     pub(crate) fn count(&self, limit: Limit) {
-        let counter = match limit {
+        self.counter(limit).inc();
+    }
+
+    pub(crate) fn counter(&self, limit: Limit) -> &Counter {
+        match limit {
             Limit::Sends => &self.sends,
             Limit::Frames => &self.frames,
             Limit::Requests => &self.requests,
             Limit::UserConnections => &self.user_connections,
             Limit::AddressConnections => &self.address_connections,
             Limit::Accepted => &self.accepted,
+            Limit::Strangers => &self.strangers,
+            Limit::Idle => &self.idle,
             Limit::Flood => &self.flood,
-        };
-        counter.inc();
+        }
     }
 }

@@ -10,6 +10,7 @@
 
 mod attack_bus;
 mod attack_changes;
+mod attack_doors;
 mod attack_key_sets;
 mod attack_locks;
 mod attack_memory;

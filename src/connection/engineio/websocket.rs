@@ -55,8 +55,15 @@ impl Drop for Upgrading {
 pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSocket) {
     let session = &upgrading.0;
     let (mut sink, mut stream) = socket.split();
-    let upgraded = timeout(UPGRADE_TIMEOUT, probe(session, &mut sink, &mut stream)).await;
-    if upgraded != Ok(true) || session.on_websocket.swap(true, Ordering::SeqCst) {
+    let probing = async {
+        tokio::select! {
+            upgraded = probe(session, &mut sink, &mut stream) => upgraded,
+            _ = session.until_ended() => false,
+        }
+    };
+    if timeout(UPGRADE_TIMEOUT, probing).await != Ok(true)
+        || session.on_websocket.swap(true, Ordering::SeqCst)
+    {
         session.probing.send_replace(false);
         return;
     }

@@ -1,0 +1,234 @@
+//! How a client comes in: as a stranger, or by a token that came with the handshake.
+//!
+//! A stranger has a place among strangers, and loses it where it stays while others come. It gives the
+//! place back as soon as its token is proved: what is done for it then is done for a person.
+
+use axum::extract::ws::Utf8Bytes;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, timeout_at},
+};
+
+use super::{Inbound, unguessable};
+use crate::{
+    app::App,
+    auth::{AuthError, Identity, same},
+    commands::join::{self, Resumed},
+    connection::outbound::{Frame, Queued},
+    error::Error,
+    limits::{Account, Place, Stranger, address::Address},
+    wire::{
+        CloseCode,
+        socketio::{self, Auth, NAMESPACE, Packet},
+    },
+};
+
+/// How long a client may take to enter the namespace. The time of strangers shrinks as they become many.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it may try.
+const CONNECT_TRIES: usize = 10;
+
+/// What lets a session in.
+pub(crate) struct Entry {
+    /// None where the handshake brought a token that counts.
+    stranger: Option<Stranger>,
+    known: Option<Known>,
+    /// The address's. Held to the end.
+    of_address: Vec<Place>,
+}
+
+/// The bearer of a token, and the places of that user.
+struct Known {
+    identity: Identity,
+    places: Vec<Place>,
+}
+
+/// Who has entered, the sessions in which it was before, and the places that it has to the end.
+pub(super) struct Entered {
+    pub(super) identity: Identity,
+    pub(super) resumed: Vec<Resumed>,
+    pub(super) places: Vec<Place>,
+}
+
+impl Entry {
+    /// Opens the door for a client at this address, with what the handshake brought.
+    pub(crate) async fn open(
+        app: &App,
+        address: Address,
+        token: Option<&SecretString>,
+    ) -> Result<Self, Error> {
+        let of_address = app.limits.places([Account::Address(address)]).await?;
+        let stranger = app.limits.enter(address, CONNECT_TIMEOUT);
+        let known = match token {
+            Some(token) => Known::by(app, token).await,
+            None => None,
+        };
+        let stranger = if known.is_some() { None } else { Some(stranger?) };
+        Ok(Self { stranger, known, of_address })
+    }
+
+    /// Waits for the client to enter the namespace with a token that counts.
+    pub(super) async fn enter(
+        self,
+        app: &App,
+        packets: &mut mpsc::Receiver<Inbound>,
+        queue: &mpsc::Sender<Queued>,
+        first: Option<&SecretString>,
+    ) -> Result<Entered, Refusal> {
+        let patience = self.stranger.as_ref().map_or(CONNECT_TIMEOUT, Stranger::patience);
+        // The client hears the first ping when it is in: until then the time is short.
+        let deadline = Instant::now() + patience.min(app.config.ping_interval);
+        let door = Door { app, queue, first, deadline };
+        let proving = door.prove(packets, self.known);
+        let (known, auth) = match &self.stranger {
+            Some(stranger) => tokio::select! {
+                biased;
+                proved = proving => proved?,
+                () = stranger.evicted() => return Err(Refusal::Evicted),
+            },
+            None => proving.await?,
+        };
+        drop(self.stranger);
+        let Known { identity, mut places } = match known {
+            Ok(known) => known,
+            // Not for good: places of a node that was killed are free again in a while.
+            Err(identity) => {
+                let admitted = Known::admit(app, identity).await;
+                admitted.map_err(|_| CloseCode::TooManyConnections)?
+            }
+        };
+        let (pid, resumed) = recover(app, &identity, &auth).await?;
+        door.answer(socketio::connected(&unguessable(), &pid)).await?;
+        places.extend(self.of_address);
+        Ok(Entered { identity, resumed, places })
+    }
+}
+
+/// Why a client does not come in.
+pub(super) enum Refusal {
+    /// Its place was needed. It is not waited for.
+    Evicted,
+    Closed(CloseCode),
+}
+
+impl From<CloseCode> for Refusal {
+    fn from(code: CloseCode) -> Self {
+        Self::Closed(code)
+    }
+}
+
+impl Known {
+    /// None where the token does not count, or its user has too many connections: the client is told when
+    /// it connects.
+    async fn by(app: &App, token: &SecretString) -> Option<Self> {
+        let identity = app.identify(bare(token.expose_secret())).await.ok()?;
+        Self::admit(app, identity).await.ok()
+    }
+
+    /// A place for one connection more of this user.
+    async fn admit(app: &App, identity: Identity) -> Result<Self, Error> {
+        let places = app.limits.places([Account::User(identity.person.clone())]).await?;
+        Ok(Self { identity, places })
+    }
+}
+
+/// Some clients put the scheme of the header before the token.
+fn bare(token: &str) -> &str {
+    token.strip_prefix("Bearer ").unwrap_or(token)
+}
+
+/// Where a client tries to enter.
+struct Door<'a> {
+    app: &'a App,
+    queue: &'a mpsc::Sender<Queued>,
+    /// The token that came with the handshake.
+    first: Option<&'a SecretString>,
+    deadline: Instant,
+}
+
+impl Door<'_> {
+    async fn answer(&self, text: Utf8Bytes) -> Result<(), CloseCode> {
+        self.queue.send(Frame::Control(text).into()).await.map_err(|_| CloseCode::Bye)
+    }
+
+    /// The next message of the client.
+    async fn message(&self, packets: &mut mpsc::Receiver<Inbound>) -> Result<String, CloseCode> {
+        loop {
+            let packet = tokio::select! {
+                packet = timeout_at(self.deadline, packets.recv()) => packet,
+                () = self.app.until_draining() => return Err(CloseCode::Draining),
+            };
+            match packet {
+                Ok(Some(Inbound::Message(text))) => return Ok(text),
+                // Some clients say that they are there before they are asked.
+                Ok(Some(Inbound::Pong)) => {}
+                Ok(Some(Inbound::Bad(code))) => return Err(code),
+                _ => return Err(CloseCode::Bye),
+            }
+        }
+    }
+
+    /// Whose token the client connects with, with that user's places where they are taken already.
+    async fn prove(
+        &self,
+        packets: &mut mpsc::Receiver<Inbound>,
+        mut known: Option<Known>,
+    ) -> Result<(Result<Known, Identity>, Auth), CloseCode> {
+        for _ in 0..CONNECT_TRIES {
+            let text = self.message(packets).await?;
+            let Ok(Packet::Connect { namespace, auth }) = socketio::parse(&text) else {
+                return Err(CloseCode::BadFrame);
+            };
+            if namespace != NAMESPACE {
+                let refused = socketio::connect_error(namespace, "Invalid namespace", None);
+                self.answer(refused).await?;
+                continue;
+            }
+            if self.is_first(auth.token.as_deref())
+                && let Some(known) = known.take()
+            {
+                return Ok((Ok(known), auth));
+            }
+            match self.identify(auth.token.as_deref()).await {
+                Ok(identity) => return Ok((Err(identity), auth)),
+                // Not the client's fault, and a refusal would keep it away: it is to come back.
+                Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
+                Err(error) => {
+                    let error = Error::from(error);
+                    let refused = socketio::connect_error(NAMESPACE, error.code(), Some(&error));
+                    self.answer(refused).await?;
+                }
+            }
+        }
+        Err(CloseCode::Unauthorized)
+    }
+
+    /// Whether a client connects with the token that came with the handshake.
+    fn is_first(&self, given: Option<&str>) -> bool {
+        let (Some(given), Some(first)) = (given, self.first) else { return given.is_none() };
+        same(bare(given).as_bytes(), bare(first.expose_secret()).as_bytes())
+    }
+
+    async fn identify(&self, given: Option<&str>) -> Result<Identity, AuthError> {
+        let token = given.or(self.first.map(ExposeSecret::expose_secret));
+        self.app.identify(bare(token.ok_or(AuthError::Missing)?)).await
+    }
+}
+
+/// Under which `pid` the client goes on, and what it comes back to: if it can't be brought back to
+/// all that it was in, it begins anew.
+async fn recover(
+    app: &App,
+    identity: &Identity,
+    auth: &Auth,
+) -> Result<(String, Vec<Resumed>), CloseCode> {
+    if let Some((pid, offset)) = auth.recovery() {
+        let resumed = join::look_up(app.store.as_ref(), &identity.person, offset).await;
+        // Without the database nobody can say. The client keeps what it has, and tries again.
+        if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
+            return Ok((pid.to_owned(), resumed));
+        }
+    }
+    Ok((unguessable(), Vec::new()))
+}

@@ -1,0 +1,194 @@
+//! Strangers at the doors: handshakes that never finish, and connections that ask for nothing. Others
+//! come in and go on all the same.
+
+use std::{
+    collections::VecDeque,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::Duration,
+};
+
+use frontdesk_test_support::{Desk, Http, PATIENCE, Person, Victim};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::FRONTDESK;
+
+/// How long a newcomer may take to come in beside an attack, on a busy machine.
+const SOON: Duration = Duration::from_secs(2);
+/// How many newcomers come while the house is full.
+const NEWCOMERS: usize = 30;
+/// How many attackers ask at the same time, a hundred times a second each at most.
+const ATTACKERS: usize = 8;
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// The binary with so many descriptors.
+fn with_descriptors(limit: usize) -> tempfile::TempPath {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "#!/bin/sh\nulimit -n {limit}\nexec {FRONTDESK} \"$@\"\n").unwrap();
+    let path = file.into_temp_path();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+/// What the node has refused or evicted by this limit.
+async fn refused(desk: &Desk, limit: &str) -> u64 {
+    let metrics = Http::new(desk.nodes[0].address, None).get("/metrics").await.text;
+    let name = format!(r#"frontdesk_refusals_total{{limit="{limit}"}} "#);
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap().parse().unwrap()
+}
+
+/// Begins handshakes from so many networks, one after the other, until it is over.
+async fn begin_handshakes(
+    address: SocketAddr,
+    networks: u32,
+    next: &AtomicU32,
+    is_over: &AtomicBool,
+) {
+    let http = Http::new(address, None);
+    while !is_over.load(Ordering::SeqCst) {
+        let network = next.fetch_add(1, Ordering::SeqCst) % networks;
+        let from = format!("2001:{:x}:{:x}::1", network >> 8, network & 0xff);
+        let headers = [("x-forwarded-for", from.as_str())];
+        let begun = http.send(Method::GET, POLLING, None, &headers).await;
+        // Nobody is refused here; where it was so, that would be the newcomer too.
+        assert_eq!(begun.status, 200, "{}", begun.text);
+        // The attackers share the cores with the node and the victim, and are not to take those.
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Comes in as a stock client does: it polls, connects with its token, and is told that it is in.
+async fn come_in(desk: &Desk, person: &Person) -> Result<Duration, String> {
+    let http = Http::new(desk.nodes[0].address, None);
+    let headers = [("x-forwarded-for", "198.51.100.7")];
+    let ask = async |method, path: &str, body| {
+        let reply = http.send(method, path, body, &headers).await;
+        if reply.status == 200 { Ok(reply.text) } else { Err(reply.text) }
+    };
+    let began = Instant::now();
+    let opened = ask(Method::GET, POLLING, None).await?;
+    let opened: Value = serde_json::from_str(&opened[1..]).unwrap();
+    let path = format!("{POLLING}&sid={}", opened["sid"].as_str().unwrap());
+    let connect = format!("40{}", json!({ "token": person.token }));
+    ask(Method::POST, &path, Some(connect)).await?;
+    let told = ask(Method::GET, &path, None).await?;
+    if told.starts_with("40{") { Ok(began.elapsed()) } else { Err(told) }
+}
+
+async fn handshakes_keep_nobody_out(networks: u32) {
+    // A quarter of them is places for strangers: 1,000, which fill within seconds.
+    let binary = with_descriptors(4_000);
+    let proxy = [("TRUSTED_PROXIES", "127.0.0.1")];
+    let desk = Desk::embedded_with(binary.to_str().unwrap(), &proxy).await;
+    let mut victim = Victim::enter(&desk, 0).await;
+    let alone = victim.measure().await;
+    let (next, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    let address = desk.nodes[0].address;
+    let attacking = (0..ATTACKERS).map(|_| begin_handshakes(address, networks, &next, &is_over));
+    let newcomers = async {
+        let full = async {
+            while refused(&desk, "strangers").await < 500 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE * 6, full).await.expect("the house is never full");
+        let mut slowest = Duration::ZERO;
+        for _ in 0..NEWCOMERS {
+            let took = come_in(&desk, &desk.customer()).await.expect("a newcomer is kept out");
+            slowest = slowest.max(took);
+        }
+        is_over.store(true, Ordering::SeqCst);
+        slowest
+    };
+    let attack = async {
+        let attacking = futures_util::future::join_all(attacking);
+        tokio::join!(attacking, newcomers).1
+    };
+    let (beside, slowest) = victim.measure_beside(attack).await;
+    assert!(slowest < SOON, "the slowest newcomer took {slowest:?}");
+    beside.are_as_if_alone(&alone);
+    assert!(desk.nodes[0].memory_kib() < 512 * 1024, "{} KiB", desk.nodes[0].memory_kib());
+}
+
+#[tokio::test]
+async fn c5_handshakes_from_128_networks_that_never_finish_keep_nobody_out() {
+    handshakes_keep_nobody_out(128).await;
+}
+
+#[tokio::test]
+async fn c5_handshakes_from_65536_networks_that_never_finish_keep_nobody_out() {
+    handshakes_keep_nobody_out(65_536).await;
+}
+
+/// Keeps so many connections open from this address that ask for nothing, and always opens further ones.
+async fn crowd(address: SocketAddr, from: Ipv4Addr, count: usize, is_over: &AtomicBool) {
+    let mut open = VecDeque::new();
+    while !is_over.load(Ordering::SeqCst) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        // It is closed at once, or there is no room in the backlog: that is no matter to an attacker.
+        if let Ok(Ok(stream)) = timeout(Duration::from_secs(1), socket.connect(address)).await {
+            open.push_back(stream);
+        }
+        if open.len() > count {
+            open.pop_front();
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn c13_idle_connections_from_ten_addresses_keep_nobody_out() {
+    const DESCRIPTORS: usize = 1_200;
+    let (binary, each) = (with_descriptors(DESCRIPTORS), 250);
+    let desk = Desk::embedded(binary.to_str().unwrap()).await;
+    let address = desk.nodes[0].address;
+    let mut victim = Victim::enter(&desk, 0).await;
+    let alone = victim.measure().await;
+    let is_over = AtomicBool::new(false);
+    let attacking = (2..12).map(|n| crowd(address, Ipv4Addr::new(127, 0, 0, n), each, &is_over));
+    let newcomers = async {
+        let full = async {
+            while refused(&desk, "idle").await < 1_000 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE * 6, full).await.expect("the house is never full");
+        let mut slowest = Duration::ZERO;
+        for _ in 0..NEWCOMERS {
+            let began = Instant::now();
+            let asking = async {
+                let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+                let head = "GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            };
+            timeout(PATIENCE, asking).await.expect("a newcomer is not answered");
+            slowest = slowest.max(began.elapsed());
+        }
+        let open = desk.nodes[0].descriptors();
+        is_over.store(true, Ordering::SeqCst);
+        (slowest, open)
+    };
+    let attack = async {
+        let attacking = futures_util::future::join_all(attacking);
+        tokio::join!(attacking, newcomers).1
+    };
+    let (beside, (slowest, open)) = victim.measure_beside(attack).await;
+    assert!(slowest < SOON, "the slowest newcomer took {slowest:?}");
+    assert!(open < DESCRIPTORS / 2, "{open} descriptors are in use");
+    let starved = desk.nodes[0].log().iter().any(|line| line.contains("can't accept"));
+    assert!(!starved, "the node ran out of descriptors");
+    beside.are_as_if_alone(&alone);
+}
