@@ -138,6 +138,8 @@ pub(crate) struct MysqlConfig {
     /// The person's id first; `email` and `avatar_url`; all else are parts of the name.
     pub(crate) customers_query: String,
     pub(crate) dentists_query: String,
+    /// A row for a customer and a dentist who may talk; none where everyone may.
+    pub(crate) may_talk_query: Option<String>,
 }
 
 pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name, last_name, \
@@ -359,6 +361,11 @@ impl Config {
                 _ => Err(Variables::error(variable, "must hold one ? for the person's id")),
             }
         };
+        let may_talk_query = variables.text("MYSQL_MAY_TALK_QUERY").map(str::to_owned);
+        if may_talk_query.as_ref().is_some_and(|query| query.matches('?').count() != 2) {
+            let problem = "must hold two ?, for the customer's id and the dentist's";
+            return Err(Variables::error("MYSQL_MAY_TALK_QUERY", problem));
+        }
         let (tls, ca_file) = Tls::read(variables, "MYSQL", [host])?;
         Ok(Some(MysqlConfig {
             host: host.to_owned(),
@@ -370,6 +377,7 @@ impl Config {
             ca_file,
             customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
+            may_talk_query,
         }))
     }
 

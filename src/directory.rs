@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     config::Config,
-    person::{AvatarUrl, Email, Person},
+    person::{AvatarUrl, Email, Person, PersonId},
     store::Source,
 };
 
@@ -37,6 +37,16 @@ pub(crate) struct Entry {
 pub(crate) trait Directory: Send + Sync + 'static {
     /// What it says of the person; `None` where it doesn't know the person.
     async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError>;
+
+    /// Whether it says who may talk to whom.
+    fn has_relations(&self) -> bool {
+        false
+    }
+
+    /// Whether these two may open a session with each other.
+    async fn may_talk(&self, _: &PersonId, _: &PersonId) -> Result<bool, DirectoryError> {
+        Ok(true)
+    }
 
     /// Whether the directory answers.
     async fn ping(&self) -> Result<(), DirectoryError>;

@@ -91,6 +91,10 @@ pub(crate) struct Limits {
     sends: Option<Rate>,
     sends_a_second: Option<NonZeroU32>,
     requests: Option<Rate>,
+    /// Sessions that a user opens.
+    opens: Option<Rate>,
+    /// How many sessions of a customer may wait for their first answer.
+    unanswered: Option<NonZeroU32>,
     of_user: Option<NonZeroU32>,
     of_address: Option<NonZeroU32>,
     trusted_proxies: Vec<IpNet>,
@@ -122,6 +126,8 @@ impl Limits {
             sends: rate("send", limits.sends_per_user_s, SENDS_BURST),
             sends_a_second: limits.sends_per_user_s,
             requests: rate("request", limits.requests_per_address_s, REQUESTS_BURST),
+            opens: limits.opens_per_user_min.map(|opens| Rate::per_minute("open", opens)),
+            unanswered: limits.unanswered_per_user,
             of_user: limits.connections_per_user,
             of_address: limits.connections_per_address,
             trusted_proxies: limits.trusted_proxies.clone(),
@@ -161,6 +167,23 @@ impl Limits {
     pub(crate) fn send(&self, sender: &Person) -> Result<(), Error> {
         let Some(sends) = &self.sends else { return Ok(()) };
         sends.take(&Account::User(sender.clone())).map_err(|wait| self.refuse(Limit::Sends, wait))
+    }
+
+    /// One session more, with whomever: finding the one that is open is none.
+    pub(crate) fn open(&self, opener: &Person) -> Result<(), Error> {
+        let Some(opens) = &self.opens else { return Ok(()) };
+        opens.take(&Account::User(opener.clone())).map_err(|wait| self.refuse(Limit::Opens, wait))
+    }
+
+    /// How many open sessions of a customer may have no answer yet; one more is
+    /// [`Limits::refuse_unanswered`].
+    pub(crate) fn unanswered(&self) -> Option<NonZeroU32> {
+        self.unanswered
+    }
+
+    pub(crate) fn refuse_unanswered(&self) -> Error {
+        self.refusals.count(Limit::Unanswered);
+        Error::LimitReached("too many of your sessions wait for an answer")
     }
 
     /// One request over HTTP, a handshake among them.
@@ -295,7 +318,7 @@ impl Limits {
             if now >= shrink_at {
                 shrink_at = now + SHRINK;
                 let tells = self.bus.is_some() && !self.is_away();
-                self.sends.iter().chain(&self.requests).for_each(|rate| rate.shrink(tells));
+                self.rates().for_each(|rate| rate.shrink(tells));
             }
             let Some(bus) = &self.bus else { continue };
             if self.is_away() {
@@ -315,7 +338,7 @@ impl Limits {
                 // It may be empty.
                 renew_at = now;
             }
-            for rate in self.sends.iter().chain(&self.requests) {
+            for rate in self.rates() {
                 self.charge(&**bus, rate).await;
             }
             if now >= renew_at {
@@ -325,6 +348,10 @@ impl Limits {
                 self.note(self.places.changes()).await;
             }
         }
+    }
+
+    fn rates(&self) -> impl Iterator<Item = &Rate> {
+        self.sends.iter().chain(&self.requests).chain(&self.opens)
     }
 
     async fn charge(&self, bus: &dyn Bus, rate: &Rate) {

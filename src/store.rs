@@ -7,6 +7,7 @@ pub(crate) mod blocks;
 mod changes;
 #[cfg(test)]
 mod contract;
+pub(crate) mod openings;
 pub(crate) mod postgres;
 pub(crate) mod push_jobs;
 pub(crate) mod search;
@@ -23,7 +24,9 @@ use deadpool_postgres::Status;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::{blocks::BlockList, postgres::durability::Durability, push_jobs::PushJobs};
+use self::{
+    blocks::BlockList, openings::Openings, postgres::durability::Durability, push_jobs::PushJobs,
+};
 use crate::{
     images::{ImageKey, ObjectKey},
     message::{
@@ -177,7 +180,7 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
-pub(crate) trait Store: PushJobs + BlockList + Send + Sync + 'static {
+pub(crate) trait Store: PushJobs + BlockList + Openings + Send + Sync + 'static {
     /// The same, as long as it takes.
     #[cfg(test)]
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {

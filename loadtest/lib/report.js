@@ -94,7 +94,8 @@ function advice(numbers, metrics, set) {
   if (numbers.refusals > 0 && set.refusals === 'fail') {
     said.push('The target refuses: its limits are on, and a load test comes from one address and few people. '
       + 'Start its nodes with LIMIT_SENDS_PER_USER_S=0 LIMIT_CONNECTIONS_PER_USER=0 '
-      + 'LIMIT_CONNECTIONS_PER_ADDRESS=0 LIMIT_REQUESTS_PER_ADDRESS_S=0, '
+      + 'LIMIT_CONNECTIONS_PER_ADDRESS=0 LIMIT_REQUESTS_PER_ADDRESS_S=0 LIMIT_OPENS_PER_USER=0 '
+      + 'LIMIT_UNANSWERED_PER_USER=0, '
       + 'or measure the limits themselves with REFUSALS=allow.');
   }
   if (numbers.unjudged > 0 && numbers.refusals === 0) {

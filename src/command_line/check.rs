@@ -113,14 +113,14 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         None => embedded("REDIS_HOST", "none, so this is the only node"),
     };
     let names = match &config.mysql {
-        Some(it) => format!(
-            "MySQL at {}:{}/{} as {}{}",
-            it.host,
-            it.port,
-            it.database,
-            it.user,
-            tls(it.tls)
-        ),
+        Some(it) => {
+            let relations = match it.may_talk_query {
+                Some(_) => ", which says who may talk to whom",
+                None => "",
+            };
+            let (host, port, database, user) = (&it.host, it.port, &it.database, &it.user);
+            format!("MySQL at {host}:{port}/{database} as {user}{}{relations}", tls(it.tls))
+        }
         None => embedded("MYSQL_HOST", "neutral names, or people.json in DATA_DIR"),
     };
     let pictures = match &config.s3 {

@@ -1,9 +1,11 @@
 //! Opening a session: `POST /api/chats`.
 
+use std::num::NonZeroU32;
+
 use crate::{
     app::App,
     error::Error,
-    person::{Person, PersonKind},
+    person::{Person, PersonId, PersonKind},
     session::{Member, Session, SessionId},
     store::NewSession,
     wire::{broadcast::Broadcast, new_id},
@@ -18,6 +20,15 @@ pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Sessio
         let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
         return Ok((session, false));
     }
+    // Before anything is looked up: each refusal would tell whether someone exists.
+    app.limits.open(me)?;
+    if me.kind == PersonKind::Customer {
+        may_wait(app, &me.id).await?;
+    }
+    // One look-up, and so one answer, for whom `me` may not talk to and whom nobody knows.
+    if !app.people.may_talk(customer, dentist).await? {
+        return Err(Error::PersonNotFound);
+    }
     let mine = known(app, me).await?;
     let theirs = known(app, &other).await?;
     let (customer, dentist) =
@@ -31,6 +42,16 @@ pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Sessio
         app.bus.publish(Broadcast::session_new(other, &session));
     }
     Ok((session, opened))
+}
+
+/// Whether one more session of this customer may wait for an answer. Dentists write to many who have
+/// nothing to answer, and close what is done with.
+async fn may_wait(app: &App, customer: &PersonId) -> Result<(), Error> {
+    let Some(limit) = app.limits.unanswered().map(NonZeroU32::get) else { return Ok(()) };
+    if app.store.unanswered(customer, limit).await? < limit {
+        return Ok(());
+    }
+    Err(app.limits.refuse_unanswered())
 }
 
 async fn known(app: &App, person: &Person) -> Result<Member, Error> {

@@ -18,6 +18,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) requests_per_address_s: Option<NonZeroU32>,
     /// What waits for readers at most, in bytes; none: a part of the memory that there is.
     pub(crate) outbound_memory: Option<usize>,
+    pub(crate) opens_per_user_min: Option<NonZeroU32>,
+    pub(crate) unanswered_per_user: Option<NonZeroU32>,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
@@ -37,6 +39,8 @@ impl LimitsConfig {
             connections_per_address: limit("LIMIT_CONNECTIONS_PER_ADDRESS", 1_000)?,
             requests_per_address_s: limit("LIMIT_REQUESTS_PER_ADDRESS_S", 100)?,
             outbound_memory: Self::outbound_memory(variables)?,
+            opens_per_user_min: limit("LIMIT_OPENS_PER_USER", 10)?,
+            unanswered_per_user: limit("LIMIT_UNANSWERED_PER_USER", 50)?,
             trusted_proxies: networks(variables, "TRUSTED_PROXIES")?,
         })
     }

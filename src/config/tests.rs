@@ -40,8 +40,10 @@ fn limits_have_defaults_and_are_off_at_0() {
         limits.connections_per_user,
         limits.connections_per_address,
         limits.requests_per_address_s,
+        limits.opens_per_user_min,
+        limits.unanswered_per_user,
     ];
-    assert_eq!(numbers.map(|limit| limit.unwrap().get()), [20, 20, 1_000, 100]);
+    assert_eq!(numbers.map(|limit| limit.unwrap().get()), [20, 20, 1_000, 100, 10, 50]);
     assert!(limits.trusted_proxies.is_empty());
     let off = [("LIMIT_SENDS_PER_USER_S", "0"), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")];
     let limits = read(&off).unwrap().limits;
@@ -99,6 +101,20 @@ fn c14_production_with_redis_has_a_secret_of_the_nodes() {
     let embedded =
         [("NODE_ENV", "production"), ("EMBEDDED", "true"), ("DJANGO_JWKS_URL", "https://a.b/c")];
     assert!(!said(&read(&embedded).unwrap()), "one node needs none");
+}
+
+#[test]
+fn a_relation_query_takes_a_customer_and_a_dentist() {
+    let with = |query| {
+        let mysql = [("MYSQL_HOST", "mysql"), ("MYSQL_DB", "legacy"), ("MYSQL_USER", "reader")];
+        [&mysql[..], &[("MYSQL_MAY_TALK_QUERY", query)]].concat()
+    };
+    assert_eq!(read(&with("")).unwrap().mysql.unwrap().may_talk_query, None);
+    let query = "SELECT 1 FROM visits WHERE patient = ? AND dentist = ?";
+    let read = read(&with(query)).unwrap().mysql.unwrap();
+    assert_eq!(read.may_talk_query.as_deref(), Some(query));
+    let problem = problem(&with("SELECT 1 FROM visits WHERE patient = ?"));
+    assert!(problem.starts_with("MYSQL_MAY_TALK_QUERY: must hold two ?"), "{problem}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The legacy directory in MySQL.
 //!
 //! Law I11: it can't be written. Every connection is set to read-only transactions as it is made,
-//! and this module holds no statement but the two look-ups.
+//! and this module holds no statement but the three look-ups.
 
 mod encryption;
 
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Directory, DirectoryError, Entry};
 use crate::{
     config::MysqlConfig,
-    person::{Person, PersonKind},
+    person::{Person, PersonId, PersonKind},
 };
 use encryption::Pools;
 
@@ -31,6 +31,7 @@ pub(super) struct Mysql {
     pool: Pools,
     customers_query: String,
     dentists_query: String,
+    may_talk_query: Option<String>,
 }
 
 impl Mysql {
@@ -51,6 +52,7 @@ impl Mysql {
             pool: Pools::open(config, options)?,
             customers_query: config.customers_query.clone(),
             dentists_query: config.dentists_query.clone(),
+            may_talk_query: config.may_talk_query.clone(),
         })
     }
 
@@ -77,6 +79,24 @@ impl Directory for Mysql {
         })
         .await?;
         Ok(row.and_then(|row| entry(person, row)))
+    }
+
+    fn has_relations(&self) -> bool {
+        self.may_talk_query.is_some()
+    }
+
+    async fn may_talk(
+        &self,
+        customer: &PersonId,
+        dentist: &PersonId,
+    ) -> Result<bool, DirectoryError> {
+        let Some(query) = &self.may_talk_query else { return Ok(true) };
+        let row: Option<Row> = Self::within_deadline(async {
+            let ids = (customer.as_str(), dentist.as_str());
+            self.pool.get_conn().await?.exec_first(query, ids).await
+        })
+        .await?;
+        Ok(row.is_some())
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
@@ -131,7 +151,8 @@ fn remedy(code: u16) -> &'static str {
         1044 | 1049 => ": MYSQL_DB is not there, or not for MYSQL_USER",
         1142 | 1143 => ": MYSQL_USER may not read that table",
         1054 | 1146 => {
-            ": there is no such table or column; see MYSQL_CUSTOMERS_QUERY, MYSQL_DENTISTS_QUERY"
+            ": there is no such table or column; see MYSQL_CUSTOMERS_QUERY, MYSQL_DENTISTS_QUERY, \
+             MYSQL_MAY_TALK_QUERY"
         }
         _ => "",
     }
@@ -165,6 +186,7 @@ mod tests {
             ca_file: None,
             customers_query: crate::config::DEFAULT_CUSTOMERS_QUERY.into(),
             dentists_query: crate::config::DEFAULT_DENTISTS_QUERY.into(),
+            may_talk_query: None,
         }
     }
 
@@ -228,6 +250,26 @@ mod tests {
         let dana = directory.person(&dentist("7")).await.unwrap().unwrap();
         assert_eq!(dana.name, "Drill, Dana");
         assert!(dana.email.is_some() && dana.avatar_url.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_row_of_the_relation_query_means_that_the_two_may_talk() {
+        let mut config = config().await;
+        let may_talk = async |config: &MysqlConfig, customer: &str, dentist: &str| {
+            let directory = Mysql::open(config).unwrap();
+            directory.may_talk(&customer.parse().unwrap(), &dentist.parse().unwrap()).await
+        };
+        assert!(may_talk(&config, "anyone", "anyone").await.unwrap(), "it is off");
+        config.may_talk_query = Some(
+            "SELECT 1 FROM customers c, dentists d WHERE c.cognito_sub = ? AND d.user_id = ?"
+                .into(),
+        );
+        assert!(may_talk(&config, "sub-ada", "7").await.unwrap());
+        for (customer, dentist) in [("sub-ada", "8"), ("nobody", "7"), ("7", "sub-ada")] {
+            assert!(!may_talk(&config, customer, dentist).await.unwrap(), "{customer} {dentist}");
+        }
+        config.may_talk_query = Some("SELECT 1 FROM nowhere WHERE a = ? AND b = ?".into());
+        assert!(may_talk(&config, "sub-ada", "7").await.is_err());
     }
 
     #[tokio::test]

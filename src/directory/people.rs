@@ -4,6 +4,8 @@
 //! Only who opens a session with someone new waits for the directory. Everyone else is shown as the
 //! store has them; whoever was not looked up for a lifetime is, behind the scenes, one at a time.
 
+mod relations;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,6 +22,7 @@ use crate::{
     session::Session,
     store::Store,
 };
+use relations::Relations;
 
 /// How many entries are kept.
 const ENTRIES: u64 = 10_000;
@@ -36,6 +39,7 @@ pub(crate) struct People {
     directory: Arc<dyn Directory>,
     store: Arc<dyn Store>,
     found: Cache<Person, Found>,
+    relations: Relations,
     /// Until when the directory is left alone, and why.
     resting: Mutex<Option<(Instant, DirectoryError)>>,
     queue: mpsc::Sender<Person>,
@@ -84,7 +88,9 @@ impl People {
         let (queue, seen) = mpsc::channel(QUEUE);
         let found = Cache::builder().max_capacity(ENTRIES).expire_after(Lifetime(lifetime)).build();
         let (resting, queued) = (Mutex::default(), DashSet::new());
-        let people = Arc::new(Self { directory, store, found, resting, queue, queued, counts });
+        let relations = relations::cache();
+        let people =
+            Arc::new(Self { directory, store, found, relations, resting, queue, queued, counts });
         tokio::spawn(Arc::clone(&people).keep_looking_up(seen));
         people
     }
@@ -139,20 +145,7 @@ impl People {
     }
 
     async fn ask(&self, person: &Person) -> Result<Found, DirectoryError> {
-        if let Some(error) = self.resting() {
-            self.counts.spared.inc();
-            return Err(error);
-        }
-        let began = Instant::now();
-        let found = self.directory.person(person).await;
-        self.counts.took.took(began.elapsed());
-        let outcome = match &found {
-            Ok(Some(_)) => &self.counts.found,
-            Ok(None) => &self.counts.unknown,
-            Err(_) => &self.counts.failed,
-        };
-        outcome.inc();
-        let found = found.inspect_err(|error| self.rest(error))?;
+        let found = self.counted(self.directory.person(person), Option::is_some).await?;
         if let Some(entry) = &found {
             let renamed = self.store.rename(person, &entry.name, entry.avatar_url.as_ref()).await;
             if let Err(error) = renamed {
@@ -160,6 +153,28 @@ impl People {
             }
         }
         Ok(found.map(Arc::new))
+    }
+
+    /// One look-up in the directory, unless it is left alone.
+    async fn counted<T>(
+        &self,
+        asked: impl Future<Output = Result<T, DirectoryError>>,
+        is_found: impl FnOnce(&T) -> bool,
+    ) -> Result<T, DirectoryError> {
+        if let Some(error) = self.resting() {
+            self.counts.spared.inc();
+            return Err(error);
+        }
+        let began = Instant::now();
+        let answer = asked.await;
+        self.counts.took.took(began.elapsed());
+        let outcome = match &answer {
+            Ok(found) if is_found(found) => &self.counts.found,
+            Ok(_) => &self.counts.unknown,
+            Err(_) => &self.counts.failed,
+        };
+        outcome.inc();
+        answer.inspect_err(|error| self.rest(error))
     }
 
     /// Why the directory is left alone, if it is.

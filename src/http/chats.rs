@@ -21,7 +21,8 @@ use crate::{
     openapi::{
         self,
         problems::{
-            Body, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems, TwoOpen,
+            Body, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems,
+            TooManyUnanswered, TwoOpen,
         },
     },
     person::{Person, PersonId, PersonKind},
@@ -61,12 +62,16 @@ impl PartialSchema for Open {
 impl ToSchema for Open {}
 
 /// Opens a session with someone on the other side, or finds the one that is open.
+///
+/// A user opens ten a minute, all nodes together; finding one that is open does not count. Of a customer
+/// fifty may be open in which the dentist has written nothing. Who is unknown and whom the caller may not
+/// talk to are the same `person_not_found`.
 #[utoipa::path(
     post, path = "", tag = "chats", request_body = Open,
     responses(
         (status = 201, body = Session, description = "Opened."),
         (status = 200, body = Session, description = "It was open already."),
-        Problems<(OfCaller, Body, NoPerson)>,
+        Problems<(OfCaller, Body, NoPerson, TooManyUnanswered)>,
     )
 )]
 pub(crate) async fn open(

@@ -30,7 +30,7 @@ const OWED_MAX: u32 = 4;
 /// more than this part of what an account may use, once [`OWED_MAX`] has been owed.
 const REMOTE_SHARE: f64 = 0.75;
 
-/// So much a second for each account, and a burst.
+/// So much in a time for each account, and a burst.
 pub(super) struct Rate {
     name: &'static str,
     limiter: RateLimiter<Account, Buckets, MonotonicClock>,
@@ -49,19 +49,29 @@ pub(super) struct Rate {
 impl Rate {
     /// `burst` is how many seconds' worth may be used at once.
     pub(super) fn new(name: &'static str, a_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let buckets = Buckets::default();
         let burst = a_second.saturating_mul(burst);
         let quota = Quota::per_second(a_second).allow_burst(burst);
+        Self::of(name, quota, (a_second.get() / 4).max(1))
+    }
+
+    /// So much a minute, which may be used at once. Other nodes learn of each use: there are few.
+    pub(super) fn per_minute(name: &'static str, a_minute: NonZeroU32) -> Self {
+        Self::of(name, Quota::per_minute(a_minute), 1)
+    }
+
+    /// `telling` uses are enough to tell other nodes.
+    fn of(name: &'static str, quota: Quota, telling: u32) -> Self {
+        let buckets = Buckets::default();
         Self {
             name,
             limiter: RateLimiter::new(quota, buckets.clone(), MonotonicClock),
             buckets,
             start: Instant::now(),
             cell: quota.replenish_interval(),
-            burst,
+            burst: quota.burst_size(),
             used: DashMap::new(),
             raised: DashMap::new(),
-            telling: (a_second.get() / 4).max(1),
+            telling,
         }
     }
 
@@ -183,6 +193,18 @@ mod tests {
         let wait = rate.take(&account(1)).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_millis(250), "{wait:?}");
         assert!(rate.take(&account(2)).is_ok());
+    }
+
+    #[test]
+    fn a_minutes_worth_fits_at_once_and_each_use_is_told() {
+        let rate = Rate::per_minute("test", NonZeroU32::new(10).unwrap());
+        assert!((0..10).all(|_| rate.take(&account(1)).is_ok()));
+        let wait = rate.take(&account(1)).unwrap_err();
+        assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(6), "{wait:?}");
+        let told = rate.untold();
+        assert_eq!(told[0].1.used, Duration::from_secs(60));
+        rate.take(&account(2)).unwrap();
+        assert_eq!(rate.untold().len(), 1, "one is enough");
     }
 
     #[test]

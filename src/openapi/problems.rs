@@ -64,6 +64,7 @@ lists! {
     NotTheDentist = Forbidden("a dentist closes and opens sessions");
     TwoOpen = AnotherIsOpen;
     TooManyImages = LimitReached("too many pictures for one day");
+    TooManyUnanswered = LimitReached("too many of your sessions wait for an answer");
     Oneself = BlocksItself;
     BusyNow = Busy;
     /// Of a body that does not come.

@@ -54,6 +54,7 @@ macro_rules! contract {
 }
 
 mod blocks;
+mod openings;
 mod push_jobs;
 
 contract!(

@@ -10,6 +10,7 @@ mod encryption;
 mod failure;
 mod members;
 mod node_role;
+mod openings;
 mod patience;
 mod people;
 mod push_jobs;
@@ -56,9 +57,6 @@ use crate::{
 
 /// How long one look-up or transaction may take.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-const FIND_OPEN: &str = "select id from sessions \
-    where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
 
 /// How many connections of the pool look-ups leave alone: two for the writer, one for the checks of
 /// health. However many people read, sends are committed.
@@ -163,8 +161,7 @@ impl Store for Postgres {
         customer: &PersonId,
         dentist: &PersonId,
     ) -> Result<Option<SessionId>, StoreError> {
-        let rows = self.query(FIND_OPEN, &[&customer.as_str(), &dentist.as_str()]).await?;
-        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
+        self.find_open(customer, dentist).await
     }
 
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {

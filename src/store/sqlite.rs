@@ -7,6 +7,7 @@ mod blocks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod members;
+mod openings;
 mod people;
 mod push_jobs;
 mod rows;

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
+    person::PersonId,
     session::{Member, SessionId},
     store::{NewSession, sqlite::Sqlite},
     wire::new_id,
@@ -17,6 +18,8 @@ struct Puppet {
     asked: AtomicUsize,
     down: AtomicBool,
     name: Mutex<Option<&'static str>>,
+    /// What it says of who may talk to whom; nothing where it has no such query.
+    may_talk: Mutex<Option<bool>>,
     /// A look-up takes one.
     gate: Semaphore,
 }
@@ -34,6 +37,18 @@ impl Directory for Puppet {
             avatar_url: "https://pictures.example/2.png".parse().ok(),
             email: "ada@example.test".parse().ok(),
         }))
+    }
+
+    fn has_relations(&self) -> bool {
+        self.may_talk.lock().unwrap().is_some()
+    }
+
+    async fn may_talk(&self, _: &PersonId, _: &PersonId) -> Result<bool, DirectoryError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.down.load(Ordering::Relaxed) {
+            return Err(DirectoryError::Unavailable(Arc::new(std::io::Error::other("down"))));
+        }
+        Ok(self.may_talk.lock().unwrap().unwrap())
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
@@ -59,6 +74,7 @@ impl World {
             asked: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             name: Mutex::new(Some("Ada Byron")),
+            may_talk: Mutex::default(),
             gate: Semaphore::new(1_000),
         });
         let people = People::start(
@@ -178,4 +194,38 @@ async fn an_email_is_for_the_dentist_and_only_where_it_is_at_hand() {
         assert_eq!(session.dentist.email, None);
         assert_eq!(session.customer.email.is_some(), me.kind == PersonKind::Dentist);
     }
+}
+
+#[tokio::test]
+async fn whom_nobody_knows_is_asked_for_once_in_a_while() {
+    let world = World::new(LONG).await;
+    *world.directory.name.lock().unwrap() = None;
+    for _ in 0..50 {
+        assert!(world.people.look_up(&world.customer).await.unwrap().is_none());
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+#[tokio::test]
+async fn who_may_talk_to_whom_is_asked_once_in_a_while_and_nobody_may_while_none_can_tell() {
+    let world = World::new(LONG).await;
+    let may_talk = async |customer: &str| {
+        world.people.may_talk(&customer.parse().unwrap(), &world.dentist.id).await
+    };
+    assert!(may_talk("a").await.unwrap(), "everyone may, without a query");
+    assert_eq!(world.asked(), 0);
+    let says = |may| *world.directory.may_talk.lock().unwrap() = Some(may);
+    says(false);
+    for _ in 0..5 {
+        assert!(!may_talk("a").await.unwrap());
+    }
+    says(true);
+    assert!(may_talk("b").await.unwrap() && !may_talk("a").await.unwrap());
+    assert_eq!(world.asked(), 2, "each pair once");
+    world.directory.down.store(true, Ordering::Relaxed);
+    for _ in 0..5 {
+        assert!(may_talk("c").await.is_err());
+    }
+    assert_eq!(world.asked(), 3, "it is left alone");
+    assert!(may_talk("b").await.unwrap(), "what was said counts");
 }

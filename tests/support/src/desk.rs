@@ -8,11 +8,13 @@ use crate::{
 };
 
 /// Variables for tests that do in a second what people do in a day, all from one address.
-pub const NO_LIMITS: [(&str, &str); 4] = [
+pub const NO_LIMITS: [(&str, &str); 6] = [
     ("LIMIT_SENDS_PER_USER_S", "0"),
     ("LIMIT_CONNECTIONS_PER_USER", "0"),
     ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
     ("LIMIT_REQUESTS_PER_ADDRESS_S", "0"),
+    ("LIMIT_OPENS_PER_USER", "0"),
+    ("LIMIT_UNANSWERED_PER_USER", "0"),
 ];
 
 /// Nodes that share a database and a bus, or one node on its own.
@@ -149,6 +151,22 @@ impl Desk {
         let (customer, dentist) = (self.customer(), self.dentist());
         let session = self.session(&customer, &dentist).await;
         (customer, dentist, session)
+    }
+
+    /// Two people who have written to each other, so each sees the other's presence, and their session.
+    pub async fn acquaintances(&self) -> (Person, Person, String) {
+        let (customer, dentist, session) = self.pair().await;
+        for person in [&customer, &dentist] {
+            self.greet(person, &session).await;
+        }
+        (customer, dentist, session)
+    }
+
+    /// Someone writes in a session, by HTTP.
+    pub async fn greet(&self, person: &Person, session: &str) {
+        let post = json!({ "clientId": unique("greeting"), "kind": "text", "body": "Hello" });
+        let path = format!("/api/chats/{session}/messages");
+        self.http(0, person).post(&path, &post).await.expect(201);
     }
 }
 

@@ -1,0 +1,33 @@
+//! Who has answered whom: what is counted before a session is opened, and known before someone's presence
+//! is shown.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::{
+    person::{Person, PersonId},
+    session::SessionId,
+};
+
+/// A store's side of it.
+#[async_trait]
+pub(crate) trait Openings: Send + Sync + 'static {
+    /// How many open sessions of this customer have no message of the dentist's, up to `limit`.
+    async fn unanswered(&self, customer: &PersonId, limit: u32) -> Result<u32, StoreError>;
+
+    /// Whether this person has ever written in the session.
+    async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError>;
+}
+
+/// $1 the customer, $2 the limit. By the index of open sessions, then by that of `client_id`s, whose
+/// beginning is who wrote.
+pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
+    select 1 as one from sessions c \
+    where c.tenant_id = 1 and c.customer_id = $1 and c.status = 'open' and not exists ( \
+      select 1 from messages w where w.session_id = c.id and w.sender_kind = 'dentist' \
+        and w.sender_id = c.dentist_id) \
+    limit $2) waiting";
+
+/// $1 the session, $2 and $3 who.
+pub(super) const HAS_WRITTEN: &str = "select 1 as one from messages \
+    where session_id = $1 and sender_kind = $2 and sender_id = $3 limit 1";
