@@ -5,6 +5,7 @@ pub(crate) mod joins;
 pub(crate) mod outbound;
 mod reading;
 pub(crate) mod recovery;
+pub(crate) mod strangers;
 mod token;
 pub(crate) mod typing;
 pub(crate) mod websocket;
@@ -32,6 +33,7 @@ use crate::{
 use joins::{JoinNumber, Joins};
 use outbound::{ConnectionId, Outbound};
 use recovery::Mark;
+use strangers::{Met, OtherSide};
 use token::{Older, Token};
 use typing::Typing;
 
@@ -72,14 +74,25 @@ impl Caller {
         if let Some(other) = self.joins.end(id) {
             self.app.presence.unwatch(&other, self.conn());
         }
+        self.outbound.strangers().forget(id);
         self.app.hub.leave(&Room::Session(id), self.conn());
         self.outbound.mark(Mark::Left { session_id: id });
     }
 
-    /// From now on hears when the other side of the session comes and goes.
-    pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, other: &Person) {
-        if self.joins.watch(id, number, other) {
-            self.app.presence.watch(other, self.conn());
+    /// From now on hears when the other side of the session comes and goes, or from their first message
+    /// on.
+    pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, other: &OtherSide) {
+        if other.is_known() {
+            self.met(&Met { session_id: id, number, person: other.person.clone() });
+        } else if self.joins.is_current(id, number) {
+            self.outbound.strangers().wait_for(id, number, other.person.clone());
+        }
+    }
+
+    /// The other side of the session has written.
+    fn met(&self, met: &Met) {
+        if self.joins.watch(met.session_id, met.number, &met.person) {
+            self.app.presence.watch(&met.person, self.conn());
         }
     }
 

@@ -112,7 +112,8 @@ impl Session {
         }
     }
 
-    /// Whose presence `me` is told of: the other side's, while the session is open.
+    /// Whose presence `me` is told of, once they have written: the other side's, while the session is
+    /// open.
     pub(crate) fn watched_by(&self, me: &Person) -> Option<Person> {
         (self.status == SessionStatus::Open).then(|| self.other(me).clone())
     }

@@ -17,6 +17,7 @@ use crate::{
         Caller,
         joins::{JOINS_MAX, JoinNumber, Joins},
         recovery::Mark,
+        strangers::OtherSide,
     },
     error::Error,
     message::Message,
@@ -51,7 +52,7 @@ pub(crate) struct Joined<'a> {
 pub(crate) struct At {
     pub(crate) session_id: SessionId,
     /// Who is on the other side, while the session is open.
-    pub(crate) other: Option<Person>,
+    pub(crate) other: Option<OtherSide>,
     pub(crate) number: JoinNumber,
     /// Where the answer begins.
     from: u64,
@@ -75,7 +76,7 @@ impl At {
 #[derive(Debug)]
 pub(crate) struct Resumed {
     session_id: SessionId,
-    other: Option<Person>,
+    other: Option<OtherSide>,
     place: Place,
     last_seq: u64,
     rev: u64,
@@ -90,7 +91,8 @@ pub(crate) async fn look_up(
     let mut resumed = Vec::new();
     for (session_id, place) in offset.0 {
         let Some(session) = store.session(me, session_id).await? else { return Ok(None) };
-        let (last_seq, rev, other) = (session.last_seq, session.rev, session.watched_by(me));
+        let (last_seq, rev) = (session.last_seq, session.rev);
+        let other = OtherSide::of(store, me, &session, &[]).await?;
         // Whoever claims to have more than there is has what there is.
         let up_to = place.up_to.min(last_seq);
         let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
@@ -172,7 +174,8 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
         Some(rev) => Some(history::changes(app, me, id, rev, PAGE).await?),
         None => None,
     };
-    let (last_seq, other, session) = (session.last_seq, session.watched_by(me), &session);
+    let other = OtherSide::of(&*app.store, me, &session, &messages).await?;
+    let (last_seq, session) = (session.last_seq, &session);
     let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
     Ok(Done::Joined {
         data,

@@ -19,7 +19,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::recovery::Mark;
+use super::{recovery::Mark, strangers::Strangers};
 use crate::{
     error::Error,
     limits::Account,
@@ -77,6 +77,7 @@ pub(crate) struct Outbound {
     ending: Arc<Ending>,
     /// Sends whose acknowledgement is this connection's copy: the room's is left out.
     own_sends: Mutex<VecDeque<(SessionId, ClientId)>>,
+    strangers: Strangers,
 }
 
 impl Outbound {
@@ -107,6 +108,7 @@ impl Outbound {
             history: Arc::new(Semaphore::new(HISTORY)),
             ending,
             own_sends: Mutex::default(),
+            strangers: Strangers::default(),
         })
     }
 
@@ -116,6 +118,10 @@ impl Outbound {
 
     pub(crate) fn person(&self) -> &Person {
         &self.person
+    }
+
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -189,6 +195,9 @@ impl Outbound {
         for (id, author, seq) in &written.delivered {
             // One's own are on their way to the other side, not from there.
             if *author != Some(self.person.kind) {
+                if author.is_some() {
+                    self.strangers.heard(*id);
+                }
                 self.receipts.delivered(*id, &self.person, *seq);
             }
         }

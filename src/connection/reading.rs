@@ -75,6 +75,7 @@ pub(super) async fn run(
                 return Some(code);
             }
             Some(answered) = reading.under_way.next() => reading.answer(answered),
+            met = caller.outbound.strangers().until_met() => caller.met(&met),
             // Whoever does not read what there is may not ask for more.
             () = caller.outbound.until_written(), if caller.outbound.is_busy() => {
                 // It takes what it is given, so it is there, though its pongs are not read yet.

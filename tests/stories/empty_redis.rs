@@ -68,9 +68,20 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
     let database = desk.database.as_ref().unwrap().client().await;
     let mut patient = connected(&desk, 0, &customer, &session).await;
     let mut doctor = connected(&desk, 1, &dentist, &session).await;
+    // Each is told of the other's presence once that one has written.
+    for (client, body) in [(&mut patient, "x"), (&mut doctor, "y")] {
+        client.send(&session, "greeting", body).await;
+    }
     for client in [&mut patient, &mut doctor] {
         while client.event("presence").await["online"] != true {}
     }
+    let spared = "delete from push_jobs where error = 'connected'";
+    let mut found = 0;
+    eventually("both are found to be connected", async || {
+        found += database.execute(spared, &[]).await.unwrap();
+        found == 2
+    })
+    .await;
     // Once its connections go too; once it answers all the while.
     for is_restarted in [true, false] {
         if is_restarted {
@@ -87,11 +98,12 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
         typing_is_heard(&mut doctor, &mut patient, &session).await;
         tokio::join!(stays_here(&mut patient), stays_here(&mut doctor));
         patient.send(&session, &is_restarted.to_string(), "x").await;
-        let spared = "delete from push_jobs where error = 'connected'";
         eventually("the dentist is found to be connected", async || {
             database.execute(spared, &[]).await.unwrap() == 1
         })
         .await;
     }
-    assert!(service.made_to(&dentist.id).is_empty(), "no push for who is here");
+    for person in [&customer, &dentist] {
+        assert!(service.made_to(&person.id).is_empty(), "no push for who is here");
+    }
 }

@@ -158,7 +158,7 @@ async fn presence(client: &mut Client, of: &Person) -> Value {
 async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
     for desk in [two_nodes().await, one_node().await] {
         let last = desk.nodes.len() - 1;
-        let (customer, dentist, session) = desk.pair().await;
+        let (customer, dentist, session) = desk.acquaintances().await;
         let mut patient = desk.connect(0, &customer).await;
         patient.join(&session, None).await;
         let never = json!({
@@ -193,7 +193,7 @@ async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
 #[tokio::test]
 async fn whoever_has_left_a_session_or_finds_it_closed_is_told_of_nobodys_presence() {
     let desk = two_nodes().await;
-    let (customer, dentist, session) = desk.pair().await;
+    let (customer, dentist, session) = desk.acquaintances().await;
     let mut patient = desk.connect(0, &customer).await;
     patient.join(&session, None).await;
     assert_eq!(presence(&mut patient, &dentist).await["online"], false);
@@ -207,6 +207,7 @@ async fn whoever_has_left_a_session_or_finds_it_closed_is_told_of_nobodys_presen
     // Another patient of theirs hears of it; by then these would have.
     let other = desk.customer();
     let theirs = desk.session(&other, &dentist).await;
+    desk.greet(&dentist, &theirs).await;
     let mut told = desk.connect(0, &other).await;
     told.join(&theirs, None).await;
     while presence(&mut told, &dentist).await["online"] != true {}
@@ -220,7 +221,7 @@ async fn whoever_has_left_a_session_or_finds_it_closed_is_told_of_nobodys_presen
 #[tokio::test]
 async fn f1_the_people_of_a_node_that_is_killed_are_gone_within_30_s() {
     let mut desk = two_nodes().await;
-    let (customer, dentist, session) = desk.pair().await;
+    let (customer, dentist, session) = desk.acquaintances().await;
     let mut patient = desk.connect(0, &customer).await;
     patient.join(&session, None).await;
     let _doctor = desk.connect(1, &dentist).await;

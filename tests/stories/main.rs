@@ -14,6 +14,7 @@ mod attack_doors;
 mod attack_key_sets;
 mod attack_locks;
 mod attack_memory;
+mod attack_openings;
 mod attack_pictures;
 mod blocking;
 mod catching_up;

@@ -189,6 +189,8 @@ async fn converse(desk: &Desk, framing: Framing, document: &mut Document) {
     dentist.ask(document, "message:read", json!({ "sessionId": session, "seq": 1 })).await;
     patient.until(document, "message.read").await;
     patient.until(document, "message.delivered").await;
+    let hello = json!({ "sessionId": session, "clientId": "2", "kind": "text", "body": "Come." });
+    dentist.ask(document, "message:send", hello).await;
     patient.until(document, "presence").await;
     dentist.until(document, "session.updated").await;
     // What is said without being answered.

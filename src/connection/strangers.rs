@@ -1,0 +1,129 @@
+//! Whose presence a connection is not told yet: presence of someone is shown once that someone has
+//! written in the session. Else whoever opens a session with a stranger could watch them.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::joins::JoinNumber;
+use crate::{
+    message::Message,
+    person::Person,
+    session::{Session, SessionId},
+    store::{Store, StoreError},
+};
+
+/// The other side of an open session, as a member who joins it finds them.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherSide {
+    pub(crate) person: Person,
+    has_written: bool,
+}
+
+impl OtherSide {
+    /// `read` is what was read of the session behind it. A message of the other side that is in neither
+    /// comes later, by its number.
+    pub(crate) async fn of(
+        store: &dyn Store,
+        me: &Person,
+        session: &Session,
+        read: &[Message],
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(person) = session.watched_by(me) else { return Ok(None) };
+        let mut at_hand = session.last_message.iter().chain(read);
+        let has_written = at_hand.any(|message| message.sender.person == person)
+            || (session.last_seq > 0 && store.has_written(&person, session.id).await?);
+        Ok(Some(Self { person, has_written }))
+    }
+
+    /// Whether they may be watched.
+    pub(crate) fn is_known(&self) -> bool {
+        self.has_written
+    }
+}
+
+/// A session whose other side has written now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub(crate) session_id: SessionId,
+    pub(crate) number: JoinNumber,
+    pub(crate) person: Person,
+}
+
+/// The sessions of a connection whose other side has not written yet. As many as it has joined at most.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    state: Mutex<State>,
+    met: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<SessionId, (JoinNumber, Person)>,
+    met: Vec<Met>,
+}
+
+impl Strangers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This join waits for the first message of `person`.
+    pub(crate) fn wait_for(&self, id: SessionId, number: JoinNumber, person: Person) {
+        self.state().waiting.insert(id, (number, person));
+    }
+
+    /// The connection has left the session.
+    pub(crate) fn forget(&self, id: SessionId) {
+        self.state().waiting.remove(&id);
+    }
+
+    /// The client has a message of the other side's.
+    pub(crate) fn heard(&self, session_id: SessionId) {
+        let mut state = self.state();
+        let Some((number, person)) = state.waiting.remove(&session_id) else { return };
+        state.met.push(Met { session_id, number, person });
+        self.met.notify_one();
+    }
+
+    /// Resolves when one is a stranger no more. Nothing is lost where it is dropped.
+    pub(crate) async fn until_met(&self) -> Met {
+        loop {
+            if let Some(met) = self.state().met.pop() {
+                return met;
+            }
+            self.met.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{connection::joins::Joins, person::PersonKind, wire::new_id};
+
+    #[test]
+    fn a_stranger_is_met_once_with_their_first_message() {
+        let (strangers, joins, id) = (Strangers::default(), Joins::default(), SessionId(new_id()));
+        let (number, other) = (joins.begin(id).unwrap(), SessionId(new_id()));
+        let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
+        strangers.wait_for(id, number, person.clone());
+        strangers.heard(other);
+        assert_eq!(strangers.until_met().now_or_never(), None);
+        strangers.heard(id);
+        strangers.heard(id);
+        let met = Met { session_id: id, number, person: person.clone() };
+        assert_eq!(strangers.until_met().now_or_never(), Some(met));
+        assert_eq!(strangers.until_met().now_or_never(), None);
+        // Nobody is met in a session that was left.
+        strangers.wait_for(id, number, person);
+        strangers.forget(id);
+        strangers.heard(id);
+        assert_eq!(strangers.until_met().now_or_never(), None);
+    }
+}
