@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use crate::{
+    audit::Actor,
     bus::Bus,
     hub::Hub,
     person::Person,
@@ -94,7 +95,7 @@ impl Blocks {
         &self,
         person: &Person,
         reason: Option<&Reason>,
-        by: &Person,
+        by: &Actor,
     ) -> Result<Block, StoreError> {
         let block = self.store.block(person, reason, by).await?;
         self.changed(person).await;
@@ -102,8 +103,8 @@ impl Blocks {
     }
 
     /// Lets someone in again.
-    pub(crate) async fn unblock(&self, person: &Person) -> Result<(), StoreError> {
-        if self.store.unblock(person).await? {
+    pub(crate) async fn unblock(&self, person: &Person, by: &Actor) -> Result<(), StoreError> {
+        if self.store.unblock(person, by).await? {
             self.changed(person).await;
         }
         Ok(())

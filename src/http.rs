@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod answers;
+pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod carried;
 pub(crate) mod chats;

@@ -6,6 +6,7 @@
 
 mod app;
 mod asyncapi;
+mod audit;
 mod auth;
 mod blocks;
 mod bus;

@@ -23,7 +23,7 @@ use crate::{
     asyncapi,
     error::Error,
     http::{
-        admin, answers, blocks, carried, chats, docs, health, hsts, images, limits, messages,
+        admin, answers, audit, blocks, carried, chats, docs, health, hsts, images, limits, messages,
         problem, search, socket, socketio, traces::layer as traced,
     },
     openapi::{self, at},
@@ -74,6 +74,7 @@ fn routes_of_clients() -> OpenApiRouter<Arc<App>> {
         .routes(at("/api/chats/{id}/images", routes!(images::invite)))
         .routes(at("/api/chats/{id}/images/{image}", routes!(images::fetch)))
         .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))
+        .routes(at("/api/admin/audit", routes!(audit::list)))
         .routes(at("/api/admin/users/blocked", routes!(blocks::list)))
         .routes(at("/api/admin/users/{kind}/{id}/block", routes!(blocks::block, blocks::unblock)))
         .routes(at("/ws", routes!(socket::connect)))

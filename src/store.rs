@@ -3,6 +3,7 @@
 //! Law I6 is theirs to keep: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
 //! `clientId` that its sender has used before gives the first result again.
 
+pub(crate) mod audit;
 pub(crate) mod blocks;
 mod changes;
 #[cfg(test)]
@@ -25,7 +26,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::{
-    blocks::BlockList, openings::Openings, postgres::durability::Durability, push_jobs::PushJobs,
+    audit::AuditLog, blocks::BlockList, openings::Openings, postgres::durability::Durability,
+    push_jobs::PushJobs,
 };
 use crate::{
     images::{ImageKey, ObjectKey},
@@ -180,7 +182,9 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
-pub(crate) trait Store: PushJobs + BlockList + Openings + Send + Sync + 'static {
+pub(crate) trait Store:
+    PushJobs + BlockList + Openings + AuditLog + Send + Sync + 'static
+{
     /// The same, as long as it takes.
     #[cfg(test)]
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {

@@ -6,9 +6,10 @@ use axum::{Json as JsonBody, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::request::{Admin, OfMessage};
+use super::request::{ActingAdmin, OfMessage};
 use crate::{
     app::App,
+    audit::{Act, NewEntry},
     error::Error,
     openapi::problems::{Caller, NoAdmin, NoMessage, Problems},
     store::PastBody,
@@ -20,18 +21,22 @@ pub(crate) struct Edits {
 }
 
 /// What a message said before each change, the first version first.
+///
+/// It is kept for 30 days, or as long as the operator has set.
 #[utoipa::path(
     get, path = "", tag = "admin", params(OfMessage),
-    responses((status = 200, body = Edits, description = "It leaves a line in the log."), Problems<(Caller, NoAdmin, NoMessage)>)
+    responses((status = 200, body = Edits, description = "It leaves an entry in the audit log."), Problems<(Caller, NoAdmin, NoMessage)>)
 )]
 pub(crate) async fn edits(
     State(app): State<Arc<App>>,
-    Admin(admin): Admin,
+    ActingAdmin(admin): ActingAdmin,
     OfMessage(session_id, message_id): OfMessage,
 ) -> Result<JsonBody<Edits>, Error> {
     let items = app.store.past_bodies(session_id, message_id).await?;
     let items = items.ok_or(Error::MessageNotFound)?;
-    // Who looks at what patients have taken back leaves a trace.
+    // Who looks at what patients have taken back leaves a trace, or sees nothing.
+    let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
+    app.store.note_act(&looked).await?;
     tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "an admin read a message's edits");
     Ok(JsonBody(Edits { items }))
 }

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     cursor::{self, Page},
-    request::{Admin, JsonOrNothing, OfUser, Params},
+    request::{ActingAdmin, Admin, JsonOrNothing, OfUser, Params},
 };
 use crate::{
     app::App,
@@ -53,7 +53,7 @@ pub(crate) struct Because {
 )]
 pub(crate) async fn block(
     State(app): State<Arc<App>>,
-    Admin(admin): Admin,
+    ActingAdmin(admin): ActingAdmin,
     OfUser(user): OfUser,
     JsonOrNothing(because): JsonOrNothing<Because>,
 ) -> Result<JsonBody<Block>, Error> {
@@ -61,7 +61,7 @@ pub(crate) async fn block(
     if user == admin.person {
         return Err(Error::BlocksItself);
     }
-    let block = app.blocks.block(&user, because.reason.as_ref(), &admin.person).await?;
+    let block = app.blocks.block(&user, because.reason.as_ref(), &admin).await?;
     tracing::info!(admin = %admin.person, %user, "an admin blocked someone");
     Ok(JsonBody(block.into()))
 }
@@ -73,10 +73,10 @@ pub(crate) async fn block(
 )]
 pub(crate) async fn unblock(
     State(app): State<Arc<App>>,
-    Admin(admin): Admin,
+    ActingAdmin(admin): ActingAdmin,
     OfUser(user): OfUser,
 ) -> Result<StatusCode, Error> {
-    app.blocks.unblock(&user).await?;
+    app.blocks.unblock(&user, &admin).await?;
     tracing::info!(admin = %admin.person, %user, "an admin unblocked someone");
     Ok(StatusCode::NO_CONTENT)
 }

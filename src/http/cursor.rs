@@ -18,7 +18,7 @@ use crate::{
     openapi,
     person::Person,
     session::SessionId,
-    store::{PAGE_MAX, Span, blocks::BlockPlace},
+    store::{PAGE_MAX, Span, audit::AuditPlace, blocks::BlockPlace},
 };
 
 /// How many items a page has that doesn't say.
@@ -66,10 +66,6 @@ pub(crate) fn of_session(place: Place) -> String {
 }
 
 pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
-    // Not before 1970, where databases' times may end.
-    let time = |micros: &str| {
-        Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()
-    };
     let place = || {
         let text = decode(cursor)?;
         let (began, rest) = text.strip_prefix('s')?.split_once('.')?;
@@ -124,10 +120,29 @@ pub(crate) fn to_block(cursor: &str) -> Result<BlockPlace, Error> {
         let text = decode(cursor)?;
         let (at, person) = text.strip_prefix('k')?.split_once('.')?;
         let (kind, id) = person.split_once(':')?;
-        let at = Timestamp::from_microsecond(at.parse::<u64>().ok()?.try_into().ok()?).ok()?;
+        let at = time(at)?;
         Some((at, Person::new(kind.parse().ok()?, id.parse().ok()?)))
     };
     place().ok_or_else(invalid)
+}
+
+/// A place in the audit log.
+pub(crate) fn of_act((at, id): AuditPlace) -> String {
+    encode(&format!("u{}.{}", at.as_microsecond(), id.simple()))
+}
+
+pub(crate) fn to_act(cursor: &str) -> Result<AuditPlace, Error> {
+    let place = || {
+        let text = decode(cursor)?;
+        let (at, id) = text.strip_prefix('u')?.split_once('.')?;
+        Some((time(at)?, Uuid::try_parse(id).ok()?))
+    };
+    ours(place(), of_act, cursor)
+}
+
+/// Microseconds since 1970, and not before, where databases' times may end.
+fn time(micros: &str) -> Option<Timestamp> {
+    Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()
 }
 
 fn encode(text: &str) -> String {
@@ -154,6 +169,8 @@ mod tests {
         assert_eq!(to_session(&of_session(place)).unwrap(), place);
         let blocked = Person::new(PersonKind::Customer, "a.b:c".parse().unwrap());
         assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked));
+        let act = (at(9), new_id());
+        assert_eq!(to_act(&of_act(act)).unwrap(), act);
         for span in [Span::After(0), Span::Before(u64::MAX)] {
             assert_eq!(to_span(&of_span(span)).unwrap(), span);
         }
@@ -166,7 +183,7 @@ mod tests {
         for cursor in odd {
             assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
             assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
-            assert!(to_block(cursor).is_err());
+            assert!(to_block(cursor).is_err() && to_act(cursor).is_err());
         }
         for other_spelling in ["a+1", "b01", "f+1", "f00"] {
             let cursor = encode(other_spelling);

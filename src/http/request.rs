@@ -15,11 +15,13 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::answers::Answering;
+use super::{answers::Answering, problem::RequestId};
 use crate::{
     app::App,
+    audit::Actor,
     auth::{Identity, from_headers},
     error::Error,
+    limits::address::Address,
     message::{Emoji, MessageId},
     openapi::{in_path, message_id},
     person::{Person, PersonId, PersonKind},
@@ -60,6 +62,24 @@ impl FromRequestParts<Arc<App>> for Admin {
         } else {
             Err(Error::Forbidden("this is for admins"))
         }
+    }
+}
+
+/// The caller, who is an admin and whose act is noted.
+pub(crate) struct ActingAdmin(pub(crate) Actor);
+
+impl FromRequestParts<Arc<App>> for ActingAdmin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
+        let Admin(Identity { person, .. }) = Admin::from_request_parts(parts, app).await?;
+        // Both are noted before any handler runs.
+        let address = parts.extensions.get::<Address>().copied();
+        let request_id = parts.extensions.get::<RequestId>().cloned();
+        let (Some(address), Some(RequestId(request_id))) = (address, request_id) else {
+            return Err(Error::Internal);
+        };
+        Ok(Self(Actor { person, address, request_id }))
     }
 }
 

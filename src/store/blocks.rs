@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::{blocks::Reason, person::Person};
+use crate::{audit::Actor, blocks::Reason, person::Person};
 
 /// Someone who is blocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,17 +30,17 @@ pub(crate) type BlockPlace = (Timestamp, Person);
 /// The blocks' side of a store.
 #[async_trait]
 pub(crate) trait BlockList: Send + Sync + 'static {
-    /// Blocks someone. Who is blocked already stays so, since then and by whom it was; a reason that is
-    /// given takes the place of the one before.
+    /// Blocks someone, and notes it in the audit log. Who is blocked already stays so, since then and by
+    /// whom it was; a reason that is given takes the place of the one before.
     async fn block(
         &self,
         person: &Person,
         reason: Option<&Reason>,
-        by: &Person,
+        by: &Actor,
     ) -> Result<Block, StoreError>;
 
-    /// Lets someone in again; whether they were blocked.
-    async fn unblock(&self, person: &Person) -> Result<bool, StoreError>;
+    /// Lets someone in again; whether they were blocked. Only that is noted in the audit log.
+    async fn unblock(&self, person: &Person, by: &Actor) -> Result<bool, StoreError>;
 
     /// Everyone who is blocked, where that has changed since this count. It waits for no other look-up.
     async fn blocked(&self, since: i64) -> Result<Option<Blocked>, StoreError>;

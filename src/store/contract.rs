@@ -53,6 +53,7 @@ macro_rules! contract {
     };
 }
 
+mod audit;
 mod blocks;
 mod openings;
 mod push_jobs;

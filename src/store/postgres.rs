@@ -2,6 +2,7 @@
 
 mod amend;
 mod append;
+mod audit;
 mod blocks;
 mod connect;
 pub(crate) mod durability;

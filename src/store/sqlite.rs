@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit is on the disk before it is acknowledged.
 
 mod amend;
+mod audit;
 mod blocks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -1,11 +1,12 @@
 //! A fresh database, and people to write into it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use frontdesk_test_support::{PostgresDatabase, Servers, unique};
 use tempfile::TempDir;
 
 use crate::{
+    audit::Actor,
     config::PostgresConfig,
     message::Draft,
     person::{Person, PersonKind},
@@ -148,6 +149,12 @@ pub(in crate::store) fn customer() -> Person {
 
 pub(super) fn dentist() -> Person {
     Person::new(PersonKind::Dentist, unique("d").parse().unwrap())
+}
+
+/// An admin at work.
+pub(super) fn actor() -> Actor {
+    let address = IpAddr::from([192, 0, 2, 7]).into();
+    Actor { person: dentist(), address, request_id: unique("request") }
 }
 
 pub(super) fn new_session(customer: &Person, dentist: &Person) -> NewSession {

@@ -6,13 +6,25 @@ use tokio_postgres::Row;
 
 use super::{Params, Postgres, rows};
 use crate::{
+    audit::{Act, Actor},
     blocks::Reason,
     person::Person,
     store::{
         StoreError,
         blocks::{BLOCK, BLOCKED, BLOCKS, Block, BlockList, BlockPlace, Blocked, UNBLOCK},
     },
+    wire::new_id,
 };
+
+/// Before [`BLOCK`], in one statement with it: $6 an id, $7 the act, $8 the address, $9 the request.
+const NOTE_BLOCK: &str = "with noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
+    user_id, address, request_id) values ($6, $7, $4, $5, $1, $2, $8, $9))";
+
+/// What was removed, noted: $3 an id, $4 the act, $5, $6 who did it, $7 the address, $8 the request.
+const NOTE_UNBLOCK: &str = "noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
+    user_id, address, request_id) \
+    select $3::uuid, $4::text, $5::text, $6::text, $1, $2, $7::text, $8::text from removed) \
+    select kind from removed";
 
 #[async_trait]
 impl BlockList for Postgres {
@@ -20,21 +32,39 @@ impl BlockList for Postgres {
         &self,
         person: &Person,
         reason: Option<&Reason>,
-        by: &Person,
+        by: &Actor,
     ) -> Result<Block, StoreError> {
         // The clock is the database's, as in every row.
-        let sql = BLOCK.replace("$6", "statement_timestamp()");
-        let reason = reason.map(Reason::as_str);
-        let (kind, id) = (person.kind.as_str(), person.id.as_str());
-        let params: Params<'_> = &[&kind, &id, &reason, &by.kind.as_str(), &by.id.as_str()];
+        let sql = format!("{NOTE_BLOCK} {}", BLOCK.replace("$6", "statement_timestamp()"));
+        let (reason, admin) = (reason.map(Reason::as_str), &by.person);
+        let params: Params<'_> = &[
+            &person.kind.as_str(),
+            &person.id.as_str(),
+            &reason,
+            &admin.kind.as_str(),
+            &admin.id.as_str(),
+            &new_id(),
+            &Act::BlockUser.as_str(),
+            &by.address.to_string(),
+            &by.request_id,
+        ];
         let rows = self.query(&sql, params).await?;
         rows.first().ok_or_else(rows::missing).and_then(block)
     }
 
-    async fn unblock(&self, person: &Person) -> Result<bool, StoreError> {
-        let sql = format!("{UNBLOCK} returning kind");
-        let rows = self.query(&sql, &[&person.kind.as_str(), &person.id.as_str()]).await?;
-        Ok(!rows.is_empty())
+    async fn unblock(&self, person: &Person, by: &Actor) -> Result<bool, StoreError> {
+        let sql = format!("with removed as ({UNBLOCK} returning kind), {NOTE_UNBLOCK}");
+        let params: Params<'_> = &[
+            &person.kind.as_str(),
+            &person.id.as_str(),
+            &new_id(),
+            &Act::UnblockUser.as_str(),
+            &by.person.kind.as_str(),
+            &by.person.id.as_str(),
+            &by.address.to_string(),
+            &by.request_id,
+        ];
+        Ok(!self.query(&sql, params).await?.is_empty())
     }
 
     async fn blocked(&self, since: i64) -> Result<Option<Blocked>, StoreError> {

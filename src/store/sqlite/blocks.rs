@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::{Sqlite, numbered, rows};
+use super::{Sqlite, audit, numbered, rows, writes::begin};
 use crate::{
+    audit::{Act, Actor, NewEntry},
     blocks::Reason,
     person::Person,
     store::{
@@ -20,10 +21,12 @@ impl BlockList for Sqlite {
         &self,
         person: &Person,
         reason: Option<&Reason>,
-        by: &Person,
+        by: &Actor,
     ) -> Result<Block, StoreError> {
-        let (person, reason, by) = (person.clone(), reason.cloned(), by.clone());
+        let (reason, noted) = (reason.cloned(), NewEntry::of_user(by, Act::BlockUser, person));
+        let (person, by) = (person.clone(), by.person.clone());
         self.write(move |db| {
+            let transaction = begin(db)?;
             let params = params![
                 person.kind.as_str(),
                 person.id.as_str(),
@@ -32,17 +35,26 @@ impl BlockList for Sqlite {
                 by.id.as_str(),
                 rows::now().as_microsecond(),
             ];
-            db.query_row(&numbered(BLOCK), params, block)
+            let block = transaction.query_row(&numbered(BLOCK), params, block)?;
+            audit::note(&transaction, &noted)?;
+            transaction.commit()?;
+            Ok(block)
         })
         .await
     }
 
-    async fn unblock(&self, person: &Person) -> Result<bool, StoreError> {
+    async fn unblock(&self, person: &Person, by: &Actor) -> Result<bool, StoreError> {
+        let noted = NewEntry::of_user(by, Act::UnblockUser, person);
         let person = person.clone();
         self.write(move |db| {
-            let removed =
-                db.execute(&numbered(UNBLOCK), [person.kind.as_str(), person.id.as_str()])?;
-            Ok(removed > 0)
+            let transaction = begin(db)?;
+            let who = [person.kind.as_str(), person.id.as_str()];
+            let removed = transaction.execute(&numbered(UNBLOCK), who)? > 0;
+            if removed {
+                audit::note(&transaction, &noted)?;
+            }
+            transaction.commit()?;
+            Ok(removed)
         })
         .await
     }

@@ -1,0 +1,45 @@
+//! `/api/admin/audit`: what administrators did.
+
+use std::sync::Arc;
+
+use axum::{Json as JsonBody, extract::State};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    cursor::{self, Page},
+    request::{Admin, Params},
+};
+use crate::{
+    app::App,
+    audit::Entry,
+    error::Error,
+    openapi::problems::{Caller, Input, NoAdmin, Problems},
+};
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct List {
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+    #[param(schema_with = cursor::limit_schema)]
+    limit: Option<String>,
+}
+
+/// What administrators did, the latest first. It is kept for good, and nobody changes it.
+#[utoipa::path(
+    get, path = "", tag = "admin", operation_id = "audit", params(List),
+    responses((status = 200, body = Page<Entry>, description = "A page of it."), Problems<(Caller, NoAdmin, Input)>)
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    Params(List { cursor, limit }): Params<List>,
+) -> Result<JsonBody<Page<Entry>>, Error> {
+    let after = cursor.as_deref().map(cursor::to_act).transpose()?;
+    let limit = cursor::limit(limit.as_deref())?;
+    let items = app.store.acts(after.as_ref(), limit).await?;
+    let last = items.last().filter(|_| items.len() == limit as usize);
+    let next_cursor = last.map(|last| cursor::of_act((last.at, last.id)));
+    Ok(JsonBody(Page { items, next_cursor }))
+}

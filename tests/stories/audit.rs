@@ -1,0 +1,89 @@
+//! What administrators did is there to be read.
+
+use frontdesk_test_support::{Desk, Person, unique};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{one_node, two_nodes};
+
+/// Asks as an admin, under an id of its own: the id.
+async fn act(desk: &Desk, admin: &Person, method: Method, path: &str) -> String {
+    let id = unique("request");
+    let headers = [("x-request-id", id.as_str())];
+    let reply = desk.http(0, admin).send(method, path, None, &headers).await;
+    assert!(reply.status < 300, "{path}: {}", reply.text);
+    id
+}
+
+#[tokio::test]
+async fn what_admins_do_is_in_the_audit_log_with_whom_from_where_and_by_which_request() {
+    for desk in [two_nodes().await, one_node().await] {
+        let (admin, (customer, dentist, session)) = (desk.admin(), desk.pair().await);
+        let mut patient = desk.connect(0, &customer).await;
+        let sent = patient.send(&session, "k", "what-nobody-should-read").await;
+        let message = sent["id"].as_str().unwrap();
+        let path = format!("/api/chats/{session}/messages/{message}");
+        desk.http(0, &customer).delete(&path).await.expect(200);
+        let edits = format!("/api/admin/chats/{session}/messages/{message}/edits");
+        let block = format!("/api/admin/users/customer/{}/block", customer.id);
+        let looked = act(&desk, &admin, Method::GET, &edits).await;
+        let blocked = act(&desk, &admin, Method::PUT, &block).await;
+        let unblocked = act(&desk, &admin, Method::DELETE, &block).await;
+        // Nothing is done, so nothing is noted.
+        act(&desk, &admin, Method::DELETE, &block).await;
+        let unknown = edits.replace(message, &session);
+        desk.http(0, &admin).get(&unknown).await.expect(404);
+
+        let http = desk.http(desk.nodes.len() - 1, &admin);
+        let (mut entries, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = http.get(&format!("/api/admin/audit?limit=2{next}")).await.expect(200);
+            entries.extend(page["items"].as_array().unwrap().clone());
+            let Some(cursor) = page["nextCursor"].as_str() else { break };
+            next = format!("&cursor={cursor}");
+        }
+        let user = json!({ "kind": "customer", "id": customer.id });
+        let expected = [
+            json!({ "act": "unblock_user", "user": user, "requestId": unblocked }),
+            json!({ "act": "block_user", "user": user, "requestId": blocked }),
+            json!({ "act": "read_edits", "sessionId": session, "messageId": message,
+                    "requestId": looked }),
+        ];
+        for (entry, mut expected) in entries.iter().zip(expected) {
+            assert!(entry["at"].as_str().unwrap().ends_with('Z'));
+            for name in ["at", "id"] {
+                expected[name] = entry[name].clone();
+            }
+            expected["actor"] = json!({ "kind": "dentist", "id": admin.id });
+            expected["address"] = "127.0.0.1".into();
+            assert_eq!(*entry, expected);
+        }
+        assert_eq!(entries.len(), 3, "the latest first");
+        assert!(!json!(entries).to_string().contains("what-nobody-should-read"));
+        for nobody in [&customer, &dentist] {
+            let refused = desk.http(0, nobody).get("/api/admin/audit").await.expect(403);
+            assert_eq!(refused["code"], "forbidden");
+        }
+        let refused = http.get("/api/admin/audit?cursor=nonsense").await.expect(400);
+        assert!(refused["detail"].as_str().unwrap().starts_with("cursor: "));
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_can_not_be_noted_shows_nothing() {
+    let desk = two_nodes().await;
+    let (admin, (customer, _, session)) = (desk.admin(), desk.pair().await);
+    let mut patient = desk.connect(0, &customer).await;
+    let sent = patient.send(&session, "k", "taken back").await;
+    let message = sent["id"].as_str().unwrap();
+    let path = format!("/api/chats/{session}/messages/{message}");
+    desk.http(0, &customer).delete(&path).await.expect(200);
+    let edits = format!("/api/admin{}/edits", path.strip_prefix("/api").unwrap());
+    let database = desk.database.as_ref().unwrap().client().await;
+    database.batch_execute("alter table audit rename to gone").await.unwrap();
+    let refused = desk.http(0, &admin).get(&edits).await;
+    assert!(refused.status >= 500 && !refused.text.contains("taken back"), "{}", refused.text);
+    database.batch_execute("alter table gone rename to audit").await.unwrap();
+    let shown = desk.http(0, &admin).get(&edits).await.expect(200);
+    assert_eq!(shown["items"][0]["body"], "taken back");
+}
