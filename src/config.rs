@@ -361,11 +361,6 @@ impl Config {
                 _ => Err(Variables::error(variable, "must hold one ? for the person's id")),
             }
         };
-        let may_talk_query = variables.text("MYSQL_MAY_TALK_QUERY").map(str::to_owned);
-        if may_talk_query.as_ref().is_some_and(|query| query.matches('?').count() != 2) {
-            let problem = "must hold two ?, for the customer's id and the dentist's";
-            return Err(Variables::error("MYSQL_MAY_TALK_QUERY", problem));
-        }
         let (tls, ca_file) = Tls::read(variables, "MYSQL", [host])?;
         Ok(Some(MysqlConfig {
             host: host.to_owned(),
@@ -377,7 +372,7 @@ impl Config {
             ca_file,
             customers_query: query("MYSQL_CUSTOMERS_QUERY", DEFAULT_CUSTOMERS_QUERY)?,
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
-            may_talk_query,
+            may_talk_query: limits::may_talk_query(variables)?,
         }))
     }
 

@@ -36,6 +36,7 @@ mod person;
 mod presence;
 mod push;
 mod receipts;
+mod retention;
 mod router;
 mod serve;
 mod session;

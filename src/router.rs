@@ -23,8 +23,8 @@ use crate::{
     asyncapi,
     error::Error,
     http::{
-        admin, answers, audit, blocks, carried, chats, docs, health, hsts, images, limits, messages,
-        problem, search, socket, socketio, traces::layer as traced,
+        admin, answers, audit, blocks, carried, chats, docs, health, hsts, images, limits,
+        messages, problem, search, socket, socketio, traces::layer as traced,
     },
     openapi::{self, at},
     traces,

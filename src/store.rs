@@ -11,6 +11,7 @@ mod contract;
 pub(crate) mod openings;
 pub(crate) mod postgres;
 pub(crate) mod push_jobs;
+pub(crate) mod retention;
 pub(crate) mod search;
 mod sql;
 #[cfg(feature = "embedded")]
@@ -27,7 +28,7 @@ use serde::Serialize;
 
 use self::{
     audit::AuditLog, blocks::BlockList, openings::Openings, postgres::durability::Durability,
-    push_jobs::PushJobs,
+    push_jobs::PushJobs, retention::Retention,
 };
 use crate::{
     images::{ImageKey, ObjectKey},
@@ -183,7 +184,7 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
 pub(crate) trait Store:
-    PushJobs + BlockList + Openings + AuditLog + Send + Sync + 'static
+    PushJobs + BlockList + Openings + AuditLog + Retention + Send + Sync + 'static
 {
     /// The same, as long as it takes.
     #[cfg(test)]

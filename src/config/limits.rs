@@ -1,6 +1,6 @@
 //! How much one user or one address may ask for. Each limit is off at 0.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use ipnet::IpNet;
 
@@ -8,6 +8,9 @@ use super::{ConfigError, variables::Variables};
 
 /// The largest limit: a bucket's arithmetic must not overflow.
 const LIMIT_MAX: u32 = 1_000_000;
+
+/// The longest retention: the arithmetic of times must not overflow.
+const RETENTION_MAX_DAYS: u64 = 3_650;
 
 /// What is limited, and whom to believe about addresses.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) outbound_memory: Option<usize>,
     pub(crate) opens_per_user_min: Option<NonZeroU32>,
     pub(crate) unanswered_per_user: Option<NonZeroU32>,
+    /// How long what a message said before is kept; none: for ever.
+    pub(crate) edits_retention: Option<Duration>,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
@@ -41,6 +46,7 @@ impl LimitsConfig {
             outbound_memory: Self::outbound_memory(variables)?,
             opens_per_user_min: limit("LIMIT_OPENS_PER_USER", 10)?,
             unanswered_per_user: limit("LIMIT_UNANSWERED_PER_USER", 50)?,
+            edits_retention: edits_retention(variables)?,
             trusted_proxies: networks(variables, "TRUSTED_PROXIES")?,
         })
     }
@@ -53,6 +59,31 @@ impl LimitsConfig {
             Ok(mib @ 16..=1_048_576_usize) => Ok(Some(mib * 1024 * 1024)),
             _ => Err(Variables::error(variable, problem)),
         }
+    }
+}
+
+/// How long what a message said before it was edited or deleted is kept.
+fn edits_retention(variables: &Variables) -> Result<Option<Duration>, ConfigError> {
+    let variable = "EDITS_RETENTION_DAYS";
+    match variables.parsed(variable, 30_u64)? {
+        0 => Ok(None),
+        days if days <= RETENTION_MAX_DAYS => Ok(Some(Duration::from_hours(days * 24))),
+        _ => {
+            let problem = format!("must be at most {RETENTION_MAX_DAYS}, or 0 for ever");
+            Err(Variables::error(variable, &problem))
+        }
+    }
+}
+
+/// A query that says who may talk to whom.
+pub(super) fn may_talk_query(variables: &Variables) -> Result<Option<String>, ConfigError> {
+    let variable = "MYSQL_MAY_TALK_QUERY";
+    match variables.text(variable) {
+        Some(query) if query.matches('?').count() != 2 => {
+            let problem = "must hold two ?, for the customer's id and the dentist's";
+            Err(Variables::error(variable, problem))
+        }
+        query => Ok(query.map(str::to_owned)),
     }
 }
 

@@ -104,6 +104,19 @@ fn c14_production_with_redis_has_a_secret_of_the_nodes() {
 }
 
 #[test]
+fn what_people_took_back_is_kept_for_30_days_or_as_long_as_is_set() {
+    let days = |days: u64| Some(Duration::from_hours(days * 24));
+    assert_eq!(read(&[]).unwrap().limits.edits_retention, days(30));
+    for (set, kept) in [("1", days(1)), ("0", None)] {
+        assert_eq!(read(&[("EDITS_RETENTION_DAYS", set)]).unwrap().limits.edits_retention, kept);
+    }
+    for wrong in ["-1", "3651", "a while"] {
+        let problem = problem(&[("EDITS_RETENTION_DAYS", wrong)]);
+        assert!(problem.starts_with("EDITS_RETENTION_DAYS: "), "{problem}");
+    }
+}
+
+#[test]
 fn a_relation_query_takes_a_customer_and_a_dentist() {
     let with = |query| {
         let mysql = [("MYSQL_HOST", "mysql"), ("MYSQL_DB", "legacy"), ("MYSQL_USER", "reader")];

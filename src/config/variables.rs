@@ -21,7 +21,7 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 21] = [
+const OURS: [&str; 22] = [
     "ADMIN_",
     "ALLOW_",
     "CLUSTER_",
@@ -30,6 +30,7 @@ const OURS: [&str; 21] = [
     "DIRECTORY_",
     "DJANGO_",
     "DRAIN_",
+    "EDITS_",
     "LIMIT_",
     "MYSQL_",
     "NODE_ADDR",

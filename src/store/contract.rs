@@ -57,6 +57,7 @@ mod audit;
 mod blocks;
 mod openings;
 mod push_jobs;
+mod retention;
 
 contract!(
     i6_a_session_counts_1_2_3_in_the_order_of_arrival,

@@ -378,12 +378,7 @@ impl Store for Sqlite {
 
     async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
         let person = person.clone();
-        self.read(move |db| {
-            let sql = "select seen_at from people_seen where kind = ?1 and person_id = ?2";
-            let params = params![person.kind.as_str(), person.id.as_str()];
-            db.query_row(sql, params, |row| rows::time(row, "seen_at")).optional()
-        })
-        .await
+        self.read(move |db| members::last_seen(db, &person)).await
     }
 
     async fn rename(

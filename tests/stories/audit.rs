@@ -1,10 +1,10 @@
-//! What administrators did is there to be read.
+//! What administrators did is there to be read, and what people took back is not kept for good.
 
-use frontdesk_test_support::{Desk, Person, unique};
+use frontdesk_test_support::{Desk, Person, Servers, eventually, unique};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{one_node, two_nodes};
+use crate::{FRONTDESK, one_node, two_nodes};
 
 /// Asks as an admin, under an id of its own: the id.
 async fn act(desk: &Desk, admin: &Person, method: Method, path: &str) -> String {
@@ -86,4 +86,37 @@ async fn a_look_that_can_not_be_noted_shows_nothing() {
     database.batch_execute("alter table gone rename to audit").await.unwrap();
     let shown = desk.http(0, &admin).get(&edits).await.expect(200);
     assert_eq!(shown["items"][0]["body"], "taken back");
+}
+
+/// What a message said before, as an admin sees it.
+async fn past(desk: &Desk, admin: &Person, session: &str, message: &str) -> Vec<Value> {
+    let path = format!("/api/admin/chats/{session}/messages/{message}/edits");
+    let edits = desk.http(0, admin).get(&path).await.expect(200);
+    edits["items"].as_array().unwrap().iter().map(|item| item["body"].clone()).collect()
+}
+
+#[tokio::test]
+async fn what_people_took_back_is_removed_after_its_retention() {
+    let redis_port = Servers::get().await.redis_port;
+    let env = [("EDITS_RETENTION_DAYS", "1")];
+    let mut desk = Desk::cluster_with(FRONTDESK, 1, redis_port, &env).await;
+    let (admin, (customer, _, session)) = (desk.admin(), desk.pair().await);
+    let mut patient = desk.connect(0, &customer).await;
+    let mut messages = Vec::new();
+    for body in ["long-ago", "just-now"] {
+        let sent = patient.send(&session, body, body).await;
+        let id = sent["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/chats/{session}/messages/{id}");
+        desk.http(0, &customer).delete(&path).await.expect(200);
+        messages.push(id);
+    }
+    let database = desk.database.as_ref().unwrap().client().await;
+    let aged = "update message_edits set replaced_at = replaced_at - interval '25 hours' \
+                where body = 'long-ago'";
+    assert_eq!(database.execute(aged, &[]).await.unwrap(), 1);
+    // A node looks when it starts, then each hour.
+    desk.nodes[0].restart().await;
+    eventually("it is gone", async || past(&desk, &admin, &session, &messages[0]).await.is_empty())
+        .await;
+    assert_eq!(past(&desk, &admin, &session, &messages[1]).await, ["just-now"]);
 }

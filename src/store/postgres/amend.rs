@@ -1,6 +1,9 @@
 //! Changing messages: one transaction, the session's row locked first, as sends do. It does not wait for
 //! the row: a change that finds it locked is tried again, and holds no connection meanwhile.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -13,7 +16,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{PastBody, StoreError, sql, uploads::WITHDRAW},
+    store::{PastBody, StoreError, retention::Retention, sql, uploads::WITHDRAW},
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
@@ -32,6 +35,25 @@ const CHANGE: &str = "update messages set body = $3, bodiless = $4, image = $5::
     where session_id = $1 and seq = $2";
 
 const REVISE: &str = "update sessions set rev = $2 where id = $1";
+
+/// $1 how old, in seconds, $2 how many.
+const FORGET: &str = "
+with old as (
+  select session_id, seq, number from message_edits
+  where replaced_at < statement_timestamp() - make_interval(secs => $1)
+  order by replaced_at limit $2 for update skip locked
+)
+delete from message_edits e using old
+where e.session_id = old.session_id and e.seq = old.seq and e.number = old.number
+returning 1";
+
+#[async_trait]
+impl Retention for Postgres {
+    async fn forget_past_bodies(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        let rows = self.query(FORGET, &[&age.as_secs_f64(), &i64::from(limit)]).await?;
+        Ok(rows.len() as u64)
+    }
+}
 
 impl Postgres {
     pub(super) async fn bodies_before(

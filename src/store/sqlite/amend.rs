@@ -1,9 +1,12 @@
 //! Changing messages.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{numbered, rows, writes::begin};
+use super::{Sqlite, numbered, rows, writes::begin};
 use crate::{
     message::{
         MessageId,
@@ -11,7 +14,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{PastBody, sql, uploads::WITHDRAW},
+    store::{PastBody, StoreError, retention::Retention, sql, uploads::WITHDRAW},
 };
 
 pub(super) fn amend(
@@ -93,4 +96,17 @@ pub(super) fn past_bodies(
     let rows: Vec<_> =
         statement.query_map(params, rows::past_body)?.collect::<rusqlite::Result<_>>()?;
     Ok((!rows.is_empty()).then(|| rows.into_iter().flatten().collect()))
+}
+
+#[async_trait]
+impl Retention for Sqlite {
+    async fn forget_past_bodies(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
+        let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        let before = rows::now().saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
+        let sql = "delete from message_edits where rowid in ( \
+                   select rowid from message_edits where replaced_at < ?1 \
+                   order by replaced_at limit ?2)";
+        let forgotten = self.write(move |db| db.execute(sql, params![before, limit])).await?;
+        Ok(forgotten as u64)
+    }
 }

@@ -1,5 +1,6 @@
 //! What concerns members: their sessions' status and marks, and when they were last seen.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{numbered, position, rows, writes::begin};
@@ -135,6 +136,12 @@ pub(super) fn mark_delivered(
     }
     transaction.commit()?;
     Ok(DeliveryMarks { moved, locked: Vec::new() })
+}
+
+pub(super) fn last_seen(db: &Connection, person: &Person) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "select seen_at from people_seen where kind = ?1 and person_id = ?2";
+    let who = [person.kind.as_str(), person.id.as_str()];
+    db.query_row(sql, who, |row| rows::time(row, "seen_at")).optional()
 }
 
 pub(super) fn seen(db: &mut Connection, people: &[Person]) -> rusqlite::Result<()> {

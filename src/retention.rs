@@ -1,0 +1,44 @@
+//! Removes what is kept for a while only: what messages said before they were edited or deleted.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::{
+    app::App,
+    store::{Store, StoreError},
+};
+
+/// How often it looks for them.
+const EVERY: Duration = Duration::from_hours(1);
+/// How many are removed in one transaction: sends wait for none of them.
+const BATCH: u32 = 200;
+/// How long the database has for others between two.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// At the start, and then each hour. Several nodes may do it at once.
+pub(crate) async fn keep_forgetting(app: Arc<App>) {
+    let Some(age) = app.config.limits.edits_retention else { return };
+    let mut hours = interval(EVERY);
+    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        hours.tick().await;
+        match forget(&*app.store, age).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "edited and deleted texts removed"),
+            Err(error) => tracing::warn!(%error, "edited and deleted texts not removed"),
+        }
+    }
+}
+
+async fn forget(store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    loop {
+        let batch = store.forget_past_bodies(age, BATCH).await?;
+        removed += batch;
+        if batch < u64::from(BATCH) {
+            return Ok(removed);
+        }
+        sleep(PAUSE).await;
+    }
+}
