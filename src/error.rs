@@ -16,7 +16,7 @@ use crate::{
     images::ImagesError,
     limits::PLACES_RETRY,
     message::amend::Unamendable,
-    store::{StoreError, uploads::Declined},
+    store::{StoreError, search::TooCostly, uploads::Declined},
 };
 
 /// Why a request was not done.
@@ -70,6 +70,8 @@ pub(crate) enum Error {
     RateLimited(Duration),
     #[error("there are too many connections already")]
     TooManyConnections,
+    #[error("this search takes too long; search for rarer words")]
+    SearchTooCostly,
     #[error("the request's body did not come in time")]
     RequestTimeout,
     #[error("the request is too large")]
@@ -138,6 +140,7 @@ impl Error {
             Self::TooManyConnections => {
                 ("too_many_connections", StatusCode::TOO_MANY_REQUESTS, Some(PLACES_RETRY))
             }
+            Self::SearchTooCostly => ("search_too_costly", StatusCode::UNPROCESSABLE_ENTITY, None),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, None),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
             Self::UnsupportedMediaType => {
@@ -225,6 +228,13 @@ impl From<StoreError> for Error {
                 Self::Internal
             }
         }
+    }
+}
+
+/// The database is well: nothing is logged.
+impl From<TooCostly> for Error {
+    fn from(TooCostly: TooCostly) -> Self {
+        Self::SearchTooCostly
     }
 }
 

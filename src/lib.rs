@@ -25,6 +25,7 @@ mod http;
 mod hub;
 mod images;
 mod inbox;
+mod indexer;
 mod limits;
 mod memory;
 mod message;

@@ -22,6 +22,7 @@ pub(crate) mod pushes;
 #[cfg(target_os = "linux")]
 mod resources;
 mod runtime;
+pub(crate) mod search;
 mod text;
 pub(crate) mod writer;
 
@@ -136,6 +137,7 @@ pub(crate) struct Metrics {
     pub(crate) memory: memory::MemoryCounts,
     pub(crate) pushes: pushes::PushCounts,
     pub(crate) refusals: limits::Refusals,
+    pub(crate) search: search::SearchCounts,
     pub(crate) writer: writer::WriterCounts,
     node: node::NodeGauges,
 }
@@ -166,6 +168,7 @@ impl Metrics {
             memory: memory::MemoryCounts::new(ours),
             pushes: pushes::PushCounts::new(ours),
             refusals: limits::Refusals::new(ours),
+            search: search::SearchCounts::new(ours),
             writer: writer::WriterCounts::new(ours, Arc::clone(&delivery)),
             node: node::NodeGauges::new(ours),
             delivery,

@@ -19,8 +19,8 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{
-    Config, app::App, images::sweep, limits::Accepted, memory::Ending, peers, push, retention,
-    router, traces,
+    Config, app::App, images::sweep, indexer, limits::Accepted, memory::Ending, peers, push,
+    retention, router, traces,
 };
 
 /// How long a client may take to send its request's head.
@@ -76,6 +76,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let exporting = traces::start(&app.config, &app.node)?;
     tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
     tokio::spawn(sweep::keep_sweeping(Arc::clone(&app)));
+    tokio::spawn(indexer::keep_indexing(Arc::clone(&app)));
     tokio::spawn(retention::keep_forgetting(Arc::clone(&app)));
     let pushing = push::start(&app)?;
     // Every connection holds a receiver: it is told to finish, and its end is seen.

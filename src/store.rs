@@ -13,6 +13,7 @@ pub(crate) mod postgres;
 pub(crate) mod push_jobs;
 pub(crate) mod retention;
 pub(crate) mod search;
+pub(crate) mod search_queue;
 mod sql;
 #[cfg(feature = "embedded")]
 pub(crate) mod sqlite;
@@ -28,7 +29,7 @@ use serde::Serialize;
 
 use self::{
     audit::AuditLog, blocks::BlockList, openings::Openings, postgres::durability::Durability,
-    push_jobs::PushJobs, retention::Retention,
+    push_jobs::PushJobs, retention::Retention, search_queue::SearchQueue,
 };
 use crate::{
     images::{ImageKey, ObjectKey},
@@ -41,7 +42,7 @@ use crate::{
 };
 use uploads::{Declined, NewUpload, Upload};
 
-use search::Found;
+use search::{Hits, TooCostly, terms::Terms};
 
 /// The most that one look-up returns, whatever is asked for.
 pub(crate) const PAGE_MAX: u32 = 200;
@@ -184,7 +185,7 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
 pub(crate) trait Store:
-    PushJobs + BlockList + Openings + AuditLog + Retention + Send + Sync + 'static
+    PushJobs + BlockList + Openings + AuditLog + Retention + SearchQueue + Send + Sync + 'static
 {
     /// The same, as long as it takes.
     #[cfg(test)]
@@ -301,14 +302,15 @@ pub(crate) trait Store:
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError>;
 
-    /// Messages of sessions that `me` is a member of, the best hits first.
+    /// Messages of sessions that `me` is a member of, the best hits first. A search that takes too long
+    /// is its caller's: it says nothing about the database.
     async fn search(
         &self,
         me: &Person,
-        query: &str,
+        terms: &Terms,
         offset: u32,
         limit: u32,
-    ) -> Result<Vec<Found>, StoreError>;
+    ) -> Result<Result<Hits, TooCostly>, StoreError>;
 
     /// Changes a session that `me` is a member of; `None` for no member.
     async fn set_session(

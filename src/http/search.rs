@@ -1,6 +1,9 @@
 //! `/api/chats/search`: full text over one's own messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Json as JsonBody, extract::State};
 use serde::Deserialize;
@@ -15,8 +18,8 @@ use crate::{
     app::App,
     commands::history,
     error::Error,
-    openapi::problems::{BusyNow, Caller as OfCaller, Input, Problems},
-    store::search::Found,
+    openapi::problems::{BusyNow, Caller as OfCaller, Costly, Input, Problems},
+    store::search::{Found, Hits, terms::Terms},
 };
 
 /// The longest query, in characters.
@@ -54,10 +57,11 @@ impl Search {
     }
 }
 
-/// Full text over the caller's own messages, the best hits first, 1,000 at most.
+/// Full text over the caller's own messages: the newest 1,000 that match, the best first. The first 16
+/// words of `q` count.
 #[utoipa::path(
     get, path = "", tag = "chats", params(Search),
-    responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(OfCaller, Input, BusyNow)>)
+    responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(OfCaller, Input, BusyNow, Costly)>)
 )]
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
@@ -65,14 +69,23 @@ pub(crate) async fn search(
     Params(search): Params<Search>,
 ) -> Result<JsonBody<Page<Found>>, Error> {
     let (query, offset, limit) = search.wanted()?;
+    // Without a word there is nothing to find.
+    let Some(terms) = Terms::parse(&query) else {
+        return Ok(JsonBody(Page { items: Vec::new(), next_cursor: None }));
+    };
+    let began = Instant::now();
     let turn = timeout(PATIENCE, app.search_turns.acquire()).await;
     let Ok(Ok(_turn)) = turn else { return Err(Error::Busy) };
-    let mut items = app.store.search(&me.person, &query, offset, limit).await?;
-    let full = items.len() == limit as usize;
+    let searched = app.store.search(&me.person, &terms, offset, limit).await?;
+    let counts = &app.metrics.search;
+    counts.took.took(began.elapsed());
+    let outcome = if searched.is_ok() { &counts.answered } else { &counts.too_costly };
+    outcome.inc();
+    let Hits { found: mut items, more } = searched?;
     let fitting = history::fitting(items.iter().map(|found| &found.message));
     let cut = fitting < items.len();
     items.truncate(fitting);
     let next = offset + u32::try_from(items.len()).unwrap_or(limit);
-    let more = limit > 0 && (full || cut) && next < HITS_MAX;
+    let more = limit > 0 && (more || cut) && next < HITS_MAX;
     Ok(JsonBody(Page { items, next_cursor: more.then(|| cursor::of_offset(next)) }))
 }

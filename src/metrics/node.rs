@@ -59,7 +59,11 @@ struct Others {
 impl Others {
     async fn look(self, app: Arc<App>) {
         let jobs = timeout(PATIENCE, app.store.push_counts());
-        let (services, jobs) = tokio::join!(Box::pin(health::up(&app)), jobs);
+        let backlog = timeout(PATIENCE, app.store.search_backlog());
+        let (services, jobs, backlog) = tokio::join!(Box::pin(health::up(&app)), jobs, backlog);
+        if let Ok(Ok(backlog)) = backlog {
+            app.metrics.search.backlog.set(backlog);
+        }
         for (service, up) in services {
             if let Some(up) = up {
                 self.services.get_or_create(&[("service", service)]).set(i64::from(up));

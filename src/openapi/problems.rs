@@ -67,6 +67,8 @@ lists! {
     TooManyUnanswered = LimitReached("too many of your sessions wait for an answer");
     Oneself = BlocksItself;
     BusyNow = Busy;
+    /// Of a search.
+    Costly = SearchTooCostly;
     /// Of a body that does not come.
     Slow = RequestTimeout;
     /// Of a node that lets no socket in any more.

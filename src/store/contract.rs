@@ -5,6 +5,7 @@ mod committer;
 mod members;
 mod queue;
 mod search;
+mod search_cost;
 mod uploads;
 pub(super) mod world;
 
@@ -27,7 +28,12 @@ use members::{
     each_member_has_a_view_and_a_delivery_mark, heads_are_the_last_seqs_and_revisions,
     when_someone_was_last_seen_is_kept,
 };
-use search::b39_search_finds_ones_own_messages_best_first;
+use search::{
+    a_page_of_hits_has_as_many_bytes_as_fit, b39_search_finds_ones_own_messages_best_first,
+    c3_no_query_makes_the_database_fail, i12_what_the_version_before_writes_and_reads_is_indexed,
+    texts_that_wait_to_be_indexed_are_counted,
+};
+use search_cost::c1_no_short_pattern_costs_much_more_than_plain_text;
 use uploads::{
     a_picture_is_taken_by_one_message, a_picture_that_no_message_shows_is_an_orphan,
     an_upload_that_is_no_picture_is_removed_at_once,
@@ -77,6 +83,11 @@ contract!(
     each_member_has_a_view_and_a_delivery_mark,
     when_someone_was_last_seen_is_kept,
     b39_search_finds_ones_own_messages_best_first,
+    a_page_of_hits_has_as_many_bytes_as_fit,
+    texts_that_wait_to_be_indexed_are_counted,
+    i12_what_the_version_before_writes_and_reads_is_indexed,
+    c1_no_short_pattern_costs_much_more_than_plain_text,
+    c3_no_query_makes_the_database_fail,
     a_change_is_kept_with_what_was_before,
     b39_only_members_change_messages_and_only_their_own,
     a_picture_is_taken_by_one_message,

@@ -9,6 +9,7 @@ pub(crate) mod durability;
 mod encoding;
 mod encryption;
 mod failure;
+mod language;
 mod members;
 mod node_role;
 mod openings;
@@ -17,6 +18,7 @@ mod people;
 mod push_jobs;
 mod rows;
 mod search;
+mod search_queue;
 mod turns;
 mod uploads;
 
@@ -26,7 +28,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Status};
 use jiff::Timestamp;
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, error::Elapsed, timeout},
 };
 use tokio_postgres::{Row, types::ToSql};
@@ -35,12 +37,13 @@ use uuid::Uuid;
 use self::{
     durability::Durability,
     failure::{classify, unavailable},
+    search::SearchPool,
 };
 use super::{
     Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
     Setting, Span, Store, StoreError,
     changes::Changes,
-    search::Found,
+    search::{Hits, TooCostly, terms::Terms},
     sql,
     uploads::{Declined, NewUpload, Upload},
 };
@@ -77,6 +80,9 @@ pub(crate) struct Postgres {
     amends: Semaphore,
     changes: Changes,
     durability: Arc<durability::Found>,
+    search: SearchPool,
+    /// Notified when a text is committed that is to be indexed.
+    text_committed: Notify,
     counts: DatabaseCounts,
     append: Cow<'static, str>,
 }
@@ -88,13 +94,25 @@ impl Postgres {
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
         let config = &encryption::agree(config).await?;
         let durability = Arc::default();
-        let pool = connect::pool(config, &durability)?;
+        let shared = SearchPool::rest_of(config.pool_size);
+        let pool = connect::pool(config, &durability, shared, "")?;
         connect::migrate(&pool).await?;
         // The smallest pool has one that reads, and its writer commits by one in turns.
-        let reads = Semaphore::new(config.pool_size.saturating_sub(RESERVED).max(1));
+        let reads = Semaphore::new(shared.saturating_sub(RESERVED).max(1));
         let (amends, changes) = (Semaphore::new(AMENDS), Changes::default());
         let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
-        let postgres = Self { pool, reads, amends, changes, durability, counts, append };
+        let (search, text_committed) = (SearchPool::open(config)?, Notify::new());
+        let postgres = Self {
+            pool,
+            reads,
+            amends,
+            changes,
+            durability,
+            search,
+            text_committed,
+            counts,
+            append,
+        };
         postgres.speak(language).await?;
         Ok(postgres)
     }
@@ -106,7 +124,7 @@ impl Postgres {
     ) -> anyhow::Result<(String, Option<Durability>)> {
         let config = &encryption::try_to_agree(config).await?;
         let durability = Arc::default();
-        let pool = connect::pool(config, &durability)?;
+        let pool = connect::pool(config, &durability, 1, "")?;
         let found = connect::look(&pool, language).await?;
         let way = if config.tls == Tls::Off { "plain text" } else { "TLS" };
         Ok((format!("{found}, {way}"), durability.get()))
@@ -150,7 +168,9 @@ impl Store for Postgres {
         drafts: &[Draft],
         limit: Duration,
     ) -> Result<Vec<Appended>, StoreError> {
-        self.append_drafts(drafts, limit).await
+        let appended = self.append_drafts(drafts, limit).await;
+        self.text_committed.notify_one();
+        appended
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
@@ -227,7 +247,9 @@ impl Store for Postgres {
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
-        self.amend_message(me, id, message_id, amendment).await
+        let amended = self.amend_message(me, id, message_id, amendment).await?;
+        self.text_committed.notify_one();
+        Ok(amended)
     }
 
     async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
@@ -307,11 +329,11 @@ impl Store for Postgres {
     async fn search(
         &self,
         me: &Person,
-        query: &str,
+        terms: &Terms,
         offset: u32,
         limit: u32,
-    ) -> Result<Vec<Found>, StoreError> {
-        self.search_messages(me, query, offset, limit).await
+    ) -> Result<Result<Hits, TooCostly>, StoreError> {
+        self.search_messages(me, terms, offset, limit).await
     }
 
     async fn set_session(

@@ -1,14 +1,41 @@
-//! Full text: what is looked for, and what is found.
+//! Full text: the words of a search, and the messages that it finds.
 //!
-//! Both databases take what people type into a search box: words, `"a phrase"`, `or`, `-without`.
+//! A message is indexed behind its commit ([`crate::store::search_queue`]); a search reads those of
+//! its caller that still wait, too.
+
+#[cfg(feature = "embedded")]
+pub(super) mod matcher;
+pub(super) mod snippet;
+pub(crate) mod terms;
+pub(super) mod words;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::message::Message;
 
-/// What both databases put around a hit: characters for private use, which nobody types.
-pub(super) const HIT: [char; 2] = ['\u{e000}', '\u{e001}'];
+/// How many of the newest matches are ranked; older ones are not found.
+pub(super) const RANKED_MAX: u32 = 1_000;
+/// How many of the caller's messages that wait to be indexed are read, the newest first.
+pub(super) const WAITING_MAX: u32 = 100;
+/// How many bytes of their text.
+pub(super) const WAITING_BYTES: usize = 256 * 1024;
+/// How many bytes a page of hits has, about; one hit is always in it.
+pub(super) const PAGE_BYTES: i64 = 256 * 1024;
+/// How many of them a message has beside its text, at most.
+pub(super) const AROUND_A_TEXT: i64 = 2_048;
+/// How long the database may take for one search.
+pub(super) const TIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+/// How many searches of one node are under way. Each has a connection that no other look-up uses.
+pub(super) const SEARCHES: usize = 2;
+
+/// A page of hits, the best first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hits {
+    pub(crate) found: Vec<Found>,
+    /// There are hits behind these.
+    pub(crate) more: bool,
+}
 
 /// A message that was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -25,91 +52,7 @@ pub(crate) struct Piece {
     pub(crate) hit: bool,
 }
 
-/// Takes a snippet apart at the marks.
-pub(super) fn pieces(marked: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    for (number, part) in marked.split(HIT[0]).enumerate() {
-        let (hit, rest) = match part.split_once(HIT[1]) {
-            Some((hit, rest)) if number > 0 => (hit, rest),
-            _ => ("", part),
-        };
-        for (text, hit) in [(hit, true), (rest, false)] {
-            if !text.is_empty() {
-                pieces.push(Piece { text: text.replace(HIT, ""), hit });
-            }
-        }
-    }
-    pieces
-}
-
-/// The same search in the words of SQLite's FTS5, where everything is quoted and so nothing is an
-/// operator that we did not write; `None` where nothing is looked for.
-pub(super) fn fts5(query: &str) -> Option<String> {
-    let (mut wanted, mut unwanted) = (String::new(), String::new());
-    let mut or = false;
-    let mut rest = query.trim_start();
-    while !rest.is_empty() {
-        let (without, text) = rest.strip_prefix('-').map_or((false, rest), |text| (true, text));
-        let (term, after) = match text.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => text.split_once(char::is_whitespace).unwrap_or((text, "")),
-        };
-        rest = after.trim_start();
-        if !without && term.eq_ignore_ascii_case("or") && !wanted.is_empty() {
-            or = true;
-        } else if term.chars().any(char::is_alphanumeric) {
-            let quoted = format!("\"{}\"", term.replace('"', " "));
-            if without {
-                unwanted.push_str(" NOT ");
-                unwanted.push_str(&quoted);
-            } else {
-                let joint = match (wanted.is_empty(), or) {
-                    (true, _) => "",
-                    (false, true) => " OR ",
-                    (false, false) => " AND ",
-                };
-                wanted.push_str(joint);
-                wanted.push_str(&quoted);
-            }
-            or = false;
-        }
-    }
-    (!wanted.is_empty()).then(|| format!("({wanted}){unwanted}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snippet_comes_apart_at_its_hits() {
-        let piece = |text: &str, hit| Piece { text: text.into(), hit };
-        let pieces =
-            |marked: &str| super::pieces(&marked.replace('<', "\u{e000}").replace('>', "\u{e001}"));
-        assert_eq!(
-            pieces("my <tooth> and <gum>"),
-            [piece("my ", false), piece("tooth", true), piece(" and ", false), piece("gum", true)]
-        );
-        assert_eq!(pieces("<a>"), [piece("a", true)]);
-        // Whoever writes such characters confuses nobody but the highlights.
-        assert_eq!(pieces("a>b<c<"), [piece("ab", false), piece("c", false)]);
-        assert!(pieces("").is_empty());
-    }
-
-    #[test]
-    fn what_people_type_is_never_an_operator_of_fts5() {
-        for (typed, query) in [
-            ("tooth ache", Some(r#"("tooth" AND "ache")"#)),
-            ("tooth or gum -crown", Some(r#"("tooth" OR "gum") NOT "crown""#)),
-            (r#""my tooth" -"bad crown" x"#, Some(r#"("my tooth" AND "x") NOT "bad crown""#)),
-            (r#"body:x* NEAR( "unclosed"#, Some(r#"("body:x*" AND "NEAR(" AND "unclosed")"#)),
-            ("a\"b", Some("(\"a b\")")),
-            ("-only", None),
-            ("  ", None),
-            ("or", Some(r#"("or")"#)),
-            ("\" * ^ -", None),
-        ] {
-            assert_eq!(fts5(typed).as_deref(), query, "{typed}");
-        }
-    }
-}
+/// The search took longer than [`TIME_LIMIT`], or the database refused its query: the same search
+/// fails again. The database is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooCostly;

@@ -13,6 +13,7 @@ mod people;
 mod push_jobs;
 mod rows;
 mod search;
+mod search_queue;
 mod turns;
 mod uploads;
 mod writes;
@@ -32,11 +33,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
-use self::turns::Turns;
+use self::{search::Searchers, search_queue::Indexer, turns::Turns};
 use super::{
     Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
     Setting, Span, Store, StoreError,
-    search::Found,
+    search::{Hits, TooCostly, terms::Terms},
     sql,
     uploads::{Declined, NewUpload, Upload},
 };
@@ -62,6 +63,8 @@ pub(crate) struct Sqlite {
     readers: Vec<Arc<Mutex<Connection>>>,
     next_reader: AtomicUsize,
     turns: Turns,
+    searchers: Arc<Searchers>,
+    indexer: Arc<Indexer>,
     /// How long after its message a push is due; none where no pushes are made.
     push_delay: Option<Duration>,
 }
@@ -80,8 +83,11 @@ impl Sqlite {
             .collect::<rusqlite::Result<_>>()
             .with_context(context)?;
         let writer = Arc::new(Mutex::new(writer));
-        let (next_reader, turns) = (AtomicUsize::new(0), Turns::default());
-        Ok(Self { writer, readers, next_reader, turns, push_delay: None })
+        let searchers = Arc::new(Searchers::new(path));
+        let indexer = Indexer::open(path, Arc::clone(&writer)).with_context(context)?;
+        let (next_reader, indexer) = (AtomicUsize::new(0), Arc::new(indexer));
+        let turns = Turns::default();
+        Ok(Self { writer, readers, next_reader, turns, searchers, indexer, push_delay: None })
     }
 
     async fn read<T: Send + 'static>(
@@ -170,7 +176,9 @@ impl Store for Sqlite {
         _limit: Duration,
     ) -> Result<Vec<Appended>, StoreError> {
         let (drafts, push_delay) = (drafts.to_vec(), self.push_delay);
-        self.write(move |db| writes::append(db, &drafts, push_delay)).await
+        let appended = self.write(move |db| writes::append(db, &drafts, push_delay)).await;
+        self.indexer.text_committed.notify_one();
+        appended
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
@@ -263,7 +271,11 @@ impl Store for Sqlite {
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
         let (person, amendment) = (me.clone(), amendment.clone());
-        self.change(me, id, move |db| amend::amend(db, &person, id, message_id, &amendment)).await
+        let amend =
+            move |db: &mut Connection| amend::amend(db, &person, id, message_id, &amendment);
+        let amended = self.change(me, id, amend).await;
+        self.indexer.text_committed.notify_one();
+        amended
     }
 
     async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
@@ -343,12 +355,13 @@ impl Store for Sqlite {
     async fn search(
         &self,
         me: &Person,
-        query: &str,
+        terms: &Terms,
         offset: u32,
         limit: u32,
-    ) -> Result<Vec<Found>, StoreError> {
-        let (me, query) = (me.clone(), query.to_owned());
-        self.read(move |db| search::search(db, &me, &query, offset, limit)).await
+    ) -> Result<Result<Hits, TooCostly>, StoreError> {
+        let (me, terms) = (me.clone(), terms.clone());
+        let search = move |db: &mut Connection| search::search(db, &me, &terms, offset, limit);
+        Arc::clone(&self.searchers).run(search).await
     }
 
     async fn set_session(

@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     durability::Found,
     encoding,
-    search::{self, UnknownLanguage},
+    language::{self, UnknownLanguage},
 };
 use crate::{
     config::{PostgresConfig, Tls},
@@ -34,12 +34,20 @@ const LOCK_TIMEOUT_MS: u32 = 250;
 /// A node whose machine is gone must not hold the rows that it has locked.
 const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+/// What is written is indexed behind its commit: the migration has the triggers.
+const SEARCH_BEHIND: &str = "-c frontdesk.search=behind";
 /// Any number will do, so long as it stays: it is the lock that one migrating node holds.
 pub(super) const MIGRATION_LOCK: i64 = 7_203_114_825;
 
 refinery::embed_migrations!("migrations/postgres");
 
-pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::Result<Pool> {
+/// So many connections at most, with further options of their own.
+pub(super) fn pool(
+    config: &PostgresConfig,
+    durability: &Arc<Found>,
+    size: usize,
+    options: &str,
+) -> anyhow::Result<Pool> {
     let encrypted = config.tls != Tls::Off;
     let mut target = tokio_postgres::Config::new();
     target
@@ -50,7 +58,7 @@ pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::
         .application_name("frontdesk")
         .options(format!(
             "-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} \
-             -c timezone=UTC {GONE}"
+             -c timezone=UTC {GONE} {SEARCH_BEHIND} {options}"
         ))
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
@@ -78,7 +86,7 @@ pub(super) fn pool(config: &PostgresConfig, durability: &Arc<Found>) -> anyhow::
     });
     Pool::builder(manager)
         .post_create(settle)
-        .max_size(config.pool_size)
+        .max_size(size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(wait)
         .create_timeout(wait)
@@ -93,11 +101,11 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
 }
 
 /// What is there: the server's version, how many connections it takes, and how far it is migrated.
-pub(super) async fn look(pool: &Pool, language: &str) -> anyhow::Result<String> {
+pub(super) async fn look(pool: &Pool, name: &str) -> anyhow::Result<String> {
     let client = pool.get().await?;
     encoding::check(&client).await?;
-    let dictionary = search::dictionary(language);
-    if client.query(search::KNOWN, &[&dictionary]).await?.is_empty() {
+    let dictionary = language::dictionary(name);
+    if client.query(language::KNOWN, &[&dictionary]).await?.is_empty() {
         return Err(UnknownLanguage.into());
     }
     let settings = "select current_setting('server_version'), current_setting('max_connections')";

@@ -1,96 +1,313 @@
 //! Full text search by PostgreSQL's own.
 
-use super::{Params, Postgres, rows};
+use std::sync::Arc;
+
+use deadpool_postgres::{Object, Pool};
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_postgres::{Row, error::SqlState};
+use uuid::Uuid;
+
+use super::{
+    DEADLINE, Params, Postgres, connect,
+    failure::{classify, unavailable},
+    give_back, rows,
+};
 use crate::{
+    config::PostgresConfig,
+    metrics::database::DatabaseCounts,
     person::Person,
     store::{
         StoreError,
-        search::{Found, HIT, fts5, pieces},
+        search::{
+            AROUND_A_TEXT, Found, Hits, PAGE_BYTES, RANKED_MAX, SEARCHES, TIME_LIMIT, TooCostly,
+            WAITING_BYTES, WAITING_MAX, snippet::snippet, terms::Terms, words::cleaned,
+        },
         sql,
     },
 };
 
-/// The parts of text that hold words.
-const WORDS: &str = "asciiword, asciihword, hword_asciipart, hword, hword_part, word";
+/// The query as the database reduces its words. The next statement is planned with it.
+const REDUCE: &str =
+    "select to_tsquery('frontdesk', $1)::text as query, to_tsquery('frontdesk', $2)::text as words";
 
-/// A language that the database has no dictionary of.
-#[derive(Debug, thiserror::Error)]
-#[error("SEARCH_LANGUAGE: the database knows no language of this name")]
-pub(super) struct UnknownLanguage;
+/// $1 and $2 the member, $3 the limit: the member's messages that wait to be indexed.
+const WAITING: &str = "select m.session_id, m.seq, m.id, m.body from members me \
+    join search_queue q on q.session_id = me.session_id \
+    join messages m on m.session_id = q.session_id and m.seq = q.seq \
+    where me.kind = $1 and me.person_id = $2 and not m.bodiless order by q.id desc limit $3";
 
-/// Whether the database has a dictionary of this name of its own.
-pub(super) const KNOWN: &str = "select 1 from pg_ts_dict where dictname = $1 \
-    and dictnamespace = 'pg_catalog'::regnamespace";
+/// $1 and $2 the member, $3 the query, $4 its words, $5 to $8 what waits to be indexed, $9 the hits
+/// left out, $10 the limit. The page is cut before a text is read.
+macro_rules! search {
+    () => {
+        "with waiting as materialized ( \
+           select session_id, seq, id, to_tsvector('frontdesk', words) as search \
+           from unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[]) as w(session_id, seq, id, words) \
+         ), matching as ( \
+           (select m.session_id, m.seq, m.id, m.search \
+            from members me join messages m on m.session_id = me.session_id \
+            where me.kind = $1 and me.person_id = $2 and m.search @@ $3::text::tsquery \
+              and not m.bodiless and m.id <> all($7) \
+            order by m.id desc limit {ranked}) \
+           union all \
+           select distinct on (id) session_id, seq, id, search from waiting where search @@ $3::text::tsquery \
+         ), page as ( \
+           select session_id, seq, id, ts_rank(search, $4::text::tsquery) as rank from matching \
+           order by rank desc, id desc offset $9 limit $10::bigint + 1 \
+         ), sized as ( \
+           select p.session_id, p.seq, row_number() over best as place, count(*) over () as hits, \
+             sum(octet_length(m.body) + {around}) over best as bytes \
+           from page p join messages m on m.session_id = p.session_id and m.seq = p.seq \
+           window best as (order by p.rank desc, p.id desc) \
+         ) \
+         select {columns}, z.hits from {messages} join sized z on z.session_id = m.session_id and z.seq = m.seq \
+         where z.place = 1 or (z.bytes <= {page} and z.place <= $10) order by z.place"
+    };
+}
 
-/// By which it reduces the words of a language.
-pub(super) fn dictionary(language: &str) -> String {
-    if language == "simple" { language.to_owned() } else { format!("{language}_stem") }
+/// $1 texts, $2 the words: which words of each text are among them.
+const HITS: &str = "select t.number, v.positions from unnest($1::text[]) with ordinality as t(words, number), \
+    unnest(to_tsvector('frontdesk', t.words)) v \
+    where v.lexeme = any (tsvector_to_array(to_tsvector('frontdesk', $2)))";
+
+/// How many connections only search has: for searches, and for indexing.
+const SEARCH_CONNECTIONS: usize = SEARCHES + 1;
+/// How many the others have at least, however small the pool is set.
+const REST_MIN: usize = 3;
+
+/// One search, by itself: it may outlive its caller.
+struct Search {
+    me: Person,
+    terms: Terms,
+    offset: u32,
+    limit: u32,
+    counts: DatabaseCounts,
+}
+
+/// Messages that wait to be indexed, column by column.
+#[derive(Default)]
+struct Waiting {
+    session_ids: Vec<Uuid>,
+    seqs: Vec<i64>,
+    ids: Vec<Uuid>,
+    words: Vec<String>,
+}
+
+/// Why a search has no answer.
+enum Failure {
+    Costly,
+    Store(StoreError),
 }
 
 impl Postgres {
     pub(super) async fn search_messages(
         &self,
         me: &Person,
-        query: &str,
+        terms: &Terms,
         offset: u32,
         limit: u32,
-    ) -> Result<Vec<Found>, StoreError> {
-        // Everything but a word is no search, and as much work as reading everything.
-        if fts5(query).is_none() {
-            return Ok(Vec::new());
-        }
-        let [start, stop] = HIT;
+    ) -> Result<Result<Hits, TooCostly>, StoreError> {
+        let turn = timeout(DEADLINE, Arc::clone(&self.search.turns).acquire_owned()).await;
+        let turn = turn.map_err(unavailable).and_then(|turn| turn.map_err(unavailable));
+        let turn = turn.inspect_err(|error| self.counts.failed(error))?;
+        let (me, terms, counts) = (me.clone(), terms.clone(), self.counts.clone());
+        let (search, pool) =
+            (Search { me, terms, offset, limit, counts }, self.search.pool.clone());
+        // The database goes on with a search whose caller has gone: its turn ends with it.
+        let searching = tokio::spawn(async move {
+            let found = search.run(&pool).await;
+            drop(turn);
+            found
+        });
+        searching.await.unwrap_or_else(|failed| Err(unavailable(failed)))
+    }
+}
+
+/// Connections for search, which no other look-up uses.
+#[derive(Debug)]
+pub(super) struct SearchPool {
+    pub(super) pool: Pool,
+    /// One permit a search.
+    pub(super) turns: Arc<Semaphore>,
+}
+
+impl SearchPool {
+    /// How many connections of a pool are left for all others.
+    pub(super) fn rest_of(pool_size: usize) -> usize {
+        pool_size.saturating_sub(SEARCH_CONNECTIONS).max(REST_MIN)
+    }
+
+    /// A statement has the time of a search.
+    pub(super) fn open(config: &PostgresConfig) -> anyhow::Result<Self> {
+        let options = format!(
+            "-c statement_timeout={} \
+             -c plan_cache_mode=force_custom_plan",
+            TIME_LIMIT.as_millis()
+        );
+        let pool = connect::pool(config, &Arc::default(), SEARCH_CONNECTIONS, &options)?;
+        Ok(Self { pool, turns: Arc::new(Semaphore::new(SEARCHES)) })
+    }
+}
+
+impl Search {
+    async fn run(&self, pool: &Pool) -> Result<Result<Hits, TooCostly>, StoreError> {
+        let client = pool.get().await.map_err(unavailable);
+        let client = client.inspect_err(|error| self.counts.failed(error))?;
+        let outcome = timeout(DEADLINE, Box::pin(self.hits(&client))).await;
+        let outcome = match outcome {
+            Ok(Err(Failure::Costly)) => Ok(Err(TooCostly)),
+            Ok(Err(Failure::Store(error))) => Err(error),
+            Ok(Ok(hits)) => Ok(Ok(hits)),
+            Err(late) => Err(unavailable(late)),
+        };
+        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+    }
+
+    async fn hits(&self, client: &Object) -> Result<Hits, Failure> {
+        let (kind, person) = (self.me.kind.as_str(), self.me.id.as_str());
+        let (query, any_word) = (self.terms.tsquery(), self.terms.any_word());
+        let (to_reduce, waiting_max) = ([&query as _, &any_word as _], i64::from(WAITING_MAX));
+        let of_me: Params<'_> = &[&kind, &person, &waiting_max];
+        let (reduced, waiting) =
+            tokio::try_join!(select(client, REDUCE, &to_reduce), select(client, WAITING, of_me),)?;
+        let Some(reduced) = reduced.first() else { return Ok(Hits::default()) };
+        let (query, any_word) =
+            (rows::get::<&str>(reduced, "query")?, rows::get::<&str>(reduced, "words")?);
+        let waiting = Waiting::read(&waiting)?;
         let sql = format!(
-            "with q as (select websearch_to_tsquery('frontdesk', $3) as query), \
-             ranked as ( \
-               select m.session_id, m.seq, ts_rank(m.search, q.query) as rank, q.query \
-               from q, messages m join members me on me.session_id = m.session_id \
-               where me.kind = $1 and me.person_id = $2 and m.search @@ q.query \
-               order by rank desc, m.id desc offset $4 limit $5 \
-             ) \
-             select {columns}, ts_headline('frontdesk', m.body, r.query, \
-               'StartSel={start}, StopSel={stop}, MaxFragments=2, MaxWords=16, MinWords=6') as snippet \
-             from {messages} join ranked r on r.session_id = m.session_id and r.seq = m.seq \
-             order by r.rank desc, m.id desc",
+            search!(),
+            ranked = RANKED_MAX,
+            around = AROUND_A_TEXT,
+            page = PAGE_BYTES,
             columns = sql::COLUMNS,
             messages = sql::MESSAGES,
         );
-        let (offset, limit) = (i64::from(offset), i64::from(limit));
-        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &query, &offset, &limit];
-        self.query(&sql, params)
-            .await?
-            .iter()
-            .map(|row| {
-                let message = rows::message(row)?;
-                Ok(Found { message, snippet: pieces(rows::get(row, "snippet")?) })
-            })
-            .collect()
+        let (offset, limit) = (i64::from(self.offset), i64::from(self.limit));
+        let params: Params<'_> = &[
+            &kind,
+            &person,
+            &query,
+            &any_word,
+            &waiting.session_ids,
+            &waiting.seqs,
+            &waiting.ids,
+            &waiting.words,
+            &offset,
+            &limit,
+        ];
+        let page = select(client, &sql, params).await?;
+        let found = self.found(client, &page).await?;
+        let hits = page.first().map_or(Ok(0), |row| rows::seq(row, "hits"))?;
+        Ok(Hits { more: hits > found.len() as u64, found })
     }
 
-    /// Sets the language by which words are reduced, where it is another one now. What was indexed
-    /// before stays as it is.
-    pub(super) async fn speak(&self, language: &str) -> anyhow::Result<()> {
-        let dictionary = dictionary(language);
-        if self.query(KNOWN, &[&dictionary]).await?.is_empty() {
-            return Err(UnknownLanguage.into());
+    /// The messages of a page, with their snippets.
+    async fn found(&self, client: &Object, page: &[Row]) -> Result<Vec<Found>, Failure> {
+        let messages: Vec<_> = page.iter().map(rows::message).collect::<Result<_, _>>()?;
+        if messages.is_empty() {
+            return Ok(Vec::new());
         }
-        let used = "select 1 from pg_ts_config_map m join pg_ts_dict d on d.oid = m.mapdict \
-                    where m.mapcfg = 'frontdesk'::regconfig and d.dictname = $1";
-        if !self.query(used, &[&dictionary]).await?.is_empty() {
-            return Ok(());
+        let texts: Vec<&str> = messages
+            .iter()
+            .map(|message| message.body.as_ref().map_or("", |body| body.as_str()))
+            .collect();
+        let words: Vec<String> = texts.iter().map(|text| cleaned(text)).collect();
+        let mut hits = vec![Vec::new(); texts.len()];
+        for row in select(client, HITS, &[&words, &self.terms.wanted_words()]).await? {
+            let number = rows::seq(&row, "number")?.saturating_sub(1);
+            let at = usize::try_from(number).ok().and_then(|at| hits.get_mut(at));
+            let positions: Vec<i16> = rows::get(&row, "positions")?;
+            // The database counts words from 1 on.
+            let numbers = positions.into_iter().filter_map(|at| usize::try_from(at - 1).ok());
+            if let Some(hits) = at {
+                hits.extend(numbers);
+            }
         }
-        let unaccent = "select 1 from pg_ts_dict where dictname = 'unaccent'";
-        let plain = if self.query(unaccent, &[]).await?.is_empty() { "" } else { "unaccent, " };
-        // The name is one of the database's own, so it is nothing but a name.
-        let alter = format!(
-            "alter text search configuration frontdesk alter mapping for {WORDS} with {plain}{dictionary}"
-        );
-        // Nodes that start together may try it together: one of them does it.
-        if let Err(error) = self.query(&alter, &[]).await
-            && self.query(used, &[&dictionary]).await?.is_empty()
-        {
-            return Err(error.into());
+        for hits in &mut hits {
+            hits.sort_unstable();
         }
-        Ok(())
+        let snippets: Vec<_> =
+            texts.iter().zip(&hits).map(|(text, hits)| snippet(text, hits)).collect();
+        let found = messages.into_iter().zip(snippets);
+        Ok(found.map(|(message, snippet)| Found { message, snippet }).collect())
+    }
+}
+
+impl Waiting {
+    fn read(rows: &[Row]) -> Result<Self, StoreError> {
+        let (mut waiting, mut bytes) = (Self::default(), 0);
+        for row in rows {
+            let body: &str = rows::get(row, "body")?;
+            bytes += body.len();
+            if bytes > WAITING_BYTES {
+                break;
+            }
+            waiting.session_ids.push(rows::get(row, "session_id")?);
+            waiting.seqs.push(rows::get(row, "seq")?);
+            waiting.ids.push(rows::get(row, "id")?);
+            waiting.words.push(cleaned(body));
+        }
+        Ok(waiting)
+    }
+}
+
+async fn select(client: &Object, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
+    let rows = async {
+        let statement = client.prepare_cached(sql).await?;
+        client.query(&statement, params).await
+    };
+    rows.await.map_err(|error| {
+        let code = error.code().cloned();
+        let costly = code.is_some_and(|code| is_of_its_input(&code));
+        if costly { Failure::Costly } else { Failure::Store(classify(error)) }
+    })
+}
+
+/// Whether a statement failed by what it was asked: it took too long, or values, limits or the
+/// database's own functions did not bear it. The connection and the database are well.
+pub(super) fn is_of_its_input(code: &SqlState) -> bool {
+    *code == SqlState::QUERY_CANCELED
+        || *code == SqlState::INTERNAL_ERROR
+        || ["22", "54"].iter().any(|class| code.code().starts_with(class))
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use frontdesk_test_support::Servers;
+
+    use super::*;
+    use crate::store::contract::world::config;
+
+    #[tokio::test]
+    async fn c3_a_query_that_the_database_does_not_bear_is_its_callers() {
+        let database = Servers::get().await.postgres_database().await;
+        let pool = SearchPool::open(&config(&database)).unwrap().pool;
+        let client = pool.get().await.unwrap();
+        let backend = "select pg_backend_pid()";
+        let before: i32 = client.query_one(backend, &[]).await.unwrap().get(0);
+        let began = Instant::now();
+        let odd = "- ".repeat(60);
+        for (sql, odd) in [
+            ("select 1 where websearch_to_tsquery('simple', $1) is not null", odd.as_str()),
+            ("select 1 where $1::text::tsquery is not null and pg_sleep(20) is not null", "'x'"),
+            ("select 1 where repeat($1, 1100000)::tsvector is not null", "x"),
+            ("select 1 where $1::text::integer = 1", "x"),
+        ] {
+            let failure = select(&client, sql, &[&odd]).await;
+            assert!(matches!(failure, Err(Failure::Costly)), "{sql}");
+        }
+        assert!(began.elapsed() < DEADLINE, "the sleep ended before its time");
+        let after: i32 = client.query_one(backend, &[]).await.unwrap().get(0);
+        assert_eq!(before, after, "the connection is as good as before");
+        let unknown = select(&client, "select 1 from nowhere", &[]).await;
+        assert!(matches!(unknown, Err(Failure::Store(StoreError::Refused(_)))));
     }
 }

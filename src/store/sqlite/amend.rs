@@ -65,7 +65,7 @@ pub(super) fn amend(
     message.rev = Some(rev.unsigned_abs() + 1);
     transaction.execute(
         "update messages set body = ?3, bodiless = ?4, image = ?5, reactions = ?6, edited_at = ?7, \
-         deleted_at = ?8, rev = ?9 where session_id = ?1 and seq = ?2",
+         deleted_at = ?8, rev = ?9, search_rev = ?9 where session_id = ?1 and seq = ?2",
         params![
             id,
             seq,

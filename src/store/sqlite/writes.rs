@@ -82,8 +82,8 @@ fn append_one(
     let now = rows::now();
     db.prepare_cached(
         "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, \
-         bodiless, image, reply_to, created_at) \
-         values (?1, ?2, ?3, ?4, ?5, ?6, 'text', ?7, ?8, ?9, ?10, ?11)",
+         bodiless, image, reply_to, created_at, search_rev) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, 'text', ?7, ?8, ?9, ?10, ?11, 0)",
     )?
     .execute(params![
         session_id,

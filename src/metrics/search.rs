@@ -1,0 +1,55 @@
+//! Search: what it finds late, and what it does not find.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{counters, durations, gauge, histogram::Histogram};
+use crate::store::search_queue::SearchBacklog;
+
+#[derive(Debug)]
+pub(crate) struct SearchCounts {
+    pub(crate) indexed: Counter,
+    pub(crate) given_up: Counter,
+    pub(crate) answered: Counter,
+    pub(crate) too_costly: Counter,
+    /// How long a search took, its turn included.
+    pub(crate) took: Histogram,
+    pub(super) backlog: BacklogGauges,
+}
+
+/// How much waits to be indexed, on all nodes.
+#[derive(Clone, Debug)]
+pub(super) struct BacklogGauges {
+    messages: Gauge,
+    oldest: Gauge<f64, AtomicU64>,
+}
+
+impl SearchCounts {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Texts that this node has dealt with behind their commit, by outcome";
+        let outcomes = ["indexed", "given_up"];
+        let [indexed, given_up] = counters(registry, "search_messages", help, "outcome", outcomes);
+        let help = "Searches, by outcome";
+        let outcomes = ["answered", "too_costly"];
+        let [answered, too_costly] = counters(registry, "searches", help, "outcome", outcomes);
+        let took = durations(registry, "search_seconds", "Searches, with the waiting for a turn");
+        let help = "Messages of all nodes that wait to be indexed for search, up to 10,000";
+        let messages = gauge(registry, "search_waiting_messages", help);
+        let oldest = Gauge::default();
+        let help = "How long the oldest of them has waited";
+        registry.register("search_waiting_seconds", help, Gauge::clone(&oldest));
+        let backlog = BacklogGauges { messages, oldest };
+        Self { indexed, given_up, answered, too_costly, took, backlog }
+    }
+}
+
+impl BacklogGauges {
+    pub(super) fn set(&self, backlog: SearchBacklog) {
+        self.messages.set(i64::try_from(backlog.messages).unwrap_or(i64::MAX));
+        self.oldest.set(backlog.oldest.as_secs_f64());
+    }
+}

@@ -1,0 +1,161 @@
+//! Indexing behind the commit: rows of the queue, their texts' words, and the index, in one transaction.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Transaction};
+use tokio::{sync::Notify, time::timeout};
+use tokio_postgres::{Row, error::SqlState};
+use uuid::Uuid;
+
+use super::{
+    DEADLINE, Postgres,
+    failure::{classify, unavailable},
+    give_back, rows,
+    search::is_of_its_input,
+};
+use crate::store::{
+    StoreError,
+    search::words::cleaned,
+    search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
+};
+
+/// What waits, new messages first; what a node has locked is left to it. One that has failed is taken
+/// alone.
+const TAKE: &str = "with next as materialized ( \
+      select attempts, id, session_id, seq from search_queue order by attempts, id limit $1 \
+      for no key update skip locked \
+    ), taken as (select * from next where attempts = 0 union all \
+      (select * from next where not exists (select from next where attempts = 0) limit 1)) \
+    select t.attempts, t.id, t.session_id, t.seq, m.body, m.rev \
+    from taken t left join messages m on m.session_id = t.session_id and m.seq = t.seq and not m.bodiless";
+
+/// A text that was changed meanwhile waits in a row of its own.
+const INDEX: &str = "update messages m set search = to_tsvector('frontdesk', t.words) \
+    from (select distinct on (session_id, seq) * \
+      from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) as t(session_id, seq, rev, words)) t \
+    where m.session_id = t.session_id and m.seq = t.seq and m.rev is not distinct from t.rev \
+      and not m.bodiless";
+
+const DONE: &str = "delete from search_queue where (attempts, id) in \
+    (select * from unnest($1::smallint[], $2::bigint[]))";
+
+/// $1 and $2 the row, $3 the last attempt: another one, or none.
+const FAILED: &str = "with over as (delete from search_queue where attempts = $1 and id = $2 \
+      and attempts + 1 >= $3 returning id) \
+    update search_queue set attempts = attempts + 1 where attempts = $1 and id = $2 and attempts + 1 < $3";
+
+/// A message that someone holds goes to the end.
+const HELD: &str = "update search_queue set id = default where attempts = $1 and id = $2";
+
+const BACKLOG: &str = "select count(*) as messages, \
+    coalesce(extract(epoch from now() - min(queued_at)), 0)::float8 as oldest \
+    from (select queued_at from search_queue order by attempts, id limit $1) waiting";
+
+/// Rows of the queue, column by column.
+#[derive(Default)]
+struct Taken {
+    attempts: Vec<i16>,
+    ids: Vec<i64>,
+    session_ids: Vec<Uuid>,
+    seqs: Vec<i64>,
+    revs: Vec<Option<i64>>,
+    words: Vec<String>,
+}
+
+#[async_trait]
+impl SearchQueue for Postgres {
+    async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError> {
+        let mut client = self.search.pool.get().await.map_err(unavailable)?;
+        let work = timeout(DEADLINE, index(&mut client, limit));
+        let outcome = work.await.unwrap_or_else(|late| Err(unavailable(late)));
+        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+    }
+
+    fn text_committed(&self) -> &Notify {
+        &self.text_committed
+    }
+
+    async fn search_backlog(&self) -> Result<SearchBacklog, StoreError> {
+        let rows = self.query_at_once(BACKLOG, &[&COUNTED_MAX]).await?;
+        let Some(row) = rows.first() else { return Ok(SearchBacklog::default()) };
+        let oldest = Duration::try_from_secs_f64(rows::get(row, "oldest")?).unwrap_or_default();
+        Ok(SearchBacklog { messages: rows::seq(row, "messages")?, oldest })
+    }
+}
+
+async fn index(client: &mut Object, limit: u32) -> Result<Indexed, StoreError> {
+    let transaction = client.transaction().await.map_err(classify)?;
+    // No commit waits for the disk: a row of the queue stays until its message's index is on it.
+    transaction.batch_execute("set local synchronous_commit = off").await.map_err(classify)?;
+    let take = transaction.prepare_cached(TAKE).await.map_err(classify)?;
+    let taken = transaction.query(&take, &[&i64::from(limit)]).await.map_err(classify)?;
+    let taken = Taken::read(&taken)?;
+    let messages = u32::try_from(taken.ids.len()).unwrap_or(u32::MAX);
+    if messages == 0 {
+        return Ok(Indexed::default());
+    }
+    match write(transaction, &taken).await {
+        Ok(()) => Ok(Indexed { messages, ..Indexed::default() }),
+        Err(error) => {
+            let code = error.code().cloned();
+            let Some(failure) = code.as_ref().and_then(Failure::of) else {
+                return Err(classify(error));
+            };
+            let given_up = failure.note(client, &taken).await?;
+            Ok(Indexed { too_costly: true, given_up, ..Indexed::default() })
+        }
+    }
+}
+
+async fn write(transaction: Transaction<'_>, taken: &Taken) -> Result<(), tokio_postgres::Error> {
+    let index = transaction.prepare_cached(INDEX).await?;
+    let done = transaction.prepare_cached(DONE).await?;
+    transaction
+        .execute(&index, &[&taken.session_ids, &taken.seqs, &taken.revs, &taken.words])
+        .await?;
+    transaction.execute(&done, &[&taken.attempts, &taken.ids]).await?;
+    transaction.commit().await
+}
+
+/// A failure that a smaller batch may not have.
+enum Failure {
+    Costly,
+    /// Someone holds one of the messages.
+    Held,
+}
+
+impl Failure {
+    fn of(code: &SqlState) -> Option<Self> {
+        let held = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code);
+        if held { Some(Self::Held) } else { is_of_its_input(code).then_some(Self::Costly) }
+    }
+
+    /// Notes it where it is one message's alone; how many messages have no attempt left.
+    async fn note(self, client: &Object, taken: &Taken) -> Result<u32, StoreError> {
+        let ([attempts], [id]) = (taken.attempts.as_slice(), taken.ids.as_slice()) else {
+            return Ok(0);
+        };
+        if matches!(self, Self::Held) {
+            client.execute(HELD, &[attempts, id]).await.map_err(classify)?;
+            return Ok(0);
+        }
+        client.execute(FAILED, &[attempts, id, &ATTEMPTS_MAX]).await.map_err(classify)?;
+        Ok(u32::from(attempts + 1 >= ATTEMPTS_MAX))
+    }
+}
+
+impl Taken {
+    fn read(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut taken = Self::default();
+        for row in rows {
+            taken.attempts.push(rows::get(row, "attempts")?);
+            taken.ids.push(rows::get(row, "id")?);
+            taken.session_ids.push(rows::get(row, "session_id")?);
+            taken.seqs.push(rows::get(row, "seq")?);
+            taken.revs.push(rows::get(row, "rev")?);
+            taken.words.push(cleaned(rows::get::<Option<&str>>(row, "body")?.unwrap_or_default()));
+        }
+        Ok(taken)
+    }
+}
