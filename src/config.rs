@@ -56,6 +56,7 @@ pub(crate) fn without_query(url: &str) -> &str {
 }
 
 /// What a node runs with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
 #[derive(Debug)]
 pub struct Config {
     pub(crate) production: bool,

@@ -59,7 +59,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = SocketAddr::from((config.host, config.port));
     let listener = listen(address).with_context(|| format!("PORT: can't listen on {address}"))?;
     let address = listener.local_addr()?;
-    let for_operators = admin::bind(&config).await?;
+    let for_operators = admin::bind(&config)?;
     let terminated = async {
         tokio::select! {
             _ = terminate.recv() => {}

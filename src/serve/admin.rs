@@ -18,7 +18,7 @@ use crate::{config::Config, limits::Accepted};
 const CONNECTIONS_MAX: usize = 64;
 
 /// Binds it; `None` where no port is set.
-pub(super) async fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(port) = config.admin_port else { return Ok(None) };
     let address = SocketAddr::from((config.host, port));
     let listener =
