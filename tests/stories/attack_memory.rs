@@ -166,7 +166,7 @@ async fn c12_unread_answers_over_http_cost_nobody_else() {
         assert_eq!(reply.body["code"], "rate_limited");
         open
     };
-    stays_within(&desk, victim, start, bound, refused).await;
+    Box::pin(stays_within(&desk, victim, start, bound, refused)).await;
     desk.http(0, &person).get(&format!("/api/chats/{session}/messages")).await.expect(200);
 }
 
