@@ -50,7 +50,7 @@ pub(super) async fn try_to_agree(config: &PostgresConfig) -> anyhow::Result<Post
 }
 
 async fn answers(config: &PostgresConfig) -> anyhow::Result<()> {
-    drop(connect::pool(config, &Arc::default())?.get().await?);
+    drop(connect::pool(config, &Arc::default(), 1, "")?.get().await?);
     Ok(())
 }
 
