@@ -35,7 +35,7 @@ async fn page(store: &dyn Store, me: &Person, typed: &str, offset: u32, limit: u
     store.search(me, &terms, offset, limit).await.unwrap().unwrap().found
 }
 
-async fn search(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
+pub(super) async fn search(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
     let found = page(store, me, typed, 0, 10).await;
     found.iter().map(|found| found.message.seq).collect()
 }
