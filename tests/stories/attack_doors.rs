@@ -38,22 +38,26 @@ fn with_descriptors(limit: usize) -> tempfile::TempPath {
     path
 }
 
-/// What the node has refused or evicted by this limit.
-async fn refused(desk: &Desk, limit: &str) -> u64 {
-    let metrics = Http::new(desk.nodes[0].address, None).get("/metrics").await.text;
+/// Waits until so many were evicted by this limit: the house is full.
+async fn until_full(http: &Http, limit: &str, evictions: u64) {
+    let full = async {
+        while evicted(http, limit).await < evictions {
+            sleep(Duration::from_millis(250)).await;
+        }
+    };
+    timeout(PATIENCE * 6, full).await.expect("the house is never full");
+}
+
+/// How many the node has evicted by this limit.
+async fn evicted(http: &Http, limit: &str) -> u64 {
+    let metrics = http.get("/metrics").await.text;
     let name = format!(r#"frontdesk_refusals_total{{limit="{limit}"}} "#);
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.unwrap().parse().unwrap()
 }
 
 /// Begins handshakes from so many networks, one after the other, until it is over.
-async fn begin_handshakes(
-    address: SocketAddr,
-    networks: u32,
-    next: &AtomicU32,
-    is_over: &AtomicBool,
-) {
-    let http = Http::new(address, None);
+async fn begin_handshakes(http: &Http, networks: u32, next: &AtomicU32, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let network = next.fetch_add(1, Ordering::SeqCst) % networks;
         let from = format!("2001:{:x}:{:x}::1", network >> 8, network & 0xff);
@@ -67,8 +71,7 @@ async fn begin_handshakes(
 }
 
 /// Comes in as a stock client does: it polls, connects with its token, and is told that it is in.
-async fn come_in(desk: &Desk, person: &Person) -> Result<Duration, String> {
-    let http = Http::new(desk.nodes[0].address, None);
+async fn come_in(http: &Http, person: &Person) -> Result<Duration, String> {
     let headers = [("x-forwarded-for", "198.51.100.7")];
     let ask = async |method, path: &str, body| {
         let reply = http.send(method, path, body, &headers).await;
@@ -92,18 +95,14 @@ async fn handshakes_keep_nobody_out(networks: u32) {
     let mut victim = Victim::enter(&desk, 0).await;
     let alone = victim.measure().await;
     let (next, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-    let address = desk.nodes[0].address;
-    let attacking = (0..ATTACKERS).map(|_| begin_handshakes(address, networks, &next, &is_over));
+    // One for all: to make one takes a while, in which this thread does nothing else.
+    let http = Http::new(desk.nodes[0].address, None);
+    let attacking = (0..ATTACKERS).map(|_| begin_handshakes(&http, networks, &next, &is_over));
     let newcomers = async {
-        let full = async {
-            while refused(&desk, "strangers").await < 500 {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE * 6, full).await.expect("the house is never full");
+        until_full(&http, "strangers", 500).await;
         let mut slowest = Duration::ZERO;
         for _ in 0..NEWCOMERS {
-            let took = come_in(&desk, &desk.customer()).await.expect("a newcomer is kept out");
+            let took = come_in(&http, &desk.customer()).await.expect("a newcomer is kept out");
             slowest = slowest.max(took);
         }
         is_over.store(true, Ordering::SeqCst);
@@ -155,14 +154,10 @@ async fn c13_idle_connections_from_ten_addresses_keep_nobody_out() {
     let mut victim = Victim::enter(&desk, 0).await;
     let alone = victim.measure().await;
     let is_over = AtomicBool::new(false);
+    let http = Http::new(address, None);
     let attacking = (2..12).map(|n| crowd(address, Ipv4Addr::new(127, 0, 0, n), each, &is_over));
     let newcomers = async {
-        let full = async {
-            while refused(&desk, "idle").await < 1_000 {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE * 6, full).await.expect("the house is never full");
+        until_full(&http, "idle", 1_000).await;
         let mut slowest = Duration::ZERO;
         for _ in 0..NEWCOMERS {
             let began = Instant::now();

@@ -11,10 +11,11 @@ use crate::one_node;
 /// Shows tokens of random keys for so long: how often each status was answered.
 async fn show_random_keys(desk: &Desk, lasts: Duration) -> BTreeMap<u16, usize> {
     let (began, mut statuses) = (Instant::now(), BTreeMap::new());
-    let claims = desk.issuer.customer_claims("eve");
+    let (address, claims) = (desk.nodes[0].address, desk.issuer.customer_claims("eve"));
+    let http = Http::new(address, None);
     while began.elapsed() < lasts {
         let token = desk.issuer.sign_as(&claims, Some(unique("kid")));
-        let reply = Http::new(desk.nodes[0].address, Some(&token)).get("/api/chats").await;
+        let reply = http.to(address, &token).get("/api/chats").await;
         if reply.status == 503 {
             assert_eq!(reply.body["code"], "issuer_unavailable");
             assert_eq!(reply.header("retry-after"), "10");
