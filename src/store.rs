@@ -44,8 +44,10 @@ use uploads::{Declined, NewUpload, Upload};
 
 use search::{Hits, TooCostly, terms::Terms};
 
-/// The most that one look-up returns, whatever is asked for.
+/// The most that one look-up returns, whatever is asked for. Of messages, and of sessions with their last
+/// messages, it returns as many as fit into [`PAGE_BYTES`] too, and one in any case.
 pub(crate) const PAGE_MAX: u32 = 200;
+pub(crate) use sql::{AROUND_A_BODY, PAGE_BYTES};
 
 /// What became of one draft.
 #[derive(Clone, Debug)]
@@ -91,6 +93,14 @@ pub(crate) struct SessionPage {
     /// Only what has been active since.
     pub(crate) since: Option<Timestamp>,
     pub(crate) limit: u32,
+}
+
+/// A page of sessions.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) sessions: Vec<Session>,
+    /// There are more within the limit, which did not fit.
+    pub(crate) is_cut: bool,
 }
 
 /// Which part of a history to read; it comes in `seq` order either way.
@@ -215,10 +225,14 @@ pub(crate) trait Store:
     /// A session that `me` is a member of.
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// The sessions that `me` is a member of.
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError>;
+    /// How far a session is that `me` is a member of.
+    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError>;
 
-    /// Sessions of `me` that have unread messages, with how many.
+    /// The sessions that `me` is a member of.
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;
+
+    /// Sessions of `me` that have unread messages, with how many: counted among the last 100 of each, of the
+    /// 1,000 that were active last.
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError>;
 
     /// Messages of a session that `me` is a member of; none where it isn't.

@@ -6,16 +6,11 @@ use crate::{
     message::{Body, Message},
     person::Person,
     session::SessionId,
-    store::Span,
+    store::{AROUND_A_BODY, PAGE_BYTES, Span},
 };
 
-/// How many bytes of JSON a page has, about: common WebSocket clients take frames of 1 MiB at most. One
-/// message is always in it.
-const PAGE_BYTES: usize = 256 * 1024;
 /// How many pages a node reads at the same time: each may be megabytes before it is cut.
 pub(crate) const TURNS: usize = 8;
-/// What a message is in JSON beside its body, at most.
-const AROUND_A_BODY: usize = 2_048;
 
 /// Messages of a session that `me` is a member of, in `seq` order. What doesn't fit is cut off at
 /// the far end of the span.

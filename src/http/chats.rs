@@ -27,7 +27,7 @@ use crate::{
     },
     person::{Person, PersonId, PersonKind},
     session::{InvalidStatus, Session, SessionId, SessionStatus},
-    store::{PAGE_MAX, SessionPage, Setting},
+    store::{Listed, PAGE_MAX, SessionPage, Setting},
 };
 
 #[derive(Deserialize)]
@@ -118,6 +118,7 @@ impl List {
 
 /// The caller's sessions, latest activity first.
 ///
+/// A page ends before its limit where its last messages are long: `nextCursor` says whether there are more.
 /// What becomes active while you page comes at the end, perhaps for the second time: none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
@@ -131,12 +132,12 @@ pub(crate) async fn list(
     let (status, place, limit) = list.page()?;
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
-    let mut items = app.store.sessions(&me.person, &page).await?;
+    let Listed { sessions: mut items, is_cut } = app.store.sessions(&me.person, &page).await?;
     for session in &items {
         app.people.shown(session);
     }
     let began = place.map(|place| place.began).or(items.first().map(|first| first.active_at));
-    if items.len() == limit as usize
+    if (is_cut || items.len() == limit as usize)
         && let (Some(last), Some(began)) = (items.last(), began)
     {
         let next = Place { began, active_at: last.active_at, id: last.id };
@@ -147,7 +148,7 @@ pub(crate) async fn list(
         // What became active meanwhile has moved up, past the cursor: nobody is to miss it.
         let since = Some(began);
         let moved = SessionPage { status, after: None, since, limit: PAGE_MAX };
-        items.extend(app.store.sessions(&me.person, &moved).await?);
+        items.extend(app.store.sessions(&me.person, &moved).await?.sessions);
     }
     Ok(JsonBody(Page { items, next_cursor: None }))
 }
@@ -210,7 +211,7 @@ pub(crate) struct Unread {
 /// How many messages wait to be read.
 #[utoipa::path(
     get, path = "", tag = "chats",
-    responses((status = 200, body = Unread, description = "Counted among each session's last 1,000."), Problems<(OfCaller,)>)
+    responses((status = 200, body = Unread, description = "Counted among each session's last 100, of the 1,000 sessions that were active last."), Problems<(OfCaller)>)
 )]
 pub(crate) async fn unread(
     State(app): State<Arc<App>>,

@@ -172,10 +172,10 @@ impl Hub {
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }
             }
-            // What is not among them was changed again later, or is the session's own.
-            let last = changed.last().and_then(|message| message.rev).unwrap_or(head);
-            let is_all = changed.len() < usize::try_from(PAGE_MAX).unwrap_or(usize::MAX);
-            self.revisions.settle(id, if is_all { last.max(head) } else { last });
+            // Behind the last page there is nothing: what is left was changed again later, or is the
+            // session's own.
+            let last = changed.last().and_then(|message| message.rev);
+            self.revisions.settle(id, last.unwrap_or(head));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod amend;
 mod committer;
 mod members;
+mod pages;
 mod queue;
 mod search;
 mod search_cost;
@@ -27,6 +28,10 @@ use members::{
     a_new_name_is_seen_wherever_its_bearer_is_a_member, a_session_is_closed_opened_and_muted,
     each_member_has_a_view_and_a_delivery_mark, heads_are_the_last_seqs_and_revisions,
     when_someone_was_last_seen_is_kept,
+};
+use pages::{
+    a_history_is_read_from_either_end, a_list_of_long_last_messages_ends_where_it_is_full,
+    a_page_of_long_messages_ends_where_it_is_full,
 };
 use search::{
     a_page_of_hits_has_as_many_bytes_as_fit, b39_search_finds_ones_own_messages_best_first,
@@ -75,6 +80,8 @@ contract!(
     one_session_is_open_between_two_people,
     b39_what_one_is_no_member_of_can_not_be_seen_or_changed,
     a_history_is_read_from_either_end,
+    a_page_of_long_messages_ends_where_it_is_full,
+    a_list_of_long_last_messages_ends_where_it_is_full,
     a_list_of_sessions_is_by_activity_and_pages,
     a_read_mark_only_moves_forward,
     a_new_name_is_seen_wherever_its_bearer_is_a_member,
@@ -274,28 +281,17 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
     let twin = Person::new(PersonKind::Dentist, customer.id.clone());
     for stranger in [self::customer(), self::dentist(), twin] {
         assert!(world.store.session(&stranger, id).await.unwrap().is_none());
+        assert!(world.store.head(&stranger, id).await.unwrap().is_none());
         assert!(world.history(&stranger, id, Span::After(0), 10).await.is_empty());
         assert!(world.history(&stranger, id, Span::Before(9), 10).await.is_empty());
         assert!(world.store.mark_read(&stranger, id, 1).await.unwrap().is_none());
         assert!(world.store.unread(&stranger).await.unwrap().is_empty());
         let page = SessionPage { status: None, after: None, since: None, limit: 10 };
-        assert!(world.store.sessions(&stranger, &page).await.unwrap().is_empty());
+        assert!(world.store.sessions(&stranger, &page).await.unwrap().sessions.is_empty());
         let sent = world.store.append(&[draft(id, &stranger, "x")]).await.unwrap();
         assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
     }
     assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
-}
-
-async fn a_history_is_read_from_either_end(world: World) {
-    let (customer, dentist, id) = world.pair().await;
-    world.say(id, &customer, 10).await;
-    assert_eq!(world.history(&dentist, id, Span::After(0), 3).await, [1, 2, 3]);
-    assert_eq!(world.history(&dentist, id, Span::After(8), 3).await, [9, 10]);
-    assert_eq!(world.history(&dentist, id, Span::Before(u64::MAX), 3).await, [8, 9, 10]);
-    assert_eq!(world.history(&dentist, id, Span::Before(3), 5).await, [1, 2]);
-    for none in [Span::After(10), Span::After(u64::MAX), Span::Before(0), Span::Before(1)] {
-        assert!(world.history(&dentist, id, none, 5).await.is_empty());
-    }
 }
 
 async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
@@ -316,7 +312,7 @@ async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     let mut page = SessionPage { status: None, after: None, since: None, limit: 2 };
     let mut listed = Vec::new();
     loop {
-        let sessions = world.store.sessions(&me, &page).await.unwrap();
+        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
         let Some(last) = sessions.last() else { break };
         page.after = Some((last.active_at, last.id));
         listed.extend(sessions.iter().map(|session| session.id));
@@ -324,7 +320,7 @@ async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     assert_eq!(listed, expected);
     for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
         let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
-        let sessions = world.store.sessions(&me, &page).await.unwrap();
+        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
         assert_eq!(sessions.len(), count);
         assert!(sessions.iter().all(|session| session.status == status));
     }

@@ -40,8 +40,8 @@ use self::{
     search::SearchPool,
 };
 use super::{
-    Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
-    Setting, Span, Store, StoreError,
+    Appended, Delivered, DeliveryMarks, Head, Listed, NewSession, PastBody, ReadMark, SessionPage,
+    Set, Setting, Span, Store, StoreError,
     changes::Changes,
     search::{Hits, TooCostly, terms::Terms},
     sql,
@@ -190,20 +190,16 @@ impl Store for Postgres {
         self.query(sql::SESSION, params).await?.first().map(rows::session).transpose()
     }
 
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError> {
-        let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
-        let status = page.status.map_or("", |status| status.as_str());
-        let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
-        let params: Params<'_> =
-            &[&me.kind.as_str(), &me.id.as_str(), &status, &active_at, &id.0, &limit, &since];
-        self.query(sql::SESSIONS, params).await?.iter().map(rows::session).collect()
+    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError> {
+        self.head_of(me, id).await
+    }
+
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
+        self.sessions_of(me, page).await
     }
 
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
-        let rows = self.query(sql::UNREAD, &[&me.kind.as_str(), &me.id.as_str()]).await?;
-        rows.iter()
-            .map(|row| Ok((SessionId(rows::get(row, "session_id")?), rows::seq(row, "unread")?)))
-            .collect()
+        self.unread_of(me).await
     }
 
     async fn history(
@@ -220,11 +216,7 @@ impl Store for Postgres {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let params: Params<'_> =
             &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq, &i64::from(limit)];
-        let rows = self.query(sql, params).await?;
-        let mut messages: Vec<Message> =
-            rows.iter().map(rows::message).collect::<Result<_, _>>()?;
-        messages.sort_unstable_by_key(|message| message.seq);
-        Ok(messages)
+        self.query(sql, params).await?.iter().map(rows::message).collect()
     }
 
     async fn changes(

@@ -36,20 +36,67 @@ macro_rules! messages {
     };
 }
 
-/// Where the unread messages begin. Only the session's last 1,000 count: for someone who never reads,
+/// How many bytes of JSON a page has, about: common WebSocket clients take frames of 1 MiB at most.
+macro_rules! page_bytes {
+    () => {
+        262_144
+    };
+}
+
+/// A message in JSON beside its body, at most, in bytes.
+macro_rules! around_a_body {
+    () => {
+        2_048
+    };
+}
+
+pub(crate) const PAGE_BYTES: usize = page_bytes!();
+pub(crate) const AROUND_A_BODY: usize = around_a_body!();
+
+/// A page of the messages `$of`, which `$which` and `$order` say, up to `$limit` of them: those whose
+/// running sum of bytes fits, and the first in any case. The bodies of the others are not read.
+macro_rules! page {
+    ($of:literal, $which:literal, $order:literal, $limit:literal, $sorted:literal) => {
+        concat!(
+            "with sized as (select m.session_id, m.seq, row_number() over w as place, \
+               sum(octet_length(m.body) + ",
+            around_a_body!(),
+            ") over w as bytes from ",
+            $of,
+            " where ",
+            $which,
+            " window w as (order by ",
+            $order,
+            " rows unbounded preceding) order by ",
+            $order,
+            " limit ",
+            $limit,
+            ") select ",
+            message!(),
+            " from sized z join messages m on m.session_id = z.session_id and m.seq = z.seq \
+             join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
+             and s.person_id = m.sender_id where z.place = 1 or z.bytes <= ",
+            page_bytes!(),
+            " order by ",
+            $sorted
+        )
+    };
+}
+
+/// Where the unread messages begin. Only the session's last 100 count: for someone who never reads,
 /// each look at the session would cost more than the one before.
 macro_rules! unread_from {
     () => {
-        "case when me.read_seq > c.last_seq - 1000 then me.read_seq else c.last_seq - 1000 end"
+        "case when me.read_seq > c.last_seq - 100 then me.read_seq else c.last_seq - 100 end"
     };
 }
 
 /// Sessions as the member `me` sees them. The last message, where there is one, is in
 /// columns of its own.
-macro_rules! sessions {
+macro_rules! session {
     () => {
         concat!(
-            "select c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
+            "c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
            c.created_at as opened_at, c.active_at, me.kind as my_kind, me.name as my_name, \
            other.name as other_name, me.avatar_url as my_avatar_url, \
            other.avatar_url as other_avatar_url, me.read_seq, other.read_seq as other_read_seq, \
@@ -57,89 +104,108 @@ macro_rules! sessions {
            (select count(*) from messages u where u.session_id = c.id and u.seq > ",
             unread_from!(),
             " and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",
-            message!(),
-            " from members me \
-         join sessions c on c.id = me.session_id \
+            message!()
+        )
+    };
+}
+
+/// What they are made of, beside the member.
+macro_rules! beside_me {
+    () => {
+        "join sessions c on c.id = me.session_id \
          join members other on other.session_id = c.id and other.kind <> me.kind \
          left join messages m on m.session_id = c.id and m.seq = c.last_seq \
          left join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
            and s.person_id = m.sender_id "
-        )
     };
 }
 
 pub(super) const COLUMNS: &str = message!();
 pub(super) const MESSAGES: &str = messages!();
 
-pub(super) const SESSION: &str =
-    concat!(sessions!(), "where me.kind = $1 and me.person_id = $2 and c.id = $3");
+pub(super) const SESSION: &str = concat!(
+    "select ",
+    session!(),
+    " from members me ",
+    beside_me!(),
+    "where me.kind = $1 and me.person_id = $2 and c.id = $3"
+);
+
+/// How far the session $3 is, for its member $1, $2.
+pub(super) const HEAD: &str = "select c.id, c.last_seq, c.rev from members me \
+    join sessions c on c.id = me.session_id \
+    where me.kind = $1 and me.person_id = $2 and me.session_id = $3";
 
 /// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit, $7 only what is newer.
+/// `listed` says how many there are within the limit: those whose last messages fit into a page come,
+/// and only of them the unread messages are counted.
 pub(super) const SESSIONS: &str = concat!(
-    sessions!(),
-    "where me.kind = $1 and me.person_id = $2 \
-     and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
-     order by c.active_at desc, c.id desc limit $6"
+    "with listed as (select c.id, c.active_at, c.last_seq \
+       from members me join sessions c on c.id = me.session_id \
+       where me.kind = $1 and me.person_id = $2 \
+       and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
+       order by c.active_at desc, c.id desc limit $6), \
+     sized as (select l.id, l.active_at, count(*) over () as listed, row_number() over w as place, \
+       sum(coalesce(octet_length(b.body), 0) + 512) over w as bytes \
+       from listed l left join messages b on b.session_id = l.id and b.seq = l.last_seq \
+       window w as (order by l.active_at desc, l.id desc rows unbounded preceding)) \
+     select z.listed, ",
+    session!(),
+    " from sized z \
+     join members me on me.session_id = z.id and me.kind = $1 and me.person_id = $2 ",
+    beside_me!(),
+    "where z.place = 1 or z.bytes <= ",
+    page_bytes!(),
+    " order by z.active_at desc, z.id desc"
 );
 
 /// Sessions as each of their members sees them; the where is the database's own.
-pub(super) const VIEWS: &str = sessions!();
+pub(super) const VIEWS: &str = concat!("select ", session!(), " from members me ", beside_me!());
 
+/// Of how many sessions unread messages are counted at most: those that were active last.
 pub(super) const UNREAD: &str = concat!(
-    "select me.session_id, count(*) as unread from members me \
-     join sessions c on c.id = me.session_id \
-     join messages m on m.session_id = me.session_id and m.seq > ",
+    "select w.session_id, (select count(*) from messages u where u.session_id = w.session_id \
+       and u.seq > w.read_up_to and u.sender_kind <> $1 and u.deleted_at is null) as unread \
+     from (select me.session_id, ",
     unread_from!(),
-    " and m.sender_kind <> me.kind and m.deleted_at is null \
-     where me.kind = $1 and me.person_id = $2 group by me.session_id"
+    " as read_up_to from members me join sessions c on c.id = me.session_id \
+       where me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
+       order by c.active_at desc, c.id desc limit 1000) w"
 );
 
 /// $1 session, $2 after, $3 limit.
-pub(super) const FILL: &str = concat!(
-    "select ",
-    message!(),
-    " from ",
-    messages!(),
-    " where m.session_id = $1 and m.seq > $2 order by m.seq limit $3"
-);
+pub(super) const FILL: &str =
+    page!("messages m", "m.session_id = $1 and m.seq > $2", "m.seq", "$3", "m.seq");
 
 /// $1 session, $2 the revision before, $3 limit.
-pub(super) const CHANGED: &str = concat!(
-    "select ",
-    message!(),
-    " from ",
-    messages!(),
-    " where m.session_id = $1 and m.rev > $2 order by m.rev limit $3"
-);
+pub(super) const CHANGED: &str =
+    page!("messages m", "m.session_id = $1 and m.rev > $2", "m.rev", "$3", "m.rev");
 
 /// $1, $2 the member, $3 session, $4 after, $5 limit.
-pub(super) const HISTORY_AFTER: &str = concat!(
-    "select ",
-    message!(),
-    " from ",
-    messages!(),
-    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
-     where m.session_id = $3 and m.seq > $4 order by m.seq limit $5"
+pub(super) const HISTORY_AFTER: &str = page!(
+    "messages m join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2",
+    "m.session_id = $3 and m.seq > $4",
+    "m.seq",
+    "$5",
+    "m.seq"
 );
 
-/// $1, $2 the member, $3 session, $4 before, $5 limit; the last one first.
-pub(super) const HISTORY_BEFORE: &str = concat!(
-    "select ",
-    message!(),
-    " from ",
-    messages!(),
-    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
-     where m.session_id = $3 and m.seq < $4 order by m.seq desc limit $5"
+/// $1, $2 the member, $3 session, $4 before, $5 limit: the last ones.
+pub(super) const HISTORY_BEFORE: &str = page!(
+    "messages m join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2",
+    "m.session_id = $3 and m.seq < $4",
+    "m.seq desc",
+    "$5",
+    "m.seq"
 );
 
 /// What has changed in a session: $1, $2 the member, $3 session, $4 the revision before, $5 limit.
-pub(super) const CHANGES: &str = concat!(
-    "select ",
-    message!(),
-    " from ",
-    messages!(),
-    " join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
-     where m.session_id = $3 and m.rev > $4 order by m.rev limit $5"
+pub(super) const CHANGES: &str = page!(
+    "messages m join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2",
+    "m.session_id = $3 and m.rev > $4",
+    "m.rev",
+    "$5",
+    "m.rev"
 );
 
 /// What a message said before each change, after a row that shows that it is there: $1 session, $2 its id.

@@ -31,11 +31,10 @@ use anyhow::Context;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use uuid::Uuid;
 
 use self::{search::Searchers, search_queue::Indexer, turns::Turns};
 use super::{
-    Appended, Delivered, DeliveryMarks, Head, NewSession, PastBody, ReadMark, SessionPage, Set,
+    Appended, Delivered, DeliveryMarks, Head, Listed, NewSession, PastBody, ReadMark, SessionPage, Set,
     Setting, Span, Store, StoreError,
     search::{Hits, TooCostly, terms::Terms},
     sql,
@@ -205,34 +204,19 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Vec<Session>, StoreError> {
+    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError> {
+        let me = me.clone();
+        self.read(move |db| members::head(db, &me, id)).await
+    }
+
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
         let (me, page) = (me.clone(), page.clone());
-        let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
-        self.read(move |db| {
-            let mut statement = db.prepare_cached(&numbered(sql::SESSIONS))?;
-            let status = page.status.map_or("", |status| status.as_str());
-            let params = params![
-                me.kind.as_str(),
-                me.id.as_str(),
-                status,
-                active_at.as_microsecond(),
-                id.0.to_string(),
-                page.limit,
-                page.since.unwrap_or(Timestamp::UNIX_EPOCH).as_microsecond(),
-            ];
-            statement.query_map(params, rows::session)?.collect()
-        })
-        .await
+        self.read(move |db| members::sessions(db, &me, &page)).await
     }
 
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
         let me = me.clone();
-        self.read(move |db| {
-            let mut statement = db.prepare_cached(&numbered(sql::UNREAD))?;
-            let params = params![me.kind.as_str(), me.id.as_str()];
-            statement.query_map(params, rows::numbered_session)?.collect()
-        })
-        .await
+        self.read(move |db| members::unread(db, &me)).await
     }
 
     async fn history(
@@ -247,9 +231,7 @@ impl Store for Sqlite {
             Span::Before(seq) => (sql::HISTORY_BEFORE, seq),
         };
         let (kind, person, id) = (me.kind.as_str(), me.id.as_str().to_owned(), id.0.to_string());
-        let mut messages = self.messages(sql, (kind, person, id, position(seq), limit)).await?;
-        messages.sort_unstable_by_key(|message| message.seq);
-        Ok(messages)
+        self.messages(sql, (kind, person, id, position(seq), limit)).await
     }
 
     async fn changes(

@@ -7,7 +7,10 @@ use super::{Params, Postgres, rows};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, DeliveryMarks, NewSession, ReadMark, Set, Setting, Store, StoreError, sql},
+    store::{
+        Delivered, DeliveryMarks, Head, Listed, NewSession, ReadMark, SessionPage, Set, Setting,
+        Store, StoreError, sql,
+    },
 };
 
 const OPEN: &str = "
@@ -113,6 +116,40 @@ impl Postgres {
                 return Ok((id, false));
             }
         }
+    }
+
+    pub(super) async fn head_of(
+        &self,
+        me: &Person,
+        id: SessionId,
+    ) -> Result<Option<Head>, StoreError> {
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0];
+        self.query(sql::HEAD, params).await?.first().map(rows::head).transpose()
+    }
+
+    pub(super) async fn sessions_of(
+        &self,
+        me: &Person,
+        page: &SessionPage,
+    ) -> Result<Listed, StoreError> {
+        let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
+        let status = page.status.map_or("", |status| status.as_str());
+        let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &status, &active_at, &id.0, &limit, &since];
+        let rows = self.query(sql::SESSIONS, params).await?;
+        let listed = rows.first().map(|row| rows::seq(row, "listed")).transpose()?.unwrap_or(0);
+        let sessions: Vec<_> = rows.iter().map(rows::session).collect::<Result<_, _>>()?;
+        Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
+    }
+
+    pub(super) async fn unread_of(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
+        let rows = self.query(sql::UNREAD, &[&me.kind.as_str(), &me.id.as_str()]).await?;
+        let unread = rows
+            .iter()
+            .map(|row| Ok((SessionId(rows::get(row, "session_id")?), rows::seq(row, "unread")?)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(unread.into_iter().filter(|(_, count)| *count > 0).collect())
     }
 
     pub(super) async fn move_read_mark(

@@ -2,13 +2,52 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::{numbered, position, rows, writes::begin};
 use crate::{
     person::{Person, PersonKind},
     session::{Session, SessionId, SessionStatus},
-    store::{Delivered, DeliveryMarks, Head, ReadMark, Set, Setting, sql},
+    store::{Delivered, DeliveryMarks, Head, Listed, ReadMark, SessionPage, Set, Setting, sql},
 };
+
+pub(super) fn head(db: &Connection, me: &Person, id: SessionId) -> rusqlite::Result<Option<Head>> {
+    let mut statement = db.prepare_cached(&numbered(sql::HEAD))?;
+    let params = params![me.kind.as_str(), me.id.as_str(), id.0.to_string()];
+    statement.query_row(params, rows::head).optional()
+}
+
+pub(super) fn sessions(
+    db: &Connection,
+    me: &Person,
+    page: &SessionPage,
+) -> rusqlite::Result<Listed> {
+    let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
+    let mut statement = db.prepare_cached(&numbered(sql::SESSIONS))?;
+    let params = params![
+        me.kind.as_str(),
+        me.id.as_str(),
+        page.status.map_or("", |status| status.as_str()),
+        active_at.as_microsecond(),
+        id.0.to_string(),
+        page.limit,
+        page.since.unwrap_or(Timestamp::UNIX_EPOCH).as_microsecond(),
+    ];
+    let rows = statement
+        .query_map(params, |row| Ok((rows::seq(row, "listed")?, rows::session(row)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let listed = rows.first().map_or(0, |(listed, _)| *listed);
+    let sessions: Vec<_> = rows.into_iter().map(|(_, session)| session).collect();
+    Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
+}
+
+pub(super) fn unread(db: &Connection, me: &Person) -> rusqlite::Result<Vec<(SessionId, u64)>> {
+    let mut statement = db.prepare_cached(&numbered(sql::UNREAD))?;
+    let params = params![me.kind.as_str(), me.id.as_str()];
+    let unread = statement.query_map(params, rows::numbered_session)?;
+    let unread = unread.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(unread.into_iter().filter(|(_, count)| *count > 0).collect())
+}
 
 pub(super) fn heads(db: &Connection, ids: &[SessionId]) -> rusqlite::Result<Vec<Head>> {
     let mut statement =

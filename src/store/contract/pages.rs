@@ -1,0 +1,81 @@
+//! How much one look-up returns.
+
+use std::ops::RangeInclusive;
+
+use super::world::{World, customer, dentist, draft};
+use crate::{
+    message::Draft,
+    person::Person,
+    session::SessionId,
+    store::{AROUND_A_BODY, Listed, PAGE_BYTES, PAGE_MAX, SessionPage, Span},
+};
+
+const LONGEST: usize = 8_000;
+/// How many of the longest messages fit into a page.
+const FIT: u64 = (PAGE_BYTES / (LONGEST + AROUND_A_BODY)) as u64;
+
+fn all(range: RangeInclusive<u64>) -> Vec<u64> {
+    range.collect()
+}
+
+impl World {
+    async fn say_at_length(&self, id: SessionId, sender: &Person, count: usize) {
+        let body = "x".repeat(LONGEST);
+        let drafts: Vec<Draft> = (0..count).map(|_| draft(id, sender, &body)).collect();
+        self.store.append(&drafts).await.unwrap();
+    }
+}
+
+pub(super) async fn a_history_is_read_from_either_end(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say(id, &customer, 10).await;
+    assert_eq!(world.history(&dentist, id, Span::After(0), 3).await, [1, 2, 3]);
+    assert_eq!(world.history(&dentist, id, Span::After(8), 3).await, [9, 10]);
+    assert_eq!(world.history(&dentist, id, Span::Before(u64::MAX), 3).await, [8, 9, 10]);
+    assert_eq!(world.history(&dentist, id, Span::Before(3), 5).await, [1, 2]);
+    for none in [Span::After(10), Span::After(u64::MAX), Span::Before(0), Span::Before(1)] {
+        assert!(world.history(&dentist, id, none, 5).await.is_empty());
+    }
+}
+
+pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    world.say_at_length(id, &customer, 40).await;
+    let seqs = async |span| world.history(&dentist, id, span, PAGE_MAX).await;
+    assert_eq!(seqs(Span::After(0)).await, all(1..=FIT));
+    assert_eq!(seqs(Span::After(30)).await, all(31..=40));
+    assert_eq!(seqs(Span::Before(u64::MAX)).await, all(41 - FIT..=40));
+    assert_eq!(seqs(Span::Before(11)).await, all(1..=10));
+    assert!(
+        world
+            .execute(&format!("update messages set rev = seq where session_id = '{}'", id.0))
+            .await
+    );
+    for changed in [
+        world.store.fill(id, 0, PAGE_MAX).await.unwrap(),
+        world.store.changed(id, 0, PAGE_MAX).await.unwrap(),
+        world.store.changes(&dentist, id, 0, PAGE_MAX).await.unwrap(),
+    ] {
+        assert_eq!(changed.iter().map(|message| message.seq).collect::<Vec<_>>(), all(1..=FIT));
+    }
+    // A short one behind them is read with what came before it, and short ones are as many as asked for.
+    world.say(id, &customer, 100).await;
+    assert_eq!(seqs(Span::After(38)).await, all(39..=140));
+    assert_eq!(world.history(&dentist, id, Span::After(40), 70).await, all(41..=110));
+}
+
+pub(super) async fn a_list_of_long_last_messages_ends_where_it_is_full(world: World) {
+    let me = dentist();
+    for _ in 0..40 {
+        let customer = customer();
+        let id = world.open(&customer, &me).await;
+        world.say_at_length(id, &customer, 1).await;
+    }
+    let mut page = SessionPage { status: None, after: None, since: None, limit: PAGE_MAX };
+    let Listed { sessions, is_cut } = world.store.sessions(&me, &page).await.unwrap();
+    assert!(is_cut && (20..40).contains(&sessions.len()), "{}", sessions.len());
+    page.after = sessions.last().map(|last| (last.active_at, last.id));
+    let rest = world.store.sessions(&me, &page).await.unwrap();
+    assert!(!rest.is_cut);
+    assert_eq!(sessions.len() + rest.sessions.len(), 40);
+}
