@@ -13,16 +13,15 @@ use crate::{
     blocks::Blocks,
     bus::{Bus, BusEvents, NodeAddress, one_node::OneNode, redis::Redis},
     cluster::{ClusterSecret, Replays},
-    commands::history,
     config::Config,
     connection::engineio::Session,
     directory::{self, people::People},
     error::Error,
-    http::{health::Findings, search},
+    http::health::Findings,
     hub::Hub,
     images::Images,
     inbox::Inbox,
-    limits::Limits,
+    limits::{Limits, reads::Reads},
     memory::Memory,
     metrics::Metrics,
     person::Person,
@@ -55,10 +54,8 @@ pub(crate) struct App {
     /// This node's name in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
-    /// One permit a page of history that is being read.
-    pub(crate) history_turns: Semaphore,
-    /// One permit a search.
-    pub(crate) search_turns: Semaphore,
+    /// Turns of costly reads.
+    pub(crate) reads: Reads,
     /// Every open socket holds a receiver.
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
@@ -121,13 +118,12 @@ impl App {
             node,
             presence,
             images: Images::open(&config)?,
+            reads: Reads::new(metrics.reads.clone()),
             metrics,
             limits,
             memory,
             findings: Findings::new(),
             started: Instant::now(),
-            history_turns: Semaphore::new(history::TURNS),
-            search_turns: Semaphore::new(search::TURNS),
             sockets: watch::Sender::new(()),
             engines: DashMap::new(),
             peers: DashMap::new(),

@@ -12,6 +12,7 @@ pub(crate) mod frames;
 pub(crate) mod fuzz;
 mod places;
 mod rate;
+pub(crate) mod reads;
 
 use std::{
     fmt,

@@ -19,6 +19,7 @@ pub(crate) mod limits;
 pub(crate) mod memory;
 mod node;
 pub(crate) mod pushes;
+pub(crate) mod reads;
 #[cfg(target_os = "linux")]
 mod resources;
 mod runtime;
@@ -136,6 +137,7 @@ pub(crate) struct Metrics {
     pub(crate) hub: hub::HubCounts,
     pub(crate) memory: memory::MemoryCounts,
     pub(crate) pushes: pushes::PushCounts,
+    pub(crate) reads: reads::ReadCounts,
     pub(crate) refusals: limits::Refusals,
     pub(crate) search: search::SearchCounts,
     pub(crate) writer: writer::WriterCounts,
@@ -167,6 +169,7 @@ impl Metrics {
             hub: hub::HubCounts::new(ours, Arc::clone(&delivery)),
             memory: memory::MemoryCounts::new(ours),
             pushes: pushes::PushCounts::new(ours),
+            reads: reads::ReadCounts::new(ours),
             refusals: limits::Refusals::new(ours),
             search: search::SearchCounts::new(ours),
             writer: writer::WriterCounts::new(ours, Arc::clone(&delivery)),

@@ -3,37 +3,35 @@
 use crate::{
     app::App,
     error::Error,
+    limits::reads::ReadPermit,
     message::{Body, Message},
     person::Person,
     session::SessionId,
     store::{AROUND_A_BODY, PAGE_BYTES, Span},
 };
 
-/// How many pages a node reads at the same time: each may be megabytes before it is cut.
-pub(crate) const TURNS: usize = 8;
-
 /// Messages of a session that `me` is a member of, in `seq` order. What doesn't fit is cut off at
 /// the far end of the span.
 pub(crate) async fn page(
+    _permit: &ReadPermit,
     app: &App,
     me: &Person,
     id: SessionId,
     span: Span,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    let _turn = app.history_turns.acquire().await;
     Ok(fit(app.store.history(me, id, span, limit).await?, span))
 }
 
 /// What has changed in a session since a revision, as far as it fits.
 pub(crate) async fn changes(
+    _permit: &ReadPermit,
     app: &App,
     me: &Person,
     id: SessionId,
     rev: u64,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    let _turn = app.history_turns.acquire().await;
     // The first ones, like those after a place.
     Ok(fit(app.store.changes(me, id, rev, limit).await?, Span::After(0)))
 }
@@ -47,7 +45,8 @@ fn size(message: &Message) -> usize {
     AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len)
 }
 
-/// How many of these fit into a page, one at least.
+/// How many of these fit into a page, one at least. The database counts the bytes of a body; in JSON
+/// some characters have more.
 pub(crate) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message| {

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{Done, history, to_raw};
 use crate::{
+    app::App,
     connection::{
         Caller,
         joins::{JOINS_MAX, JoinNumber, Joins},
@@ -20,10 +21,11 @@ use crate::{
         strangers::OtherSide,
     },
     error::Error,
+    limits::reads::Operation,
     message::Message,
     person::Person,
     session::{Session, SessionId},
-    store::{Span, Store, StoreError},
+    store::{Head, Span, StoreError},
     wire::{
         Join,
         broadcast::{Broadcast, Room},
@@ -84,15 +86,16 @@ pub(crate) struct Resumed {
 
 /// The sessions of an offset, if the client can be brought back to all of them.
 pub(crate) async fn look_up(
-    store: &dyn Store,
+    app: &App,
     me: &Person,
     offset: Offset,
 ) -> Result<Option<Vec<Resumed>>, StoreError> {
+    let _permit = app.reads.permit_rest(Operation::Join, me).await;
     let mut resumed = Vec::new();
     for (session_id, place) in offset.0 {
-        let Some(session) = store.session(me, session_id).await? else { return Ok(None) };
+        let Some(session) = app.store.session(me, session_id).await? else { return Ok(None) };
         let (last_seq, rev) = (session.last_seq, session.rev);
-        let other = OtherSide::of(store, me, &session, &[]).await?;
+        let other = OtherSide::of(&*app.store, me, &session, &[]).await?;
         // Whoever claims to have more than there is has what there is.
         let up_to = place.up_to.min(last_seq);
         let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
@@ -151,18 +154,22 @@ pub(super) fn start(
 async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, Error> {
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
     let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
-    let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+    let permit = app.reads.permit(Operation::Join, me).await?;
+    let position = app.store.head(me, id).await?.ok_or(Error::SessionNotFound)?;
+    // The bus may hang, which holds up no other read.
+    drop(permit);
     if caller.joins.is_current(id, number) {
-        let Session { last_seq, rev, .. } = session;
+        let Head { last_seq, rev, .. } = position;
         let heard = app.hub.enter_session(id, caller.conn(), last_seq, rev).await;
         caller.joins.sent(id, heard.unwrap_or(0));
     }
+    let permit = app.reads.permit_rest(Operation::Join, me).await;
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     app.people.shown(&session);
     let after = join.after.map(|after| caller.joins.beyond_resumed(id, after));
     turn.begin().await;
     let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
-    let messages = history::page(app, me, id, span, PAGE).await?;
+    let messages = history::page(&permit, app, me, id, span, PAGE).await?;
     let read_up_to = match (messages.last(), after) {
         (Some(last), _) => last.seq,
         // Whoever claims to have read beyond the end has read to the end.
@@ -171,7 +178,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     };
     let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
     let updated = match join.rev {
-        Some(rev) => Some(history::changes(app, me, id, rev, PAGE).await?),
+        Some(rev) => Some(history::changes(&permit, app, me, id, rev, PAGE).await?),
         None => None,
     };
     let other = OtherSide::of(&*app.store, me, &session, &messages).await?;
@@ -196,8 +203,12 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
             || matches!(app.hub.go_live(&room, caller.conn(), read_up_to), GoLive::Behind(_)))
     {
         let Some(mut page) = caller.outbound.page().await else { return Ok(Done::Silent) };
+        let permit = app.reads.permit_rest(Operation::CatchUp, me).await;
         page.begin().await;
-        let missed = match history::page(app, me, id, Span::After(read_up_to), PAGE).await {
+        let missed = history::page(&permit, app, me, id, Span::After(read_up_to), PAGE).await;
+        // The reader's pace is nobody else's.
+        drop(permit);
+        let missed = match missed {
             Ok(missed) if !missed.is_empty() => missed,
             _ => {
                 drop(page);

@@ -13,6 +13,7 @@ use crate::{
     connection::Caller,
     error::Error,
     images::{Format, ImageKey, ImagesError, ObjectKey},
+    limits::reads::Operation,
     message::{Draft, Image, Message},
     person::Person,
     session::SessionId,
@@ -146,7 +147,9 @@ async fn look(
     let sendable = |upload: &Upload| upload.mine && upload.waiting && !upload.is_late();
     let upload = upload.filter(sendable).ok_or_else(no_such_image)?;
     let object = ObjectKey::new(session_id, image_key);
+    let permit = app.reads.permit(Operation::Picture, sender).await?;
     let checked = app.images.check(&object, upload.format, upload.size).await;
+    drop(permit);
     if let Err(ImagesError::Wrong(_)) = checked {
         // Looking at it again would be as much work, and come to the same.
         app.store.refuse_upload(&object).await?;

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::{
     app::App,
     error::Error,
-    limits::{Account, address::Address},
+    limits::{Account, address::Address, reads::ReadPermit},
     memory::{Charge, Ending, Making, Memory, Reader},
     person::Person,
 };
@@ -71,17 +71,19 @@ impl Answering {
         if full { Err(Error::RateLimited(RETRY)) } else { Ok(()) }
     }
 
-    /// Waits for a turn to make a large answer. It is kept until the answer is charged.
-    pub(crate) async fn page(&self) -> Result<(), Error> {
-        let Some(reader) = self.reader(None) else { return Ok(()) };
-        let turn = async {
-            let mut making = reader.making().await?;
-            making.begin().await;
-            Some(making)
-        };
-        let making = timeout(TURN_TIMEOUT, turn).await.ok().flatten().ok_or(Error::Busy)?;
+    /// Waits for a turn to make a large answer, which is kept until the answer is charged, and for the permit
+    /// to read it. The turn of the node is the last one, here as on sockets: nobody holds it and waits.
+    pub(crate) async fn page(
+        &self,
+        permit: impl Future<Output = Result<ReadPermit, Error>>,
+    ) -> Result<ReadPermit, Error> {
+        let Some(reader) = self.reader(None) else { return permit.await };
+        let making = timeout(TURN_TIMEOUT, reader.making()).await;
+        let mut making = making.ok().flatten().ok_or(Error::Busy)?;
+        let permit = permit.await?;
+        timeout(TURN_TIMEOUT, making.begin()).await.map_err(|_| Error::Busy)?;
         *self.0.making.lock().unwrap_or_else(PoisonError::into_inner) = Some(making);
-        Ok(())
+        Ok(permit)
     }
 
     fn reader(&self, address: Option<Address>) -> Option<&Arc<Reader>> {

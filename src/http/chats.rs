@@ -18,10 +18,11 @@ use crate::{
     app::App,
     commands,
     error::Error,
+    limits::reads::Operation,
     openapi::{
         self,
         problems::{
-            Body, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems,
+            Body, BusyNow, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems,
             TooManyUnanswered, TwoOpen,
         },
     },
@@ -71,7 +72,7 @@ impl ToSchema for Open {}
     responses(
         (status = 201, body = Session, description = "Opened."),
         (status = 200, body = Session, description = "It was open already."),
-        Problems<(OfCaller, Body, NoPerson, TooManyUnanswered)>,
+        Problems<(OfCaller, Body, NoPerson, TooManyUnanswered, BusyNow)>,
     )
 )]
 pub(crate) async fn open(
@@ -89,6 +90,7 @@ pub(crate) async fn open(
             return Err(Error::invalid("customerId", "is what a dentist opens a session with"));
         }
     };
+    let _permit = app.reads.permit(Operation::Open, &me.person).await?;
     let (session, opened) = commands::open::run(&app, &me.person, other).await?;
     let status = if opened { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(session)))
@@ -122,7 +124,7 @@ impl List {
 /// What becomes active while you page comes at the end, perhaps for the second time: none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
-    responses((status = 200, body = Page<Session>, description = "A page of them."), Problems<(OfCaller, Input)>)
+    responses((status = 200, body = Page<Session>, description = "A page of them."), Problems<(OfCaller, Input, BusyNow)>)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
@@ -132,6 +134,7 @@ pub(crate) async fn list(
     let (status, place, limit) = list.page()?;
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
+    let _permit = app.reads.permit(Operation::List, &me.person).await?;
     let Listed { sessions: mut items, is_cut } = app.store.sessions(&me.person, &page).await?;
     for session in &items {
         app.people.shown(session);
@@ -211,12 +214,13 @@ pub(crate) struct Unread {
 /// How many messages wait to be read.
 #[utoipa::path(
     get, path = "", tag = "chats",
-    responses((status = 200, body = Unread, description = "Counted among each session's last 100, of the 1,000 sessions that were active last."), Problems<(OfCaller)>)
+    responses((status = 200, body = Unread, description = "Counted among each session's last 100, of the 1,000 sessions that were active last."), Problems<(OfCaller, BusyNow)>)
 )]
 pub(crate) async fn unread(
     State(app): State<Arc<App>>,
     Caller(me): Caller,
 ) -> Result<JsonBody<Unread>, Error> {
+    let _permit = app.reads.permit(Operation::Unread, &me.person).await?;
     let sessions: BTreeMap<_, _> = app.store.unread(&me.person).await?.into_iter().collect();
     Ok(JsonBody(Unread { total: sessions.values().sum(), sessions }))
 }

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     commands::{self, amend::Changed, read::Position, send::Sent},
     error::Error,
+    limits::reads::Operation,
     message::{Body, Message, amend::Amendment},
     openapi::{
         self,
@@ -72,14 +73,13 @@ pub(crate) async fn history(
 ) -> Result<JsonBody<Page<Message>>, Error> {
     let span = params.span()?;
     let limit = cursor::limit(params.limit.as_deref())?;
-    let session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
-    answering.page().await?;
-    let items = commands::history::page(&app, &me.person, id, span, limit).await?;
+    let me = me.person;
+    let permit = answering.page(app.reads.permit(Operation::History, &me)).await?;
+    let head = app.store.head(&me, id).await?.ok_or(Error::SessionNotFound)?;
+    let items = commands::history::page(&permit, &app, &me, id, span, limit).await?;
     let next = match (span, items.first(), items.last()) {
         (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),
-        (Span::After(_), _, Some(last)) if last.seq < session.last_seq => {
-            Some(Span::After(last.seq))
-        }
+        (Span::After(_), _, Some(last)) if last.seq < head.last_seq => Some(Span::After(last.seq)),
         _ => None,
     };
     Ok(JsonBody(Page { items, next_cursor: next.map(cursor::of_span) }))

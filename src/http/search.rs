@@ -1,13 +1,9 @@
 //! `/api/chats/search`: full text over one's own messages.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{Json as JsonBody, extract::State};
 use serde::Deserialize;
-use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::{
@@ -18,6 +14,7 @@ use crate::{
     app::App,
     commands::history,
     error::Error,
+    limits::reads::Operation,
     openapi::problems::{BusyNow, Caller as OfCaller, Costly, Input, Problems},
     store::search::{Found, Hits, terms::Terms},
 };
@@ -26,11 +23,6 @@ use crate::{
 const QUERY_MAX: usize = 200;
 /// How many hits can be paged through: whoever needs more needs better words.
 const HITS_MAX: u32 = 1_000;
-
-/// How many searches a node makes at the same time: each is work for the database.
-pub(crate) const TURNS: usize = 4;
-/// How long one waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -74,8 +66,7 @@ pub(crate) async fn search(
         return Ok(JsonBody(Page { items: Vec::new(), next_cursor: None }));
     };
     let began = Instant::now();
-    let turn = timeout(PATIENCE, app.search_turns.acquire()).await;
-    let Ok(Ok(_turn)) = turn else { return Err(Error::Busy) };
+    let _permit = app.reads.permit(Operation::Search, &me.person).await?;
     let searched = app.store.search(&me.person, &terms, offset, limit).await?;
     let counts = &app.metrics.search;
     counts.took.took(began.elapsed());

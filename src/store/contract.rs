@@ -31,7 +31,7 @@ use members::{
 };
 use pages::{
     a_history_is_read_from_either_end, a_list_of_long_last_messages_ends_where_it_is_full,
-    a_page_of_long_messages_ends_where_it_is_full,
+    a_list_of_sessions_is_by_activity_and_pages, a_page_of_long_messages_ends_where_it_is_full,
 };
 use search::{
     a_page_of_hits_has_as_many_bytes_as_fit, b39_search_finds_ones_own_messages_best_first,
@@ -292,41 +292,6 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
         assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
     }
     assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
-}
-
-async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
-    let me = dentist();
-    let mut ids = Vec::new();
-    for _ in 0..5 {
-        let customer = customer();
-        ids.push(world.open(&customer, &me).await);
-    }
-    world.say(ids[1], &me, 1).await;
-    let closed = ids[3].0;
-    assert!(
-        world
-            .execute(&format!("update sessions set status = 'closed' where id = '{closed}'"))
-            .await
-    );
-    let expected = [1, 4, 3, 2, 0].map(|at| ids[at]);
-    let mut page = SessionPage { status: None, after: None, since: None, limit: 2 };
-    let mut listed = Vec::new();
-    loop {
-        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
-        let Some(last) = sessions.last() else { break };
-        page.after = Some((last.active_at, last.id));
-        listed.extend(sessions.iter().map(|session| session.id));
-    }
-    assert_eq!(listed, expected);
-    for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
-        let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
-        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
-        assert_eq!(sessions.len(), count);
-        assert!(sessions.iter().all(|session| session.status == status));
-    }
-    let session = world.store.session(&me, ids[1]).await.unwrap().unwrap();
-    assert_eq!(session.last_message.map(|message| message.seq), Some(1));
-    assert_eq!((session.dentist.person, session.dentist.name.as_str()), (me, "Dana"));
 }
 
 async fn a_read_mark_only_moves_forward(world: World) {

@@ -4,6 +4,7 @@
 
 mod amend;
 mod audit;
+mod blocking;
 mod blocks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -21,7 +22,7 @@ mod writes;
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -32,10 +33,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use self::{search::Searchers, search_queue::Indexer, turns::Turns};
+use self::{
+    blocking::{blocking, lock, on},
+    search::Searchers,
+    search_queue::Indexer,
+    turns::Turns,
+};
 use super::{
-    Appended, Delivered, DeliveryMarks, Head, Listed, NewSession, PastBody, ReadMark, SessionPage, Set,
-    Setting, Span, Store, StoreError,
+    Appended, Delivered, DeliveryMarks, Head, Listed, NewSession, PastBody, ReadMark, SessionPage,
+    Set, Setting, Span, Store, StoreError,
     search::{Hits, TooCostly, terms::Terms},
     sql,
     uploads::{Declined, NewUpload, Upload},
@@ -94,7 +100,14 @@ impl Sqlite {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let next = self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS;
-        on(self.readers.get(next).unwrap_or(&self.writer), work).await
+        let in_turn = Arc::clone(self.readers.get(next).unwrap_or(&self.writer));
+        let readers = self.readers.clone();
+        blocking(move || {
+            // A long look-up holds up no other one while a reader is idle.
+            let idle = readers.iter().find_map(|reader| reader.try_lock().ok());
+            work(&mut idle.unwrap_or_else(|| lock(&in_turn)))
+        })
+        .await
     }
 
     async fn write<T: Send + 'static>(
@@ -129,22 +142,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// SQLite takes its numbered parameters as `?1`.
 fn numbered(sql: &str) -> String {
     sql.replace('$', "?")
-}
-
-/// Runs the work on a thread that may block; no lock is held across an await (law I10).
-async fn on<T: Send + 'static>(
-    connection: &Arc<Mutex<Connection>>,
-    work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-) -> Result<T, StoreError> {
-    let connection = Arc::clone(connection);
-    let done = tokio::task::spawn_blocking(move || {
-        // A panic inside a transaction rolls it back: the connection is good for the next.
-        work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
-    });
-    match done.await {
-        Ok(result) => result.map_err(|error| classify(&error)),
-        Err(panicked) => Err(StoreError::Refused(Arc::new(panicked))),
-    }
 }
 
 /// What SQLite said, by its code: the text may quote a row, and a row holds a body.

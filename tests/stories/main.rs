@@ -16,6 +16,7 @@ mod attack_locks;
 mod attack_memory;
 mod attack_openings;
 mod attack_pictures;
+mod attack_reads;
 mod attack_search;
 mod audit;
 mod blocking;

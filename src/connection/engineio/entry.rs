@@ -224,7 +224,7 @@ async fn recover(
     auth: &Auth,
 ) -> Result<(String, Vec<Resumed>), CloseCode> {
     if let Some((pid, offset)) = auth.recovery() {
-        let resumed = join::look_up(app.store.as_ref(), &identity.person, offset).await;
+        let resumed = join::look_up(app, &identity.person, offset).await;
         // Without the database nobody can say. The client keeps what it has, and tries again.
         if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
             return Ok((pid.to_owned(), resumed));

@@ -6,7 +6,7 @@ use super::world::{World, customer, dentist, draft};
 use crate::{
     message::Draft,
     person::Person,
-    session::SessionId,
+    session::{SessionId, SessionStatus},
     store::{AROUND_A_BODY, Listed, PAGE_BYTES, PAGE_MAX, SessionPage, Span},
 };
 
@@ -78,4 +78,39 @@ pub(super) async fn a_list_of_long_last_messages_ends_where_it_is_full(world: Wo
     let rest = world.store.sessions(&me, &page).await.unwrap();
     assert!(!rest.is_cut);
     assert_eq!(sessions.len() + rest.sessions.len(), 40);
+}
+
+pub(super) async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
+    let me = dentist();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let customer = customer();
+        ids.push(world.open(&customer, &me).await);
+    }
+    world.say(ids[1], &me, 1).await;
+    let closed = ids[3].0;
+    assert!(
+        world
+            .execute(&format!("update sessions set status = 'closed' where id = '{closed}'"))
+            .await
+    );
+    let expected = [1, 4, 3, 2, 0].map(|at| ids[at]);
+    let mut page = SessionPage { status: None, after: None, since: None, limit: 2 };
+    let mut listed = Vec::new();
+    loop {
+        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
+        let Some(last) = sessions.last() else { break };
+        page.after = Some((last.active_at, last.id));
+        listed.extend(sessions.iter().map(|session| session.id));
+    }
+    assert_eq!(listed, expected);
+    for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
+        let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
+        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
+        assert_eq!(sessions.len(), count);
+        assert!(sessions.iter().all(|session| session.status == status));
+    }
+    let session = world.store.session(&me, ids[1]).await.unwrap().unwrap();
+    assert_eq!(session.last_message.map(|message| message.seq), Some(1));
+    assert_eq!((session.dentist.person, session.dentist.name.as_str()), (me, "Dana"));
 }

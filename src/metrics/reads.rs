@@ -1,0 +1,100 @@
+//! Costly reads: how many wait for their turn, for how long, and how many were refused.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::time::Instant;
+
+use super::{Label, histogram::Histogram};
+use crate::limits::reads::Operation;
+
+/// Reads of one operation that wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Waits {
+    waiting: Gauge,
+    waited: Histogram,
+    /// Refusals: too much of one person's waits, or it waited for too long.
+    pub(crate) refused: Counter,
+}
+
+impl Waits {
+    /// One more waits, until this is dropped.
+    pub(crate) fn begin(&self) -> Wait<'_> {
+        self.waiting.inc();
+        Wait { waits: self, began: Instant::now() }
+    }
+}
+
+/// One read that waits.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    waits: &'a Waits,
+    began: Instant,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.waits.waiting.dec();
+        self.waits.waited.took(self.began.elapsed());
+    }
+}
+
+/// Waiting and refusals, by operation.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadCounts {
+    join: Waits,
+    catch_up: Waits,
+    history: Waits,
+    search: Waits,
+    list: Waits,
+    unread: Waits,
+    open: Waits,
+    picture: Waits,
+}
+
+impl ReadCounts {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let waiting = Family::<Label, Gauge>::default();
+        let waited = Family::<Label, Histogram>::default();
+        let refused = Family::<Label, Counter>::default();
+        let waits = |operation| {
+            let label = [("operation", operation)];
+            Waits {
+                waiting: waiting.get_or_create_owned(&label),
+                waited: waited.get_or_create_owned(&label),
+                refused: refused.get_or_create_owned(&label),
+            }
+        };
+        let counts = Self {
+            join: waits("join"),
+            catch_up: waits("catch_up"),
+            history: waits("history"),
+            search: waits("search"),
+            list: waits("list"),
+            unread: waits("unread"),
+            open: waits("open"),
+            picture: waits("picture"),
+        };
+        let help = "Costly reads that wait for their person's turn";
+        registry.register("reads_waiting", help, waiting);
+        let help = "Waiting for the turn of a costly read";
+        registry.register("read_wait_seconds", help, waited);
+        let help = "Costly reads that were refused: too much waits";
+        registry.register("read_refusals", help, refused);
+        counts
+    }
+
+    pub(crate) fn of(&self, operation: Operation) -> &Waits {
+        match operation {
+            Operation::Join => &self.join,
+            Operation::CatchUp => &self.catch_up,
+            Operation::History => &self.history,
+            Operation::Search => &self.search,
+            Operation::List => &self.list,
+            Operation::Unread => &self.unread,
+            Operation::Open => &self.open,
+            Operation::Picture => &self.picture,
+        }
+    }
+}
