@@ -40,6 +40,7 @@ mod full_disk;
 mod handshake;
 mod http_api;
 mod inbox;
+mod least_rights;
 mod limits;
 mod loadtest;
 mod metrics;
