@@ -24,6 +24,7 @@ use crate::{
     limits::{Limits, reads::Reads},
     memory::Memory,
     metrics::Metrics,
+    peers::NodeTls,
     person::Person,
     presence::Presence,
     receipts::Receipts,
@@ -64,6 +65,7 @@ pub(crate) struct App {
     pub(crate) peers: DashMap<String, NodeAddress>,
     /// What nodes know each other by.
     pub(crate) secret: Arc<ClusterSecret>,
+    pub(crate) node_tls: NodeTls,
     /// Requests that other nodes have carried here.
     pub(crate) carried: Replays,
     draining: watch::Sender<bool>,
@@ -128,6 +130,7 @@ impl App {
             engines: DashMap::new(),
             peers: DashMap::new(),
             secret,
+            node_tls: NodeTls::open(&config.cluster.tls)?,
             carried: Replays::default(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]

@@ -52,6 +52,8 @@ pub(crate) struct Charge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeAddress {
     pub(crate) address: SocketAddr,
+    /// Where it shows its certificate.
+    pub(crate) tls: Option<SocketAddr>,
     /// The node itself has signed it. One of the version before signatures has not.
     pub(crate) is_signed: bool,
 }
@@ -79,8 +81,8 @@ pub(crate) trait Bus: Send + Sync + 'static {
     /// Waits, within bounds, until what was said so far is on its way.
     async fn flush(&self);
 
-    /// Tells the other nodes where this one is, for [`crate::peers::ANNOUNCED_SECS`].
-    async fn announce(&self, address: SocketAddr) -> Result<(), BusError>;
+    /// Tells the other nodes where this one is, and where over TLS, for [`crate::peers::ANNOUNCED_SECS`].
+    async fn announce(&self, address: SocketAddr, tls: Option<SocketAddr>) -> Result<(), BusError>;
 
     /// Where another node is; `None` where it has not told for too long.
     async fn whereabouts(&self, node: &str) -> Result<Option<NodeAddress>, BusError>;

@@ -7,6 +7,7 @@
 mod answer;
 mod carry;
 mod proof;
+mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -21,6 +22,7 @@ use tokio::{
 
 pub(crate) use carry::carry;
 pub(crate) use proof::{CARRIED, Carried};
+pub(crate) use tls::NodeTls;
 
 use crate::{app::App, bus::NodeAddress, config::HostPort};
 
@@ -43,7 +45,7 @@ pub(crate) enum PeerError {
 }
 
 /// Tells the others where this node is, again and again.
-pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
+pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_port: Option<u16>) {
     let Some(redis) = &app.config.redis else { return };
     let mut warned = false;
     loop {
@@ -59,7 +61,10 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr) {
             warned = true;
         }
         let announced = match address {
-            Some(address) => app.bus.announce(address).await.is_ok(),
+            Some(address) => {
+                let tls = tls_port.map(|port| SocketAddr::new(address.ip(), port));
+                app.bus.announce(address, tls).await.is_ok()
+            }
             None => false,
         };
         tokio::select! {

@@ -1,6 +1,7 @@
 //! A node's life: listen, serve, drain, end.
 
 mod admin;
+mod nodes;
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -9,6 +10,7 @@ use axum::Router;
 use hyper::{StatusCode, body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -59,6 +61,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = SocketAddr::from((config.host, config.port));
     let listener = listen(address).with_context(|| format!("PORT: can't listen on {address}"))?;
     let address = listener.local_addr()?;
+    let for_nodes = nodes::bind(&config)?;
     let for_operators = admin::bind(&config)?;
     let terminated = async {
         tokio::select! {
@@ -74,7 +77,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     announce(&app, address);
     let exporting = traces::start(&app.config, &app.node)?;
-    tokio::spawn(peers::keep_announcing(Arc::clone(&app), address));
+    let tls = for_nodes.as_ref().and_then(|listener| listener.local_addr().ok());
+    let announcing = peers::keep_announcing(Arc::clone(&app), address, tls.map(|tls| tls.port()));
+    tokio::spawn(announcing);
     tokio::spawn(sweep::keep_sweeping(Arc::clone(&app)));
     tokio::spawn(indexer::keep_indexing(Arc::clone(&app)));
     tokio::spawn(retention::keep_forgetting(Arc::clone(&app)));
@@ -91,10 +96,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let operators = router::for_operators(&app);
     let deadline = tokio::select! {
         () = accept(&listener, &app, connections.clone()) => Instant::now() + GRACE,
+        () = nodes::accept(for_nodes.as_ref(), &app, connections.clone()) => Instant::now() + GRACE,
         () = admin::accept(for_operators.as_ref(), operators, connections) => Instant::now() + GRACE,
         deadline = live => deadline,
     };
-    drop((listener, for_operators));
+    drop((listener, for_nodes, for_operators));
     finish(&app, &finishing, written, deadline).await;
     if let Some(pushing) = pushing {
         // What is cut short is taken by another node, or at the next start.
@@ -183,12 +189,21 @@ fn serve_connection(
     stream: TcpStream,
     from: From,
     router: Router,
-    mut finishing: watch::Receiver<()>,
+    finishing: watch::Receiver<()>,
 ) -> JoinHandle<()> {
     // Small frames go out at once. A socket that can't be set so is slower, not wrong.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    serve_stream(stream, from, router, finishing)
+}
+
+fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    from: From,
+    router: Router,
+    mut finishing: watch::Receiver<()>,
+) -> JoinHandle<()> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let (head_timeout, place) = (from.head_timeout, Arc::clone(&from.accepted));

@@ -232,7 +232,7 @@ async fn whoever_is_connected_is_present(world: World) {
     };
     let people: Vec<_> = (0..20).map(person).collect();
     let (here, away) = people.split_at(10);
-    world.speaker.announce(([127, 0, 0, 1], 1).into()).await.unwrap();
+    world.speaker.announce(([127, 0, 0, 1], 1).into(), None).await.unwrap();
     world.speaker.come(here).await.unwrap();
     let mut expected = vec![true; 10];
     expected.extend([false; 10]);

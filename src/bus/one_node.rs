@@ -63,7 +63,11 @@ impl Bus for OneNode {
 
     async fn flush(&self) {}
 
-    async fn announce(&self, _address: SocketAddr) -> Result<(), BusError> {
+    async fn announce(
+        &self,
+        _address: SocketAddr,
+        _tls: Option<SocketAddr>,
+    ) -> Result<(), BusError> {
         Ok(())
     }
 

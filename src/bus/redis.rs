@@ -121,8 +121,8 @@ impl Bus for Redis {
         self.voice.flush().await;
     }
 
-    async fn announce(&self, address: SocketAddr) -> Result<(), BusError> {
-        nodes::announce(&self.publisher, &self.secret, address)
+    async fn announce(&self, address: SocketAddr, tls: Option<SocketAddr>) -> Result<(), BusError> {
+        nodes::announce(&self.publisher, &self.secret, address, tls)
             .await
             .map_err(|error| failed(&error))
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     directory,
     images::Images,
+    peers::NodeTls,
     person::{Person, PersonKind},
     store::postgres::Postgres,
     tls,
@@ -39,6 +40,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
         ("REDIS_CA_FILE", config.redis.as_ref().and_then(|it| it.ca_file.as_deref())),
         ("MYSQL_CA_FILE", config.mysql.as_ref().and_then(|it| it.ca_file.as_deref())),
     ];
+    NodeTls::open(&config.cluster.tls)?;
     for (variable, file) in files {
         tls::authorities(variable, file)?;
     }
@@ -163,7 +165,8 @@ fn nodes(config: &Config) -> String {
         SecretSource::Derived(names) => format!("a secret made of {}", names.join(" and ")),
         SecretSource::Nothing => "nothing secret (CLUSTER_SECRET is not set)".to_owned(),
     };
-    format!("know each other by {by}{unsigned}")
+    let tls = if config.cluster.tls.ca_file.is_some() { ", TLS" } else { "" };
+    format!("know each other by {by}{unsigned}{tls}")
 }
 
 fn listens(config: &Config) -> String {

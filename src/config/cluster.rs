@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, DjangoConfig, PostgresConfig, variables::Variables};
+use super::{ConfigError, DjangoConfig, NodeTlsConfig, PostgresConfig, variables::Variables};
 
 /// The shortest that a secret may be, in bytes.
 const SECRET_MIN: usize = 32;
@@ -17,6 +17,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) source: SecretSource,
     /// Nodes of the version before signatures run beside this one.
     pub(crate) accept_unsigned: bool,
+    pub(crate) tls: NodeTlsConfig,
 }
 
 /// Where the nodes' secret is from.
@@ -37,6 +38,7 @@ impl ClusterConfig {
         django: Option<&DjangoConfig>,
     ) -> Result<Self, ConfigError> {
         let accept_unsigned = variables.flag("CLUSTER_ACCEPT_UNSIGNED")?;
+        let tls = NodeTlsConfig::read(variables)?;
         let set = variables.list("CLUSTER_SECRET");
         if set.len() > 2 || set.iter().any(|secret| secret.len() < SECRET_MIN) {
             let problem = format!(
@@ -48,7 +50,7 @@ impl ClusterConfig {
         let mut set = set.into_iter().map(SecretString::from);
         if let Some(secret) = set.next() {
             let (also_valid, source) = (set.next(), SecretSource::Set);
-            return Ok(Self { secret, also_valid, source, accept_unsigned });
+            return Ok(Self { secret, also_valid, source, accept_unsigned, tls });
         }
         let shared = [
             ("POSTGRES_PASSWORD", postgres.and_then(|postgres| postgres.password.as_ref())),
@@ -63,7 +65,7 @@ impl ClusterConfig {
         }
         let source =
             if names.is_empty() { SecretSource::Nothing } else { SecretSource::Derived(names) };
-        Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned })
+        Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned, tls })
     }
 
     /// What is allowed, and probably not meant, where there are several nodes.
@@ -96,6 +98,7 @@ impl ClusterConfig {
     pub(crate) fn of(secret: &str, also_valid: Option<&str>) -> Self {
         let also_valid = also_valid.map(Into::into);
         let (source, accept_unsigned) = (SecretSource::Set, false);
-        Self { secret: secret.into(), also_valid, source, accept_unsigned }
+        let tls = NodeTlsConfig::default();
+        Self { secret: secret.into(), also_valid, source, accept_unsigned, tls }
     }
 }

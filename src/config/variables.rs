@@ -21,7 +21,7 @@ pub(super) struct Variables {
 }
 
 /// How variables of ours begin.
-const OURS: [&str; 22] = [
+const OURS: [&str; 23] = [
     "ADMIN_",
     "ALLOW_",
     "CLUSTER_",
@@ -34,6 +34,7 @@ const OURS: [&str; 22] = [
     "LIMIT_",
     "MYSQL_",
     "NODE_ADDR",
+    "NODE_TLS_",
     "ONESIGNAL_",
     "OTEL_",
     "OUTBOUND_",

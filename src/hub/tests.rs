@@ -49,7 +49,11 @@ impl Bus for Puppet {
 
     async fn flush(&self) {}
 
-    async fn announce(&self, _address: SocketAddr) -> Result<(), BusError> {
+    async fn announce(
+        &self,
+        _address: SocketAddr,
+        _tls: Option<SocketAddr>,
+    ) -> Result<(), BusError> {
         Ok(())
     }
 

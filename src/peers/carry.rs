@@ -12,7 +12,6 @@ use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncWriteExt, copy, split},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 
@@ -49,7 +48,7 @@ async fn carry_to(
     to: NodeAddress,
     mut request: Request,
 ) -> Result<Response, PeerError> {
-    let mut sender = within(CONNECT_TIMEOUT, connect(to.address)).await?;
+    let mut sender = within(CONNECT_TIMEOUT, connect(app, to)).await?;
     if to.is_signed {
         // Whoever has its address by now gets none of the request.
         within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
@@ -96,8 +95,8 @@ fn unreachable(error: &dyn std::error::Error) -> PeerError {
     PeerError::Unreachable
 }
 
-async fn connect(address: SocketAddr) -> Result<Sender, PeerError> {
-    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&error))?;
+async fn connect(app: &App, to: NodeAddress) -> Result<Sender, PeerError> {
+    let stream = app.node_tls.connect(to).await.map_err(|error| unreachable(&error))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(|error| unreachable(&error))?;
     tokio::spawn(connection.with_upgrades());

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use frontdesk_test_support::{Client, Desk, Http, PATIENCE, Redis, Reply, Victim, eventually};
+use frontdesk_test_support::{
+    Client, Desk, Http, PATIENCE, Redis, Reply, Servers, Victim, eventually, free_port,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -295,4 +297,51 @@ async fn b20_c14_a_pass_that_stands_in_redis_lifts_no_limit() {
         }
     }
     panic!("nothing is ever refused");
+}
+
+#[tokio::test]
+async fn c14_what_nodes_carry_over_tls_is_not_read_on_its_way() {
+    let redis = Redis::start().await;
+    let certificate = &Servers::get().await.certificate;
+    let key = certificate.with_file_name("postgres").join("server.key");
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let tls = [
+        ("NODE_TLS_CERT_FILE", certificate),
+        ("NODE_TLS_KEY_FILE", key),
+        ("NODE_TLS_CA_FILE", certificate),
+        ("NODE_TLS_NAME", "localhost"),
+        ("NODE_TLS_PORT", "0"),
+    ];
+    let mut desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &tls).await;
+    // The way to the second node goes by somebody who listens, at another address of this machine.
+    let port = free_port();
+    let listener = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let spied = [("NODE_ADDRESS", "127.0.0.2:1".to_owned()), ("NODE_TLS_PORT", port.to_string())];
+    let encrypted = desk.nodes[0].another(&spied).await;
+    let none = ["NODE_TLS_CERT_FILE", "NODE_TLS_KEY_FILE"].map(|name| (name, String::new()));
+    let plain = desk.nodes[0].another(&none).await;
+    desk.nodes.extend([encrypted, plain]);
+    let (tell, mut told) = mpsc::channel(256);
+    tokio::spawn(spy(listener, ([127, 0, 0, 1], port).into(), tell));
+
+    let (near, customer) = (desk.nodes[0].address, desk.customer());
+    let poller = Poller::enter(desk.nodes[1].address, &customer.token).await;
+    let key = format!("frontdesk:peer:{}", node_of(&poller));
+    eventually("it is known", async || !get(&redis, &key).await.is_empty()).await;
+    let answered = poll(near, &poller, &customer.token).await;
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    let mut seen = timeout(PATIENCE, told.recv()).await.expect("it comes by").unwrap();
+    while let Ok(more) = told.try_recv() {
+        seen = more;
+    }
+    assert!(seen.starts_with('\x16'), "a handshake");
+    for private in ["socket.io", "uthorization", "x-frontdesk", &customer.token] {
+        assert!(!seen.contains(private));
+    }
+
+    // One without a certificate gets nothing of a client.
+    let poller = Poller::enter(desk.nodes[2].address, &customer.token).await;
+    let key = format!("frontdesk:peer:{}", node_of(&poller));
+    eventually("it is known", async || !get(&redis, &key).await.is_empty()).await;
+    is_kept_from_the_client(&poll(near, &poller, &customer.token).await);
 }

@@ -39,9 +39,10 @@ async fn c14_an_address_counts_where_the_node_has_signed_it() {
     let server = RedisServer::start().await;
     let (name, other) = (new_node(), new_node());
     let ((one, _), (two, _)) = (named(&name, &server).await, named(&other, &server).await);
-    one.announce(([127, 0, 0, 1], 1).into()).await.unwrap();
+    let (plain, tls) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+    one.announce(plain, Some(tls)).await.unwrap();
     let known = two.whereabouts(&name).await.unwrap().unwrap();
-    assert_eq!((known.address, known.is_signed), (([127, 0, 0, 1], 1).into(), true));
+    assert_eq!((known.address, known.tls, known.is_signed), (plain, Some(tls), true));
     let signed = text(&server.command(&format!("GET frontdesk:peer:{name}")).await);
     let (_, stamp) = signed.split_once(' ').unwrap();
     for forged in [format!("203.0.113.9:1 {stamp}"), "203.0.113.9:1".to_owned()] {
@@ -61,7 +62,7 @@ async fn c14_nobody_is_here_whom_no_node_has_noted() {
     let ((one, _), (two, _)) = (named(&name, &server).await, named(&new_node(), &server).await);
     let person = || Person::new(PersonKind::Customer, unique("p").parse().unwrap());
     let people = [person(), person()];
-    one.announce(([127, 0, 0, 1], 1).into()).await.unwrap();
+    one.announce(([127, 0, 0, 1], 1).into(), None).await.unwrap();
     one.come(&people[..1]).await.unwrap();
     let stamp = server.command(&format!("HGET frontdesk:here:{} {name}", people[0])).await;
     for forged in [text(&stamp), "x".repeat(STAMP)] {

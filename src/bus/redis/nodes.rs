@@ -15,7 +15,7 @@ fn unsigned_key(node: &str) -> String {
     format!("frontdesk:node:{node}")
 }
 
-/// Where it is kept with the signature, behind a blank.
+/// Where it is kept, with that over TLS behind a comma, and with the signature behind a blank.
 fn key(node: &str) -> String {
     format!("frontdesk:peer:{node}")
 }
@@ -24,12 +24,14 @@ pub(super) async fn announce(
     client: &Client,
     secret: &ClusterSecret,
     address: SocketAddr,
+    tls: Option<SocketAddr>,
 ) -> Result<(), Error> {
     let (node, address) = (secret.node(), address.to_string());
-    let stamp = secret.sign(Purpose::NodeAddress, &[address.as_bytes()]);
+    let both = tls.map_or_else(|| address.clone(), |tls| format!("{address},{tls}"));
+    let stamp = secret.sign(Purpose::NodeAddress, &[both.as_bytes()]);
     let lasts = || Some(Expiration::EX(ANNOUNCED_SECS));
     let pipeline = client.pipeline();
-    let signed = format!("{address} {stamp}");
+    let signed = format!("{both} {stamp}");
     let _: () = pipeline.set(key(node), signed, lasts(), None, false).await?;
     let _: () = pipeline.set(unsigned_key(node), address, lasts(), None, false).await?;
     pipeline.all::<Vec<String>>().await.map(drop)
@@ -41,15 +43,16 @@ pub(super) async fn whereabouts(
     node: &str,
 ) -> Result<Option<NodeAddress>, Error> {
     let told: Option<String> = client.get(key(node)).await?;
-    if let Some(address) = told.and_then(|told| signed(secret, node, &told)) {
-        return Ok(Some(NodeAddress { address, is_signed: true }));
+    let known = told.and_then(|told| signed(secret, node, &told));
+    if known.is_some() {
+        return Ok(known);
     }
     if !secret.accepts_unsigned() {
         return Ok(None);
     }
     let told: Option<String> = client.get(unsigned_key(node)).await?;
     let address = told.and_then(|address| address.parse().ok());
-    Ok(address.map(|address| NodeAddress { address, is_signed: false }))
+    Ok(address.map(|address| NodeAddress { address, tls: None, is_signed: false }))
 }
 
 /// Those of these nodes that are there: each has told its address lately.
@@ -88,9 +91,11 @@ pub(super) async fn alive<'a>(
 }
 
 /// The address, if this node has signed it lately.
-fn signed(secret: &ClusterSecret, node: &str, told: &str) -> Option<SocketAddr> {
-    let (address, stamp) = told.split_once(' ')?;
-    let origin =
-        secret.verify(Purpose::NodeAddress, &[address.as_bytes()], stamp.as_bytes()).ok()?;
-    (origin.node == node).then(|| address.parse().ok())?
+fn signed(secret: &ClusterSecret, node: &str, told: &str) -> Option<NodeAddress> {
+    let (both, stamp) = told.split_once(' ')?;
+    let origin = secret.verify(Purpose::NodeAddress, &[both.as_bytes()], stamp.as_bytes()).ok()?;
+    let (address, tls) = both.split_once(',').map_or((both, None), |(one, tls)| (one, Some(tls)));
+    let tls = tls.map(str::parse).transpose().ok()?;
+    let address = NodeAddress { address: address.parse().ok()?, tls, is_signed: true };
+    (origin.node == node).then_some(address)
 }

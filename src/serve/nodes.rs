@@ -1,0 +1,72 @@
+//! The listener for the other nodes (`NODE_TLS_PORT`): the same service, over TLS.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_stream};
+use crate::{Config, app::App, router};
+
+/// Binds it; `None` where this node has no certificate.
+pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(identity) = &config.cluster.tls.identity else { return Ok(None) };
+    let address = SocketAddr::from((config.host, identity.port));
+    let listener = listen(address);
+    listener.map(Some).with_context(|| format!("NODE_TLS_PORT: can't listen on {address}"))
+}
+
+/// Serves until it is dropped; without a listener it waits.
+pub(super) async fn accept(
+    listener: Option<&TcpListener>,
+    app: &Arc<App>,
+    connections: watch::Receiver<()>,
+) {
+    let (Some(listener), Some(acceptor)) = (listener, app.node_tls.acceptor()) else {
+        return std::future::pending().await;
+    };
+    let router = router::router(Arc::clone(app));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
+                let accepted = Arc::new(accepted);
+                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT };
+                let (acceptor, router) = (acceptor.clone(), router.clone());
+                tokio::spawn(shake(acceptor, stream, from, router, connections.clone()));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "can't accept connections of nodes");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection once its handshake is done.
+async fn shake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    from: From,
+    router: Router,
+    mut finishing: watch::Receiver<()>,
+) {
+    drop(stream.set_nodelay(true));
+    let shaken = tokio::select! {
+        shaken = timeout(HEAD_TIMEOUT, acceptor.accept(stream)) => shaken,
+        () = from.accepted.evicted() => return,
+        _ = finishing.changed() => return,
+    };
+    let Ok(Ok(stream)) = shaken else {
+        tracing::debug!("a connection to the nodes' port begins with no handshake");
+        return;
+    };
+    drop(serve_stream(stream, from, router, finishing));
+}
