@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use dashmap::DashMap;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     auth::{AuthError, Identity, Verifier},

@@ -18,7 +18,7 @@ use crate::{
     message::Message,
     metrics::{bus::BusCounts, writer::WriterCounts},
     person::{Person, PersonKind},
-    session::{SessionId, SessionStatus},
+    session::SessionId,
     wire::new_id,
 };
 use amend::{

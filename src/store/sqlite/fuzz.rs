@@ -2,7 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
-use std::{path::Path, str::from_utf8, sync::LazyLock};
+use std::{
+    path::Path,
+    str::from_utf8,
+    sync::{LazyLock, PoisonError},
+};
 
 use super::*;
 use crate::{person::PersonKind, store::search::terms::Terms};
