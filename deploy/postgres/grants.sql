@@ -8,8 +8,6 @@ grant usage, select on all sequences in schema public to :"node";
 -- For the tables of later migrations: these count for what the role makes that says so.
 alter default privileges in schema public grant select, insert, update, delete on tables to :"node";
 alter default privileges in schema public grant usage, select on sequences to :"node";
--- What administrators did is written, and changed by nobody.
-revoke update, delete on audit from :"node";
 -- A node reads what is migrated, and changes nothing of that.
 revoke insert, update, delete on refinery_schema_history from :"node";
 -- What administrators did is added to, and never changed.

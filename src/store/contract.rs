@@ -34,8 +34,10 @@ use pages::{
     a_list_of_sessions_is_by_activity_and_pages, a_page_of_long_messages_ends_where_it_is_full,
 };
 use search::{
-    a_page_of_hits_has_as_many_bytes_as_fit, b39_search_finds_ones_own_messages_best_first,
-    c3_no_query_makes_the_database_fail, i12_what_the_version_before_writes_and_reads_is_indexed,
+    a_page_of_hits_has_as_many_bytes_as_fit,
+    a_reaction_while_a_text_is_indexed_takes_it_from_no_search,
+    b39_search_finds_ones_own_messages_best_first, c3_no_query_makes_the_database_fail,
+    i12_what_the_version_before_writes_and_reads_is_indexed,
     texts_that_wait_to_be_indexed_are_counted,
 };
 use search_cost::c1_no_short_pattern_costs_much_more_than_plain_text;
@@ -89,6 +91,7 @@ contract!(
     a_session_is_closed_opened_and_muted,
     each_member_has_a_view_and_a_delivery_mark,
     when_someone_was_last_seen_is_kept,
+    a_reaction_while_a_text_is_indexed_takes_it_from_no_search,
     b39_search_finds_ones_own_messages_best_first,
     a_page_of_hits_has_as_many_bytes_as_fit,
     texts_that_wait_to_be_indexed_are_counted,

@@ -99,7 +99,7 @@ async fn fill(client: &mut Client, session: &str, messages: usize) {
 
 fn searches() -> Vec<String> {
     let words = ["tooth", "the", "gum", "a", "crown", "bridge"];
-    let many = |joint: &str| words.iter().copied().cycle().take(30).collect::<Vec<_>>().join(joint);
+    let many = |joint: &str| words.iter().copied().cycle().take(24).collect::<Vec<_>>().join(joint);
     vec![
         "tooth".to_owned(),
         "\"tooth the gum a crown\"".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{
     committed,
-    world::{Database, World, config, draft},
+    world::{Database, World, append, config, draft},
 };
 use crate::{
     message::amend::Amendment,
@@ -45,6 +45,24 @@ async fn search_sorted(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> 
     let mut found = search(store, me, typed).await;
     found.sort_unstable();
     found
+}
+
+pub(super) async fn a_reaction_while_a_text_is_indexed_takes_it_from_no_search(world: World) {
+    let (customer, _, id) = world.pair().await;
+    let like = Amendment::React { emoji: "👍".parse().unwrap(), on: true };
+    for round in 0..60_u64 {
+        let text = format!("tooth{round}");
+        let appended = append(&*world.store, vec![draft(id, &customer, &text)]).await;
+        let message = committed(&appended[0]).id;
+        // The reaction is committed at the very moment at which the text is indexed.
+        let reacting = async {
+            tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
+            world.store.amend(&customer, id, message, &like).await.unwrap().unwrap();
+        };
+        tokio::join!(reacting, index_all(&*world.store));
+        index_all(&*world.store).await;
+        assert_eq!(search(&*world.store, &customer, &text).await, [round + 1]);
+    }
 }
 
 pub(super) async fn b39_search_finds_ones_own_messages_best_first(world: World) {

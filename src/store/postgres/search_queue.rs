@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Transaction};
+use jiff::Timestamp;
 use tokio::{sync::Notify, time::timeout};
 use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
@@ -27,15 +28,17 @@ const TAKE: &str = "with next as materialized ( \
       for no key update skip locked \
     ), taken as (select * from next where attempts = 0 union all \
       (select * from next where not exists (select from next where attempts = 0) limit 1)) \
-    select t.attempts, t.id, t.session_id, t.seq, m.body, m.rev \
+    select t.attempts, t.id, t.session_id, t.seq, m.body, m.edited_at \
     from taken t left join messages m on m.session_id = t.session_id and m.seq = t.seq and not m.bodiless";
 
-/// A text that was changed meanwhile waits in a row of its own.
+/// A text that was edited meanwhile waits in a row of its own. A reaction changes the message's revision
+/// and not its text.
 const INDEX: &str = "update messages m set search = to_tsvector('frontdesk', t.words) \
     from (select distinct on (session_id, seq) * \
-      from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) as t(session_id, seq, rev, words)) t \
-    where m.session_id = t.session_id and m.seq = t.seq and m.rev is not distinct from t.rev \
-      and not m.bodiless";
+      from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[]) \
+        as t(session_id, seq, edited_at, words)) t \
+    where m.session_id = t.session_id and m.seq = t.seq \
+      and m.edited_at is not distinct from t.edited_at and not m.bodiless";
 
 const DONE: &str = "delete from search_queue where (attempts, id) in \
     (select * from unnest($1::smallint[], $2::bigint[]))";
@@ -59,7 +62,7 @@ struct Taken {
     ids: Vec<i64>,
     session_ids: Vec<Uuid>,
     seqs: Vec<i64>,
-    revs: Vec<Option<i64>>,
+    edited_at: Vec<Option<Timestamp>>,
     words: Vec<String>,
 }
 
@@ -112,7 +115,7 @@ async fn write(transaction: Transaction<'_>, taken: &Taken) -> Result<(), tokio_
     let index = transaction.prepare_cached(INDEX).await?;
     let done = transaction.prepare_cached(DONE).await?;
     transaction
-        .execute(&index, &[&taken.session_ids, &taken.seqs, &taken.revs, &taken.words])
+        .execute(&index, &[&taken.session_ids, &taken.seqs, &taken.edited_at, &taken.words])
         .await?;
     transaction.execute(&done, &[&taken.attempts, &taken.ids]).await?;
     transaction.commit().await
@@ -153,7 +156,7 @@ impl Taken {
             taken.ids.push(rows::get(row, "id")?);
             taken.session_ids.push(rows::get(row, "session_id")?);
             taken.seqs.push(rows::get(row, "seq")?);
-            taken.revs.push(rows::get(row, "rev")?);
+            taken.edited_at.push(rows::get(row, "edited_at")?);
             taken.words.push(cleaned(rows::get::<Option<&str>>(row, "body")?.unwrap_or_default()));
         }
         Ok(taken)
