@@ -130,10 +130,10 @@ async fn within<T>(limit: Duration, deadline: Instant, what: impl Future<Output 
 }
 
 fn announce(app: &App, address: SocketAddr) {
-    tracing::info!(%address, node = %app.node, version = env!("CARGO_PKG_VERSION"), "listening");
     for warning in app.config.warnings() {
         tracing::warn!("{warning}");
     }
+    tracing::info!(%address, node = %app.node, version = env!("CARGO_PKG_VERSION"), "listening");
     #[cfg(feature = "embedded")]
     for (part, stand_in) in crate::embedded::stand_ins(app) {
         tracing::info!(part, %stand_in, "embedded");
