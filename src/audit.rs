@@ -49,7 +49,8 @@ pub(crate) struct NewEntry {
 }
 
 impl NewEntry {
-    /// Something that is done to a user.
+    /// Something that is done to a user. PostgreSQL writes such an entry in the statement of its act.
+    #[cfg(feature = "embedded")]
     pub(crate) fn of_user(actor: &Actor, act: Act, user: &Person) -> Self {
         let (id, actor, user) = (new_id(), actor.clone(), Some(user.clone()));
         Self { id, actor, act, user, message: None }
