@@ -45,7 +45,7 @@ pub(crate) struct App {
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Arc<Limits>,
-    /// What waits for readers.
+    /// The budget of what waits for readers.
     pub(crate) memory: Arc<Memory>,
     /// What `/health` found, for a second.
     pub(crate) findings: Findings,

@@ -1,4 +1,4 @@
-//! What administrators do, for the audit log: who, what, to whom or to what, from where and by which request.
+//! Acts of administrators, for the audit log: the admin, the act, its object, the address and the request.
 //! It is written in the transaction of the act, or before what was looked at is shown, and holds no word
 //! of any conversation.
 
@@ -19,7 +19,7 @@ pub(crate) struct Actor {
     pub(crate) request_id: String,
 }
 
-/// What was done. A row keeps the name, so a node of an older version lists acts that it doesn't know.
+/// A kind of act. A row keeps the name, so a node of an older version lists acts that it doesn't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     BlockUser,
@@ -68,7 +68,7 @@ impl NewEntry {
     }
 }
 
-/// What an administrator did.
+/// An act of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AuditEntry)]
@@ -76,7 +76,7 @@ pub(crate) struct Entry {
     #[schema(value_type = Uuid)]
     pub(crate) id: Uuid,
     pub(crate) at: Timestamp,
-    /// Who did it.
+    /// The admin.
     pub(crate) actor: Person,
     /// `block_user`, `unblock_user` or `read_edits`; more to come.
     pub(crate) act: String,

@@ -30,7 +30,7 @@ const AGE_MAX_MS: u64 = 120_000;
 /// The version of how a key is made of the secret.
 const SALT: &[u8] = b"frontdesk cluster secret 1";
 
-/// What a signature is for: one of another purpose does not hold.
+/// The purpose of a signature: one of another purpose does not hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Envelope,

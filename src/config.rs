@@ -66,7 +66,7 @@ pub struct Config {
     embedded: bool,
     /// In production: a database that may lose what it has committed is meant.
     pub(crate) accept_unsafe_database: bool,
-    /// What is insecure in production, and meant: names of checks.
+    /// Names of checks whose insecure finding is meant in production.
     allow_insecure: Vec<&'static str>,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,

@@ -37,7 +37,7 @@ const MIB: usize = 1024 * 1024;
 const PART: u64 = 4;
 /// The smallest budget that is taken by itself.
 const LEAST: usize = 64 * MIB;
-/// What waits for all readers of one account at most. One answer more may wait.
+/// The bytes that wait for all readers of one account at most. One answer more may wait.
 pub(crate) const OF_ACCOUNT: usize = 8 * MIB;
 /// The most that one large answer takes while it is made: two pages as messages, as JSON, and as the
 /// frame of a framing that has its fields twice.
@@ -51,7 +51,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Memory {
     budget: usize,
-    /// What may wait: the rest of the budget is for answers that are made.
+    /// The bytes that may wait: the rest of the budget is for answers that are made.
     most: usize,
     of_account: usize,
     waiting: AtomicUsize,

@@ -111,7 +111,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     layered(router, app)
 }
 
-/// What holds of every answer.
+/// Layers of every answer.
 fn layered(router: Router<Arc<App>>, app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
     let router = router

@@ -34,7 +34,7 @@ const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 const HEAD_MAX: usize = 32 * 1024;
 /// How long a client may take nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What the kernel holds of one connection for each direction, in bytes; twice as much at most.
+/// The bytes that the kernel holds of one connection for each direction; twice as much at most.
 const SOCKET_BUFFER: u32 = 64 * 1024;
 /// Connections that wait to be accepted at most.
 const BACKLOG: u32 = 1_024;

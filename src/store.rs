@@ -163,12 +163,12 @@ pub(crate) struct Delivered {
     pub(crate) seq: u64,
 }
 
-/// What became of a round of delivery marks.
+/// The outcome of a round of delivery marks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeliveryMarks {
-    /// Those that moved, and how far.
+    /// Marks that moved, and how far.
     pub(crate) moved: Vec<Delivered>,
-    /// Those whose rows somebody else has locked: nothing was written.
+    /// Marks whose rows somebody else has locked: nothing was written.
     pub(crate) locked: Vec<Delivered>,
 }
 
@@ -362,7 +362,7 @@ pub(crate) trait Store:
         None
     }
 
-    /// What its commits are worth, where an operator decides that.
+    /// The worth of its commits, where an operator decides that.
     fn durability(&self) -> Option<Durability> {
         None
     }

@@ -10,5 +10,5 @@ alter default privileges in schema public grant select, insert, update, delete o
 alter default privileges in schema public grant usage, select on sequences to :"node";
 -- A node reads what is migrated, and changes nothing of that.
 revoke insert, update, delete on refinery_schema_history from :"node";
--- What administrators did is added to, and never changed.
+-- The audit log is added to, and never changed.
 revoke update, delete on audit from :"node";

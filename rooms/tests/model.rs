@@ -214,7 +214,7 @@ fn a_room_that_was_led_astray_is_taken_back_and_delivers_these_numbers_anew() {
     assert!(rooms.rewind(&"room", 1));
     assert_eq!(rooms.position(&"room"), Some(1));
     assert_eq!(offer(&mut rooms, 2, "true"), BTreeSet::from([(1, "true"), (2, "true")]));
-    // One that was catching up still is.
+    // A connection that was catching up still is.
     assert_eq!(rooms.go_live(&"room", 3, 2), GoLive::Live);
     assert_eq!(offer(&mut rooms, 3, "next").len(), 3);
     assert_eq!(rooms.position(&"room"), Some(3), "nothing that was held is left");

@@ -1,4 +1,4 @@
-//! What nodes have signed is taken once: a window of numbers for each node.
+//! Each signed item of a node is taken once: a window of numbers for each node.
 
 use std::{
     collections::HashMap,

@@ -11,7 +11,7 @@ pub(crate) const STAMP: usize = HEAD + 43;
 /// The largest number of so many digits.
 const NUMBER_MAX: u64 = (1 << (4 * FIELD)) - 1;
 
-/// What stands before the MAC.
+/// The text before the MAC.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head<'a> {
     pub(super) node: &'a str,

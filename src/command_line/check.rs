@@ -265,7 +265,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     Ok(trials)
 }
 
-/// What it is, and what its commits are worth.
+/// Its version, and what its commits are worth.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
     let (found, durability) = Postgres::look(postgres, &config.search_language).await?;
     let durability = durability.context("it does not show what its commits are worth")?;

@@ -1,4 +1,4 @@
-//! What production asks of a configuration that is complete: each check has a name and a verdict.
+//! The checks of a complete configuration in production: each has a name and a verdict.
 
 use secrecy::ExposeSecret;
 
@@ -18,7 +18,7 @@ pub(crate) struct Check {
     pub(crate) verdict: Verdict,
 }
 
-/// What comes of a check. A problem begins with the variable's name and ends with what to set.
+/// The verdict of a check. A problem begins with the variable's name and ends with what to set.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Ok,

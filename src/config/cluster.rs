@@ -1,4 +1,4 @@
-//! What the nodes know each other by.
+//! The secret by which the nodes know each other.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -12,7 +12,7 @@ const SECRET_MIN: usize = 32;
 pub(crate) struct ClusterConfig {
     /// It signs.
     pub(crate) secret: SecretString,
-    /// What the other one has signed is valid too, while the secret rotates.
+    /// Signatures by the other one are valid too, while the secret rotates.
     pub(crate) also_valid: Option<SecretString>,
     pub(crate) source: SecretSource,
     /// Nodes of the version before signatures run beside this one.
@@ -68,7 +68,7 @@ impl ClusterConfig {
         Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned, tls })
     }
 
-    /// What is allowed, and probably not meant, where there are several nodes.
+    /// Warnings of settings that are probably not meant, where there are several nodes.
     pub(super) fn warnings(&self, production: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         match &self.source {

@@ -19,7 +19,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) connections_per_user: Option<NonZeroU32>,
     pub(crate) connections_per_address: Option<NonZeroU32>,
     pub(crate) requests_per_address_s: Option<NonZeroU32>,
-    /// What waits for readers at most, in bytes; none: a part of the memory that there is.
+    /// The bytes that wait for readers at most; none: a part of the memory that there is.
     pub(crate) outbound_memory: Option<usize>,
     pub(crate) opens_per_user_min: Option<NonZeroU32>,
     pub(crate) unanswered_per_user: Option<NonZeroU32>,

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
 
-/// What `frontdesk migrate` gives the nodes' rights to.
+/// The role to which `frontdesk migrate` gives the nodes' rights.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeRole {
     pub(crate) name: String,

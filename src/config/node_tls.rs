@@ -10,11 +10,11 @@ const PORT: u16 = 3443;
 /// The files of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeTlsConfig {
-    /// What this node shows.
+    /// The certificate that this node shows.
     pub(crate) identity: Option<NodeIdentity>,
     /// The authorities whose certificates the others show: no request is carried to them without.
     pub(crate) ca_file: Option<PathBuf>,
-    /// What their certificates are for, where it is not their address.
+    /// The name in their certificates, where it is not their address.
     pub(crate) name: Option<String>,
 }
 

@@ -58,7 +58,7 @@ impl DjangoConfig {
 pub(crate) struct DevelopmentConfig {
     /// To other machines than this one too.
     pub(crate) beyond_loopback: bool,
-    /// Those of admins too.
+    /// Tokens of admins too.
     #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "there is no such issuer"))]
     pub(crate) admins: bool,
 }

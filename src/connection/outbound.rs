@@ -67,7 +67,7 @@ pub(crate) struct Outbound {
     receipts: Arc<Receipts>,
     counts: Arc<ConnectionCounts>,
     memory: Arc<Memory>,
-    /// What waits, as it is counted.
+    /// The packets that wait, as they are counted.
     reader: Arc<Reader>,
     room: Notify,
     /// For those who wait for their turn.

@@ -34,7 +34,7 @@ pub(crate) async fn edits(
 ) -> Result<JsonBody<Edits>, Error> {
     let items = app.store.past_bodies(session_id, message_id).await?;
     let items = items.ok_or(Error::MessageNotFound)?;
-    // Who looks at what patients have taken back leaves a trace, or sees nothing.
+    // A look at texts that patients have taken back leaves a trace, or shows nothing.
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     app.store.note_act(&looked).await?;
     tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "an admin read a message's edits");

@@ -26,7 +26,7 @@ use crate::{
     person::Person,
 };
 
-/// What the server takes of an answer at a time, in bytes. A smaller answer is not counted: the server
+/// The bytes of an answer that the server takes at a time. A smaller answer is not counted: the server
 /// and the kernel hold as much of any.
 const SLICE: usize = 8 * 1024;
 /// Room that an account must have for an answer more.
@@ -114,7 +114,7 @@ pub(crate) async fn layer(
     let answering = Answering::new(&app.memory, ending);
     request.extensions_mut().insert(answering.clone());
     let response = next.run(request).await;
-    // What is streamed is never here as a whole.
+    // A streamed body is never here as a whole.
     let bytes = response.body().size_hint().exact().filter(|bytes| *bytes > SLICE as u64);
     let Some(charge) = bytes.and_then(|bytes| answering.charge(bytes, address)) else {
         return response;

@@ -26,7 +26,7 @@ pub(crate) struct List {
     limit: Option<String>,
 }
 
-/// What administrators did, the latest first. It is kept for good, and nobody changes it.
+/// Acts of administrators, the latest first. They are kept for good, and nobody changes them.
 #[utoipa::path(
     get, path = "", tag = "admin", operation_id = "audit", params(List),
     responses((status = 200, body = Page<Entry>, description = "A page of it."), Problems<(Caller, NoAdmin, Input)>)

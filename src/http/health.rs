@@ -79,7 +79,7 @@ pub(crate) struct Health {
     services: Services,
     /// How this node's commits go: one that commits nothing is down.
     commits: Commits,
-    /// What PostgreSQL is set to, as the newest connection found it.
+    /// The settings of PostgreSQL, as the newest connection found them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     durability: Option<Durability>,
@@ -128,7 +128,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     (code, Json(health))
 }
 
-/// What `/health` says on the public port where the details are on `ADMIN_PORT`.
+/// The answer of `/health` on the public port where the details are on `ADMIN_PORT`.
 #[derive(Serialize)]
 pub(crate) struct Bare {
     status: Status,

@@ -203,7 +203,7 @@ async fn go_on(
             _ => return Err(Refused::Forbidden),
         }
     }
-    // What one poll brings counts until it is read: the next one waits for that.
+    // The packets of one poll count until they are read: the next poll waits for that.
     if let (Some(outbound), Some(answering)) =
         (session.outbound(), request.extensions().get::<Answering>())
     {

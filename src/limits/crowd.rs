@@ -30,7 +30,7 @@ pub(crate) struct Crowd {
     guests: Mutex<Guests>,
 }
 
-/// Who is in, by age: a place's number grows.
+/// The holders of places, by age: a place's number grows.
 #[derive(Default)]
 struct Guests {
     last: u64,

@@ -26,7 +26,7 @@ use crate::bus::Charge;
 /// through before they know of each other.
 const OWED_MAX: u32 = 4;
 
-/// What is owed over all nodes is Redis's word, which is not signed. However much it says, it takes no
+/// The debt over all nodes is Redis's word, which is not signed. However much it says, it takes no
 /// more than this part of what an account may use, once [`OWED_MAX`] has been owed.
 const REMOTE_SHARE: f64 = 0.75;
 

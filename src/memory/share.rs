@@ -1,4 +1,4 @@
-//! What waits for the readers of one account.
+//! Bytes that wait for the readers of one account.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What came from Redis or by a carried request and no node of this cluster has signed.
+//! Items that came from Redis or by a carried request and that no node of this cluster has signed.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! What of a node's answer goes on to the client: what Engine.IO has, and nothing else on the chat's
+//! The part of a node's answer that goes on to the client: what Engine.IO has, and nothing else on the chat's
 //! origin.
 
 use axum::{

@@ -22,7 +22,7 @@ use crate::{app::App, bus::NodeAddress, traces};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the other end of a tunnel may take to end too.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// What a node answers as it shows that it is one is no larger.
+/// The answer by which a node shows that it is one is no larger.
 const HELLO_MAX: usize = 4 * 1024;
 
 /// Carries a request to a node, and its answer back.
@@ -50,7 +50,7 @@ async fn carry_to(
 ) -> Result<Response, PeerError> {
     let mut sender = within(CONNECT_TIMEOUT, connect(app, to)).await?;
     if to.is_signed {
-        // Whoever has its address by now gets none of the request.
+        // A process that has its address by now gets none of the request.
         within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
     }
     let stamp = proof::mark(&app.secret, node, &mut request);

@@ -30,7 +30,7 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
-    /// What was carried here by a node of this cluster, now, and for the first time.
+    /// A request that a node of this cluster has carried here, now, and for the first time.
     pub(crate) fn read(
         secret: &ClusterSecret,
         replays: &Replays,

@@ -19,7 +19,7 @@ pub(crate) trait AuditLog: Send + Sync + 'static {
     /// Notes something that changes nothing in the database.
     async fn note_act(&self, entry: &NewEntry) -> Result<(), StoreError>;
 
-    /// What was done, the latest first.
+    /// Acts, the latest first.
     async fn acts(&self, after: Option<&AuditPlace>, limit: u32) -> Result<Vec<Entry>, StoreError>;
 }
 

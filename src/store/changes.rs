@@ -62,7 +62,7 @@ impl Drop for Change<'_> {
     fn drop(&mut self) {
         let mut gates = self.changes.gates();
         self.permit = None;
-        // Whoever else is at this gate holds it too.
+        // Others at this gate hold it too.
         if Arc::strong_count(&self.gate) == 2 {
             gates.remove(&self.key);
         }

@@ -1,4 +1,4 @@
-//! Who has answered whom: what is counted before a session is opened, and known before someone's presence
+//! Answers between people: counted before a session is opened, and known before someone's presence
 //! is shown.
 
 use async_trait::async_trait;

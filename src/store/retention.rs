@@ -1,4 +1,4 @@
-//! What is kept for a while only.
+//! Data that is kept for a while only.
 
 use std::time::Duration;
 

@@ -109,7 +109,7 @@ macro_rules! session {
     };
 }
 
-/// What they are made of, beside the member.
+/// Their other tables, beside the member.
 macro_rules! beside_me {
     () => {
         "join sessions c on c.id = me.session_id \

@@ -126,7 +126,7 @@ impl Writer {
     }
 }
 
-/// What waits, and who is woken when more does.
+/// The waiting sends, and the lanes that are woken when more come.
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
@@ -162,7 +162,7 @@ impl Queue {
         }
     }
 
-    /// What has waited for too long, and what the lane does next.
+    /// The sends that have waited for too long, and the lane's next step.
     fn next(&self, lane: Lane) -> (Vec<Job>, Next) {
         let now = Instant::now();
         let mut state = self.state();

@@ -18,7 +18,7 @@ use crate::{FRONTDESK, engineio::Poller};
 
 const FORGED: &str = "your appointment is cancelled";
 
-/// What a node answers to a client that names a session which is nowhere.
+/// The answer of a node to a client that names a session which is nowhere.
 const UNKNOWN_SID: &str = "Session ID unknown";
 
 async fn two_nodes(redis: &Redis) -> Desk {
@@ -31,7 +31,7 @@ async fn publish(redis: &Redis, channel: &str, envelope: &str) {
     assert_ne!(told.trim(), ":0", "somebody listens to {channel}");
 }
 
-/// What the answer of Redis to a `GET` holds.
+/// The value in the answer of Redis to a `GET`.
 async fn get(redis: &Redis, key: &str) -> String {
     let answer = redis.command(&format!("GET {key}")).await;
     answer.split("\r\n").nth(1).unwrap_or_default().to_owned()
@@ -129,7 +129,7 @@ fn made_up_stamp() -> String {
     format!("0123456789ab{}", "0".repeat(79))
 }
 
-/// What of it an app was shown.
+/// The part of it that an app was shown.
 async fn forged_events(client: &mut Client) -> Vec<Value> {
     // Its answer comes behind all that was for the client.
     drop(client.request("no:such:event", json!({})).await);

@@ -15,7 +15,7 @@ fn text(session: &str, key: &str, body: &str) -> Value {
     json!({ "sessionId": session, "clientId": key, "kind": "text", "body": body })
 }
 
-/// What became of sends, in the order in which they were made: those that were committed have rising
+/// The outcomes of sends, in the order in which they were made: those that were committed have rising
 /// numbers, and the others were told to try again.
 fn are_in_order_or_for_later(sent: &[Result<Value, Value>]) -> usize {
     let mut last = 0;

@@ -20,9 +20,9 @@ const BUDGET_MIB: &str = "64";
 const BUDGET_KIB: u64 = 64 * 1024;
 /// One person's part of it: what waits for their readers, and two large answers that are made.
 const PERSON_KIB: u64 = 12 * 1024;
-/// What a socket takes beside its queue in a debug build: tasks, buffers, subscriptions.
+/// The memory of a socket beside its queue in a debug build: tasks, buffers, subscriptions.
 const SOCKET_KIB: u64 = 80;
-/// What a TCP connection with an unread answer takes beside it.
+/// The memory of a TCP connection with an unread answer beside it.
 const ANSWER_KIB: u64 = 64;
 /// Pages that are being read from the database, and what the allocator keeps for a while.
 const SLACK_KIB: u64 = 32 * 1024;
@@ -63,7 +63,7 @@ async fn peak_of<T>(desk: &Desk, acting: impl Future<Output = T>) -> (u64, T) {
 async fn join_and_never_read(mut clients: Vec<(Client, String)>) {
     for _ in 0..8 {
         for (client, session) in &mut clients {
-            // Those that are closed meanwhile are gone.
+            // Sockets that are closed meanwhile are gone.
             let _ = client.try_ask("session:join", &json!({ "sessionId": session })).await;
             // The node and its victim share the cores with this test.
             sleep(Duration::from_millis(8)).await;
@@ -91,7 +91,7 @@ async fn stays_within<T>(
     drop(attackers);
     let grown = peak.saturating_sub(start);
     eprintln!("memory: {start} KiB at the start, {grown} KiB more at most, {bound_kib} allowed");
-    // What was asked for has given back what it held, and the allocator gives it back too.
+    // The answers have given back their memory, and the allocator gives it back too.
     let least = start + start / 5;
     beside.are_as_if_alone(&alone);
     assert!(grown < bound_kib, "{grown} KiB beside {bound_kib}");

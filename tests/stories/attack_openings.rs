@@ -128,7 +128,7 @@ async fn c8_whoever_opens_a_session_is_told_of_a_strangers_presence_once_that_on
             device.join(&session, None).await;
             devices.push(device);
         }
-        // What one says oneself makes nobody known.
+        // One's own messages make nobody else known.
         devices[0].send(&session, "1", "are you there?").await;
         for device in &mut devices {
             is_not_told(device).await;
@@ -143,7 +143,7 @@ async fn c8_whoever_opens_a_session_is_told_of_a_strangers_presence_once_that_on
                 (&json!(dentist.id), &json!(true))
             );
         }
-        // Who comes later finds that they have written, before the latest page too.
+        // A later join finds that they have written, before the latest page too.
         for number in 0..3 {
             devices[0].send(&session, &format!("more-{number}"), "x").await;
         }

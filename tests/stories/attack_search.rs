@@ -121,7 +121,7 @@ async fn search_without_end(http: &Http) -> Vec<u16> {
             let reply =
                 http.get(&format!("/api/chats/search?limit=200&q={}", encoded(&query))).await;
             statuses.push(reply.status);
-            // Whoever is refused would otherwise ask a thousand times a second.
+            // A refused client would otherwise ask a thousand times a second.
             sleep(Duration::from_millis(20)).await;
         }
         statuses

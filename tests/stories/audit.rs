@@ -1,4 +1,4 @@
-//! What administrators did is there to be read, and what people took back is not kept for good.
+//! The audit log can be read, and texts that people took back are not kept for good.
 
 use frontdesk_test_support::{Desk, Person, Servers, eventually, unique};
 use reqwest::Method;
@@ -88,7 +88,7 @@ async fn a_look_that_can_not_be_noted_shows_nothing() {
     assert_eq!(shown["items"][0]["body"], "taken back");
 }
 
-/// What a message said before, as an admin sees it.
+/// The texts of a message before, as an admin sees them.
 async fn past(desk: &Desk, admin: &Person, session: &str, message: &str) -> Vec<Value> {
     let path = format!("/api/admin/chats/{session}/messages/{message}/edits");
     let edits = desk.http(0, admin).get(&path).await.expect(200);

@@ -1,4 +1,4 @@
-//! What a commit is worth: acknowledged means on disk, whatever the database is set to.
+//! Durability: acknowledged means on disk, whatever the database is set to.
 
 use std::process::Stdio;
 
@@ -56,7 +56,7 @@ async fn c16_what_is_acknowledged_is_on_disk_though_the_role_is_set_not_to_wait_
     eventually("the node has found it again", async || history().await.status == 200).await;
     assert_eq!(seqs(&history().await.body["items"]), (1..=40).collect::<Vec<_>>());
 
-    // What waits for more than the disk stays as it is.
+    // A setting that waits for more than the disk stays as it is.
     set(&postgres, &["alter role postgres set synchronous_commit = remote_apply"]).await;
     let desk = Desk::cluster_with(FRONTDESK, 1, redis, &on(&port)).await;
     let anyone = Http::new(desk.nodes[0].address, None);

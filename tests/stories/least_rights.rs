@@ -88,7 +88,7 @@ async fn two_nodes_on_a_cluster_do_all_that_they_do_as_the_shipped_redis_user() 
     }
 }
 
-/// What nodes do with Redis: messages, presence, places and rates.
+/// The nodes' use of Redis: messages, presence, places and rates.
 async fn people_talk_and_are_counted(desk: &Desk) {
     for node in &desk.nodes {
         let http = Http::new(node.address, None);

@@ -1,4 +1,4 @@
-//! What operators see, on a port of their own; and what the node says of the way by which clients came.
+//! The operators' port, and the header that keeps browsers with TLS.
 
 use frontdesk_test_support::{Desk, Http, Node, Servers, eventually};
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn metrics_details_and_documentation_are_on_the_admin_port_alone_where_the
         (details["status"].as_str(), details["services"]["postgres"].as_str()),
         (Some("ok"), Some("up"))
     );
-    // What clients ask is not there.
+    // The clients' routes are not there.
     let dentist = Http::new(admin_address(&desk.nodes[0]), Some(&desk.dentist().token));
     for path in ["/api/chats", "/ws", "/socket.io/?EIO=4&transport=polling"] {
         assert_eq!(dentist.get(path).await.status, 404, "{path}");

@@ -31,7 +31,7 @@ async fn said(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String)
     (output.status.code(), String::from_utf8(text).unwrap().trim().to_owned())
 }
 
-/// What a node has warned of, by the variable that each warning names.
+/// The warnings of a node, by the variable that each one names.
 fn warned(node: &Node) -> Vec<String> {
     let lines = node.log();
     let lines = lines.iter().filter_map(|line| serde_json::from_str(line).ok());

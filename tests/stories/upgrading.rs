@@ -32,7 +32,7 @@ const SENT_BY_LATER: &str = "
 #[tokio::test]
 async fn f31_a_node_goes_on_beside_a_newer_one_and_starts_on_its_database() {
     let redis = Redis::start().await;
-    // What the rolling upgrade from a version without signatures is done with.
+    // The setting for the rolling upgrade from a version without signatures.
     let beside = [("CLUSTER_ACCEPT_UNSIGNED", "true")];
     let mut desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &beside).await;
     let (customer, dentist, session) = desk.pair().await;

@@ -1,4 +1,4 @@
-//! What Redis holds is believed where a node of the cluster has signed it, and nowhere else.
+//! Values in Redis are believed where a node of the cluster has signed them, and nowhere else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ async fn named(node: &str, server: &RedisServer) -> (Arc<dyn Bus>, super::BusEve
     open_as(node, &config(RedisServers::One(local(server.port)), None)).await
 }
 
-/// What the answer to a command holds, behind its length.
+/// The value in the answer to a command, behind its length.
 fn text(answer: &str) -> String {
     answer.split("\r\n").nth(1).expect("there is an answer").to_owned()
 }

@@ -19,7 +19,7 @@ pub(super) async fn agree(config: &RedisConfig) -> RedisConfig {
     })
 }
 
-/// What is there; nothing is changed.
+/// Reports the parts that are there; nothing is changed.
 pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     connect::look(&try_to_agree(config).await?).await
 }

@@ -55,7 +55,7 @@ pub(super) async fn whereabouts(
     Ok(address.map(|address| NodeAddress { address, tls: None, is_signed: false }))
 }
 
-/// Those of these nodes that are there: each has told its address lately.
+/// The nodes among these that are there: each has told its address lately.
 pub(super) async fn alive<'a>(
     client: &Client,
     secret: &ClusterSecret,

@@ -1,4 +1,4 @@
-//! Who is connected to which node, with the node's signature. On a cluster each key has a slot of its
+//! The people who are connected to each node, with the node's signature. On a cluster each key has a slot of its
 //! own, so no command names two.
 
 use std::collections::{HashMap, HashSet};

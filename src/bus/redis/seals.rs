@@ -17,7 +17,7 @@ const SEAL: usize = OPENING.len() + STAMP + CLOSING.len();
 
 /// Signs what is published.
 pub(super) fn seal(secret: &ClusterSecret, channel: &str, mut envelope: Vec<u8>) -> Bytes {
-    // What an envelope ends with; one that can't be written is empty, and nobody reads it.
+    // The end of an envelope; one that can't be written is empty, and nobody reads it.
     if envelope.pop() != Some(b'}') {
         return Bytes::new();
     }

@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often it may try.
 const CONNECT_TRIES: usize = 10;
 
-/// What lets a session in.
+/// The entry of a session.
 pub(crate) struct Entry {
     /// None where the handshake brought a token that counts.
     stranger: Option<Stranger>,
@@ -44,7 +44,7 @@ struct Known {
     places: Vec<Place>,
 }
 
-/// Who has entered, the sessions in which it was before, and the places that it has to the end.
+/// The person who has entered, the sessions in which it was before, and the places that it has to the end.
 pub(super) struct Entered {
     pub(super) identity: Identity,
     pub(super) resumed: Vec<Resumed>,

@@ -1,10 +1,10 @@
-//! What is for a session's client, until a transport takes it.
+//! Packets for a session's client, until a transport takes them.
 
 use tokio::sync::mpsc;
 
 use crate::connection::{outbound::Queued, recovery::Recovery};
 
-/// What is for the client, and what it has by what was taken from there.
+/// Packets for the client, and the position that it has by those that were taken.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) frames: mpsc::Receiver<Queued>,

@@ -1,4 +1,4 @@
-//! What waits in the outbound queue, and how much memory it holds.
+//! Frames that wait in the outbound queue, and the memory that they hold.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What a frame takes beside its text, in bytes, at most: its place, and a broadcast's head.
+/// The bytes that a frame takes beside its text at most: its place, and a broadcast's head.
 const AROUND: usize = 64;
 const AROUND_BROADCAST: usize = 512;
 
@@ -37,7 +37,7 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
-    /// What it holds, in bytes.
+    /// The bytes that it holds.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Broadcast(broadcast) => held_by(broadcast),
@@ -77,7 +77,7 @@ impl Frame {
     }
 }
 
-/// What a broadcast holds, in bytes: its data, and the text of a framing, which is made when it is
+/// The bytes that a broadcast holds: its data, and the text of a framing, which is made when it is
 /// written. One that many connections share is counted for each.
 fn held_by(broadcast: &Broadcast) -> usize {
     2 * broadcast.size() + AROUND_BROADCAST

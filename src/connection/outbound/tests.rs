@@ -31,7 +31,7 @@ async fn i8_so_does_one_that_is_full_of_bytes() {
     let page = serde_json::value::to_raw_value(&"x".repeat(QUEUE_BYTES / 4)).unwrap();
     outbound.answer(1, Ok(&page), None);
     assert!(outbound.is_busy(), "its requests wait");
-    // What is written makes room.
+    // A write makes room.
     outbound.written(Written::of(&mut [queue.recv().await.unwrap()]));
     assert!(!outbound.is_busy());
     for id in 2..6 {

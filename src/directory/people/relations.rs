@@ -1,4 +1,4 @@
-//! Who may talk to whom, as the directory says.
+//! Relations: whether two people may talk, by the directory.
 
 use std::time::Duration;
 

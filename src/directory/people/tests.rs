@@ -18,7 +18,7 @@ struct Puppet {
     asked: AtomicUsize,
     down: AtomicBool,
     name: Mutex<Option<&'static str>>,
-    /// What it says of who may talk to whom; nothing where it has no such query.
+    /// Its answer to who may talk to whom; nothing where it has no such query.
     may_talk: Mutex<Option<bool>>,
     /// A look-up takes one.
     gate: Semaphore,

@@ -1,4 +1,4 @@
-//! What administrators did.
+//! Acts of administrators.
 
 use super::world::{Database, World, actor, customer};
 use crate::{

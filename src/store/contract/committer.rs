@@ -179,7 +179,7 @@ async fn c6_a_send_that_the_database_takes_too_long_for_is_answered_and_the_othe
     }
     assert_eq!(bad.await.unwrap().unwrap_err().code(), "unavailable");
     assert!(began.elapsed() < Duration::from_secs(16), "{:?}", began.elapsed());
-    // What was behind it was too late with it, or is committed: never before it.
+    // The sends behind it were too late with it, or are committed: never before it.
     if let Ok(Appended::Committed(message)) = behind.await.unwrap() {
         assert_eq!(message.seq, 1);
     }

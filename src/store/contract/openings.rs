@@ -1,4 +1,4 @@
-//! Who has answered whom.
+//! Answers between people.
 
 use super::world::{World, customer, dentist};
 use crate::person::{Person, PersonKind};
@@ -19,7 +19,7 @@ async fn c8_sessions_wait_until_their_dentist_writes_or_they_are_closed(world: W
     }
     world.open(&customer(), &dentist()).await;
     assert_eq!((waiting(50).await, waiting(3).await), (4, 3), "others' do not count");
-    // What they write themselves is no answer.
+    // Their own messages are no answer.
     world.say(opened[0].0, &me, 2).await;
     assert_eq!(waiting(50).await, 4);
     world.say(opened[0].0, &opened[0].1, 1).await;

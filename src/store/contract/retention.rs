@@ -1,4 +1,4 @@
-//! What is kept for a while only.
+//! Data that is kept for a while only.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn what_was_edited_or_deleted_long_ago_is_removed_in_batches(world: World)
     assert_eq!((forget(2).await, forget(2).await, forget(2).await), (2, 1, 0));
     assert!(past(0).await.is_empty() && past(1).await.is_empty());
     assert_eq!(past(2).await, ["walrus"]);
-    // What was deleted is nowhere any more, and what was edited says what it says now.
+    // A deleted text is nowhere any more, and an edited message says what it says now.
     let everywhere = "select (select count(*) from messages where body = 'yak') \
                       + (select count(*) from message_edits where body = 'yak')";
     assert_eq!(world.count(everywhere).await, 0);

@@ -26,7 +26,7 @@ with locked as (
   for no key update of s skip locked)
 select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
-/// What becomes of a batch: of those sends whose session is locked here, which keeps law I6. Where
+/// The outcome of a batch: of those sends whose session is locked here, which keeps law I6. Where
 /// pushes are made their jobs are written too, at the mark.
 pub(super) const APPEND: &str = "
 with mine as (

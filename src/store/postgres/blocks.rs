@@ -20,7 +20,7 @@ use crate::{
 const NOTE_BLOCK: &str = "with noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
     user_id, address, request_id) values ($6, $7, $4, $5, $1, $2, $8, $9))";
 
-/// What was removed, noted: $3 an id, $4 the act, $5, $6 who did it, $7 the address, $8 the request.
+/// Notes the removal: $3 an id, $4 the act, $5, $6 the admin, $7 the address, $8 the request.
 const NOTE_UNBLOCK: &str = "noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
     user_id, address, request_id) \
     select $3::uuid, $4::text, $5::text, $6::text, $1, $2, $7::text, $8::text from removed) \

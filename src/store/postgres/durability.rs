@@ -1,4 +1,4 @@
-//! What a commit is worth: whether it is on the disk when the database says so.
+//! Durability: whether a commit is on the disk when the database says so.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ const SETTLE: &str = "select case current_setting('synchronous_commit') \
       else set_config('synchronous_commit', 'on', false) end, \
     current_setting('fsync'), current_setting('full_page_writes')";
 
-/// What the database's commits are worth.
+/// The durability of the database's commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Durability {
@@ -26,7 +26,7 @@ pub(crate) struct Durability {
 }
 
 impl Durability {
-    /// What a crash of the database's machine may cost, and why.
+    /// The loss that a crash of the database's machine may bring, and why.
     pub(crate) fn problem(&self) -> Option<String> {
         let off: Vec<_> = [("fsync", &self.fsync), ("full_page_writes", &self.full_page_writes)]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What a failure of the database means for its caller.
+//! The meaning of a database's failure for its caller.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static)
     StoreError::Unavailable(Arc::new(error))
 }
 
-/// What the database said, by its code: the text may quote a row, and a row holds a body.
+/// The database's error, by its code: the text may quote a row, and a row holds a body.
 #[derive(Debug, thiserror::Error)]
 #[error("SQLSTATE {code} (constraint {constraint})")]
 struct Refused {

@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 use super::{Postgres, connect::MIGRATION_LOCK};
 use crate::config::NodeRole;
 
-/// What operators may run themselves. It names the role as psql's variable `node`.
+/// The script that operators may run themselves. It names the role as psql's variable `node`.
 const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
 
 const STATEMENT: &str = "select format(case when exists (select 1 from pg_roles where rolname = $1) \

@@ -1,4 +1,4 @@
-//! Who has answered whom, in PostgreSQL.
+//! Answers between people, in PostgreSQL.
 
 use async_trait::async_trait;
 

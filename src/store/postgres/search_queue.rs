@@ -21,7 +21,7 @@ use crate::store::{
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
-/// What waits, new messages first; what a node has locked is left to it. One that has failed is taken
+/// Takes waiting rows, new messages first; rows that a node has locked are left to it. A row that has failed is taken
 /// alone.
 const TAKE: &str = "with next as materialized ( \
       select attempts, id, session_id, seq from search_queue order by attempts, id limit $1 \

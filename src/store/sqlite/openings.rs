@@ -1,4 +1,4 @@
-//! Who has answered whom, in SQLite.
+//! Answers between people, in SQLite.
 
 use async_trait::async_trait;
 

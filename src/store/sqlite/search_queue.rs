@@ -51,7 +51,7 @@ impl Indexer {
     }
 
     fn index(&self, limit: u32) -> rusqlite::Result<Indexed> {
-        // Whoever writes waits here, not for the file's lock: that would be polled for.
+        // Writers wait here, not for the file's lock: that would be polled for.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();

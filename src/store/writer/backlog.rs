@@ -55,7 +55,7 @@ impl Lane {
     pub(super) const ALL: [Self; 2] = [Self::Main, Self::Apart];
 }
 
-/// What a lane does next.
+/// The next step of a lane.
 #[derive(Debug)]
 pub(super) enum Next {
     Commit(Vec<Job>),

@@ -101,7 +101,7 @@ fn i8_neither_a_sender_nor_a_session_fills_the_queue_alone() {
     assert!(desk.send(session(), &customer(), "others have room"));
     let taken = (0..QUEUE).filter(|_| desk.send(session(), &customer(), "x")).count();
     assert_eq!(taken, QUEUE - QUEUE_OF_SENDER - QUEUE_OF_SESSION - 1, "it is bounded");
-    // What is under way counts until it is decided.
+    // A send under way counts until it is decided.
     let batch = desk.take(Lane::Main);
     assert!(!desk.send(session(), &customer(), "x"));
     desk.backlog.decided(&batch[0].draft);
