@@ -8,6 +8,7 @@ pub(crate) mod blocks;
 mod changes;
 #[cfg(test)]
 mod contract;
+mod drafts;
 pub(crate) mod openings;
 pub(crate) mod postgres;
 pub(crate) mod push_jobs;
@@ -34,10 +35,10 @@ use self::{
 use crate::{
     images::{ImageKey, ObjectKey},
     message::{
-        Body, Draft, Message, MessageId, MessageKind,
+        Body, Draft, Message, MessageId,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::{AvatarUrl, Person, PersonId, Profile},
+    person::{AvatarUrl, Person, PersonId},
     session::{Member, Session, SessionId, SessionStatus},
 };
 use uploads::{Declined, NewUpload, Upload};
@@ -365,40 +366,5 @@ pub(crate) trait Store:
     /// The worth of its commits, where an operator decides that.
     fn durability(&self) -> Option<Durability> {
         None
-    }
-}
-
-impl Message {
-    /// What stands for its text where it has none.
-    fn stand_in(&self) -> &'static str {
-        if self.deleted_at.is_some() { sql::DELETED } else { sql::PICTURE }
-    }
-}
-
-impl Draft {
-    /// The message that this draft has become.
-    fn committed(&self, seq: u64, sender_name: String, created_at: Timestamp) -> Message {
-        Message {
-            id: self.id,
-            session_id: self.session_id,
-            seq,
-            client_id: self.client_id.clone(),
-            sender: Profile { person: self.sender.clone(), name: sender_name },
-            kind: if self.image.is_some() { MessageKind::Image } else { MessageKind::Text },
-            body: self.body.clone(),
-            image: self.image.clone(),
-            reply_to: self.reply_to,
-            reactions: Vec::new(),
-            created_at,
-            edited_at: None,
-            deleted_at: None,
-            rev: None,
-        }
-    }
-
-    /// A draft whose `clientId` is taken: by itself, in a commit whose outcome was not heard, or by
-    /// an earlier try.
-    fn found(&self, stored: Message) -> Appended {
-        if stored.id == self.id { Appended::Committed(stored) } else { Appended::Repeated(stored) }
     }
 }
