@@ -64,6 +64,20 @@ pub(crate) enum ImagesError {
     Wrong(&'static str),
 }
 
+/// Words for the person who sends a picture.
+const NO_PICTURE: &str = "is no picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF";
+const NO_MEASURES: &str = "is broken: it has no width and height. Choose another picture";
+const TOO_LARGE: &str = "has more than 50 million pixels: make it smaller, and send it again";
+const NO_METADATA: &str = "is broken: its metadata can't be read. Choose another picture";
+
+/// A picture that may be sent: its kind by its bytes, and its measures as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) format: Format,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
 /// What a client is to do to upload a picture.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -159,14 +173,9 @@ impl Images {
         })
     }
 
-    /// Checks an upload: it is there, is as long as was signed, and is of the announced format by its
-    /// bytes. Erases its metadata. Returns its width and height.
-    pub(crate) async fn check(
-        &self,
-        key: &ObjectKey,
-        format: Format,
-        size: u64,
-    ) -> Result<(u32, u32), ImagesError> {
+    /// Checks an upload: it is there, is as long as was signed, and is a picture by its bytes, whatever
+    /// type was announced: pickers often name another. Erases its metadata.
+    pub(crate) async fn check(&self, key: &ObjectKey, size: u64) -> Result<Checked, ImagesError> {
         let turn = timeout(bucket::DEADLINE, self.checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
@@ -179,20 +188,19 @@ impl Images {
             if found.size != size {
                 return Err(ImagesError::Wrong("is not of the size that was announced"));
             }
-            let measures = match format::look(&found.bytes) {
-                Look::Picture(is, width, height) if is == format => Some(bounded(width, height)?),
+            let checked = match format::look(&found.bytes) {
+                Look::Picture(format, width, height) => Some(bounded(format, width, height)?),
                 // A long preamble: thumbnails of the telephone's own, colour profiles, maps of depth.
                 Look::Unmeasured => None,
-                _ => return Err(ImagesError::Wrong("is not of the type that was announced")),
+                Look::Unknown => return Err(ImagesError::Wrong(NO_PICTURE)),
             };
             if first >= size {
-                let measures =
-                    measures.ok_or(ImagesError::Wrong("is broken: it has no measures"))?;
-                self.erase_metadata(&key, format, found.bytes).await?;
-                return Ok(measures);
+                let checked = checked.ok_or(ImagesError::Wrong(NO_MEASURES))?;
+                self.erase_metadata(&key, checked.format, found.bytes).await?;
+                return Ok(checked);
             }
         }
-        Err(ImagesError::Wrong("is broken: it has no measures"))
+        Err(ImagesError::Wrong(NO_MEASURES))
     }
 
     /// Erases place, device and comments from an uploaded picture, before anyone else may fetch it.
@@ -209,9 +217,7 @@ impl Images {
         match erasing.await {
             Ok(Ok(Some(erased))) => self.bucket.write(key, format, erased).await,
             Ok(Ok(None)) => Ok(()),
-            Ok(Err(metadata::Broken)) | Err(_) => {
-                Err(ImagesError::Wrong("is broken: its metadata can't be read"))
-            }
+            Ok(Err(metadata::Broken)) | Err(_) => Err(ImagesError::Wrong(NO_METADATA)),
         }
     }
 
@@ -260,10 +266,10 @@ impl Images {
     }
 }
 
-fn bounded(width: u32, height: u32) -> Result<(u32, u32), ImagesError> {
+fn bounded(format: Format, width: u32, height: u32) -> Result<Checked, ImagesError> {
     match u64::from(width) * u64::from(height) {
-        0 => Err(ImagesError::Wrong("is broken: it is empty")),
-        1..=PIXELS_MAX => Ok((width, height)),
-        _ => Err(ImagesError::Wrong("has more than 50 million pixels")),
+        0 => Err(ImagesError::Wrong(NO_MEASURES)),
+        1..=PIXELS_MAX => Ok(Checked { format, width, height }),
+        _ => Err(ImagesError::Wrong(TOO_LARGE)),
     }
 }

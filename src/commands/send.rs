@@ -12,7 +12,7 @@ use crate::{
     app::App,
     connection::Caller,
     error::Error,
-    images::{Format, ImageKey, ImagesError, ObjectKey},
+    images::{Checked, Format, ImageKey, ImagesError, ObjectKey},
     limits::reads::Operation,
     message::{Draft, Image, Message},
     person::Person,
@@ -148,23 +148,23 @@ async fn look(
     let upload = upload.filter(sendable).ok_or_else(no_such_image)?;
     let object = ObjectKey::new(session_id, image_key);
     let permit = app.reads.permit(Operation::Picture, sender).await?;
-    let checked = app.images.check(&object, upload.format, upload.size).await;
+    let checked = app.images.check(&object, upload.size).await;
     drop(permit);
     if let Err(ImagesError::Wrong(_)) = checked {
         // Looking at it again would be as much work, and come to the same.
         app.store.refuse_upload(&object).await?;
         app.images.withdrawn.notify_one();
     }
-    let (width, height) = checked?;
+    let Checked { format, width, height } = checked?;
     let image = Image {
         key: key.to_owned(),
-        content_type: upload.format.to_string(),
+        content_type: format.to_string(),
         size: upload.size,
         width,
         height,
         file_name: upload.file_name.map(|name| name.as_str().to_owned()),
     };
-    Ok((image, upload.format))
+    Ok((image, format))
 }
 
 /// On a socket the acknowledgement is the sender's copy: its room's is left out.

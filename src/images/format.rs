@@ -29,7 +29,9 @@ pub(crate) enum Format {
 
 /// Text that names no kind of picture.
 #[derive(Debug, thiserror::Error)]
-#[error("must be image/jpeg, image/png, image/webp, image/heic or image/gif")]
+#[error(
+    "is no kind of picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF (`image/jpeg`, …)"
+)]
 pub(crate) struct InvalidFormat;
 
 impl Format {
@@ -82,10 +84,17 @@ impl FromStr for Format {
     type Err = InvalidFormat;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What some telephones call it.
-        let text = if text == "image/heif" { Self::Heic.as_str() } else { text };
-        let all = [Self::Jpeg, Self::Png, Self::Webp, Self::Heic, Self::Gif];
-        all.into_iter().find(|format| format.as_str() == text).ok_or(InvalidFormat)
+        // A media type may have parameters, and is the same in capitals (RFC 9110, section 8.3.1).
+        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            // Names that telephones and old browsers have for them.
+            "image/jpg" | "image/pjpeg" => Ok(Self::Jpeg),
+            "image/heif" => Ok(Self::Heic),
+            kind => {
+                let all = [Self::Jpeg, Self::Png, Self::Webp, Self::Heic, Self::Gif];
+                all.into_iter().find(|format| format.as_str() == kind).ok_or(InvalidFormat)
+            }
+        }
     }
 }
 
@@ -108,6 +117,10 @@ pub(super) enum Look {
 
 pub(super) fn look(bytes: &[u8]) -> Look {
     let Some(format) = Format::of(bytes) else { return Look::Unknown };
+    if format == Format::Jpeg {
+        let measures = jpeg_measures(bytes);
+        return measures.map_or(Look::Unmeasured, |(w, h)| Look::Picture(format, w, h));
+    }
     let Ok(size) = imagesize::blob_size(bytes) else { return Look::Unmeasured };
     let (Ok(width), Ok(height)) = (size.width.try_into(), size.height.try_into()) else {
         return Look::Unknown;
@@ -119,10 +132,6 @@ pub(super) fn look(bytes: &[u8]) -> Look {
             Some(_) => return Look::Unknown,
             None => return Look::Unmeasured,
         }
-    }
-    // Telephones save what they see and note how they were held.
-    if format == Format::Jpeg && jpeg_orientation(bytes).is_some_and(is_on_its_side) {
-        return Look::Picture(format, height, width);
     }
     Look::Picture(format, width, height)
 }
@@ -159,22 +168,37 @@ fn is_on_its_side(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// What the first EXIF segment says, if there is one before the picture itself.
-fn jpeg_orientation(bytes: &[u8]) -> Option<Orientation> {
+/// The measures of a JPEG, as it is shown: of its frame, and of how it was held, which the first EXIF
+/// before it says (ITU-T T.81, annex B). Fill bytes may stand before any marker.
+fn jpeg_measures(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut rest = bytes.get(2..)?;
+    let mut orientation = None;
     loop {
-        let ([0xff, marker, high, low], _) = rest.split_first_chunk()? else { return None };
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if *marker == 0xda {
-            return None;
+        let ([0xff, marker], after) = rest.split_first_chunk()? else { return None };
+        if *marker == 0xff {
+            rest = rest.get(1..)?;
+            continue;
         }
-        let segment = rest.get(4..length + 2)?;
-        if *marker == 0xe1
-            && let Some(exif) = segment.strip_prefix(b"Exif\0\0")
-        {
-            return Orientation::from_exif_chunk(exif);
+        let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
+        let segment = after.get(2..length)?;
+        match *marker {
+            // A scan, or the end: there was no frame.
+            0xda | 0xd9 => return None,
+            // The other markers of this range are of tables.
+            0xc0..=0xcf if !matches!(*marker, 0xc4 | 0xc8 | 0xcc) => {
+                let [_, h0, h1, w0, w1] = *segment.first_chunk()?;
+                let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+                let (width, height) = (side(w0, w1), side(h0, h1));
+                let turned = orientation.is_some_and(is_on_its_side);
+                return Some(if turned { (height, width) } else { (width, height) });
+            }
+            0xe1 if orientation.is_none() => {
+                let exif = segment.strip_prefix(b"Exif\0\0");
+                orientation = exif.and_then(Orientation::from_exif_chunk);
+            }
+            _ => {}
         }
-        rest = rest.get(length + 2..)?;
+        rest = after.get(length..)?;
     }
 }
 
@@ -188,8 +212,15 @@ mod tests {
         for format in ["image/jpeg", "image/png", "image/webp", "image/heic", "image/gif"] {
             assert_eq!(format.parse::<Format>().unwrap().as_str(), format);
         }
-        assert_eq!("image/heif".parse::<Format>().unwrap(), Format::Heic);
-        for other in ["", "image/svg+xml", "text/html", "IMAGE/PNG", "image/png; x=y", "image/*"] {
+        for (other, format) in [
+            ("image/heif", Format::Heic),
+            ("image/jpg", Format::Jpeg),
+            ("IMAGE/PNG", Format::Png),
+            ("image/png; x=y", Format::Png),
+        ] {
+            assert_eq!(other.parse::<Format>().unwrap(), format);
+        }
+        for other in ["", "image/svg+xml", "text/html", "image/*", "image/pngx", ";image/png"] {
             assert!(other.parse::<Format>().is_err(), "{other}");
         }
     }
@@ -221,6 +252,13 @@ mod tests {
             assert_eq!(look(&on_canvas(width, height)), Look::Unknown);
         }
         assert_eq!(look(&on_canvas(64, 48)[..30]), Look::Unmeasured);
+    }
+
+    #[test]
+    fn fill_bytes_before_a_marker_are_no_damage() {
+        let plain = samples::jpeg_with_exif(64, 48, 6);
+        let filled = [&plain[..2], &[0xff; 3], &plain[2..]].concat();
+        assert_eq!(look(&filled), Look::Picture(Format::Jpeg, 48, 64));
     }
 
     #[test]

@@ -92,17 +92,18 @@ impl ObjectKey {
 #[serde(try_from = "String")]
 #[schema(
     min_length = 1,
-    max_length = 200,
     pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]*[^\s/\\\u0000-\u001f\u007f-\u009f][^/\\\u0000-\u001f\u007f-\u009f]*$"
 )]
 pub(crate) struct FileName(String);
 
 /// The longest name of a file, in Unicode scalar values. The database enforces it too.
 const FILE_NAME_MAX: usize = 200;
+/// How much of a longer name's end stays: the kind of the file is there.
+const FILE_NAME_END: usize = 20;
 
 /// Text that can't be the name of a file.
 #[derive(Debug, thiserror::Error)]
-#[error("must have 1 to 200 characters, no control characters, no slashes")]
+#[error("must have one character or more, no control characters, no slashes")]
 pub(crate) struct InvalidFileName;
 
 impl FileName {
@@ -116,11 +117,16 @@ impl TryFrom<String> for FileName {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let bad = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
-        let short = text.len() <= FILE_NAME_MAX * 4 && text.chars().count() <= FILE_NAME_MAX;
-        if text.trim().is_empty() || !short || text.contains(bad) {
+        if text.trim().is_empty() || text.contains(bad) {
             return Err(InvalidFileName);
         }
-        Ok(Self(text))
+        let length = text.chars().count();
+        if length <= FILE_NAME_MAX {
+            return Ok(Self(text));
+        }
+        let beginning = text.chars().take(FILE_NAME_MAX - FILE_NAME_END - 1);
+        let end = text.chars().skip(length - FILE_NAME_END);
+        Ok(Self(beginning.chain(['…']).chain(end).collect()))
     }
 }
 
@@ -185,9 +191,12 @@ mod tests {
         for good in ["x.jpg", "Röntgen (2).png", &"ä".repeat(200)] {
             assert_eq!(name(good).unwrap().as_str(), good);
         }
-        for bad in ["", "  ", "../x", "a\\b", "a\r\nb", "a\0b", &"x".repeat(201)] {
+        for bad in ["", "  ", "../x", "a\\b", "a\r\nb", "a\0b"] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
+        let shortened = name(&format!("{}.jpg", "ä".repeat(300))).unwrap();
+        assert_eq!(shortened.as_str().chars().count(), 200);
+        assert!(shortened.as_str().ends_with("ä.jpg") && shortened.as_str().contains('…'));
     }
 
     #[test]

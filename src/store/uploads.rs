@@ -69,7 +69,7 @@ pub(crate) fn orphaned() -> Timestamp {
 }
 
 /// $1, $2 the member, $3 session, $4 key.
-pub(super) const UPLOAD: &str = "select u.content_type, u.size, u.file_name, u.created_at, \
+pub(super) const UPLOAD: &str = "select coalesce(m.image ->> 'contentType', u.content_type) as content_type, u.size, u.file_name, u.created_at, \
     (u.kind = me.kind and u.person_id = me.person_id) as mine, (u.message_id is null and not u.refused) as waiting, \
     m.image is not null as shown \
     from uploads u join members me on me.session_id = u.session_id \
