@@ -30,7 +30,7 @@ use crate::{
         push_jobs::{PushJob, PushNote},
     },
 };
-use onesignal::{OneSignal, PushError, Words};
+use onesignal::{OneSignal, PushError, Pushed, Words};
 
 /// How often a node looks for jobs that are due.
 const EVERY: Duration = Duration::from_millis(500);
@@ -55,8 +55,9 @@ pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<Option<JoinHandle<()>>> {
     let Some(config) = app.config.pushes.clone() else { return Ok(None) };
     let service = OneSignal::new(&config)?;
     tracing::info!(url = %config.base_url, "pushes are made");
-    let failing = AtomicBool::new(false);
-    let pushes = Arc::new(Pushes { app: Arc::clone(app), service, config, failing });
+    let (failing, alias_warned) = (AtomicBool::new(false), AtomicBool::new(false));
+    let app = Arc::clone(app);
+    let pushes = Arc::new(Pushes { app, service, config, failing, alias_warned });
     Ok(Some(tokio::spawn(pushes.run())))
 }
 
@@ -66,6 +67,8 @@ struct Pushes {
     config: PushConfig,
     /// The last attempt failed; said once, not for every push.
     failing: AtomicBool,
+    /// That OneSignal did not know an id was logged; once, as many people never take pushes.
+    alias_warned: AtomicBool,
 }
 
 impl Pushes {
@@ -166,16 +169,33 @@ impl Pushes {
         let outcome = self.service.push(job, self.words(&note)).await;
         self.app.metrics.pushes.took.took(began.elapsed());
         match outcome {
-            Ok(()) => {
+            Ok(pushed) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("OneSignal takes pushes again");
                 }
-                self.app.metrics.pushes.made.inc();
+                self.count(pushed);
                 note_failure(store.finish_push(job).await);
                 None
             }
             Err(error) => self.settle_failure(job, error).await,
         }
+    }
+
+    fn count(&self, pushed: Pushed) {
+        let counts = &self.app.metrics.pushes;
+        match pushed {
+            Pushed::Made => counts.made.inc(),
+            Pushed::NoDevice => counts.no_device.inc(),
+            Pushed::InvalidAlias => {
+                if !self.alias_warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "OneSignal does not know a person's external id: does the app log in with \
+                         PUSH_ID_PREFIX and the id in the token?"
+                    );
+                }
+                counts.invalid_alias.inc()
+            }
+        };
     }
 
     async fn settle_failure(&self, job: &PushJob, error: PushError) -> Option<Duration> {

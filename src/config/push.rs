@@ -12,6 +12,8 @@ pub(crate) struct PushConfig {
     pub(crate) app_id: String,
     pub(crate) api_key: SecretString,
     pub(crate) base_url: String,
+    /// Stands before each person's id: OneSignal refuses some ids, such as `0` and `null`.
+    pub(crate) id_prefix: String,
     /// How long after a message its push is due: those that come meanwhile join it.
     pub(crate) delay: Duration,
     pub(crate) title: String,
@@ -36,12 +38,26 @@ impl PushConfig {
             app_id,
             api_key,
             base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+            id_prefix: id_prefix(variables)?,
             delay: variables.millis("PUSH_DELAY_MS", 3_000, 0..=600_000)?,
             title: template(variables, "PUSH_TITLE", title, show)?,
             text: template(variables, "PUSH_TEXT", text, show)?,
         }))
     }
 }
+
+fn id_prefix(variables: &Variables) -> Result<String, ConfigError> {
+    let prefix = variables.text("PUSH_ID_PREFIX").unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
+    if prefix.len() <= ID_PREFIX_MAX && prefix.bytes().all(fits) {
+        return Ok(prefix.to_owned());
+    }
+    let problem = "must be up to 32 letters, digits and -_:. of ASCII";
+    Err(Variables::error("PUSH_ID_PREFIX", problem))
+}
+
+/// How long a prefix may be, in bytes.
+const ID_PREFIX_MAX: usize = 32;
 
 /// What a lock screen may show to anyone: neither who wrote nor what.
 const HIDDEN: (&str, &str) = ("New message", "Open the app to read it.");

@@ -7,6 +7,10 @@ use super::{counters, durations, histogram::Histogram};
 #[derive(Debug)]
 pub(crate) struct PushCounts {
     pub(crate) made: Counter,
+    /// No device of the person takes pushes.
+    pub(crate) no_device: Counter,
+    /// The push service knows nobody by the id, or refuses it as an id.
+    pub(crate) invalid_alias: Counter,
     /// Tried again later.
     pub(crate) put_off: Counter,
     /// The member was connected, or had nothing to be told.
@@ -18,10 +22,10 @@ pub(crate) struct PushCounts {
 impl PushCounts {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let help = "Attempts of this node to push, by outcome";
-        let outcomes = ["made", "put_off", "spared", "given_up"];
-        let [made, put_off, spared, given_up] =
+        let outcomes = ["made", "no_device", "invalid_alias", "put_off", "spared", "given_up"];
+        let [made, no_device, invalid_alias, put_off, spared, given_up] =
             counters(registry, "push_attempts", help, "outcome", outcomes);
         let took = durations(registry, "push_seconds", "Requests to the push service");
-        Self { made, put_off, spared, given_up, took }
+        Self { made, no_device, invalid_alias, put_off, spared, given_up, took }
     }
 }

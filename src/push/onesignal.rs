@@ -4,7 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use onesignal_rust_api::{
     apis::{Error, configuration::Configuration, default_api::create_notification},
-    models::{LanguageStringMap, Notification, notification::TargetChannelType},
+    models::{
+        CreateNotificationSuccessResponse, LanguageStringMap, Notification,
+        notification::TargetChannelType,
+    },
 };
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +32,16 @@ pub(super) enum PushError {
     Refused { code: String },
 }
 
+/// The outcome of a push that need not be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Made,
+    /// No device of this person takes pushes.
+    NoDevice,
+    /// OneSignal knows nobody by this id, or refuses it as an id.
+    InvalidAlias,
+}
+
 /// What one push says.
 pub(super) struct Words {
     pub(super) title: String,
@@ -41,6 +54,7 @@ pub(super) struct OneSignal {
     base_url: String,
     app_id: String,
     api_key: SecretString,
+    id_prefix: String,
 }
 
 impl OneSignal {
@@ -56,11 +70,12 @@ impl OneSignal {
             base_url: config.base_url.clone(),
             app_id: config.app_id.clone(),
             api_key: config.api_key.clone(),
+            id_prefix: config.id_prefix.clone(),
         })
     }
 
     /// Makes one push. A repeat of the same job makes no second one, whatever became of the first.
-    pub(super) async fn push(&self, job: &PushJob, words: Words) -> Result<(), PushError> {
+    pub(super) async fn push(&self, job: &PushJob, words: Words) -> Result<Pushed, PushError> {
         let client = reqwest_for_onesignal::Client::from(self.http.clone());
         let configuration = Configuration {
             base_path: self.base_url.clone(),
@@ -75,9 +90,11 @@ impl OneSignal {
         };
         let notification = self.notification(job, words);
         match Box::pin(create_notification(&configuration, notification)).await {
-            Ok(answer) if answer.is_message_sent() => Ok(()),
-            // Nobody of that id takes pushes: there is nothing to try again.
-            Ok(answer) if answer.errors.is_some() => Ok(()),
+            Ok(answer) if answer.is_message_sent() => Ok(Pushed::Made),
+            Ok(CreateNotificationSuccessResponse { errors: Some(errors), .. }) => {
+                let invalid = errors.get("invalid_aliases").is_some();
+                Ok(if invalid { Pushed::InvalidAlias } else { Pushed::NoDevice })
+            }
             Ok(_) | Err(Error::Serde(_) | Error::Io(_)) => Err(later("nonsense")),
             Err(Error::Reqwest(error)) if error.is_timeout() => Err(later("timeout")),
             Err(Error::Reqwest(_)) => Err(later("unreachable")),
@@ -90,8 +107,8 @@ impl OneSignal {
             |text| Some(Box::new(LanguageStringMap { en: Some(text), ..Default::default() }));
         let session_id = job.session_id.0.to_string();
         let mut notification = Notification::new(self.app_id.clone());
-        // Apps log in to OneSignal by the id in their token, as it is.
-        let external_id = vec![job.person.id.as_str().to_owned()];
+        // Apps log in to OneSignal by the same: the prefix, then the id in their token.
+        let external_id = vec![format!("{}{}", self.id_prefix, job.person.id.as_str())];
         notification.include_aliases =
             Some(HashMap::from([("external_id".to_owned(), external_id)]));
         notification.target_channel = Some(TargetChannelType::Push);

@@ -73,6 +73,35 @@ async fn what_was_written_is_shown_where_the_operator_wants_it() {
     assert_eq!((push.title(), push.text()), ("Patient writes", "see you at {name}"));
 }
 
+#[tokio::test]
+async fn an_id_has_the_operators_prefix_and_one_that_onesignal_does_not_know_is_counted() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &[("PUSH_ID_PREFIX", "user:")]).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    say(&http, &session, "k", BODY).await;
+    let prefixed = format!("user:{}", dentist.id);
+    eventually("the push", async || service.made_to(&prefixed).len() == 1).await;
+    all_settled(&desk).await;
+
+    let unknown = r#"{"id":"","errors":{"invalid_aliases":{"external_id":["user:x"]}}}"#;
+    service.be(Mood::Talking(unknown));
+    say(&http, &session, "k2", BODY).await;
+    eventually("it is asked", async || service.asked().len() == 2).await;
+    all_settled(&desk).await;
+    let mut counted = 0.0;
+    let mut warned = 0;
+    for node in 0..2 {
+        let metrics = desk.http(node, &customer).get("/metrics").await.text;
+        let counter = r#"frontdesk_push_attempts_total{outcome="invalid_alias"} "#;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(counter));
+        counted += line.unwrap().parse::<f64>().unwrap();
+        let log = desk.nodes[node].log();
+        warned += log.iter().filter(|line| line.contains("PUSH_ID_PREFIX")).count();
+    }
+    assert_eq!((counted, warned), (1.0, 1));
+}
+
 /// Pings so often that it is soon known who is still there.
 const PINGS: [(&str, &str); 2] = [("PING_INTERVAL_MS", "700"), ("PING_TIMEOUT_MS", "700")];
 
