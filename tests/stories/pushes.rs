@@ -93,8 +93,8 @@ async fn an_id_has_the_operators_prefix_and_one_that_onesignal_does_not_know_is_
     let mut warned = 0;
     for node in 0..2 {
         let metrics = desk.http(node, &customer).get("/metrics").await.text;
-        let counter = r#"frontdesk_push_attempts_total{outcome="invalid_alias"} "#;
-        let line = metrics.lines().find_map(|line| line.strip_prefix(counter));
+        let series = r#"frontdesk_push_attempts_total{outcome="invalid_alias"} "#;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series));
         counted += line.unwrap().parse::<f64>().unwrap();
         let log = desk.nodes[node].log();
         warned += log.iter().filter(|line| line.contains("PUSH_ID_PREFIX")).count();
