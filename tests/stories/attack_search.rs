@@ -97,6 +97,23 @@ async fn fill(client: &mut Client, session: &str, messages: usize) {
     }
 }
 
+/// Waits until no text waits for the index, for as long as there is progress.
+async fn until_indexed(http: &Http) {
+    let (mut fewest, mut since) = (f64::MAX, Instant::now());
+    loop {
+        let metrics = http.get("/metrics").await.text;
+        let waiting = metric(&metrics, "frontdesk_search_waiting_messages");
+        if waiting <= 0.0 {
+            return;
+        }
+        if waiting < fewest {
+            (fewest, since) = (waiting, Instant::now());
+        }
+        assert!(since.elapsed() < Duration::from_secs(120), "{waiting} texts are not indexed");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
 fn searches() -> Vec<String> {
     let words = ["tooth", "the", "gum", "a", "crown", "bridge"];
     let many = |joint: &str| words.iter().copied().cycle().take(24).collect::<Vec<_>>().join(joint);
@@ -137,17 +154,16 @@ fn encoded(query: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn c2_searches_that_match_everything_delay_nobody() {
     for desk in desks().await {
-        let mut victim = Victim::enter(&desk, 0).await;
         let (attacker, _, session) = desk.pair().await;
         let mut client = desk.connect(0, &attacker).await;
         client.patience = Duration::from_secs(60);
-        fill(&mut client, &session, 2_000).await;
+        // One writer indexes them all on SQLite.
+        let messages = if desk.database.is_some() { 2_000 } else { 500 };
+        fill(&mut client, &session, messages).await;
         let http = desk.http(0, &attacker);
-        let indexed = Instant::now();
-        while metric(&http.get("/metrics").await.text, "frontdesk_search_waiting_messages") > 0.0 {
-            assert!(indexed.elapsed() < Duration::from_secs(120), "not indexed");
-            sleep(Duration::from_millis(500)).await;
-        }
+        until_indexed(&http).await;
+        // Only now: a client that reads nothing meanwhile would miss its pings.
+        let mut victim = Victim::enter(&desk, 0).await;
         let alone = victim.measure().await;
         let (beside, statuses) = victim.measure_beside(search_without_end(&http)).await;
         beside.are_as_if_alone(&alone);
