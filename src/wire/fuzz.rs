@@ -65,7 +65,7 @@ const WORDS: &str = "a an and any at or of is in it not be no to the this that t
     dentist empty only blanks most characters character visible ASCII control slashes NUL text image \
     open closed from A Z z whole nextCursor list gave parameter can t read bytes invalid length element \
     elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
-    service JSON jpeg png webp heic gif";
+    service JSON jpeg png webp heic gif more picture sent choose PNG WebP HEIC GIF";
 
 /// A refusal names a field of ours and quotes nothing.
 pub(crate) fn is_plain(error: &Error) {
