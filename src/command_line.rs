@@ -3,6 +3,7 @@
 mod check;
 mod health;
 mod migrate;
+mod restored;
 mod token;
 
 use std::{
@@ -53,6 +54,11 @@ enum Command {
     /// all tables (`refinery_schema_history` too, and those of later migrations), and to use sequences.
     /// docs/deploy.md has the statements. `SEARCH_LANGUAGE` must be the nodes'.
     Migrate,
+    /// Renew the order's epoch after a restore, so that clients load their sessions anew
+    ///
+    /// A restored database lacks its newest messages, and gives their numbers to other ones. Run this after
+    /// each restore, before the nodes start. A promoted PostgreSQL server is noticed without it.
+    Restored,
     /// Ask the node on this machine whether it is ready; for container health checks
     Health(health::Ask),
     /// Print a token for someone, signed by the development key or by `DJANGO_JWT_SECRET`
@@ -113,6 +119,10 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Migrate => {
             telemetry::start(log);
             runtime.block_on(migrate::run(&config))
+        }
+        Command::Restored => {
+            telemetry::start(log);
+            runtime.block_on(restored::run(&config))
         }
         Command::Health(ask) => runtime.block_on(health::run(&ask, &config)),
         Command::Token(ask) => token::run(&ask, config),

@@ -4,6 +4,7 @@
 //! store, and comes through [`Hub::deliver`]. Law I10: the engine's lock is never held across an
 //! await; what is enqueued is enqueued under it, so that order is the engine's order.
 
+mod epoch;
 mod gaps;
 mod revisions;
 mod subscriptions;
@@ -16,6 +17,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use dashmap::DashMap;
@@ -27,7 +29,7 @@ use crate::{
     connection::outbound::{ConnectionId, Outbound},
     metrics::hub::HubCounts,
     session::SessionId,
-    store::Store,
+    store::{Store, epoch::Epoch},
     wire::{
         CloseCode,
         broadcast::{Broadcast, Room},
@@ -53,6 +55,8 @@ pub(crate) struct Hub {
     /// Rooms whose changes are being looked for.
     refilling: Mutex<HashSet<SessionId>>,
     fills: Semaphore,
+    /// As the last check found it.
+    epoch: Mutex<Option<Epoch>>,
     /// A node says that who is blocked has changed.
     hinted: Notify,
 }
@@ -77,6 +81,7 @@ impl Hub {
             revisions: Revisions::default(),
             refilling: Mutex::default(),
             fills: Semaphore::new(gaps::FILLS),
+            epoch: Mutex::default(),
             hinted: Notify::new(),
         });
         tokio::spawn(Arc::clone(&hub).listen(events));
@@ -234,9 +239,15 @@ impl Hub {
     }
 
     /// Ends every connection, spread out, so that they do not come back elsewhere all at once.
-    pub(crate) async fn drain(&self, spread: std::time::Duration) {
-        let mut leaving: Vec<_> = self
-            .connections()
+    pub(crate) async fn drain(&self, spread: Duration) {
+        Self::release(self.connections(), spread).await;
+        // Those that came in while the node began to drain.
+        self.connections().iter().for_each(|outbound| outbound.close(CloseCode::Draining));
+    }
+
+    /// Ends these connections, spread out.
+    async fn release(connections: Vec<Arc<Outbound>>, spread: Duration) {
+        let mut leaving: Vec<_> = connections
             .into_iter()
             .map(|outbound| (spread.mul_f64(rand::random::<f64>()), outbound))
             .collect();
@@ -249,7 +260,5 @@ impl Hub {
             tokio::time::sleep_until(start + after).await;
             outbound.close(CloseCode::Draining);
         }
-        // Those that came in while the node began to drain.
-        self.connections().iter().for_each(|outbound| outbound.close(CloseCode::Draining));
     }
 }

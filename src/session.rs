@@ -19,6 +19,11 @@ use crate::{
 #[serde(transparent)]
 pub(crate) struct SessionId(pub(crate) Uuid);
 
+/// The epoch of the order, within which `seq` counts. Clients compare it, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub(crate) struct EpochId(pub(crate) Uuid);
+
 /// Whether a session takes messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -83,6 +88,8 @@ pub(crate) struct Session {
     pub(crate) customer: Member,
     pub(crate) dentist: Member,
     pub(crate) last_seq: u64,
+    /// The epoch in which `lastSeq` and every other `seq` count.
+    pub(crate) epoch: EpochId,
     /// How far this member has read.
     pub(crate) read_seq: u64,
     /// How far the other side has read.

@@ -9,6 +9,7 @@ mod changes;
 #[cfg(test)]
 mod contract;
 mod drafts;
+pub(crate) mod epoch;
 pub(crate) mod openings;
 pub(crate) mod postgres;
 pub(crate) mod push_jobs;
@@ -29,8 +30,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::{
-    audit::AuditLog, blocks::BlockList, openings::Openings, postgres::durability::Durability,
-    push_jobs::PushJobs, retention::Retention, search_queue::SearchQueue,
+    audit::AuditLog, blocks::BlockList, epoch::Epochs, openings::Openings,
+    postgres::durability::Durability, push_jobs::PushJobs, retention::Retention,
+    search_queue::SearchQueue,
 };
 use crate::{
     images::{ImageKey, ObjectKey},
@@ -39,7 +41,7 @@ use crate::{
         amend::{Amended, Amendment, Unamendable},
     },
     person::{AvatarUrl, Person, PersonId},
-    session::{Member, Session, SessionId, SessionStatus},
+    session::{EpochId, Member, Session, SessionId, SessionStatus},
 };
 use uploads::{Declined, NewUpload, Upload};
 
@@ -196,7 +198,16 @@ pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 /// A database of sessions and messages. Every look-up on a person's behalf is by membership.
 #[async_trait]
 pub(crate) trait Store:
-    PushJobs + BlockList + Openings + AuditLog + Retention + SearchQueue + Send + Sync + 'static
+    PushJobs
+    + BlockList
+    + Openings
+    + AuditLog
+    + Retention
+    + SearchQueue
+    + Epochs
+    + Send
+    + Sync
+    + 'static
 {
     /// The same, as long as it takes.
     #[cfg(test)]
@@ -226,8 +237,9 @@ pub(crate) trait Store:
     /// A session that `me` is a member of.
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// How far a session is that `me` is a member of.
-    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError>;
+    /// How far a session is that `me` is a member of, and in which epoch.
+    async fn head(&self, me: &Person, id: SessionId)
+    -> Result<Option<(Head, EpochId)>, StoreError>;
 
     /// The sessions that `me` is a member of.
     async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;

@@ -138,8 +138,8 @@ where
         self.rooms.get(room).map(Room::position)
     }
 
-    /// Takes the room back to `position`: what it has delivered beyond was never published, and these
-    /// numbers are delivered anew. True where there was any.
+    /// Takes the room back to `position` where it is beyond, and forgets the items that came early: their
+    /// numbers belong to other items now, and are delivered anew. True where it was beyond.
     pub fn rewind(&mut self, room: &R, position: u64) -> bool {
         self.rooms.get_mut(room).is_some_and(|room| room.rewind(position))
     }

@@ -50,11 +50,11 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
 
     /// True where it had delivered more than that.
     pub(crate) fn rewind(&mut self, position: u64) -> bool {
+        self.held.clear();
         if self.position <= position {
             return false;
         }
         self.position = position;
-        self.held.clear();
         for cursor in self.subscribers.values_mut() {
             *cursor = cursor.map(|read| read.min(position));
         }

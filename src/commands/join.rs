@@ -24,7 +24,7 @@ use crate::{
     limits::reads::Operation,
     message::Message,
     person::Person,
-    session::{Session, SessionId},
+    session::{EpochId, Session, SessionId},
     store::{Head, Span, StoreError},
     wire::{
         Join,
@@ -43,8 +43,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Joined<'a> {
     session: &'a Session,
     last_seq: u64,
+    /// The epoch in which these numbers count: the next join brings it along.
+    epoch: EpochId,
     messages: &'a [Message],
-    /// What has changed since the revision that the client knows.
+    /// The client's positions are of another epoch, or beyond the end. `messages` is the latest page, in
+    /// place of everything that the client has of the session.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    resync: bool,
+    /// What has changed since the revision that the client knows. Not with `resync`.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<Vec<Message>>,
 }
@@ -56,6 +62,7 @@ pub(crate) struct At {
     /// Who is on the other side, while the session is open.
     pub(crate) other: Option<OtherSide>,
     pub(crate) number: JoinNumber,
+    epoch: EpochId,
     /// Where the answer begins.
     from: u64,
     read_up_to: u64,
@@ -66,9 +73,9 @@ pub(crate) struct At {
 impl At {
     /// The join is being answered: what the client has before it and behind it, if it still counts.
     pub(crate) fn answered(&self, joins: &Joins) -> Option<(Mark, Mark)> {
-        let Self { session_id, number, from, read_up_to, .. } = *self;
+        let Self { session_id, number, epoch, from, read_up_to, .. } = *self;
         joins.answered(session_id, number).then_some((
-            Mark::Entered { session_id, up_to: from },
+            Mark::Entered { session_id, epoch, up_to: from },
             Mark::UpTo { session_id, seq: read_up_to },
         ))
     }
@@ -80,6 +87,7 @@ pub(crate) struct Resumed {
     session_id: SessionId,
     other: Option<OtherSide>,
     place: Place,
+    epoch: EpochId,
     last_seq: u64,
     rev: u64,
 }
@@ -92,15 +100,15 @@ pub(crate) async fn look_up(
 ) -> Result<Option<Vec<Resumed>>, StoreError> {
     let _permit = app.reads.permit_rest(Operation::Join, me).await;
     let mut resumed = Vec::new();
-    for (session_id, place) in offset.0 {
+    for (session_id, place) in offset.places {
         let Some(session) = app.store.session(me, session_id).await? else { return Ok(None) };
-        let (last_seq, rev) = (session.last_seq, session.rev);
+        let Session { epoch, last_seq, rev, .. } = session;
+        // Numbers of another epoch, or beyond the end, say nothing about the session as it is.
+        if epoch != offset.epoch || place.last() > last_seq {
+            return Ok(None);
+        }
         let other = OtherSide::of(&*app.store, me, &session, &[]).await?;
-        // Whoever claims to have more than there is has what there is.
-        let up_to = place.up_to.min(last_seq);
-        let beyond = place.beyond.into_iter().filter(|seq| *seq <= last_seq).collect();
-        let place = Place { up_to, beyond };
-        resumed.push(Resumed { session_id, other, place, last_seq, rev });
+        resumed.push(Resumed { session_id, other, place, epoch, last_seq, rev });
     }
     Ok(Some(resumed))
 }
@@ -111,9 +119,10 @@ pub(crate) fn resume(
     caller: Caller,
     resumed: Resumed,
 ) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
-    let Resumed { session_id, other, place: Place { up_to, beyond }, last_seq, rev } = resumed;
+    let Resumed { session_id, other, place: Place { up_to, beyond }, epoch, last_seq, rev } =
+        resumed;
     let begun = caller.joins.resume(session_id, up_to);
-    caller.outbound.mark(Mark::Entered { session_id, up_to });
+    caller.outbound.mark(Mark::Entered { session_id, epoch, up_to });
     for seq in &beyond {
         caller.outbound.mark(Mark::Has { session_id, seq: *seq });
     }
@@ -127,7 +136,8 @@ pub(crate) fn resume(
         }
         // What changed beside messages it hears from the session as it is now.
         caller.app.inbox.changed(session_id);
-        let at = At { session_id, other, number, from: up_to, read_up_to: up_to, beyond };
+        let (from, read_up_to) = (up_to, up_to);
+        let at = At { session_id, other, number, epoch, from, read_up_to, beyond };
         go_live(caller, at).await
     }
 }
@@ -155,7 +165,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
     let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
     let permit = app.reads.permit(Operation::Join, me).await?;
-    let position = app.store.head(me, id).await?.ok_or(Error::SessionNotFound)?;
+    let (position, _) = app.store.head(me, id).await?.ok_or(Error::SessionNotFound)?;
     // The bus may hang, which holds up no other read.
     drop(permit);
     if caller.joins.is_current(id, number) {
@@ -166,29 +176,62 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let permit = app.reads.permit_rest(Operation::Join, me).await;
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     app.people.shown(&session);
-    let after = join.after.map(|after| caller.joins.beyond_resumed(id, after));
+    let known = join.after.map(|after| caller.joins.beyond_resumed(id, after));
     turn.begin().await;
+    let Begin { after, resync } = begin(app, me, &session, known, join.epoch).await?;
     let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
     let messages = history::page(&permit, app, me, id, span, PAGE).await?;
     let read_up_to = match (messages.last(), after) {
         (Some(last), _) => last.seq,
-        // Whoever claims to have read beyond the end has read to the end.
-        (None, Some(after)) => after.min(session.last_seq),
+        (None, Some(after)) => after,
         (None, None) => session.last_seq,
     };
     let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
-    let updated = match join.rev {
+    let updated = match join.rev.filter(|_| !resync) {
         Some(rev) => Some(history::changes(&permit, app, me, id, rev, PAGE).await?),
         None => None,
     };
     let other = OtherSide::of(&*app.store, me, &session, &messages).await?;
-    let (last_seq, session) = (session.last_seq, &session);
-    let data = to_raw(&Joined { session, last_seq, messages: &messages, updated });
-    Ok(Done::Joined {
-        data,
-        turn,
-        at: At { session_id: id, other, number, from, read_up_to, beyond: BTreeSet::new() },
-    })
+    let Session { last_seq, epoch, .. } = session;
+    let (session, messages) = (&session, messages.as_slice());
+    let data = to_raw(&Joined { session, last_seq, epoch, messages, resync, updated });
+    let beyond = BTreeSet::new();
+    let at = At { session_id: id, other, number, epoch, from, read_up_to, beyond };
+    Ok(Done::Joined { data, turn, at })
+}
+
+/// The beginning of an answer.
+struct Begin {
+    /// Messages after this one; `None` for the latest page.
+    after: Option<u64>,
+    resync: bool,
+}
+
+/// A client that knows of no epoch may have numbers from before a cut. For a while after one it is sent
+/// everything since then.
+async fn begin(
+    app: &App,
+    me: &Person,
+    session: &Session,
+    known: Option<u64>,
+    epoch: Option<EpochId>,
+) -> Result<Begin, StoreError> {
+    let is_old = epoch.is_some_and(|epoch| epoch != session.epoch);
+    if is_old || known.is_some_and(|after| after > session.last_seq) {
+        return Ok(Begin { after: None, resync: true });
+    }
+    let Some(after) = known.filter(|_| epoch.is_none()) else {
+        return Ok(Begin { after: known, resync: false });
+    };
+    let current = match app.hub.epoch().filter(|checked| checked.id == session.epoch) {
+        Some(checked) => checked,
+        None => app.store.epoch().await?,
+    };
+    let after = match current.recent_cut() {
+        Some(cut) => app.store.last_before(me, session.id, after, cut).await?,
+        None => after,
+    };
+    Ok(Begin { after: Some(after), resync: false })
 }
 
 /// Reads on from where the answer ended, until nothing is missing, then hears the room live. Ends

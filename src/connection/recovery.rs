@@ -9,7 +9,7 @@ use axum::extract::ws::Utf8Bytes;
 
 use super::outbound::Frame;
 use crate::{
-    session::SessionId,
+    session::{EpochId, SessionId},
     wire::{
         Framing,
         broadcast::Room,
@@ -24,6 +24,7 @@ pub(crate) enum Mark {
     /// It is about to hear that it is in a session, of which it has everything up to here.
     Entered {
         session_id: SessionId,
+        epoch: EpochId,
         up_to: u64,
     },
     /// It has everything up to here: an answer had it.
@@ -70,9 +71,14 @@ impl Recovery {
     }
 
     fn mark(&mut self, mark: Mark) {
-        let places = &mut self.offset.0;
+        let Offset { epoch: counted, places } = &mut self.offset;
         match mark {
-            Mark::Entered { session_id, up_to } => {
+            Mark::Entered { session_id, epoch, up_to } => {
+                if *counted != epoch {
+                    // Positions of another epoch bring nothing back.
+                    *counted = epoch;
+                    places.clear();
+                }
                 places.insert(session_id, Place::at(up_to));
                 // Were the answer cut off behind the client's back, it would think that it is in.
                 self.urgent = true;
@@ -98,7 +104,7 @@ impl Recovery {
             _ => return,
         };
         if let (Room::Session(id), Some(seq)) = (&broadcast.room, broadcast.seq())
-            && let Some(place) = self.offset.0.get_mut(id)
+            && let Some(place) = self.offset.places.get_mut(id)
         {
             place.advance(seq);
             self.changed = true;
@@ -130,18 +136,28 @@ mod tests {
     #[test]
     fn a_client_knows_that_it_is_in_before_it_hears_so_and_what_it_has_once_a_write() {
         let (mut recovery, session_id) = (Recovery::default(), SessionId(new_id()));
+        let epoch = EpochId(new_id());
         assert_eq!(recovery.texts([Frame::Text("43".into())]).len(), 1, "there is nothing to tell");
-        let entered = Frame::Mark(Mark::Entered { session_id, up_to: 3 });
+        let entered = Frame::Mark(Mark::Entered { session_id, epoch, up_to: 3 });
         let joined = answer(Mark::UpTo { session_id, seq: 5 });
         let own = answer(Mark::Has { session_id, seq: 7 });
         let texts = recovery.texts([entered, joined, own]);
         assert_eq!(texts.len(), 4);
-        assert_eq!(offset(&texts[0]).0[&session_id], Place::at(3));
+        assert_eq!(offset(&texts[0]).places[&session_id], Place::at(3));
         let place = Place { up_to: 5, beyond: [7].into() };
-        assert_eq!(offset(&texts[3]).0[&session_id], place);
+        assert_eq!(offset(&texts[3]).places[&session_id], place);
         let left = recovery.texts([Frame::Mark(Mark::Left { session_id })]);
-        assert_eq!(offset(&left[0]), Offset::default());
+        assert_eq!(offset(&left[0]), Offset { epoch, ..Offset::default() });
         let elsewhere = recovery.texts([answer(Mark::Has { session_id, seq: 8 })]);
         assert_eq!(elsewhere.len(), 1, "it is not in there");
+        let epoch = EpochId(new_id());
+        recovery.texts([Frame::Mark(Mark::Entered {
+            session_id: SessionId(new_id()),
+            epoch,
+            up_to: 1,
+        })]);
+        let entered = Frame::Mark(Mark::Entered { session_id, epoch: EpochId(new_id()), up_to: 0 });
+        let texts = recovery.texts([entered]);
+        assert_eq!(offset(&texts[0]).places, [(session_id, Place::at(0))].into());
     }
 }

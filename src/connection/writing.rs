@@ -150,7 +150,7 @@ mod tests {
     use crate::{
         connection::recovery::Mark,
         metrics::delivery::Delivery,
-        session::SessionId,
+        session::{EpochId, SessionId},
         wire::{
             broadcast::{Broadcast, Room},
             new_id,
@@ -165,7 +165,8 @@ mod tests {
         Delivery::default().queued(&new);
         let (queue, mut frames) = mpsc::channel(8);
         let put = |frame: Frame| queue.try_send(frame.into()).unwrap();
-        put(Frame::Mark(Mark::Entered { session_id, up_to: 3 }));
+        let epoch = EpochId(new_id());
+        put(Frame::Mark(Mark::Entered { session_id, epoch, up_to: 3 }));
         put(Frame::Broadcast(Arc::clone(&new)));
         let counted = Mutex::new(Vec::new());
         let count = |written: Written| {

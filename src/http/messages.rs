@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json as JsonBody, extract::State, http::StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
             NotItsSender, Problems, Unamendable,
         },
     },
+    session::EpochId,
     store::Span,
     wire::{self, Amend, Post},
 };
@@ -56,13 +57,23 @@ impl History {
     }
 }
 
+/// A page of a session's history.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HistoryPage {
+    #[serde(flatten)]
+    page: Page<Message>,
+    /// The epoch in which each `seq` counts. Where it is another one than before, earlier pages are no
+    /// longer good.
+    epoch: EpochId,
+}
+
 /// The history, in the order in which it was committed.
 ///
 /// What is `before` a `seq`, or `after` one; without either it is the latest page, whose cursor goes
 /// backwards. A page ends before its limit where it would be over 256 KiB.
 #[utoipa::path(
     get, path = "", tag = "messages", params(InSession, History),
-    responses((status = 200, body = Page<Message>, description = "A page of it."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
+    responses((status = 200, body = HistoryPage, description = "A page of it."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
 )]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
@@ -70,19 +81,20 @@ pub(crate) async fn history(
     InSession(id): InSession,
     Params(params): Params<History>,
     Extension(answering): Extension<Answering>,
-) -> Result<JsonBody<Page<Message>>, Error> {
+) -> Result<JsonBody<HistoryPage>, Error> {
     let span = params.span()?;
     let limit = cursor::limit(params.limit.as_deref())?;
     let me = me.person;
     let permit = answering.page(app.reads.permit(Operation::History, &me)).await?;
-    let head = app.store.head(&me, id).await?.ok_or(Error::SessionNotFound)?;
+    let (head, epoch) = app.store.head(&me, id).await?.ok_or(Error::SessionNotFound)?;
     let items = commands::history::page(&permit, &app, &me, id, span, limit).await?;
     let next = match (span, items.first(), items.last()) {
         (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),
         (Span::After(_), _, Some(last)) if last.seq < head.last_seq => Some(Span::After(last.seq)),
         _ => None,
     };
-    Ok(JsonBody(Page { items, next_cursor: next.map(cursor::of_span) }))
+    let page = Page { items, next_cursor: next.map(cursor::of_span) };
+    Ok(JsonBody(HistoryPage { page, epoch }))
 }
 
 /// Sends a message. It is safe to repeat, on any node, for ever.

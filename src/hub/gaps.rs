@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Hub;
 use crate::{
     session::SessionId,
-    store::{Head, PAGE_MAX},
+    store::{Head, PAGE_MAX, StoreError},
     traces::Span,
     wire::broadcast::{Broadcast, Room},
 };
@@ -53,34 +53,46 @@ impl Hub {
             self.revisions.retain(|id| engine.contains(&Room::Session(id)));
             engine.positions().filter_map(session).collect()
         };
-        for chunk in live.chunks(CHUNK) {
-            let (ids, positions): (Vec<_>, HashMap<_, _>) =
-                chunk.iter().map(|(id, position)| (*id, (*id, *position))).unzip();
-            let heads = match self.store.heads(&ids).await {
-                Ok(heads) => heads,
-                Err(error) => {
-                    self.counts.checks_failed.inc();
-                    tracing::warn!(error = %error, "the heads of the live sessions can't be checked");
-                    return;
-                }
-            };
-            for Head { id, last_seq, rev } in heads {
-                if positions.get(&id).is_some_and(|position| *position > last_seq) {
-                    self.rewind(id, last_seq);
-                }
-                let position = self.engine().position(&Room::Session(id));
-                if position.is_some_and(|position| position < last_seq) && self.fill(id) {
-                    self.counts.gaps_checked.inc();
-                }
-                if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
-                    self.refill(id, rev);
-                }
+        match self.compare(&live).await {
+            Ok(()) => drop(self.counts.checks.inc()),
+            Err(error) => {
+                self.counts.checks_failed.inc();
+                tracing::warn!(error = %error, "the heads of the live sessions can't be checked");
             }
         }
-        self.counts.checks.inc();
     }
 
-    /// The room has delivered what the store does not have: it goes on from what there is.
+    async fn compare(self: &Arc<Self>, live: &[(SessionId, u64)]) -> Result<(), StoreError> {
+        let mut anew = self.check_epoch().await?;
+        let mut heads = Vec::with_capacity(live.len());
+        for chunk in live.chunks(CHUNK) {
+            let ids: Vec<_> = chunk.iter().map(|(id, _)| *id).collect();
+            heads.extend(self.store.heads(&ids).await?);
+        }
+        let positions: HashMap<_, _> = live.iter().copied().collect();
+        let is_ahead =
+            |head: &Head| positions.get(&head.id).is_some_and(|position| *position > head.last_seq);
+        if !anew && heads.iter().any(is_ahead) {
+            self.renew_epoch().await?;
+            anew = true;
+        }
+        for Head { id, last_seq, rev } in heads {
+            if anew {
+                self.rewind(id, last_seq);
+                self.revisions.restart(id, rev);
+            }
+            let position = self.engine().position(&Room::Session(id));
+            if position.is_some_and(|position| position < last_seq) && self.fill(id) {
+                self.counts.gaps_checked.inc();
+            }
+            if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
+                self.refill(id, rev);
+            }
+        }
+        Ok(())
+    }
+
+    /// The room goes on from what there is.
     fn rewind(&self, id: SessionId, last_seq: u64) {
         if self.engine().rewind(&Room::Session(id), last_seq) {
             self.counts.rewound.inc();

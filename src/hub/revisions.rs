@@ -46,6 +46,13 @@ impl Revisions {
         self.sessions().entry(id).or_insert_with(|| Heard::from(rev));
     }
 
+    /// What was heard is of another epoch. A change since this revision may be told twice.
+    pub(super) fn restart(&self, id: SessionId, rev: u64) {
+        if let Some(heard) = self.sessions().get_mut(&id) {
+            *heard = Heard::from(rev);
+        }
+    }
+
     pub(super) fn hear(&self, id: SessionId, rev: u64) {
         if let Some(heard) = self.sessions().get_mut(&id)
             && rev > heard.up_to

@@ -26,6 +26,7 @@ pub(crate) struct HubCounts {
     pub(crate) checks_failed: Counter,
     /// Rooms that had delivered what the store does not have.
     pub(crate) rewound: Counter,
+    pub(crate) epochs: Counter,
     /// Events of the bus that wait for the hub; told with the other queues.
     pub(crate) queue: Gauge,
 }
@@ -57,6 +58,11 @@ impl HubCounts {
                 registry,
                 "rooms_rewound",
                 "Rooms that had delivered a message which is not stored",
+            ),
+            epochs: counter(
+                registry,
+                "epochs",
+                "New epochs of the order that this node has found or made: clients in sessions joined anew",
             ),
             queue: Gauge::default(),
         }

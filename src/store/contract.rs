@@ -68,6 +68,7 @@ macro_rules! contract {
 
 mod audit;
 mod blocks;
+mod epoch;
 mod openings;
 mod push_jobs;
 mod retention;

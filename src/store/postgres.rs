@@ -8,6 +8,7 @@ mod connect;
 pub(crate) mod durability;
 mod encoding;
 mod encryption;
+mod epoch;
 mod failure;
 mod language;
 mod members;
@@ -56,7 +57,7 @@ use crate::{
     },
     metrics::database::DatabaseCounts,
     person::{AvatarUrl, Person, PersonId},
-    session::{Session, SessionId},
+    session::{EpochId, Session, SessionId},
 };
 
 /// How long one look-up or transaction may take.
@@ -95,7 +96,8 @@ impl Postgres {
         let config = &encryption::agree(config).await?;
         let durability = Arc::default();
         let shared = SearchPool::rest_of(config.pool_size);
-        let pool = connect::pool(config, &durability, shared, "")?;
+        let pool = connect::builder(config, &durability, shared, "")?;
+        let pool = pool.post_create(epoch::lineage_hook()).build()?;
         connect::migrate(&pool).await?;
         // The smallest pool has one that reads, and its writer commits by one in turns.
         let reads = Semaphore::new(shared.saturating_sub(RESERVED).max(1));
@@ -190,7 +192,11 @@ impl Store for Postgres {
         self.query(sql::SESSION, params).await?.first().map(rows::session).transpose()
     }
 
-    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError> {
+    async fn head(
+        &self,
+        me: &Person,
+        id: SessionId,
+    ) -> Result<Option<(Head, EpochId)>, StoreError> {
         self.head_of(me, id).await
     }
 

@@ -97,6 +97,7 @@ macro_rules! session {
     () => {
         concat!(
             "c.id as chat_id, c.status, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
+           (select id from epoch) as epoch, \
            c.created_at as opened_at, c.active_at, me.kind as my_kind, me.name as my_name, \
            other.name as other_name, me.avatar_url as my_avatar_url, \
            other.avatar_url as other_avatar_url, me.read_seq, other.read_seq as other_read_seq, \
@@ -132,7 +133,8 @@ pub(super) const SESSION: &str = concat!(
 );
 
 /// How far the session $3 is, for its member $1, $2.
-pub(super) const HEAD: &str = "select c.id, c.last_seq, c.rev from members me \
+pub(super) const HEAD: &str = "select c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
+    from members me \
     join sessions c on c.id = me.session_id \
     where me.kind = $1 and me.person_id = $2 and me.session_id = $3";
 

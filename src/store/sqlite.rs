@@ -6,6 +6,7 @@ mod amend;
 mod audit;
 mod blocking;
 mod blocks;
+mod epoch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod members;
@@ -53,7 +54,7 @@ use crate::{
         amend::{Amended, Amendment, Unamendable},
     },
     person::{AvatarUrl, Person, PersonId},
-    session::{Session, SessionId},
+    session::{EpochId, Session, SessionId},
 };
 
 refinery::embed_migrations!("migrations/sqlite");
@@ -201,7 +202,11 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn head(&self, me: &Person, id: SessionId) -> Result<Option<Head>, StoreError> {
+    async fn head(
+        &self,
+        me: &Person,
+        id: SessionId,
+    ) -> Result<Option<(Head, EpochId)>, StoreError> {
         let me = me.clone();
         self.read(move |db| members::head(db, &me, id)).await
     }

@@ -232,8 +232,8 @@ fn message_of(message: &str) {
 
 /// An offset is small, and what we would write of it is read as the same.
 fn is_brought_back(offset: &Offset) {
-    assert!(offset.0.len() <= super::offset::SESSIONS_MAX);
-    assert!(offset.0.values().all(|place| place.beyond.len() <= 32));
+    assert!(offset.places.len() <= super::offset::SESSIONS_MAX);
+    assert!(offset.places.values().all(|place| place.beyond.len() <= 32));
     assert_eq!(&offset.to_string().parse::<Offset>().unwrap(), offset);
 }
 

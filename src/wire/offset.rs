@@ -4,7 +4,7 @@
 //! it, so that any node can bring it back from the store, after any outage. It gives nothing that a
 //! `session:join` would not give: each session is asked for by member.
 //!
-//! Base64url of a version, then for each session: its id in 16 bytes, how far the client has
+//! Base64url of a version, the epoch in 16 bytes, then for each session: its id in 16 bytes, how far the client has
 //! everything, and the numbers of what it has beyond (each as the distance from the one before), as
 //! LEB128 numbers. An offset of more than [`SESSIONS_MAX`] sessions is empty, and brings nothing back.
 
@@ -17,9 +17,10 @@ use std::{
 use base64::{Engine, display::Base64Display, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::session::SessionId;
+use crate::session::{EpochId, SessionId};
 
-const VERSION: u8 = 1;
+/// Version 1 had no epoch, and brings nothing back.
+const VERSION: u8 = 2;
 /// How many sessions can be brought back: each takes some 26 characters of every offset.
 pub(crate) const SESSIONS_MAX: usize = 20;
 /// How many messages beyond its place in a session a client can be known to have.
@@ -50,6 +51,11 @@ impl Place {
         }
     }
 
+    /// The last number that the client has.
+    pub(crate) fn last(&self) -> u64 {
+        self.beyond.last().copied().unwrap_or(self.up_to)
+    }
+
     /// The client has this one.
     pub(crate) fn add(&mut self, seq: u64) {
         if seq > self.up_to {
@@ -65,15 +71,20 @@ impl Place {
 
 /// What a client has of its sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Offset(pub(crate) BTreeMap<SessionId, Place>);
+pub(crate) struct Offset {
+    /// The epoch in which the numbers count; nil where there are none.
+    pub(crate) epoch: EpochId,
+    pub(crate) places: BTreeMap<SessionId, Place>,
+}
 
 impl fmt::Display for Offset {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.len() > SESSIONS_MAX {
+        if self.places.len() > SESSIONS_MAX {
             return Ok(());
         }
         let mut bytes = vec![VERSION];
-        for (id, place) in &self.0 {
+        bytes.extend_from_slice(self.epoch.0.as_bytes());
+        for (id, place) in &self.places {
             bytes.extend_from_slice(id.0.as_bytes());
             write_number(&mut bytes, place.up_to);
             write_number(&mut bytes, place.beyond.len() as u64);
@@ -97,13 +108,15 @@ impl FromStr for Offset {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotAnOffset)?;
-        let (version, mut rest) = bytes.split_first().ok_or(NotAnOffset)?;
+        let rest = bytes.strip_prefix(&[VERSION]).ok_or(NotAnOffset)?;
+        let (epoch, mut rest) = rest.split_first_chunk().ok_or(NotAnOffset)?;
         let mut places = BTreeMap::new();
-        while *version == VERSION && !rest.is_empty() && places.len() < SESSIONS_MAX {
+        while !rest.is_empty() && places.len() < SESSIONS_MAX {
             let (id, place) = read_place(&mut rest).ok_or(NotAnOffset)?;
             places.insert(id, place);
         }
-        if rest.is_empty() && *version == VERSION { Ok(Self(places)) } else { Err(NotAnOffset) }
+        let epoch = EpochId(Uuid::from_bytes(*epoch));
+        if rest.is_empty() { Ok(Self { epoch, places }) } else { Err(NotAnOffset) }
     }
 }
 
@@ -171,9 +184,21 @@ mod tests {
     fn what_is_no_offset_is_refused() {
         let too_many: BTreeMap<_, _> =
             (0..=SESSIONS_MAX).map(|_| (SessionId(new_id()), Place::at(1))).collect();
-        assert_eq!(Offset(too_many).to_string(), "");
-        assert_eq!("AQ".parse::<Offset>().unwrap(), Offset::default());
-        for bad in ["", "Ag", "AQE", "é", "a b", "AQ==", &"AQ".repeat(40_000)] {
+        assert_eq!(Offset { places: too_many, ..Offset::default() }.to_string(), "");
+        let empty = Offset::default().to_string();
+        assert_eq!(empty.parse::<Offset>().unwrap(), Offset::default());
+        for bad in [
+            "",
+            "AQ",
+            "Ag",
+            "AgE",
+            &format!("{empty}AQ"),
+            &empty[..20],
+            "é",
+            "a b",
+            "AQ==",
+            &"AQ".repeat(40_000),
+        ] {
             assert!(bad.parse::<Offset>().is_err(), "{bad:.20}");
         }
     }
@@ -181,23 +206,25 @@ mod tests {
     proptest! {
         #[test]
         fn an_offset_is_read_as_it_was_written(
+            epoch: u128,
             places in prop::collection::vec((any::<u128>(), any::<u64>(), 0..5_u64), 0..SESSIONS_MAX),
         ) {
             let place = |up_to: u64, count| Place {
                 up_to,
                 beyond: (1..=count).filter_map(|n| up_to.checked_add(n * 2)).collect(),
             };
-            let offset = Offset(
-                places
+            let offset = Offset {
+                epoch: EpochId(Uuid::from_u128(epoch)),
+                places: places
                     .into_iter()
                     .map(|(id, up_to, count)| (SessionId(Uuid::from_u128(id)), place(up_to, count)))
                     .collect(),
-            );
+            };
             prop_assert_eq!(offset.to_string().parse::<Offset>().unwrap(), offset);
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in "A[Q-T][A-Za-z0-9_-]{0,120}") {
+        fn no_text_makes_the_parser_panic(text in "A[g-j][A-Za-z0-9_-]{0,140}") {
             drop(text.parse::<Offset>());
         }
     }

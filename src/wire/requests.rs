@@ -16,7 +16,7 @@ use crate::{
     images::ImageKey,
     message::{Body, ClientId, Emoji, MessageId, MessageKind, amend::Amendment},
     openapi::{self, Documented, reference},
-    session::SessionId,
+    session::{EpochId, SessionId},
 };
 
 /// One of the events that a client may say.
@@ -73,6 +73,11 @@ pub(crate) struct Join {
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(schema_with = openapi::count, required = false)]
     pub(crate) after: Option<u64>,
+    /// The epoch in which `after` counts, as the server gave it. Without it a client can't be told that
+    /// its numbers are no longer good.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub(crate) epoch: Option<EpochId>,
     /// The session's revision that the client knows: it is told what has changed since.
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(schema_with = openapi::count, required = false)]

@@ -79,6 +79,8 @@ pub(crate) struct Reading {
     /// The session's revision when it came in last: whatever is changed later it hears live, or when it
     /// comes back with this.
     rev: u64,
+    /// The epoch in which the position counts, once a node has told one.
+    epoch: Value,
 }
 
 impl Reading {
@@ -139,7 +141,11 @@ impl Device {
     /// Until the connection is gone, or the device is told to end.
     async fn live(&mut self, client: &mut Client) -> Gone {
         let after = self.reading.position;
-        let join = json!({ "sessionId": self.session, "after": after, "rev": self.reading.rev });
+        let mut join =
+            json!({ "sessionId": self.session, "after": after, "rev": self.reading.rev });
+        if !self.reading.epoch.is_null() {
+            join["epoch"] = self.reading.epoch.clone();
+        }
         let Some(id) = client.try_ask("session:join", &join).await else { return Gone };
         let mut asked = HashMap::from([(id, (Asked::Join, Instant::now()))]);
         let mut joined = false;
@@ -254,8 +260,16 @@ impl Device {
         };
         let well = frame["ok"] == true;
         match what {
+            Asked::Join if well && frame["data"]["resync"] == true => {
+                // No fault here loses what is stored: it comes back in the new epoch for what it lacks.
+                self.reading.epoch = frame["data"]["epoch"].clone();
+                Err(Gone)
+            }
             Asked::Join if well => {
                 *joined = true;
+                if frame["data"]["epoch"].is_string() {
+                    self.reading.epoch = frame["data"]["epoch"].clone();
+                }
                 self.note(Fact::Joined { session: self.session.clone(), after });
                 for message in frame["data"]["messages"].as_array().unwrap() {
                     self.hear(message);

@@ -138,6 +138,10 @@ fn report(outcome: &Outcome, world: &World) {
         for entry in &history.entries {
             writeln!(text, "{:?} {} {:?}", entry.at, entry.device, entry.fact).unwrap();
         }
+        for (number, node) in world.nodes.iter().enumerate() {
+            writeln!(text, "\nnode {number}, {}:\n{}", node.address, node.log().join("\n"))
+                .unwrap();
+        }
         std::fs::write(&file, text).unwrap();
         println!("  what everyone saw: {}", file.display());
     }

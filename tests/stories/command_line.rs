@@ -11,9 +11,9 @@ use tokio::process::Command;
 
 use crate::{FRONTDESK, one_node};
 
-type Env<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Env<'a> = &'a [(&'a str, &'a str)];
 
-async fn run(arguments: &[&str], env: Env<'_>) -> Output {
+pub(crate) async fn run(arguments: &[&str], env: Env<'_>) -> Output {
     let running = Command::new(FRONTDESK)
         .args(arguments)
         .env_clear()
@@ -25,7 +25,7 @@ async fn run(arguments: &[&str], env: Env<'_>) -> Output {
 }
 
 /// The exit code, and what was said on both streams.
-async fn said(arguments: &[&str], env: Env<'_>) -> (Option<i32>, String) {
+pub(crate) async fn said(arguments: &[&str], env: Env<'_>) -> (Option<i32>, String) {
     let output = run(arguments, env).await;
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap().trim().to_owned())

@@ -43,7 +43,7 @@ impl Poller {
     }
 
     /// The same, and its `pid`.
-    async fn enter_with(address: SocketAddr, auth: &Value) -> (Self, Value) {
+    pub(crate) async fn enter_with(address: SocketAddr, auth: &Value) -> (Self, Value) {
         let poller = Self::open(address).await;
         poller.say(&format!("40{auth}")).await;
         let heard = poller.hear().await;
@@ -55,7 +55,7 @@ impl Poller {
     }
 
     /// Hears until something fits.
-    async fn until(&self, fits: &str) -> String {
+    pub(crate) async fn until(&self, fits: &str) -> String {
         let mut heard = String::new();
         while !heard.contains(fits) {
             heard.push_str(&self.poll().await);

@@ -4,7 +4,8 @@ use std::{ops::DerefMut, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder,
+    RecyclingMethod, Runtime,
 };
 use refinery::Migration;
 use rustls::{ClientConfig, RootCertStore};
@@ -26,7 +27,7 @@ use crate::{
 /// How long a node waits at its start for a database that is still starting itself.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a new connection may take to be set up.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The database itself gives up on a statement a little before the node does.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
 /// How long a statement waits for a lock that another holds: it holds a connection meanwhile.
@@ -48,6 +49,16 @@ pub(super) fn pool(
     size: usize,
     options: &str,
 ) -> anyhow::Result<Pool> {
+    builder(config, durability, size, options)?.build().context("the PostgreSQL pool")
+}
+
+/// The same, for a pool whose connections are set up further.
+pub(super) fn builder(
+    config: &PostgresConfig,
+    durability: &Arc<Found>,
+    size: usize,
+    options: &str,
+) -> anyhow::Result<PoolBuilder> {
     let encrypted = config.tls != Tls::Off;
     let mut target = tokio_postgres::Config::new();
     target
@@ -84,14 +95,12 @@ pub(super) fn pool(
                 .map_err(HookError::Backend)
         })
     });
-    Pool::builder(manager)
+    Ok(Pool::builder(manager)
         .post_create(settle)
         .max_size(size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(wait)
-        .create_timeout(wait)
-        .build()
-        .context("the PostgreSQL pool")
+        .create_timeout(wait))
 }
 
 fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {

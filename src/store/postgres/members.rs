@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Params, Postgres, rows};
 use crate::{
     person::{Person, PersonKind},
-    session::{Session, SessionId, SessionStatus},
+    session::{EpochId, Session, SessionId, SessionStatus},
     store::{
         Delivered, DeliveryMarks, Head, Listed, NewSession, ReadMark, SessionPage, Set, Setting,
         Store, StoreError, sql,
@@ -122,9 +122,10 @@ impl Postgres {
         &self,
         me: &Person,
         id: SessionId,
-    ) -> Result<Option<Head>, StoreError> {
+    ) -> Result<Option<(Head, EpochId)>, StoreError> {
         let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0];
-        self.query(sql::HEAD, params).await?.first().map(rows::head).transpose()
+        let rows = self.query(sql::HEAD, params).await?;
+        rows.first().map(|row| Ok((rows::head(row)?, rows::epoch(row)?))).transpose()
     }
 
     pub(super) async fn sessions_of(

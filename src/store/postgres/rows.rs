@@ -10,7 +10,7 @@ use crate::{
     images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Member, Session, SessionId},
+    session::{EpochId, Member, Session, SessionId},
     store::{Head, PastBody, uploads::Upload},
 };
 
@@ -86,6 +86,10 @@ pub(super) fn head(row: &Row) -> Result<Head, StoreError> {
     Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
+pub(super) fn epoch(row: &Row) -> Result<EpochId, StoreError> {
+    get(row, "epoch").map(EpochId)
+}
+
 pub(super) fn upload(row: &Row) -> Result<Upload, StoreError> {
     let name: Option<String> = get(row, "file_name")?;
     let name = name.map(FileName::try_from).transpose();
@@ -125,6 +129,7 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
         customer: member(row, PersonKind::Customer, me)?,
         dentist: member(row, PersonKind::Dentist, me)?,
         last_seq: seq(row, "last_seq")?,
+        epoch: epoch(row)?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,
         rev: seq(row, "rev")?,

@@ -7,14 +7,19 @@ use uuid::Uuid;
 use super::{numbered, position, rows, writes::begin};
 use crate::{
     person::{Person, PersonKind},
-    session::{Session, SessionId, SessionStatus},
+    session::{EpochId, Session, SessionId, SessionStatus},
     store::{Delivered, DeliveryMarks, Head, Listed, ReadMark, SessionPage, Set, Setting, sql},
 };
 
-pub(super) fn head(db: &Connection, me: &Person, id: SessionId) -> rusqlite::Result<Option<Head>> {
+pub(super) fn head(
+    db: &Connection,
+    me: &Person,
+    id: SessionId,
+) -> rusqlite::Result<Option<(Head, EpochId)>> {
     let mut statement = db.prepare_cached(&numbered(sql::HEAD))?;
     let params = params![me.kind.as_str(), me.id.as_str(), id.0.to_string()];
-    statement.query_row(params, rows::head).optional()
+    let head = statement.query_row(params, |row| Ok((rows::head(row)?, rows::epoch(row)?)));
+    head.optional()
 }
 
 pub(super) fn sessions(

@@ -11,7 +11,7 @@ use crate::{
     images::FileName,
     message::{Body, Message, MessageKind},
     person::{Person, PersonKind, Profile},
-    session::{Member, Session, SessionId},
+    session::{EpochId, Member, Session, SessionId},
     store::{Head, PastBody, uploads::Upload},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn seq(row: &Row<'_>, column: &str) -> Result<u64> {
     row.get::<_, i64>(column).map(|number| number.try_into().unwrap_or(0))
 }
 
-fn maybe_time(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
+pub(super) fn maybe_time(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)?.map(Timestamp::from_microsecond).transpose().map_err(broken)
 }
 
@@ -100,6 +100,10 @@ pub(super) fn message(row: &Row<'_>) -> Result<Message> {
     })
 }
 
+pub(super) fn epoch(row: &Row<'_>) -> Result<EpochId> {
+    uuid(row, "epoch").map(EpochId)
+}
+
 pub(super) fn upload(row: &Row<'_>) -> Result<Upload> {
     let name: Option<String> = row.get("file_name")?;
     Ok(Upload {
@@ -138,6 +142,7 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
         customer: member(row, PersonKind::Customer, me)?,
         dentist: member(row, PersonKind::Dentist, me)?,
         last_seq: seq(row, "last_seq")?,
+        epoch: epoch(row)?,
         read_seq: seq(row, "read_seq")?,
         other_read_seq: seq(row, "other_read_seq")?,
         rev: seq(row, "rev")?,

@@ -53,7 +53,7 @@ pub use k6::{K6Report, K6Run};
 pub use nginx::{Nginx, shipped_configuration_is_valid};
 pub use node::{Node, signal};
 pub use onesignal::{Mood, OneSignal, Push};
-pub use postgres::Postgres;
+pub use postgres::{Backup, Postgres};
 pub use prometheus::{Prometheus, Sample, promtool};
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;

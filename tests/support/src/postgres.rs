@@ -82,6 +82,48 @@ impl Postgres {
     }
 }
 
+/// All that a server had at some time.
+#[derive(Debug)]
+pub struct Backup(TempDir);
+
+impl Postgres {
+    /// Copies all that it has. It is restarted for that, which cuts its connections.
+    pub async fn backup(&mut self) -> Backup {
+        self.stop().await;
+        let copy = tempfile::Builder::new().prefix("frontdesk-postgres").tempdir().unwrap();
+        let from = self.files.path().join(".");
+        let copied = Command::new("cp").arg("-a").arg(from).arg(copy.path()).status().await;
+        assert!(copied.unwrap().success(), "cp");
+        self.revive().await;
+        Backup(copy)
+    }
+}
+
+impl Backup {
+    /// A server that has what was copied, and goes on from there on the same timeline.
+    pub async fn restore(self) -> Postgres {
+        let (port, files) = (free_port(), self.0);
+        let conf = files.path().join("postgresql.auto.conf");
+        let settings = std::fs::read_to_string(&conf).unwrap();
+        // The last one counts.
+        std::fs::write(conf, format!("{settings}port = {port}\n")).unwrap();
+        own(files.path());
+        let server = Postgres { port, child: spawn(files.path()), files };
+        server.await_answer().await;
+        server
+    }
+
+    /// The same as a replica that had no more than that when it was promoted.
+    pub async fn promote(self) -> Postgres {
+        std::fs::write(self.0.path().join("standby.signal"), "").unwrap();
+        let server = self.restore().await;
+        let client = server.database().client().await;
+        let promoted = client.query_one("select pg_promote()", &[]).await.unwrap();
+        assert!(promoted.get::<_, bool>(0), "pg_promote");
+        server
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         // Killed it would leave shared memory behind.

@@ -1,0 +1,23 @@
+//! `frontdesk restored`
+
+use crate::{
+    Config,
+    store::{epoch::Epochs, postgres::Postgres},
+};
+
+pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+    let epoch = match &config.postgres {
+        Some(postgres) => renew(&Postgres::open(postgres, &config.search_language).await?).await?,
+        #[cfg(feature = "embedded")]
+        None => renew(&crate::embedded::database(&config.data_dir)?).await?,
+        #[cfg(not(feature = "embedded"))]
+        None => return Err(crate::app::no_database().into()),
+    };
+    super::say(&format!("The order has epoch {epoch} now: clients load their sessions anew."))?;
+    Ok(())
+}
+
+async fn renew(store: &impl Epochs) -> anyhow::Result<u64> {
+    let stored = store.epoch().await?;
+    Ok(store.renew_epoch(stored.id, stored.number).await?.number)
+}

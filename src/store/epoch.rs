@@ -1,0 +1,92 @@
+//! The order's epoch: `seq` counts within it.
+//!
+//! A restored backup, or a replica that lagged when it was promoted, lacks the newest messages, and
+//! gives their numbers to other ones. The epoch is renewed then, so that a client with positions of
+//! the epoch before loads its sessions anew. PostgreSQL's connections compare the server's lineage;
+//! the hub compares the rooms with the heads; an operator runs `frontdesk restored`.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use super::StoreError;
+use crate::{
+    person::Person,
+    session::{EpochId, SessionId},
+};
+
+/// Time for which clients that know of no epoch are sent everything since the cut again.
+const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The epoch of what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    /// Grows with each renewal.
+    pub(crate) number: u64,
+    pub(crate) id: EpochId,
+    /// From here on a message may have a number that another one had. `None` in the first epoch.
+    pub(crate) cut_at: Option<Timestamp>,
+}
+
+impl Epoch {
+    /// The cut, while clients may come back that saw the epoch before and know of none.
+    pub(crate) fn recent_cut(&self) -> Option<Timestamp> {
+        self.cut_at.filter(|cut_at| Timestamp::now().duration_since(*cut_at) < RECENT)
+    }
+
+    /// Whether a database that was at `known` is here by renewals alone.
+    pub(crate) fn follows(&self, known: &Self) -> bool {
+        self.number > known.number || self.id == known.id
+    }
+}
+
+/// The part of a store that keeps the epoch.
+#[async_trait]
+pub(crate) trait Epochs: Send + Sync + 'static {
+    async fn epoch(&self) -> Result<Epoch, StoreError>;
+
+    /// Renews the epoch, unless another node has renewed this one. The new number is beyond
+    /// `at_least`. The epoch as it is afterwards.
+    async fn renew_epoch(&self, stored: EpochId, at_least: u64) -> Result<Epoch, StoreError>;
+
+    /// The last message of a session that `me` is a member of, up to `seq`, from before `time`; 0 for
+    /// none.
+    async fn last_before(
+        &self,
+        me: &Person,
+        id: SessionId,
+        seq: u64,
+        time: Timestamp,
+    ) -> Result<u64, StoreError>;
+}
+
+pub(super) const EPOCH: &str = "select number, id as epoch, cut_at from epoch";
+
+/// $1, $2 the member, $3 session, $4 up to, $5 the time. Backwards by `seq`, so it reads the messages
+/// since then alone.
+pub(super) const LAST_BEFORE: &str = "select m.seq from messages m \
+    join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
+    where m.session_id = $3 and m.seq <= $4 and m.created_at < $5 order by m.seq desc limit 1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch { number, id: EpochId(new_id()), cut_at: None }
+    }
+
+    #[test]
+    fn a_database_that_went_back_does_not_follow() {
+        let (first, second, other_second) = (epoch(1), epoch(2), epoch(2));
+        assert!(first.follows(&first) && second.follows(&first));
+        assert!(!first.follows(&second) && !other_second.follows(&second));
+    }
+
+    #[test]
+    fn a_cut_is_recent_for_a_week() {
+        let ago = |hours| Timestamp::now() - SignedDuration::from_hours(hours);
+        let cut = |hours| Epoch { cut_at: Some(ago(hours)), ..epoch(2) }.recent_cut();
+        assert!(epoch(1).recent_cut().is_none() && cut(1).is_some() && cut(200).is_none());
+    }
+}

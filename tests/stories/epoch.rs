@@ -1,0 +1,196 @@
+//! History that was cut: a restored backup, or a replica that lagged when it was promoted.
+
+use std::path::Path;
+
+use frontdesk_test_support::{
+    Backup, Client, Desk, Framing, Http, Person, Postgres, Relay, Servers, eventually,
+};
+use serde_json::{Value, json};
+
+use crate::{FRONTDESK, command_line::said, engineio::Poller, one_node, seqs};
+
+/// A session of ten messages, of which the database loses the newest five.
+struct Cut {
+    desk: Desk,
+    patient: Person,
+    dentist: Person,
+    session: String,
+    /// The epoch of the ten messages.
+    old: Value,
+}
+
+impl Cut {
+    /// Two nodes whose database is another one from the middle of it, as `lose` makes it of a backup. A
+    /// device of each framing hears the ten messages live, and is sent to join anew.
+    async fn with(lose: impl AsyncFnOnce(Backup) -> Postgres) -> (Self, Postgres, Relay) {
+        let mut first = Postgres::start(60).await;
+        let relay = Relay::start(first.port).await;
+        let (port, redis) = (relay.port.to_string(), Servers::get().await.redis_port);
+        let variables = [("POSTGRES_PORT", port.as_str()), ("POSTGRES_DB", "postgres")];
+        let desk = Desk::cluster_with(FRONTDESK, 2, redis, &variables).await;
+        let (patient, dentist, session) = desk.pair().await;
+        let cut = Self { desk, patient, dentist, session, old: Value::Null };
+        cut.write("kept", 5).await;
+        let backup = first.backup().await;
+        let (mut listeners, mut old) = (Vec::new(), Value::Null);
+        for framing in [Framing::Native, Framing::SocketIo] {
+            let mut listener = cut.desk.connect_by(framing, 1, &cut.dentist).await;
+            let joined = listener.join(&cut.session, None).await;
+            assert_eq!((seqs(&joined["messages"]), &joined["resync"]), (up_to(5), &Value::Null));
+            old = joined["epoch"].clone();
+            listeners.push(listener);
+        }
+        cut.write("lost", 5).await;
+        for listener in &mut listeners {
+            for seq in 6..=10 {
+                assert_eq!(listener.message().await["seq"], seq);
+            }
+        }
+        let second = lose(backup).await;
+        relay.lead_to(second.port);
+        for listener in &mut listeners {
+            assert_eq!(listener.closed().await, 1001, "it hears no wrong message");
+        }
+        (Self { old, ..cut }, second, relay)
+    }
+
+    /// The patient writes so many messages.
+    async fn write(&self, word: &str, count: usize) {
+        let mut patient = self.desk.connect(0, &self.patient).await;
+        for number in 1..=count {
+            let client_id = format!("{word}-{number}");
+            let text = json!({
+                "sessionId": self.session, "clientId": client_id, "kind": "text", "body": word,
+            });
+            // The node may be without its database for a moment.
+            eventually("it is sent", async || {
+                patient.request("message:send", text.clone()).await.is_ok()
+            })
+            .await;
+        }
+    }
+
+    /// A device of the dentist's comes back.
+    async fn join(&self, framing: Framing, after: u64, epoch: &Value) -> (Client, Value) {
+        let mut client = self.desk.connect_by(framing, 0, &self.dentist).await;
+        let mut join = json!({ "sessionId": self.session, "after": after, "rev": 0 });
+        if !epoch.is_null() {
+            join["epoch"] = epoch.clone();
+        }
+        let joined = client.request("session:join", join).await.unwrap();
+        (client, joined)
+    }
+
+    fn http(&self) -> Http {
+        self.desk.http(0, &self.dentist)
+    }
+
+    /// Five messages are left. Every device sees those, and what is written from now on.
+    async fn is_noticed_by_all_devices(&self) {
+        self.write("new", 3).await;
+        for framing in [Framing::Native, Framing::SocketIo] {
+            // The device has messages that are not there any more, and numbers that others have now.
+            for (after, epoch) in [(10, &self.old), (3, &self.old), (10, &Value::Null)] {
+                let (_, joined) = self.join(framing, after, epoch).await;
+                assert_eq!(
+                    (seqs(&joined["messages"]), &joined["resync"]),
+                    (up_to(8), &json!(true))
+                );
+                assert_eq!((&joined["lastSeq"], &joined["updated"]), (&json!(8), &Value::Null));
+                assert!(
+                    joined["epoch"] != self.old && joined["epoch"] == joined["session"]["epoch"]
+                );
+            }
+        }
+        self.write("newer", 4).await;
+        let path = format!("/api/chats/{}/messages", self.session);
+        let new = self.http().get(&path).await.expect(200)["epoch"].take();
+        let (_, joined) = self.join(Framing::Native, 10, &self.old).await;
+        assert_eq!((&joined["epoch"], &joined["resync"]), (&new, &json!(true)));
+        // An app that knows of no epoch has passed the old end: it is sent everything since the cut.
+        let (_, joined) = self.join(Framing::Native, 10, &Value::Null).await;
+        let sent = seqs(&joined["messages"]);
+        assert!(sent.first().is_some_and(|first| *first <= 6), "{sent:?}");
+        assert_eq!((sent.last(), &joined["resync"]), (Some(&12), &Value::Null));
+        // In the new epoch it is as ever.
+        let (mut device, joined) = self.join(Framing::Native, 10, &new).await;
+        assert_eq!((seqs(&joined["messages"]), &joined["resync"]), (vec![11, 12], &Value::Null));
+        self.write("newest", 1).await;
+        assert_eq!(device.message().await["seq"], 13);
+    }
+
+    async fn is_told_to_the_operator(&self) {
+        for node in &self.desk.nodes {
+            let metrics = Http::new(node.address, None).get("/metrics").await.text;
+            let count =
+                metrics.lines().find_map(|line| line.strip_prefix("frontdesk_epochs_total "));
+            assert_eq!(count, Some("1"), "once on each node");
+            assert!(node.log().iter().any(|line| line.contains("the order has a new epoch")));
+        }
+    }
+}
+
+fn up_to(last: u64) -> Vec<u64> {
+    (1..=last).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_a_promoted_replica_that_lagged_hides_no_message() {
+    let (cut, _second, _relay) = Cut::with(Backup::promote).await;
+    cut.is_noticed_by_all_devices().await;
+    cut.is_told_to_the_operator().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_a_backup_that_is_restored_under_the_nodes_hides_no_message() {
+    // The server and its timeline are the same: the nodes see heads below what they delivered.
+    let (cut, _second, _relay) = Cut::with(Backup::restore).await;
+    cut.is_noticed_by_all_devices().await;
+    cut.is_told_to_the_operator().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_a_restored_file_has_a_new_epoch_by_command() {
+    let desk = one_node().await;
+    let (patient, dentist, session) = desk.pair().await;
+    let data = desk.data.path().to_owned();
+    let mut cut = Cut { desk, patient, dentist, session, old: Value::Null };
+    cut.write("kept", 5).await;
+    cut.old = cut.join(Framing::Native, 0, &Value::Null).await.1["epoch"].take();
+    cut.desk.nodes[0].kill().await;
+    let backup = tempfile::tempdir().unwrap();
+    copy_database(&data, backup.path());
+    cut.desk.nodes[0].restart().await;
+    cut.write("lost", 5).await;
+    // Where the client was, by connection state recovery.
+    let auth = json!({ "token": cut.dentist.token });
+    let (before, pid) = Poller::enter_with(cut.desk.nodes[0].address, &auth).await;
+    let join = json!({ "sessionId": cut.session, "after": 5 });
+    before.say(&format!(r#"421["session:join",{join}]"#)).await;
+    let heard = before.until("session:offset").await;
+    let offset = heard.split(r#"["session:offset",""#).nth(1).unwrap().split('"').next().unwrap();
+
+    let env = [("DATA_DIR", data.to_str().unwrap())];
+    let (code, text) = said(&["restored"], &env).await;
+    assert_eq!(code, Some(1), "the node runs: {text}");
+    cut.desk.nodes[0].kill().await;
+    copy_database(backup.path(), &data);
+    let (code, text) = said(&["restored"], &env).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("The order has epoch 2 now"), "{text}");
+    cut.desk.nodes[0].restart().await;
+    cut.is_noticed_by_all_devices().await;
+    let auth = json!({ "token": cut.dentist.token, "pid": pid, "offset": offset });
+    let (_, other) = Poller::enter_with(cut.desk.nodes[0].address, &auth).await;
+    assert_ne!(other, pid, "it is not brought back to numbers of the old epoch");
+}
+
+/// Copies a database's file over another one, of a node that is stopped.
+fn copy_database(from: &Path, to: &Path) {
+    for name in ["frontdesk.db-wal", "frontdesk.db-shm", "frontdesk.db"] {
+        drop(std::fs::remove_file(to.join(name)));
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
