@@ -186,6 +186,14 @@ impl Hub {
 
     /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
     pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
+        if broadcast.expects_life() {
+            for conn in self.engine().subscribers(&broadcast.room) {
+                if let Some(outbound) = self.connections.get(&conn) {
+                    outbound.expect_life();
+                }
+            }
+            return;
+        }
         if broadcast.is_for_nodes() {
             self.hinted.notify_one();
             return;

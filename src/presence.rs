@@ -139,6 +139,12 @@ impl Presence {
         if let Err(error) = noted {
             tracing::debug!(%error, "who goes is not noted");
         }
+        // Their last connection decides, on whatever node.
+        if !self.is_online(&person).await.unwrap_or(false)
+            && let Err(error) = self.store.hasten_pushes(&person).await
+        {
+            tracing::debug!(%error, "a push waits longer than it has to");
+        }
         if let Err(error) = self.store.seen(gone).await {
             tracing::debug!(%error, "when someone left is not written down");
         }

@@ -27,8 +27,9 @@ use crate::{
     presence,
     store::{
         StoreError,
-        push_jobs::{PushJob, PushNote},
+        push_jobs::{CONNECTED, PushJob, PushNote},
     },
+    wire::broadcast::Broadcast,
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
 
@@ -149,15 +150,16 @@ impl Pushes {
         };
         // Where that can't be asked a push too many is better than none.
         if self.app.presence.is_online(&job.person).await.unwrap_or(false) {
-            // A phone in a tunnel looks connected until it misses a ping: look again after that.
             let outcome = if job.attempts == 1 {
+                // A phone that sleeps looks connected, so it is asked for a sign of life. A connection that
+                // gives none ends, and the push is due then (`Presence`).
+                self.app.bus.publish(Broadcast::life_expected(job.person.clone()));
                 let config = &self.app.config;
-                // … and those of a node that is killed until its announcement runs out.
+                // A node that the question did not reach knows when a ping is missed, the others know of a
+                // node that is killed when its announcement runs out.
                 let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
                 let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
-                store
-                    .put_off_push(job, until_missed + presence::GRACE + EVERY * 2, "connected")
-                    .await
+                store.put_off_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED).await
             } else {
                 self.app.metrics.pushes.spared.inc();
                 store.drop_push(job.id).await

@@ -1,5 +1,6 @@
 //! Delivery marks: up to where a member's devices have had a session's messages. They are noted when
-//! messages are written to a connection, and told to the session as `message:delivered`.
+//! a client shows life behind messages that were written to it, and told to the session as
+//! `message:delivered`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ impl Receipts {
         receipts
     }
 
-    /// A connection of this person's has been written the session's messages up to here.
+    /// A client of this person's has the session's messages up to here.
     pub(crate) fn delivered(&self, session_id: SessionId, to: &Person, seq: u64) {
         let further = |waiting: &mut u64, seq: u64| *waiting = (*waiting).max(seq);
         self.delivered.put((session_id, to.clone()), seq, further);

@@ -144,6 +144,18 @@ impl Session {
         }
     }
 
+    /// Something came from the client that is no packet: a poll, or its move to a WebSocket.
+    fn alive(&self) {
+        if let Some(outbound) = self.outbound.get() {
+            outbound.alive();
+        }
+    }
+
+    /// Whether the client is asked for a sign of life.
+    fn waits_for_life(&self) -> bool {
+        self.outbound.get().is_some_and(|outbound| outbound.liveness().waits())
+    }
+
     /// Hands on what a transport has received; false where the session has ended.
     async fn receive(&self, inbound: Inbound) -> bool {
         self.inbound.send(inbound).await.is_ok()

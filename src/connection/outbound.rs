@@ -4,6 +4,7 @@
 //! nothing. Nobody else notices. What waits is charged to its person and the node ([`crate::memory`]).
 
 mod frame;
+mod liveness;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -37,6 +38,8 @@ use crate::{
 };
 
 pub(crate) use frame::{Frame, Queued};
+use liveness::Liveness;
+pub(crate) use liveness::Next;
 pub(crate) use turns::PageTurn;
 pub(crate) use written::Written;
 
@@ -78,6 +81,7 @@ pub(crate) struct Outbound {
     /// Sends whose acknowledgement is this connection's copy: the room's is left out.
     own_sends: Mutex<VecDeque<(SessionId, ClientId)>>,
     strangers: Strangers,
+    liveness: Liveness,
 }
 
 impl Outbound {
@@ -109,6 +113,7 @@ impl Outbound {
             ending,
             own_sends: Mutex::default(),
             strangers: Strangers::default(),
+            liveness: Liveness::default(),
         })
     }
 
@@ -122,6 +127,10 @@ impl Outbound {
 
     pub(crate) fn strangers(&self) -> &Strangers {
         &self.strangers
+    }
+
+    pub(crate) fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -160,6 +169,23 @@ impl Outbound {
         self.enqueue(Frame::Ping);
     }
 
+    /// Enqueues a ping beside the framing's own.
+    pub(crate) fn probe(&self) {
+        self.enqueue(Frame::Probe);
+    }
+
+    /// From now on the client has to show life: somebody wants to know whether it is there.
+    pub(crate) fn expect_life(&self) {
+        self.liveness.expect();
+    }
+
+    /// Something came from the client: it has the messages that were written before.
+    pub(crate) fn alive(&self) {
+        for (session_id, seq) in self.liveness.alive() {
+            self.receipts.delivered(session_id, &self.person, seq);
+        }
+    }
+
     /// Enqueues a packet of the framing's own.
     pub(crate) fn control(&self, text: Utf8Bytes) {
         self.enqueue(Frame::Control(text));
@@ -192,15 +218,16 @@ impl Outbound {
         self.counts.delivery.written(&written.copies);
         self.room.notify_one();
         self.taken.notify_waiters();
-        for (id, author, seq) in &written.delivered {
-            // One's own are on their way to the other side, not from there.
-            if *author != Some(self.person.kind) {
-                if author.is_some() {
-                    self.strangers.heard(*id);
-                }
-                self.receipts.delivered(*id, &self.person, *seq);
+        // One's own are on their way to the other side, not from there.
+        written.delivered.retain(|(_, author, _)| *author != Some(self.person.kind));
+        for (id, author, _) in &written.delivered {
+            if author.is_some() {
+                self.strangers.heard(*id);
             }
         }
+        let marks = written.delivered.iter().map(|(id, _, seq)| (*id, *seq));
+        let marks = marks.filter(|(_, seq)| *seq > 0);
+        self.liveness.written(marks, written.probe);
     }
 
     /// Whether more is waiting than the client should add to by asking.

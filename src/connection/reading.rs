@@ -6,7 +6,7 @@ use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::Futu
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Caller, recovery::Mark};
+use super::{Caller, outbound::Next, recovery::Mark};
 use crate::{
     auth::LEEWAY,
     commands::{
@@ -34,7 +34,6 @@ struct Answered {
 struct Reading<'a> {
     caller: &'a Caller,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
-    heard: Instant,
     pinged: Instant,
     /// The end, in seconds since 1970, that the client has been told of.
     told_of: Option<i64>,
@@ -52,7 +51,6 @@ pub(super) async fn run(
     let mut reading = Reading {
         caller,
         under_way: FuturesUnordered::new(),
-        heard: Instant::now(),
         pinged: opened,
         told_of: None,
         frames: caller.app.limits.frames(),
@@ -79,11 +77,15 @@ pub(super) async fn run(
             // Whoever does not read what there is may not ask for more.
             () = caller.outbound.until_written(), if caller.outbound.is_busy() => {
                 // It takes what it is given, so it is there, though its pongs are not read yet.
-                reading.heard = Instant::now();
+                caller.outbound.liveness().takes();
             }
+            () = caller.outbound.liveness().until_changed() => {}
             next = incoming.next(), if reading.may_ask() => {
-                reading.heard = Instant::now();
-                match reading.take(next.unwrap_or(Incoming::Gone)) {
+                let incoming = next.unwrap_or(Incoming::Gone);
+                if !matches!(incoming, Incoming::Gone) {
+                    caller.outbound.alive();
+                }
+                match reading.take(incoming) {
                     None => {}
                     Some(End::Closed(code)) => {
                         reading.finish_answers().await;
@@ -203,12 +205,15 @@ impl Reading<'_> {
     fn tick(&mut self) -> Result<Instant, End> {
         let config = &self.caller.app.config;
         let now = Instant::now();
-        let silent_until = self.heard + config.ping_interval + config.ping_timeout;
-        if now >= silent_until {
-            return Err(End::Gone);
+        let outbound = &self.caller.outbound;
+        let (interval, timeout) = (config.ping_interval, config.ping_timeout);
+        let life = outbound.liveness().next(self.may_ask(), interval, timeout);
+        let Some(Next { probe, wake }) = life else { return Err(End::Gone) };
+        if probe {
+            outbound.probe();
         }
         if now >= self.pinged + config.ping_interval {
-            self.caller.outbound.ping();
+            outbound.ping();
             self.pinged = now;
         }
         let token = self.token(now).map_err(End::Closed)?;
@@ -216,7 +221,7 @@ impl Reading<'_> {
         for id in silent {
             self.caller.app.bus.publish(Broadcast::typing(id, self.caller.person(), false));
         }
-        let wake = silent_until.min(self.pinged + config.ping_interval).min(token);
+        let wake = wake.min(self.pinged + config.ping_interval).min(token);
         Ok(typing_until.map_or(wake, |until| wake.min(until)))
     }
 

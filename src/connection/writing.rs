@@ -28,7 +28,7 @@ pub(super) enum Encoding<'a> {
 
 fn native(frame: Frame) -> Message {
     match frame {
-        Frame::Ping => Message::Ping(Bytes::new()),
+        Frame::Ping | Frame::Probe => Message::Ping(Bytes::new()),
         frame => Message::Text(frame.text(Framing::Native)),
     }
 }

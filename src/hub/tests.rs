@@ -218,13 +218,19 @@ impl Listener {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i12_what_is_for_nodes_alone_reaches_no_client() {
+async fn f22_i12_what_is_for_nodes_alone_reaches_no_client_and_asks_one_for_a_sign_of_life() {
     let world = World::new().await;
     let mut doctor = world.listener().await;
+    let (other, _queue) = outbound(&world.hub, &world.patient);
+    world.hub.connect(&other).await;
     let hint = Broadcast::blocks_changed(world.dentist.clone());
     world.heard.send(BusEvent::Heard(Arc::new(hint))).await.unwrap();
     timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
-    assert!(doctor.queue.try_recv().is_err());
+    let asked = Broadcast::life_expected(world.dentist.clone());
+    world.heard.send(BusEvent::Heard(Arc::new(asked))).await.unwrap();
+    let asked = doctor.outbound.liveness().until_changed();
+    timeout(PATIENCE, asked).await.expect("it is asked");
+    assert!(!other.liveness().waits() && doctor.queue.try_recv().is_err());
 }
 
 #[tokio::test]

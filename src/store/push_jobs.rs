@@ -51,6 +51,9 @@ pub(crate) struct PushCounts {
     pub(crate) dead: u64,
 }
 
+/// The error of a job that is put off because its member looks connected.
+pub(crate) const CONNECTED: &str = "connected";
+
 /// The queue's side of a store.
 #[async_trait]
 pub(crate) trait PushJobs: Send + Sync + 'static {
@@ -74,6 +77,10 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
         after: Duration,
         error: &str,
     ) -> Result<(), StoreError>;
+
+    /// The member is gone: jobs that were put off because they looked connected are due now, where a message
+    /// was not delivered before.
+    async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError>;
 
     /// Gives the job up; it stays, to be looked at.
     async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError>;
@@ -99,6 +106,15 @@ pub(super) const NOTE: &str = "\
         and later.kind = $2 and later.person_id = $3 and later.seq > $4 \
         and later.state <> 'dead') \
     order by m.seq desc limit 1";
+
+/// $1 and $2 the member, $3 [`CONNECTED`], `{now}` the time. A job that was taken again since then is under
+/// way.
+pub(super) const HASTEN: &str = "update push_jobs set due_at = {now} \
+    where kind = $1 and person_id = $2 and state = 'taken' and attempts = 1 and error = $3 \
+      and exists (select 1 from members me join messages m on m.session_id = me.session_id \
+        and m.sender_kind <> me.kind and m.seq > me.delivered_seq \
+        where me.session_id = push_jobs.session_id and me.kind = push_jobs.kind \
+          and me.person_id = push_jobs.person_id)";
 
 /// $1 the job, and what it is about.
 pub(super) const FINISH: &str = "delete from push_jobs where id = $1 or (session_id = $2 \

@@ -33,6 +33,9 @@ use crate::{
 const VERSION: u32 = 1;
 /// In its place, in what is for nodes alone: those that know nothing of it ignore it.
 const FOR_NODES: u32 = 0;
+/// Events for nodes alone.
+const BLOCKS_CHANGED: &str = "blocks:changed";
+const LIFE_EXPECTED: &str = "life:expected";
 
 /// Where something is said: in a session's room, or to all connections of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -208,9 +211,24 @@ impl Broadcast {
 
     /// Tells the nodes to which this person is connected that someone was blocked, or is no longer.
     pub(crate) fn blocks_changed(person: Person) -> Self {
-        let mut broadcast = Self::named(Room::User(person), "blocks:changed", None, &());
+        Self::for_nodes(person, BLOCKS_CHANGED)
+    }
+
+    /// Asks the nodes whether this person's connections still show life. A node of the version before takes
+    /// it for a change of blocks, and looks at them.
+    pub(crate) fn life_expected(person: Person) -> Self {
+        Self::for_nodes(person, LIFE_EXPECTED)
+    }
+
+    fn for_nodes(person: Person, event: &str) -> Self {
+        let mut broadcast = Self::named(Room::User(person), event, None, &());
         broadcast.envelope.v = FOR_NODES;
         broadcast
+    }
+
+    /// Whether it asks for a sign of life of the room's connections.
+    pub(crate) fn expects_life(&self) -> bool {
+        self.is_for_nodes() && self.envelope.event == LIFE_EXPECTED
     }
 
     /// Whether it is for nodes, and no client hears of it.

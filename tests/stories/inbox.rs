@@ -1,6 +1,8 @@
 //! What members notice of their sessions without looking: unread counts, receipts, presence, typing,
 //! closing and muting.
 
+use std::time::{Duration, Instant};
+
 use frontdesk_test_support::{Client, Desk, Framing, Person};
 use serde_json::{Value, json};
 
@@ -43,7 +45,7 @@ async fn counts_and_receipts(desk: &Desk, framing: Framing) {
     }
     // The dentist's device has them: the sender's one tick becomes two.
     doctor.join(&session, None).await;
-    let delivered = patient.event("message:delivered").await;
+    let delivered = doctor.listen_while(patient.event("message:delivered")).await;
     let to = json!({ "kind": "dentist", "id": dentist.id });
     assert_eq!(delivered, json!({ "sessionId": session, "to": to, "seq": 3 }));
     let mine = told(&mut patient, |session| session["otherDeliveredSeq"] == 3).await;
@@ -57,7 +59,10 @@ async fn counts_and_receipts(desk: &Desk, framing: Framing) {
     // What is live is delivered as it comes.
     patient.send(&session, "4", "Are you there?").await;
     doctor.message().await;
-    while patient.event("message:delivered").await["seq"] != 4 {}
+    let delivered = async { while patient.event("message:delivered").await["seq"] != 4 {} };
+    let sent = Instant::now();
+    doctor.listen_while(delivered).await;
+    assert!(sent.elapsed() < Duration::from_secs(12), "it waits for the next ping");
     // A message that is taken back is not unread.
     let gone = patient.send(&session, "5", "Never mind").await;
     let path = format!("/api/chats/{session}/messages/{}", gone["id"].as_str().unwrap());

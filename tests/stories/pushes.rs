@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use frontdesk_test_support::{Desk, Http, Mood, OneSignal, Person, Push, Servers, eventually};
+use frontdesk_test_support::{
+    Desk, Http, Mood, OneSignal, Person, Push, Servers, StockClient, eventually,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -150,10 +152,66 @@ async fn f22_whoever_vanishes_without_a_word_gets_the_push_when_that_is_known() 
     // It reads no more, and so answers no ping.
     let _vanished = desk.connect(1, &dentist).await;
     say(&desk.http(0, &customer), &session, "k", BODY).await;
+    let said = Instant::now();
     let put_off = [("taken".to_owned(), Some("connected".to_owned()))];
     eventually("it looks connected", async || jobs(&desk).await == put_off).await;
     pushes(&service, &dentist, 1).await;
+    assert!(said.elapsed() < SOON, "{:?}", said.elapsed());
     all_settled(&desk).await;
+}
+
+/// Before the time at which a node that was asked nothing would look again.
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn whoever_has_just_gone_gets_the_push_when_that_is_known() {
+    let service = OneSignal::start().await;
+    let desk = two_nodes(&service, &PINGS).await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut client = desk.connect(1, &dentist).await;
+    client.socket.close(None).await.unwrap();
+    client.closed().await;
+    // Others still see them: a phone that is back within 5 s was not away.
+    say(&desk.http(0, &customer), &session, "k", BODY).await;
+    let said = Instant::now();
+    pushes(&service, &dentist, 1).await;
+    assert!(said.elapsed() < SOON, "{:?}", said.elapsed());
+    all_settled(&desk).await;
+}
+
+#[tokio::test]
+async fn f22_a_phone_that_sleeps_has_not_had_its_message_and_gets_the_push_soon() {
+    let service = OneSignal::start().await;
+    let pings = [("PING_INTERVAL_MS", "2000"), ("PING_TIMEOUT_MS", "2000")];
+    let desk = two_nodes(&service, &pings).await;
+    let ways = ["native", "websocket", "polling"];
+    futures_util::future::join_all(ways.map(|carrier| a_phone_sleeps(&desk, &service, carrier)))
+        .await;
+    all_settled(&desk).await;
+}
+
+async fn a_phone_sleeps(desk: &Desk, service: &OneSignal, carrier: &str) {
+    let (customer, dentist, session) = desk.pair().await;
+    let http = desk.http(0, &customer);
+    let path = format!("/api/chats/{session}");
+    let delivered = async || http.get(&path).await.expect(200)["otherDeliveredSeq"].take();
+    let mut phone = StockClient::javascript_listening(&json!({
+        "url": desk.nodes[1].url(""), "carrier": carrier, "token": dentist.token, "session": session,
+    }))
+    .await;
+    phone.reaches("joined").await;
+    say(&http, &session, "1", BODY).await;
+    phone.reaches("1").await;
+    eventually("it is delivered", async || delivered().await == 1).await;
+    phone.sleep();
+    say(&http, &session, "2", BODY).await;
+    let said = Instant::now();
+    pushes(service, &dentist, 1).await;
+    assert!(said.elapsed() < SOON, "{carrier}: {:?}", said.elapsed());
+    assert_eq!(delivered().await, 1, "{carrier}: its machine has it, and the phone has not");
+    phone.wake();
+    phone.reaches("2").await;
+    eventually("it is delivered", async || delivered().await == 2).await;
 }
 
 #[tokio::test]

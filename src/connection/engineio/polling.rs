@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Inbound, Outgoing, Session};
 use crate::{
-    connection::outbound::{Queued, Written},
+    connection::outbound::{Frame, Queued, Written},
     wire::{CloseCode, engineio},
 };
 
@@ -39,6 +39,8 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
     if session.is_on_websocket() {
         return Err(BadRequest);
     }
+    // It comes behind the answer to the last one.
+    session.alive();
     let mut outgoing = session.outgoing.lock().await;
     let Outgoing { frames, recovery } = &mut *outgoing;
     let mut probing = session.probing.subscribe();
@@ -63,7 +65,11 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
         let written = Written::of(&mut batch);
-        let packets = recovery.texts(batch.drain(..).map(|Queued { frame, .. }| frame));
+        let frames = batch.drain(..).map(|Queued { frame, .. }| frame);
+        let mut packets = recovery.texts(frames.filter(|frame| !matches!(frame, Frame::Probe)));
+        if packets.is_empty() && written.probe && session.waits_for_life() {
+            packets.push(engineio::PING);
+        }
         session.written(written.in_frames(packets.len()));
         // There may be nothing to say: what was noted changes nothing.
         if !packets.is_empty() {

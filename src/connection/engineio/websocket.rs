@@ -67,6 +67,8 @@ pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSock
         session.probing.send_replace(false);
         return;
     }
+    // It has moved behind the answer to its last poll.
+    session.alive();
     run(&app, session, sink, stream).await;
 }
 

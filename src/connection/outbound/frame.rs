@@ -32,6 +32,8 @@ pub(crate) enum Frame {
     /// A packet of the framing's own, beside the connection.
     Control(Utf8Bytes),
     Ping,
+    /// A ping beside the framing's own, for a sign of life. A poll leaves it out: the next poll is one.
+    Probe,
     /// Nothing to send: what the client has by what was sent.
     Mark(Mark),
 }
@@ -43,7 +45,7 @@ impl Frame {
             Self::Broadcast(broadcast) => held_by(broadcast),
             Self::History(broadcast, _) => held_by(broadcast),
             Self::Text(text) | Self::Answer(text, _) | Self::Control(text) => text.len() + AROUND,
-            Self::Ping | Self::Mark(_) => AROUND,
+            Self::Ping | Self::Probe | Self::Mark(_) => AROUND,
         }
     }
 
@@ -71,7 +73,7 @@ impl Frame {
             Self::Broadcast(broadcast) => broadcast.text(framing),
             Self::History(broadcast, _) => broadcast.text(framing),
             Self::Text(text) | Self::Answer(text, _) | Self::Control(text) => text.clone(),
-            Self::Ping => engineio::PING,
+            Self::Ping | Self::Probe => engineio::PING,
             Self::Mark(_) => Utf8Bytes::default(),
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Written {
     pub(super) traced: Vec<Arc<Broadcast>>,
     /// Messages up to here of these sessions, by who wrote them.
     pub(super) delivered: Vec<(SessionId, Option<PersonKind>, u64)>,
+    /// A probe is among them.
+    pub(crate) probe: bool,
 }
 
 impl Written {
@@ -36,6 +38,7 @@ impl Written {
                 (all, Some(charge)) => *all = Some(charge),
                 (_, None) => {}
             }
+            written.probe |= matches!(frame, Frame::Probe);
             if let Frame::Broadcast(broadcast) = frame {
                 written.copies.extend(Copied::of(broadcast));
                 if broadcast.heard().is_some() {

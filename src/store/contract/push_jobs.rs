@@ -11,8 +11,8 @@ use crate::{
     person::Person,
     session::SessionId,
     store::{
-        Store,
-        push_jobs::{PushCounts, PushJob, PushNote},
+        Delivered, Store,
+        push_jobs::{CONNECTED, PushCounts, PushJob, PushNote},
     },
 };
 
@@ -23,6 +23,7 @@ contract!(
     f20_a_repeated_send_makes_no_second_job,
     f1_a_job_is_one_nodes_until_its_lease_runs_out,
     f20_a_job_is_put_off_or_given_up_by_who_holds_it,
+    f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone,
     a_message_that_comes_while_a_job_is_taken_is_told_once,
     no_message_of_a_burst_falls_between_two_jobs,
     a_store_that_makes_no_pushes_writes_no_jobs,
@@ -174,6 +175,30 @@ async fn f20_a_job_is_put_off_or_given_up_by_who_holds_it(world: World) {
     assert_eq!(counts(&node).await, (0, 0, 1));
     node.forget_dead_pushes(AT_ONCE).await.unwrap();
     assert_eq!(counts(&node).await, (0, 0, 0));
+}
+
+async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone(world: World) {
+    let node = world.pushing(AT_ONCE).await;
+    let (customer, gone, id) = world.pair().await;
+    let (other, stays, elsewhere) = world.pair().await;
+    say(&node, id, &customer, "x").await;
+    say(&node, elsewhere, &other, "y").await;
+    for job in take(&node).await {
+        node.put_off_push(&job, LEASE, CONNECTED).await.unwrap();
+    }
+    // A message that was delivered waits for no push.
+    let delivered = Delivered { session_id: elsewhere, to: stays.clone(), seq: 1 };
+    node.mark_delivered(&[delivered]).await.unwrap();
+    for person in [&gone, &stays] {
+        node.hasten_pushes(person).await.unwrap();
+    }
+    let job = take_one(&node).await;
+    assert_eq!((&job.person, job.attempts), (&gone, 2));
+    // It is under way now, and then put off for another reason.
+    node.hasten_pushes(&gone).await.unwrap();
+    node.put_off_push(&job, LEASE, "timeout").await.unwrap();
+    node.hasten_pushes(&gone).await.unwrap();
+    assert!(take(&node).await.is_empty());
 }
 
 async fn a_message_that_comes_while_a_job_is_taken_is_told_once(world: World) {

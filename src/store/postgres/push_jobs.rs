@@ -13,7 +13,9 @@ use crate::{
     session::SessionId,
     store::{
         StoreError,
-        push_jobs::{COUNTS, FINISH, NOTE, PushCounts, PushJob, PushJobs, PushNote},
+        push_jobs::{
+            CONNECTED, COUNTS, FINISH, HASTEN, NOTE, PushCounts, PushJob, PushJobs, PushNote,
+        },
     },
 };
 
@@ -112,6 +114,11 @@ impl PushJobs for Postgres {
         error: &str,
     ) -> Result<(), StoreError> {
         self.run(PUT_OFF, &[&job.id, &attempts(job), &after.as_secs_f64(), &error]).await
+    }
+
+    async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError> {
+        let sql = HASTEN.replace("{now}", "statement_timestamp()");
+        self.run(&sql, &[&person.kind.as_str(), &person.id.as_str(), &CONNECTED]).await
     }
 
     async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {

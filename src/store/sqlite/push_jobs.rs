@@ -13,7 +13,9 @@ use crate::{
     session::SessionId,
     store::{
         StoreError,
-        push_jobs::{COUNTS, FINISH, NOTE, PushCounts, PushJob, PushJobs, PushNote},
+        push_jobs::{
+            CONNECTED, COUNTS, FINISH, HASTEN, NOTE, PushCounts, PushJob, PushJobs, PushNote,
+        },
     },
     wire::new_id,
 };
@@ -122,6 +124,13 @@ impl PushJobs for Sqlite {
             db.execute(sql, params![id, attempts, from_now(after), error]).map(drop)
         })
         .await
+    }
+
+    async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError> {
+        let (kind, id) = (person.kind.as_str(), person.id.as_str().to_owned());
+        let sql = numbered(&HASTEN.replace("{now}", "$4"));
+        let now = from_now(Duration::ZERO);
+        self.write(move |db| db.execute(&sql, params![kind, id, CONNECTED, now]).map(drop)).await
     }
 
     async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {

@@ -259,6 +259,20 @@ impl Client {
         self.closed.unwrap_or(1006)
     }
 
+    /// Reads, and so answers pings, for as long as something else takes; what comes stays for later.
+    pub async fn listen_while<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let listening = async {
+            while let Some(frame) = self.next().await {
+                self.events.push_back(frame);
+            }
+            std::future::pending::<T>().await
+        };
+        tokio::select! {
+            done = other => done,
+            done = listening => done,
+        }
+    }
+
     /// The next frame, as the native framing has it; `None` where the connection has ended.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::PATIENCE;
+use crate::{PATIENCE, signal};
 
 /// A story that a stock client tells.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl StockClient {
     /// The same client, which writes and reads until it is told to stop.
     pub async fn javascript_steady(story: &Value) -> Self {
         Self::script("steady.mjs", story).await
+    }
+
+    /// The same client, or one of the native framing, that joins, reads, and says what it has read.
+    pub async fn javascript_listening(story: &Value) -> Self {
+        Self::script("listener.mjs", story).await
     }
 
     async fn script(name: &str, story: &Value) -> Self {
@@ -102,6 +107,16 @@ impl StockClient {
     pub async fn tells(&mut self) -> Value {
         let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
         serde_json::from_str(&told.unwrap().expect("the story broke off")).unwrap()
+    }
+
+    /// Stops its process, as a phone that sleeps does: its machine still takes what is sent to it.
+    pub fn sleep(&self) {
+        signal(self.child.id().expect("it has ended"), "STOP");
+    }
+
+    /// Wakes it up again.
+    pub fn wake(&self) {
+        signal(self.child.id().expect("it has ended"), "CONT");
     }
 
     /// Lets it go on.

@@ -1,0 +1,243 @@
+//! Signs of life of a connection's client, and the messages that wait for one.
+//!
+//! Bytes that the kernel took may never reach a phone that sleeps. A message counts as delivered when
+//! something comes from the client after the message was written: a frame, a pong, the next poll. An
+//! idle client is asked for that by a probe, which a WebSocket carries as a ping. A client that leaves a
+//! probe unanswered for the ping time-out is gone.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::session::SessionId;
+
+/// The shortest time between two probes of a connection.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The liveness of one connection.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    pulse: Mutex<Pulse>,
+    changed: Notify,
+}
+
+/// The next step of a connection that is not found dead.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// A probe is to be enqueued now.
+    pub(crate) probe: bool,
+    /// When to look again.
+    pub(crate) wake: Instant,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self { pulse: Mutex::new(Pulse::new(Instant::now())), changed: Notify::new() }
+    }
+}
+
+impl Liveness {
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages up to these were written, and perhaps a probe.
+    pub(super) fn written(&self, marks: impl IntoIterator<Item = (SessionId, u64)>, probe: bool) {
+        if self.pulse().written(Instant::now(), marks, probe) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// From now on the client has to show life.
+    pub(super) fn expect(&self) {
+        self.pulse().waits = true;
+        self.changed.notify_one();
+    }
+
+    /// Something came from the client. The messages that it has by now.
+    pub(super) fn alive(&self) -> HashMap<SessionId, u64> {
+        self.pulse().alive(Instant::now())
+    }
+
+    /// The socket takes what waits for it, while nothing is read from it.
+    pub(crate) fn takes(&self) {
+        self.pulse().heard = Instant::now();
+    }
+
+    /// Whether something waits for a sign of life.
+    pub(crate) fn waits(&self) -> bool {
+        self.pulse().waits
+    }
+
+    /// The next step; `None` where the client is found dead. `reads` says whether its frames are read
+    /// at the moment: an answer that nobody reads is no answer that is missing.
+    pub(crate) fn next(&self, reads: bool, interval: Duration, timeout: Duration) -> Option<Next> {
+        self.pulse().next(Instant::now(), reads, interval, timeout)
+    }
+
+    /// Resolves when [`Liveness::next`] may be another than it was.
+    pub(crate) async fn until_changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// The same by a clock that is given.
+#[derive(Debug)]
+struct Pulse {
+    heard: Instant,
+    waits: bool,
+    probe: Option<Probe>,
+    last_probe: Option<Instant>,
+    paused: bool,
+    /// Messages up to here of each session were written, and nothing has come from the client since.
+    unproved: HashMap<SessionId, u64>,
+}
+
+/// A probe that is not answered.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    /// Since when its answer can come.
+    since: Instant,
+    written: bool,
+}
+
+impl Pulse {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            waits: false,
+            probe: None,
+            last_probe: None,
+            paused: false,
+            unproved: HashMap::new(),
+        }
+    }
+
+    /// Whether it begins to wait for a sign of life.
+    fn written(
+        &mut self,
+        now: Instant,
+        marks: impl IntoIterator<Item = (SessionId, u64)>,
+        probe: bool,
+    ) -> bool {
+        if let Some(queued) = self.probe.as_mut().filter(|queued| !queued.written) {
+            // A write before its own shows that its turn comes.
+            *queued = Probe { since: now, written: probe };
+        }
+        let waited = self.waits;
+        for (session_id, seq) in marks {
+            let up_to = self.unproved.entry(session_id).or_default();
+            *up_to = (*up_to).max(seq);
+            self.waits = true;
+        }
+        self.waits && !waited
+    }
+
+    fn alive(&mut self, now: Instant) -> HashMap<SessionId, u64> {
+        (self.heard, self.waits, self.probe) = (now, false, None);
+        std::mem::take(&mut self.unproved)
+    }
+
+    fn next(
+        &mut self,
+        now: Instant,
+        reads: bool,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Option<Next> {
+        if reads
+            && std::mem::take(&mut self.paused)
+            && let Some(probe) = &mut self.probe
+        {
+            probe.since = now;
+        }
+        self.paused |= !reads;
+        let silent = self.heard + interval + timeout;
+        let unanswered = self.probe.filter(|_| reads).map(|probe| probe.since + timeout);
+        let end = unanswered.map_or(silent, |unanswered| unanswered.min(silent));
+        if now >= end {
+            return None;
+        }
+        if !self.waits || self.probe.is_some() {
+            return Some(Next { probe: false, wake: end });
+        }
+        let due = self.last_probe.map_or(now, |last| last + PROBE_INTERVAL);
+        if now < due {
+            return Some(Next { probe: false, wake: end.min(due) });
+        }
+        self.probe = Some(Probe { since: now, written: false });
+        self.last_probe = Some(now);
+        Some(Next { probe: true, wake: silent.min(now + timeout) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::new_id;
+
+    const INTERVAL: Duration = Duration::from_secs(25);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn f22_a_message_is_proved_by_what_comes_after_it_was_written() {
+        let (start, id, other) = (Instant::now(), SessionId(new_id()), SessionId(new_id()));
+        let mut pulse = Pulse::new(start);
+        assert!(pulse.alive(at(start, 10)).is_empty(), "nothing was written before");
+        assert!(pulse.written(at(start, 20), [(id, 4), (other, 1)], false));
+        assert!(!pulse.written(at(start, 30), [(id, 7), (id, 6)], false), "it waits already");
+        assert_eq!(pulse.alive(at(start, 40)), HashMap::from([(id, 7), (other, 1)]));
+        assert!(pulse.alive(at(start, 50)).is_empty(), "each is proved once");
+    }
+
+    #[test]
+    fn f22_an_idle_client_is_asked_once_and_is_dead_a_time_out_later() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start);
+        let idle = pulse.next(start, true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(idle, Next { probe: false, wake: start + INTERVAL + TIMEOUT });
+        pulse.written(at(start, 5_000), [(SessionId(new_id()), 1)], false);
+        let asked = pulse.next(at(start, 5_000), true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(asked, Next { probe: true, wake: at(start, 25_000) });
+        // A slow link: what is written before the probe gives it more time, what comes behind does not.
+        pulse.written(at(start, 6_000), [(SessionId(new_id()), 2)], false);
+        pulse.written(at(start, 7_000), [], true);
+        pulse.written(at(start, 9_000), [(SessionId(new_id()), 3)], false);
+        let waits = pulse.next(at(start, 26_999), true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(waits, Next { probe: false, wake: at(start, 27_000) });
+        assert_eq!(pulse.next(at(start, 27_000), true, INTERVAL, TIMEOUT), None);
+        // A client that answers stays, and is asked once a second at most.
+        pulse.alive(at(start, 26_999));
+        pulse.written(at(start, 27_000), [(SessionId(new_id()), 4)], false);
+        assert!(pulse.next(at(start, 27_000), true, INTERVAL, TIMEOUT).unwrap().probe);
+        pulse.alive(at(start, 27_010));
+        pulse.written(at(start, 27_100), [(SessionId(new_id()), 5)], false);
+        let later = pulse.next(at(start, 27_100), true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(later, Next { probe: false, wake: at(start, 28_000) });
+        assert!(pulse.next(at(start, 28_000), true, INTERVAL, TIMEOUT).unwrap().probe);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_yet_is_not_missing() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start);
+        pulse.waits = true;
+        assert!(pulse.next(start, true, INTERVAL, TIMEOUT).unwrap().probe);
+        let paused = pulse.next(at(start, 1_000), false, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(paused.wake, start + INTERVAL + TIMEOUT);
+        let read_again = pulse.next(at(start, 30_000), true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(read_again.wake, start + INTERVAL + TIMEOUT);
+        pulse.heard = at(start, 30_000);
+        let read_again = pulse.next(at(start, 31_000), true, INTERVAL, TIMEOUT).unwrap();
+        assert_eq!(read_again.wake, at(start, 50_000));
+        assert_eq!(pulse.next(at(start, 50_000), false, INTERVAL, TIMEOUT).map(|_| ()), Some(()));
+    }
+}
