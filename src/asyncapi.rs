@@ -35,8 +35,7 @@ pub(crate) fn document() -> Value {
     let mut parts = Parts::default();
     for framing in [Framing::Native, Framing::SocketIo] {
         for request in REQUESTS {
-            let answer = request.answer.as_ref();
-            parts.request(framing, request.name, &request.data, answer);
+            parts.request(framing, request.name, &request.data, &request.answer);
         }
         for event in EVENTS {
             parts.event(framing, event.name, event.heard_by, &event.data);
@@ -146,13 +145,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn request(
-        &mut self,
-        framing: Framing,
-        name: &str,
-        data: &Documented,
-        answer: Option<&Documented>,
-    ) {
+    fn request(&mut self, framing: Framing, name: &str, data: &Documented, answer: &Documented) {
         let (channel, key) = (channel_of(framing), key(name));
         let data = json!(data.tell(&mut self.schemas));
         let payload = match framing {
@@ -167,17 +160,15 @@ impl Parts {
         };
         self.message(channel, &key, name, &payload);
         let mut operation = operation("receive", channel, &key);
-        if let Some(answer) = answer {
-            let data = json!(answer.tell(&mut self.schemas));
-            let error = json!(Documented::of::<WireError>().tell(&mut self.schemas));
-            let answer_key = format!("{key}.answer");
-            self.message(channel, &answer_key, name, &answered(framing, &data, &error));
-            let reply = json!({
-                "channel": { "$ref": format!("#/channels/{channel}") },
-                "messages": [{ "$ref": format!("#/channels/{channel}/messages/{answer_key}") }],
-            });
-            operation.insert("reply".to_owned(), reply);
-        }
+        let data = json!(answer.tell(&mut self.schemas));
+        let error = json!(Documented::of::<WireError>().tell(&mut self.schemas));
+        let answer_key = format!("{key}.answer");
+        self.message(channel, &answer_key, name, &answered(framing, &data, &error));
+        let reply = json!({
+            "channel": { "$ref": format!("#/channels/{channel}") },
+            "messages": [{ "$ref": format!("#/channels/{channel}/messages/{answer_key}") }],
+        });
+        operation.insert("reply".to_owned(), reply);
         self.operations.insert(format!("{channel}.{key}"), operation.into());
     }
 

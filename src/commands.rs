@@ -38,7 +38,7 @@ pub(crate) enum Done {
     Joined { data: Box<RawValue>, at: join::At, turn: PageTurn },
     /// Answer with this: the sender's copy of its message.
     Sent { data: Box<RawValue>, session_id: SessionId, seq: u64 },
-    /// There is nothing to answer.
+    /// Nobody waits for an answer: a catching-up has ended.
     Silent,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn start(
     span.around(|| begin(caller, event), ended)
 }
 
-/// Its name, where it is traced: what has no answer is not.
+/// Its name, where it is traced: what comes often and costs little is not.
 fn traced(event: &ClientEvent) -> Option<&'static str> {
     match event {
         ClientEvent::Join(_) => Some("session:join"),

@@ -1,10 +1,11 @@
-//! `typing:start` and `typing:stop`: said to the room, never stored, never answered.
+//! `typing:start` and `typing:stop`: published to the room, never stored. Clients seldom want an answer, and those
+//! that retry what is not acknowledged would hold the next message up without one.
 
 use std::future::ready;
 
 use tokio::time::Instant;
 
-use super::Done;
+use super::{Done, Nothing};
 use crate::{
     connection::Caller,
     error::Error,
@@ -30,5 +31,5 @@ pub(super) fn run(
     } else if caller.typing.start(id, Instant::now()) {
         caller.app.bus.publish(Broadcast::typing(id, caller.person(), true));
     }
-    ready(Ok(Done::Silent))
+    ready(Ok(Done::with(&Nothing {})))
 }

@@ -88,9 +88,7 @@ fn every_reference_leads_somewhere_and_both_documents_mean_the_same_by_a_name() 
     let mut schemas = Schemas::new();
     for request in REQUESTS {
         request.data.tell(&mut schemas);
-        if let Some(answer) = &request.answer {
-            answer.tell(&mut schemas);
-        }
+        request.answer.tell(&mut schemas);
     }
     for event in EVENTS {
         event.data.tell(&mut schemas);

@@ -25,20 +25,18 @@ pub(crate) struct Request {
     read: fn(&[u8]) -> Result<ClientEvent, Error>,
     /// The types of its data and of what answers it, for the document.
     pub(crate) data: Documented,
-    pub(crate) answer: Option<Documented>,
+    pub(crate) answer: Documented,
 }
 
 macro_rules! requests {
-    ($($name:literal $data:ty, $event:expr $(, $answer:ty)?;)*) => {
+    ($($name:literal $data:ty, $event:expr, $answer:ty;)*) => {
         &[$(Request {
             name: $name,
             read: |data| object::<$data>(data).and_then($event),
             data: Documented::of::<$data>(),
-            answer: requests!(@ $($answer)?),
+            answer: Documented::of::<$answer>(),
         }),*]
     };
-    (@) => { None };
-    (@ $answer:ty) => { Some(Documented::of::<$answer>()) };
 }
 
 /// All of them: the type of the data, what becomes of it, and what answers it.
@@ -50,8 +48,8 @@ pub(crate) static REQUESTS: &[Request] = requests! {
     "message:delete" Delete, |data| Ok(ClientEvent::Amend(data.into())), Changed;
     "message:react" React, |data| Ok(ClientEvent::Amend(data.into())), Changed;
     "message:read" Read, |data| Ok(ClientEvent::Read(data)), Position;
-    "typing:start" InSession, |data| Ok(ClientEvent::TypingStart(data));
-    "typing:stop" InSession, |data| Ok(ClientEvent::TypingStop(data));
+    "typing:start" InSession, |data| Ok(ClientEvent::TypingStart(data)), Nothing;
+    "typing:stop" InSession, |data| Ok(ClientEvent::TypingStop(data)), Nothing;
     "auth:refresh" AuthRefresh, |data| Ok(ClientEvent::AuthRefresh(data)), Refreshed;
 };
 

@@ -88,6 +88,19 @@ async fn the_python_and_rust_clients_behind_nginx_without_stickiness() {
 }
 
 #[tokio::test]
+async fn the_javascript_client_that_retries_is_held_up_by_no_event_without_an_answer() {
+    for transport in ["websocket", "polling"] {
+        let desk = one_node().await;
+        let (customer, _, session) = desk.pair().await;
+        let story = json!({
+            "url": desk.nodes[0].url(""), "transports": [transport], "session": session,
+            "patient": customer.token,
+        });
+        StockClient::javascript_retrying(&story).await.end().await;
+    }
+}
+
+#[tokio::test]
 async fn the_rust_client() {
     for transports in [None, Some(&["websocket"][..]), Some(&["polling"][..])] {
         let desk = two_nodes().await;

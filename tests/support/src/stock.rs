@@ -48,6 +48,11 @@ impl StockClient {
         Self::script("listener.mjs", story).await
     }
 
+    /// The same client with the option `retries`: what is not acknowledged holds up what comes behind it.
+    pub async fn javascript_retrying(story: &Value) -> Self {
+        Self::script("retries.mjs", story).await
+    }
+
     async fn script(name: &str, story: &Value) -> Self {
         let dir = clients().join("js");
         JAVASCRIPT
