@@ -37,14 +37,12 @@ use crate::{
     error::Error,
     wire::{
         CloseCode, Framing, Incoming,
-        engineio::{self, Open},
+        engineio::{self, Open, PACKET_MAX},
         socketio::{self, NAMESPACE, Packet},
     },
 };
 use outgoing::Outgoing;
 
-/// The largest packet, and the largest poll, of a client, in bytes.
-pub(crate) const PAYLOAD_MAX: usize = 64 * 1024;
 /// How many packets of a client wait for the connection at most; further ones wait in the transport.
 const INBOUND: usize = 8;
 /// How long a session that has ended waits for one more poll to take what is left.
@@ -112,7 +110,8 @@ impl Session {
             upgrades,
             ping_interval: app.config.ping_interval.as_millis(),
             ping_timeout: app.config.ping_timeout.as_millis(),
-            max_payload: PAYLOAD_MAX,
+            // Clients that heed it post no more at once, so that each post is short.
+            max_payload: PACKET_MAX,
         };
         // The queue is empty, so there is room.
         drop(queue.try_send(Frame::Control(open.to_packet()).into()));

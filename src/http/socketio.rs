@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{FromRequest, Request, State, WebSocketUpgrade},
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -22,7 +21,8 @@ use crate::{
     app::App,
     auth::{AuthError, from_handshake},
     connection::engineio::{
-        Entry, PAYLOAD_MAX, Session, polling,
+        Entry, Session,
+        polling::{self, PostError},
         websocket::{self, Upgrading},
     },
     error::Error,
@@ -74,6 +74,16 @@ impl From<Error> for Refused {
 impl From<polling::BadRequest> for Refused {
     fn from(_: polling::BadRequest) -> Self {
         Self::BadRequest
+    }
+}
+
+impl From<PostError> for Refused {
+    fn from(error: PostError) -> Self {
+        match error {
+            PostError::BadRequest => Self::BadRequest,
+            PostError::TooLarge => Self::TooLarge,
+            PostError::TooSlow => Self::Other(Error::RequestTimeout),
+        }
     }
 }
 
@@ -140,12 +150,12 @@ pub(crate) async fn handle(
 /// Packets of a client that polls.
 #[utoipa::path(
     post, path = "", tag = "sockets", security((), ("bearer" = [])), params(Query),
-    request_body(content = Option<String>, content_type = "text/plain", description = "At most 64 KiB."),
+    request_body(content = Option<String>, content_type = "text/plain", description = "At most 1,000,000 bytes, 64 KiB of them in one packet."),
     responses(
         (status = 200, body = String, content_type = "text/html", description = "`ok`"),
         (status = 400, body = EngineError, description = "In the words of the reference server."),
         (status = 403, body = EngineError, description = "The origin, or another person's token."),
-        (status = 413, description = "The packets are over 64 KiB."),
+        (status = 413, description = "A packet is over 64 KiB, or all are over 1,000,000 bytes. The session ends."),
         Problems<(Anyone, Slow, Crowded, Leaving)>,
     )
 )]
@@ -253,10 +263,7 @@ async fn poll(session: &Session) -> Result<Response, Refused> {
 }
 
 async fn post(session: &Session, body: Body) -> Result<Response, Refused> {
-    let body = timeout(BODY_TIMEOUT, to_bytes(body, PAYLOAD_MAX)).await;
-    let body = body.map_err(|_| Error::RequestTimeout)?.map_err(|_| Refused::TooLarge)?;
-    let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest)?;
-    polling::post(session, body).await?;
+    polling::post(session, body, BODY_TIMEOUT).await?;
     Ok(([(header::CONTENT_TYPE, "text/html")], "ok").into_response())
 }
 

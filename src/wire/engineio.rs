@@ -7,7 +7,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
 /// Between the packets of one poll.
-const SEPARATOR: char = '\x1e';
+const SEPARATOR: u8 = 0x1e;
+/// The largest packet of a client, in bytes.
+pub(crate) const PACKET_MAX: usize = 64 * 1024;
 /// The version of the protocol, as `EIO` names it.
 pub(crate) const VERSION: &str = "4";
 
@@ -53,9 +55,36 @@ pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
     }
 }
 
-/// The packets of one poll's body.
-pub(crate) fn split(body: &str) -> impl Iterator<Item = &str> {
-    body.split(SEPARATOR)
+/// The packets of a body that comes in pieces: no more of it is held than one packet.
+#[derive(Debug, Default)]
+pub(crate) struct Packets {
+    part: Vec<u8>,
+}
+
+/// A packet, or a body, over its limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+impl Packets {
+    /// Takes from a piece up to the end of a packet: the packet, or nothing where it goes on in the next
+    /// piece.
+    pub(crate) fn take(&mut self, piece: &mut &[u8]) -> Result<Option<Vec<u8>>, TooLarge> {
+        let whole = *piece;
+        let mut halves = whole.splitn(2, |byte| *byte == SEPARATOR);
+        let part = halves.next().unwrap_or_default();
+        let rest = halves.next();
+        if self.part.len() + part.len() > PACKET_MAX {
+            return Err(TooLarge);
+        }
+        self.part.extend_from_slice(part);
+        *piece = rest.unwrap_or_default();
+        Ok(rest.map(|_| std::mem::take(&mut self.part)))
+    }
+
+    /// The last packet, when the body has ended.
+    pub(crate) fn end(self) -> Vec<u8> {
+        self.part
+    }
 }
 
 /// A poll's body.
@@ -63,7 +92,7 @@ pub(crate) fn join(packets: &[Utf8Bytes]) -> String {
     let mut body = String::with_capacity(packets.iter().map(|packet| packet.len() + 1).sum());
     for packet in packets {
         if !body.is_empty() {
-            body.push(SEPARATOR);
+            body.push(char::from(SEPARATOR));
         }
         body.push_str(packet.as_str());
     }
@@ -89,6 +118,20 @@ impl Open<'_> {
     }
 }
 
+/// The packets of a body that comes in pieces of this size.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn split(body: &[u8], size: usize) -> Vec<String> {
+    let (mut packets, mut split) = (Packets::default(), Vec::new());
+    let text = |packet: Vec<u8>| String::from_utf8_lossy(&packet).into_owned();
+    for mut piece in body.chunks(size) {
+        while let Ok(Some(packet)) = packets.take(&mut piece) {
+            split.push(text(packet));
+        }
+    }
+    split.push(text(packets.end()));
+    split
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -107,19 +150,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn b38_each_packet_has_its_limit_and_a_body_is_never_held_as_a_whole() {
+        let mut packets = Packets::default();
+        let longest = vec![b'x'; PACKET_MAX];
+        let body = [&longest[..], &longest].join(&SEPARATOR);
+        let mut piece = &body[..];
+        assert_eq!(packets.take(&mut piece), Ok(Some(longest.clone())));
+        assert_eq!(packets.take(&mut piece), Ok(None));
+        assert_eq!(packets.take(&mut &b"x"[..]), Err(TooLarge));
+        assert_eq!(packets.end(), longest);
+    }
+
     proptest! {
         #[test]
-        fn what_is_joined_is_split_again(packets in prop::collection::vec("[a-z0-9\u{1f600}]{1,20}", 1..8)) {
+        fn what_is_joined_is_split_again_however_it_is_cut(
+            packets in prop::collection::vec("[a-z0-9\u{1f600}]{1,20}", 1..8),
+            size in 1..30_usize,
+        ) {
             let texts: Vec<Utf8Bytes> = packets.iter().map(|packet| packet.as_str().into()).collect();
-            let body = join(&texts);
-            prop_assert_eq!(split(&body).collect::<Vec<_>>(), packets);
+            prop_assert_eq!(split(join(&texts).as_bytes(), size), packets);
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,100}") {
-            for packet in split(&text) {
-                drop(parse(packet));
-            }
+            drop(parse(&text));
         }
     }
 }

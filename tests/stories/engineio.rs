@@ -146,6 +146,33 @@ async fn several_packets_come_in_one_poll_and_go_in_one_post() {
 }
 
 #[tokio::test]
+async fn a_poll_brings_16_packets_at_most_and_the_rest_comes_with_the_next() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut doctor = desk.connect(0, &dentist).await;
+    for number in 0..150 {
+        doctor.send(&session, &number.to_string(), "x").await;
+    }
+    let patient = Poller::enter(desk.nodes[0].address, &customer.token).await;
+    let join = json!(["session:join", { "sessionId": session, "after": 0 }]);
+    // Each of these is answered, and what lies beyond the page of the join follows.
+    let asked: Vec<_> = (1..40).map(|id| format!("42{id}[\"no:such\"]")).collect();
+    patient.say(&format!("420{join}\x1e{}", asked.join("\x1e"))).await;
+    let (mut heard, mut all) = (0, String::new());
+    while heard < 40 + 50 {
+        let poll = patient.poll().await;
+        let packets: Vec<_> = poll.split('\x1e').collect();
+        assert!(packets.len() <= 16, "{} packets", packets.len());
+        heard += packets
+            .iter()
+            .filter(|packet| packet.starts_with("43") || packet.starts_with(r#"42["message:new""#))
+            .count();
+        all.push_str(&poll);
+    }
+    assert!(all.contains(r#""seq":150,"#), "{all}");
+}
+
+#[tokio::test]
 async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_that_is_neither() {
     let desk = Desk::cluster(crate::FRONTDESK, 3).await;
     let (customer, dentist, session) = desk.pair().await;

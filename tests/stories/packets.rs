@@ -192,8 +192,19 @@ async fn b38_a_second_poll_at_once_an_oversized_one_and_anothers_token_are_refus
     assert_eq!(statuses, [200, 400], "one is refused, and the session ends");
     is_gone(&greedy, "it is gone").await;
 
+    // Many packets fit into one body, of which each has its limit. A body that is too large ends its session:
+    // some clients would send nothing more, and poll on.
+    let many = Poller::enter(address, &customer.token).await;
+    let unknown = format!(r#"42["no:such","{}"]"#, "x".repeat(60_000));
+    many.say(&vec![unknown.as_str(); 16].join("\x1e")).await;
+    many.say(r#"420["no:such"]"#).await;
+    assert!(many.hear().await.starts_with("430["), "it is as it was");
+    for large in [format!("42{}", "x".repeat(65_535)), vec![unknown.as_str(); 17].join("\x1e")] {
+        let big = Poller::enter(address, &customer.token).await;
+        assert_eq!(big.post(&large).await.status, 413);
+        is_gone(&big, "it is to come back").await;
+    }
     let big = Poller::enter(address, &customer.token).await;
-    assert_eq!(big.post(&"x".repeat(65_537)).await.status, 413);
     let packed = [("content-type", "text/plain;charset=UTF-8"), ("content-encoding", "gzip")];
     let bomb = "\u{1f}\u{8b}\u{8}\0".to_owned();
     big.http.send(Method::POST, &big.path(), Some(bomb), &packed).await;

@@ -101,6 +101,20 @@ async fn the_javascript_client_that_retries_is_held_up_by_no_event_without_an_an
 }
 
 #[tokio::test]
+async fn the_python_client_polls_and_posts_many_packets_at_once() {
+    let desk = one_node().await;
+    let (customer, dentist, session) = desk.pair().await;
+    let mut doctor = desk.connect(0, &dentist).await;
+    for number in 0..150 {
+        doctor.send(&session, &number.to_string(), "x").await;
+    }
+    let story = json!({
+        "url": desk.nodes[0].url(""), "token": customer.token, "session": session,
+    });
+    StockClient::python_flushing(&story).await.end().await;
+}
+
+#[tokio::test]
 async fn the_rust_client() {
     for transports in [None, Some(&["websocket"][..]), Some(&["polling"][..])] {
         let desk = two_nodes().await;

@@ -1,22 +1,56 @@
 //! The session carried by HTTP: a GET waits for what the server says, a POST brings what the client
 //! says.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, timeout};
 
 use super::{Inbound, Outgoing, Session};
 use crate::{
     connection::outbound::{Frame, Queued, Written},
-    wire::{CloseCode, engineio},
+    wire::{
+        CloseCode,
+        engineio::{self, Packets, TooLarge},
+    },
 };
 
-/// How many packets one poll brings at most.
-const BATCH: usize = 64;
+/// How many packets one poll brings at most: Python's client takes no more, and would come back for ever.
+const PACKETS_MAX: usize = 16;
 /// How many bytes, with one packet more: what is left goes with the next poll.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// The largest body of a POST, in bytes: the reference server's.
+const POST_MAX: usize = 1_000_000;
 
 /// A request that this session can't take now; a second one at a time ends it.
 #[derive(Debug)]
 pub(crate) struct BadRequest;
+
+/// Why a POST was not taken as a whole.
+#[derive(Debug)]
+pub(crate) enum PostError {
+    BadRequest,
+    TooLarge,
+    TooSlow,
+}
+
+impl From<BadRequest> for PostError {
+    fn from(_: BadRequest) -> Self {
+        Self::BadRequest
+    }
+}
+
+impl From<TooLarge> for PostError {
+    fn from(_: TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
 
 /// One request of its kind at a time.
 struct Turn<'a>(&'a AtomicBool);
@@ -35,7 +69,7 @@ impl Drop for Turn<'_> {
 
 /// Waits until there is something for the client.
 pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
-    let Some(_turn) = Turn::take(&session.polling) else { return overlap(session).await };
+    let Some(_turn) = Turn::take(&session.polling) else { return end(session).await };
     if session.is_on_websocket() {
         return Err(BadRequest);
     }
@@ -50,11 +84,13 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             biased;
             first = frames.recv() => {
                 let Some(first) = first else { return Ok(engineio::CLOSE.to_owned()) };
-                let mut bytes = first.frame.bytes();
+                let (mut bytes, mut packets) = (first.frame.bytes(), first.frame.packets());
                 batch.push(first);
-                while bytes < BATCH_BYTES && batch.len() < BATCH {
+                // Behind them the client may be told its place.
+                while bytes < BATCH_BYTES && packets < PACKETS_MAX - 1 {
                     let Ok(next) = frames.try_recv() else { break };
                     bytes += next.frame.bytes();
+                    packets += next.frame.packets();
                     batch.push(next);
                 }
             }
@@ -78,22 +114,71 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
     }
 }
 
-/// Takes in what a client says.
-pub(crate) async fn post(session: &Session, body: &str) -> Result<(), BadRequest> {
-    let Some(_turn) = Turn::take(&session.posting) else { return overlap(session).await };
+/// Takes in what a client says, packet by packet as it comes. `patience` is how long the body may keep this
+/// waiting in all.
+pub(crate) async fn post(
+    session: &Session,
+    body: Body,
+    patience: Duration,
+) -> Result<(), PostError> {
+    let Some(_turn) = Turn::take(&session.posting) else { return Ok(end(session).await?) };
     if session.is_on_websocket() {
-        return Err(BadRequest);
+        return Err(PostError::BadRequest);
     }
-    for packet in engineio::split(body) {
-        if !session.receive_text(packet).await {
-            return Err(BadRequest);
-        }
+    let mut pieces = Pieces { body: body.into_data_stream(), patience };
+    let taken = take(session, &mut pieces).await;
+    if matches!(taken, Err(PostError::TooLarge)) {
+        // Some clients would send nothing more, and poll on: this one is to come back.
+        session.receive(Inbound::Bad(CloseCode::TooBig)).await;
+        // It reads the answer when it has written all.
+        while let Ok(Some(_)) = pieces.next().await {}
     }
-    Ok(())
+    taken
 }
 
-/// As the reference server does: a client that polls twice at once has lost its way.
-async fn overlap<T>(session: &Session) -> Result<T, BadRequest> {
+async fn take(session: &Session, pieces: &mut Pieces) -> Result<(), PostError> {
+    if pieces.body.size_hint().0 > POST_MAX {
+        return Err(PostError::TooLarge);
+    }
+    let (mut packets, mut size) = (Packets::default(), 0);
+    while let Some(piece) = pieces.next().await? {
+        size += piece.len();
+        if size > POST_MAX {
+            return Err(PostError::TooLarge);
+        }
+        let mut piece = &piece[..];
+        while let Some(packet) = packets.take(&mut piece)? {
+            receive(session, packet).await?;
+        }
+    }
+    Ok(receive(session, packets.end()).await?)
+}
+
+/// A body as it comes.
+struct Pieces {
+    body: BodyDataStream,
+    /// How long it may still keep the server waiting.
+    patience: Duration,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, PostError> {
+        let waiting = Instant::now();
+        let piece = timeout(self.patience, self.body.next()).await;
+        self.patience = self.patience.saturating_sub(waiting.elapsed());
+        let piece = piece.map_err(|_| PostError::TooSlow)?;
+        piece.transpose().map_err(|_| PostError::BadRequest)
+    }
+}
+
+async fn receive(session: &Session, packet: Vec<u8>) -> Result<(), BadRequest> {
+    let Ok(packet) = String::from_utf8(packet) else { return end(session).await };
+    if session.receive_text(&packet).await { Ok(()) } else { Err(BadRequest) }
+}
+
+/// As the reference server does: a client that polls twice at once, or whose packets are no text, has lost
+/// its way.
+async fn end<T>(session: &Session) -> Result<T, BadRequest> {
     session.receive(Inbound::Bad(CloseCode::BadFrame)).await;
     Err(BadRequest)
 }

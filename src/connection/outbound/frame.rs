@@ -49,6 +49,16 @@ impl Frame {
         }
     }
 
+    /// How many packets of Socket.IO it becomes at most, without the place that a client is told behind all.
+    pub(crate) fn packets(&self) -> usize {
+        match self {
+            // The place is told before what comes next.
+            Self::Mark(Mark::Entered { .. }) => 1,
+            Self::Mark(_) | Self::Probe => 0,
+            _ => 1,
+        }
+    }
+
     /// Up to where it brings a session's messages, and who wrote them, if it was one alone.
     pub(super) fn delivers(&self) -> Option<(SessionId, Option<PersonKind>, u64)> {
         let broadcast = match self {

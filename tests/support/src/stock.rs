@@ -67,13 +67,22 @@ impl StockClient {
 
     /// The Python client of PyPI; it is installed first where it is not there.
     pub async fn python(story: &Value) -> Self {
+        Self::python_script("story.py", story).await
+    }
+
+    /// The same client with another story: much at once, by polling.
+    pub async fn python_flushing(story: &Value) -> Self {
+        Self::python_script("flush.py", story).await
+    }
+
+    async fn python_script(name: &str, story: &Value) -> Self {
         let dir = clients().join("python");
         let python = PYTHON
             .get_or_init(|| async {
                 python_environment("python", &dir.join("requirements.txt")).await
             })
             .await;
-        Self::start(Command::new(python).arg("-u").arg(dir.join("story.py")), story)
+        Self::start(Command::new(python).arg("-u").arg(dir.join(name)), story)
     }
 
     /// The Rust client of crates.io; it is built first.
