@@ -21,7 +21,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, de::DeserializeOwned};
 
-pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers};
+pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers, without_scheme};
 
 use crate::{config::Config, metrics::auth::KeySetCounts, person::Person};
 use cognito::Cognito;

@@ -14,13 +14,22 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Result<SecretString, AuthErro
     let value = headers.get(header::AUTHORIZATION).ok_or(AuthError::Missing)?;
     let value = value.to_str().map_err(|_| AuthError::Invalid("it is not ASCII"))?;
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim().into()),
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() =>
+        {
+            Ok(token.trim().into())
+        }
         _ => Err(AuthError::Missing),
     }
 }
 
+/// A token as it is: some clients put the scheme of the header before it, wherever it stands.
+pub(crate) fn without_scheme(token: &str) -> &str {
+    token.strip_prefix("Bearer ").unwrap_or(token).trim()
+}
+
 /// A handshake's token: in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in
-/// `?token=`.
+/// `?token=`. An empty one hides none in the next place.
 pub(crate) fn from_handshake(headers: &HeaderMap, query: &str) -> Result<SecretString, AuthError> {
     #[derive(Deserialize)]
     struct Query {
@@ -47,7 +56,7 @@ fn subprotocol(headers: &HeaderMap) -> Option<SecretString> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let mut offered = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
     offered.find(|name| name.trim() == SUBPROTOCOL)?;
-    offered.next().map(|token| token.trim().into())
+    offered.next().map(str::trim).filter(|token| !token.is_empty()).map(Into::into)
 }
 
 #[cfg(test)]
@@ -69,6 +78,9 @@ mod tests {
         {
             assert_eq!(from_handshake(&headers, query).unwrap().expose_secret(), "a.b.c");
         }
+        let empty =
+            [(header::AUTHORIZATION, "Bearer "), (header::SEC_WEBSOCKET_PROTOCOL, "bearer,")];
+        assert_eq!(from_handshake(&headers(&empty), "token=a").unwrap().expose_secret(), "a");
         for query in ["", "token=", "token", "%zz", "nontoken=1"] {
             assert!(from_handshake(&HeaderMap::new(), query).is_err());
         }

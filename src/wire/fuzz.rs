@@ -25,9 +25,10 @@ use crate::{
 };
 
 /// The names of what a client sends, and of what is wrong with it as a whole.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 31] = [
     "Host",
     "after",
+    "auth.token",
     "before",
     "body",
     "clientId",
@@ -207,6 +208,10 @@ fn message_of(message: &str) {
     match socketio::parse(message) {
         Ok(socketio::Packet::Connect { namespace, auth }) => {
             assert!(namespace.starts_with('/') && !namespace.contains(','));
+            match auth.token() {
+                Ok(token) => assert_ne!(token, Some("")),
+                Err(error) => is_plain(&error),
+            }
             if let Some((pid, offset)) = auth.recovery() {
                 assert!(pid.len() <= 64 && pid.is_ascii());
                 is_brought_back(&offset);

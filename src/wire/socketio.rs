@@ -4,11 +4,14 @@
 //! <https://github.com/socketio/socket.io-protocol>
 
 use axum::extract::ws::Utf8Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{ClientEvent, offset::Offset};
-use crate::error::{Error, WireError};
+use crate::{
+    auth::without_scheme,
+    error::{Error, WireError},
+};
 
 /// The namespace that everything is in.
 pub(crate) const NAMESPACE: &str = "/";
@@ -47,7 +50,7 @@ pub(crate) enum Packet<'a> {
 #[derive(Default, Deserialize)]
 pub(crate) struct Auth {
     #[serde(default)]
-    pub(crate) token: Option<String>,
+    token: Token,
     /// Names the connection that the client had before.
     #[serde(default)]
     pid: serde_json::Value,
@@ -56,7 +59,37 @@ pub(crate) struct Auth {
     offset: serde_json::Value,
 }
 
+/// A token as it is given.
+#[derive(Default)]
+enum Token {
+    #[default]
+    None,
+    Text(String),
+    /// Something else: not a reason to end the connection without a word.
+    NotText,
+}
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(match serde_json::from_str(json.get()) {
+            Ok(Some(text)) => Self::Text(text),
+            Ok(None) => Self::None,
+            Err(_) => Self::NotText,
+        })
+    }
+}
+
 impl Auth {
+    /// The token. An empty one is none, so that it hides none that came with the handshake.
+    pub(crate) fn token(&self) -> Result<Option<&str>, Error> {
+        match &self.token {
+            Token::None => Ok(None),
+            Token::Text(text) => Ok(Some(without_scheme(text)).filter(|token| !token.is_empty())),
+            Token::NotText => Err(Error::invalid("auth.token", "expected a string")),
+        }
+    }
+
     /// The connection that the client wants back, and what it has. An app may have fields of its own
     /// by these names, so what is none of ours is none.
     pub(crate) fn recovery(&self) -> Option<(&str, Offset)> {
@@ -224,7 +257,7 @@ mod tests {
         let Ok(Packet::Connect { namespace: "/", auth }) = parse(r#"0{"token":"t"}"#) else {
             panic!()
         };
-        assert_eq!(auth.token.as_deref(), Some("t"));
+        assert_eq!(auth.token().unwrap(), Some("t"));
         let admin = parse(r#"0/admin,{"token":"t"}"#);
         assert!(matches!(admin, Ok(Packet::Connect { namespace: "/admin", .. })));
         assert!(matches!(parse("0"), Ok(Packet::Connect { namespace: "/", .. })));
@@ -263,13 +296,31 @@ mod tests {
             "4{}",
             "0[]",
             "0\"token\"",
-            r#"0{"token":7}"#,
             r#"0{"token":"a","token":"b"}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         // What is nested too deep for anything is skipped over, and refused as data.
         assert!(!matches!(parse(&deep), Ok(Packet::Event { event: Ok(_), .. })));
+    }
+
+    #[test]
+    fn a_token_that_is_empty_is_none_and_one_that_is_no_text_is_said_to_be() {
+        let token = |auth: &str| match parse(&format!("0{auth}")) {
+            Ok(Packet::Connect { auth, .. }) => {
+                let token = auth.token().map(|token| token.map(str::to_owned));
+                token.map_err(|error| error.to_string())
+            }
+            other => panic!("{other:?}"),
+        };
+        for none in ["", "{}", r#"{"token":null}"#, r#"{"token":""}"#, r#"{"token":"Bearer "}"#] {
+            assert_eq!(token(none), Ok(None), "{none}");
+        }
+        assert_eq!(token(r#"{"token":"Bearer a.b.c"}"#), Ok(Some("a.b.c".to_owned())));
+        for odd in ["5", "true", "[]", r#"{"a":"secret"}"#, r#"["secret"]"#] {
+            let refused = token(&format!(r#"{{"token":{odd}}}"#));
+            assert_eq!(refused, Err("auth.token: expected a string".to_owned()), "{odd}");
+        }
     }
 
     #[test]

@@ -173,6 +173,38 @@ async fn a_poll_brings_16_packets_at_most_and_the_rest_comes_with_the_next() {
 }
 
 #[tokio::test]
+async fn a_token_of_the_wrong_type_is_refused_with_a_reason_and_an_empty_one_hides_none() {
+    let desk = one_node().await;
+    let customer = desk.customer();
+    let address = desk.nodes[0].address;
+    let poller = Poller::open(address).await;
+    for odd in [json!(5), json!(true), json!([customer.token]), json!({ "token": customer.token })]
+    {
+        poller.say(&format!("40{}", json!({ "token": odd }))).await;
+        let heard = poller.hear().await;
+        let refused: Value = serde_json::from_str(heard.strip_prefix("44").unwrap()).unwrap();
+        let data = json!({ "code": "invalid_request", "detail": "auth.token: expected a string" });
+        assert_eq!(refused, json!({ "message": "invalid_request", "data": data }));
+    }
+    poller.say(&format!("40{}", json!({ "token": customer.token }))).await;
+    assert!(poller.hear().await.starts_with("40{"), "it may try again");
+
+    for empty in [json!({ "token": "" }), json!({ "token": null }), json!({ "token": "Bearer " })] {
+        for (path, header) in [
+            (format!("/socket.io/?EIO=4&transport=websocket&token={}", customer.token), None),
+            ("/socket.io/?EIO=4&transport=websocket".into(), Some(customer.token.as_str())),
+        ] {
+            let bearer = format!("Bearer {}", header.unwrap_or_default());
+            let mut client =
+                try_connect(address, &path, &[("authorization", &bearer)]).await.unwrap();
+            client.frame(&format!("40{empty}")).await;
+            assert!(client.text().await.unwrap().starts_with('0'));
+            assert!(client.text().await.unwrap().starts_with("40{"), "{empty} by {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_that_is_neither() {
     let desk = Desk::cluster(crate::FRONTDESK, 3).await;
     let (customer, dentist, session) = desk.pair().await;

@@ -13,7 +13,7 @@ use tokio::{
 use super::{Inbound, unguessable};
 use crate::{
     app::App,
-    auth::{AuthError, Identity, same},
+    auth::{AuthError, Identity, same, without_scheme},
     commands::join::{self, Resumed},
     connection::outbound::{Frame, Queued},
     error::Error,
@@ -122,7 +122,7 @@ impl Known {
     /// None where the token does not count, or its user has too many connections: the client is told when
     /// it connects.
     async fn by(app: &App, token: &SecretString) -> Option<Self> {
-        let identity = app.identify(bare(token.expose_secret())).await.ok()?;
+        let identity = app.identify(without_scheme(token.expose_secret())).await.ok()?;
         Self::admit(app, identity).await.ok()
     }
 
@@ -131,11 +131,6 @@ impl Known {
         let places = app.limits.places([Account::User(identity.person.clone())]).await?;
         Ok(Self { identity, places })
     }
-}
-
-/// Some clients put the scheme of the header before the token.
-fn bare(token: &str) -> &str {
-    token.strip_prefix("Bearer ").unwrap_or(token)
 }
 
 /// Where a client tries to enter.
@@ -150,6 +145,10 @@ struct Door<'a> {
 impl Door<'_> {
     async fn answer(&self, text: Utf8Bytes) -> Result<(), CloseCode> {
         self.queue.send(Frame::Control(text).into()).await.map_err(|_| CloseCode::Bye)
+    }
+
+    async fn refuse(&self, error: &Error) -> Result<(), CloseCode> {
+        self.answer(socketio::connect_error(NAMESPACE, error.code(), Some(error))).await
     }
 
     /// The next message of the client.
@@ -185,20 +184,23 @@ impl Door<'_> {
                 self.answer(refused).await?;
                 continue;
             }
-            if self.is_first(auth.token.as_deref())
+            let given = match auth.token() {
+                Ok(given) => given,
+                Err(error) => {
+                    self.refuse(&error).await?;
+                    continue;
+                }
+            };
+            if self.is_first(given)
                 && let Some(known) = known.take()
             {
                 return Ok((Ok(known), auth));
             }
-            match self.identify(auth.token.as_deref()).await {
+            match self.identify(given).await {
                 Ok(identity) => return Ok((Err(identity), auth)),
                 // Not the client's fault, and a refusal would keep it away: it is to come back.
                 Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
-                Err(error) => {
-                    let error = Error::from(error);
-                    let refused = socketio::connect_error(NAMESPACE, error.code(), Some(&error));
-                    self.answer(refused).await?;
-                }
+                Err(error) => self.refuse(&error.into()).await?,
             }
         }
         Err(CloseCode::Unauthorized)
@@ -207,12 +209,12 @@ impl Door<'_> {
     /// Whether a client connects with the token that came with the handshake.
     fn is_first(&self, given: Option<&str>) -> bool {
         let (Some(given), Some(first)) = (given, self.first) else { return given.is_none() };
-        same(bare(given).as_bytes(), bare(first.expose_secret()).as_bytes())
+        same(given.as_bytes(), without_scheme(first.expose_secret()).as_bytes())
     }
 
     async fn identify(&self, given: Option<&str>) -> Result<Identity, AuthError> {
         let token = given.or(self.first.map(ExposeSecret::expose_secret));
-        self.app.identify(bare(token.ok_or(AuthError::Missing)?)).await
+        self.app.identify(without_scheme(token.ok_or(AuthError::Missing)?)).await
     }
 }
 
