@@ -6,6 +6,7 @@ mod limits;
 mod node_env;
 mod node_role;
 mod node_tls;
+pub(crate) mod origins;
 mod push;
 mod redis;
 mod s3;
@@ -28,6 +29,7 @@ pub(crate) use cluster::{ClusterConfig, SecretSource};
 pub(crate) use limits::LimitsConfig;
 pub(crate) use node_role::NodeRole;
 pub(crate) use node_tls::{NodeIdentity, NodeTlsConfig};
+pub(crate) use origins::Origins;
 pub(crate) use push::PushConfig;
 pub(crate) use redis::{HostPort, RedisConfig, RedisServers};
 pub(crate) use s3::S3Config;
@@ -91,8 +93,8 @@ pub struct Config {
     pub(crate) max_token_age: Option<NonZeroU32>,
     pub(crate) development: DevelopmentConfig,
     pub(crate) pushes: Option<PushConfig>,
-    /// Origins that may use the API from a browser; empty: any.
-    pub(crate) cors_origins: Vec<String>,
+    /// Origins that may use the API from a browser.
+    pub(crate) cors_origins: Origins,
     /// `CORS_ORIGINS` is `*`.
     any_origin_is_meant: bool,
     pub(crate) ping_interval: Duration,
@@ -188,7 +190,7 @@ impl Config {
             max_token_age: tokens::max_token_age(variables)?,
             development: DevelopmentConfig::read(variables)?,
             pushes: PushConfig::read(variables)?,
-            cors_origins: Self::origins(variables)?,
+            cors_origins: Origins::read(variables)?,
             any_origin_is_meant: variables.text("CORS_ORIGINS") == Some("*"),
             ping_interval: variables.millis("PING_INTERVAL_MS", 25_000, 100..=3_600_000)?,
             ping_timeout: variables.millis("PING_TIMEOUT_MS", 20_000, 100..=3_600_000)?,
@@ -377,21 +379,6 @@ impl Config {
             dentists_query: query("MYSQL_DENTISTS_QUERY", DEFAULT_DENTISTS_QUERY)?,
             may_talk_query: limits::may_talk_query(variables)?,
         }))
-    }
-
-    fn origins(variables: &Variables) -> Result<Vec<String>, ConfigError> {
-        let origins = variables.list("CORS_ORIGINS");
-        if origins == ["*"] {
-            return Ok(Vec::new());
-        }
-        // `https://a.example/` would never match: a browser's Origin has no path.
-        match origins.iter().find(|origin| !variables::is_origin(origin)) {
-            Some(_) => {
-                let problem = "must be a list of origins like https://portal.example, or *";
-                Err(Variables::error("CORS_ORIGINS", problem))
-            }
-            None => Ok(origins),
-        }
     }
 }
 

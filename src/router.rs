@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header, request::Parts},
     middleware,
 };
 use tower_http::{
     compression::CompressionLayer,
-    cors::{AllowOrigin, CorsLayer},
+    cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer},
     set_header::SetResponseHeaderLayer,
 };
 use utoipa_axum::{
@@ -21,6 +21,7 @@ use utoipa_axum::{
 use crate::{
     app::App,
     asyncapi,
+    config::Origins,
     error::Error,
     http::{
         admin, answers, audit, blocks, carried, chats, docs, health, hsts, images, limits,
@@ -149,24 +150,22 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
     SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
-    let allowed = if origins.is_empty() {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
+fn cors(origins: &Origins) -> CorsLayer {
+    let layer = match origins.clone() {
+        // Without credentials: a browser takes none from a wildcard.
+        Origins::Any => CorsLayer::new().allow_origin(AllowOrigin::any()),
+        listed @ Origins::These(_) => {
+            let is_listed = move |origin: &HeaderValue, _: &Parts| listed.allow(origin.as_bytes());
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::predicate(is_listed.clone()))
+                // A client that asks for them gets nothing by it, and would not go on without.
+                .allow_credentials(AllowCredentials::predicate(is_listed))
+        }
     };
-    CorsLayer::new()
-        .allow_origin(allowed)
-        // A client that asks for them gets nothing by it, and would not go on without.
-        .allow_credentials(!origins.is_empty())
+    layer
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::IF_NONE_MATCH,
-            problem::REQUEST_ID,
-            traces::TRACEPARENT,
-        ])
+        // Pages send headers of their own (`extraHeaders`), and of tools like Sentry. Nothing here believes them.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([problem::REQUEST_ID, header::RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(600))
 }

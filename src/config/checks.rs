@@ -138,7 +138,7 @@ impl Config {
     }
 
     fn any_origin(&self) -> Option<String> {
-        (self.cors_origins.is_empty() && !self.any_origin_is_meant).then(|| {
+        (self.cors_origins.is_any() && !self.any_origin_is_meant).then(|| {
             "CORS_ORIGINS: is not set, and pages of any origin may use the API; set the origins of \
              your pages, or * where any is meant"
                 .to_owned()

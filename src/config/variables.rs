@@ -165,8 +165,3 @@ impl Variables {
 fn is_nearly(name: &str, known: &str) -> bool {
     name.len() >= 7 && strsim::damerau_levenshtein(name, known) <= 2
 }
-
-/// Whether the text is what a browser would send as `Origin`.
-pub(super) fn is_origin(text: &str) -> bool {
-    reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
-}

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 use crate::{
     app::App,
     auth::{AuthError, SUBPROTOCOL, from_handshake},
+    config::Origins,
     connection::websocket,
     error::Error,
     limits::{Account, address::Address},
@@ -107,22 +108,21 @@ fn is_key(key: Option<&HeaderValue>) -> bool {
 
 /// A browser says where a page comes from; what is no browser says nothing, and brings its token.
 /// Some apps say our own address.
-pub(crate) fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+pub(crate) fn origin_allowed(allowed: &Origins, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
     let ours = |scheme: &str| origin.as_bytes().strip_prefix(scheme.as_bytes()) == Some(host);
-    allowed.is_empty()
-        || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-        || (!host.is_empty() && (ours("https://") || ours("http://")))
+    allowed.allow(origin.as_bytes()) || (!host.is_empty() && (ours("https://") || ours("http://")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::origins::tests::origins;
 
     #[test]
     fn b17_only_the_very_origins_that_are_set_are_allowed() {
-        let allowed = ["https://portal.example".to_owned()];
+        let allowed = origins("https://portal.example").unwrap();
         let ask = |origin: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
@@ -146,6 +146,6 @@ mod tests {
         assert!(origin_allowed(&allowed, &HeaderMap::new()), "an app sends none");
         let mut any = HeaderMap::new();
         any.insert(header::ORIGIN, "https://any.example".parse().unwrap());
-        assert!(origin_allowed(&[], &any));
+        assert!(origin_allowed(&Origins::Any, &any));
     }
 }

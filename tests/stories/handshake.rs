@@ -58,16 +58,23 @@ async fn refused(
 
 #[tokio::test]
 async fn b17_a_page_from_elsewhere_gets_no_socket() {
-    let origins = [("CORS_ORIGINS", "https://portal.example")];
+    let origins = "https://portal.example,https://*.clinic.example,ionic://localhost";
+    let origins = [("CORS_ORIGINS", origins)];
     let desk = Desk::embedded_with(FRONTDESK, &origins).await;
     let customer = desk.customer();
     let (address, path) = (desk.nodes[0].address, format!("/ws?token={}", customer.token));
-    for origin in ["https://evil.example", "https://portal.example.evil.test", "null"] {
+    for origin in [
+        "https://evil.example",
+        "https://portal.example.evil.test",
+        "https://clinic.example",
+        "null",
+    ] {
         assert_eq!(refused(address, &path, &[("origin", origin)]).await, 403);
     }
-    let portal = [("origin", "https://portal.example")];
-    let mut welcome = try_connect(address, &path, &portal).await.unwrap();
-    assert!(welcome.events_so_far().await.is_empty());
+    for origin in ["https://portal.example", "https://a.clinic.example", "ionic://localhost"] {
+        let mut welcome = try_connect(address, &path, &[("origin", origin)]).await.unwrap();
+        assert!(welcome.events_so_far().await.is_empty(), "{origin}");
+    }
     assert!(try_connect(address, &path, &[]).await.is_ok(), "an app sends no origin");
 }
 

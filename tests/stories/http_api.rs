@@ -158,27 +158,59 @@ async fn every_answer_has_its_request_id_and_its_security_headers() {
 
 #[tokio::test]
 async fn only_the_origins_that_are_set_may_use_the_api_from_a_browser() {
-    let origins = [("CORS_ORIGINS", "https://portal.example, https://admin.example")];
+    let origins = "https://portal.example, https://*.clinic.example, capacitor://localhost";
+    let origins = [("CORS_ORIGINS", origins)];
     let desk = Desk::embedded_with(FRONTDESK, &origins).await;
     let customer = desk.customer();
     let http = desk.http(0, &customer);
     for (origin, allowed) in [
         ("https://portal.example", true),
-        ("https://admin.example", true),
+        ("https://admin.clinic.example", true),
+        ("capacitor://localhost", true),
+        ("https://clinic.example", false),
         ("https://portal.example.evil.test", false),
         ("null", false),
     ] {
         let reply = http.send(Method::GET, "/api/chats", None, &[("origin", origin)]).await;
-        let expected = if allowed { origin } else { "" };
-        assert_eq!(reply.header("access-control-allow-origin"), expected);
-        let asking = [
-            ("origin", origin),
-            ("access-control-request-method", "POST"),
-            ("access-control-request-headers", "authorization,content-type"),
-        ];
-        let preflight = http.send(Method::OPTIONS, "/api/chats", None, &asking).await;
-        assert_eq!(preflight.header("access-control-allow-origin"), expected);
-        assert!(preflight.header("access-control-allow-headers").contains("authorization"));
+        let expected = if allowed { (origin, "true") } else { ("", "") };
+        assert_eq!(allowed_by(&reply), expected);
+        let preflight = http.send(Method::OPTIONS, "/api/chats", None, &preflight(origin)).await;
+        assert_eq!(allowed_by(&preflight), expected);
+    }
+}
+
+fn allowed_by(reply: &Reply) -> (&str, &str) {
+    let headers = ["access-control-allow-origin", "access-control-allow-credentials"];
+    let [origin, credentials] = headers.map(|name| reply.header(name));
+    (origin, credentials)
+}
+
+/// The headers of a page that sends a token, is traced by Sentry and has some of its own.
+const HEADERS: &str = "authorization,baggage,content-type,sentry-trace,x-portal-version";
+
+fn preflight(origin: &str) -> [(&'static str, &str); 3] {
+    [
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", HEADERS),
+    ]
+}
+
+#[tokio::test]
+async fn a_page_may_send_any_header_and_credentials_only_where_its_origin_is_listed() {
+    let page = "https://portal.example";
+    let listed = Desk::embedded_with(FRONTDESK, &[("CORS_ORIGINS", page)]).await;
+    let any = Desk::embedded_with(FRONTDESK, &[("CORS_ORIGINS", "*")]).await;
+    for (desk, expected) in [(&listed, (page, "true")), (&any, ("*", ""))] {
+        let http = Http::new(desk.nodes[0].address, None);
+        for path in ["/api/chats", "/socket.io/?EIO=4&transport=polling"] {
+            let answered = http.send(Method::OPTIONS, path, None, &preflight(page)).await;
+            assert_eq!((answered.status, allowed_by(&answered)), (200, expected), "{path}");
+            assert_eq!(answered.header("access-control-allow-headers"), HEADERS);
+        }
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let polled = http.send(Method::GET, path, None, &[("origin", page)]).await;
+        assert_eq!((polled.status, allowed_by(&polled)), (200, expected));
     }
 }
 
