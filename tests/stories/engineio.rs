@@ -205,6 +205,29 @@ async fn a_token_of_the_wrong_type_is_refused_with_a_reason_and_an_empty_one_hid
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_the_namespace_or_does_not_enter_it_is_closed() {
+    let pings = [("PING_INTERVAL_MS", "1500"), ("PING_TIMEOUT_MS", "20000")];
+    let desk = Desk::embedded_with(crate::FRONTDESK, &pings).await;
+    let customer = desk.customer();
+    let address = desk.nodes[0].address;
+    let path = "/socket.io/?EIO=4&transport=websocket";
+    // Pings begin when it is in; who is not in by the first one is closed.
+    let mut late = try_connect(address, path, &[]).await.unwrap();
+    assert!(late.text().await.unwrap().starts_with("0{"));
+    assert_eq!(late.text().await, None, "no ping, nor anything else");
+    assert_eq!(late.closed().await, 1000);
+    let mut inside = try_connect(address, path, &[]).await.unwrap();
+    inside.frame(&format!("40{}", json!({ "token": customer.token }))).await;
+    assert!(inside.text().await.unwrap().starts_with("0{"));
+    assert!(inside.text().await.unwrap().starts_with("40{"));
+    assert_eq!(inside.text().await.as_deref(), Some("2"));
+    // There is nothing else on this connection.
+    inside.frame("41").await;
+    assert_eq!(inside.text().await, None);
+    assert_eq!(inside.closed().await, 1000);
+}
+
+#[tokio::test]
 async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_that_is_neither() {
     let desk = Desk::cluster(crate::FRONTDESK, 3).await;
     let (customer, dentist, session) = desk.pair().await;
