@@ -370,6 +370,11 @@ pub(crate) trait Store:
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Why it can't be used now, where that is known: a plain sentence.
+    fn unfit(&self) -> Option<String> {
+        None
+    }
+
     /// How its connections are, where it has a pool of them.
     fn pool(&self) -> Option<Status> {
         None

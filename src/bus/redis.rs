@@ -12,6 +12,7 @@ mod people;
 mod seals;
 mod slots;
 mod speaking;
+mod watch;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use crate::{
 };
 use seals::Seals;
 use speaking::Voice;
+use watch::Watch;
 
 /// How long Redis may take for one round trip.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ pub(crate) struct Redis {
     is_cluster: bool,
     secret: Arc<ClusterSecret>,
     voice: Voice,
+    watch: Arc<Watch>,
     publisher: Client,
     subscriber: Client,
 }
@@ -56,7 +59,6 @@ impl Redis {
         let (events, heard) = mpsc::channel(EVENTS);
         let seals = Seals::new(Arc::clone(&secret));
         tokio::spawn(hearing::hear(subscriber.clone(), seals, events.clone(), counts.clone()));
-        tokio::spawn(hearing::keep_asking(subscriber.clone(), is_cluster, events.clone()));
         for client in [&publisher, &subscriber] {
             connect::keep_connected(client.clone());
         }
@@ -69,13 +71,16 @@ impl Redis {
                 break;
             }
         }
+        let watch = Watch::new(publisher.clone(), subscriber.clone(), is_cluster, &secret);
+        let watch = Arc::new(watch);
+        tokio::spawn(Arc::clone(&watch).keep_watching(counts.clone(), events.clone()));
         if is_cluster {
             let (publisher, subscriber) = (publisher.clone(), subscriber.clone());
             let moved = counts.slots_moved.clone();
             tokio::spawn(slots::keep_looking(publisher, subscriber, events, moved));
         }
         let voice = Voice::start(publisher.clone(), is_cluster, Arc::clone(&secret), counts);
-        Ok((Self { is_cluster, secret, voice, publisher, subscriber }, heard))
+        Ok((Self { is_cluster, secret, voice, watch, publisher, subscriber }, heard))
     }
 
     /// Whether it can be reached, and what it is; nothing is changed there.
@@ -154,11 +159,6 @@ impl Bus for Redis {
     }
 
     async fn ping(&self) -> Result<(), BusError> {
-        let answered = if self.is_cluster {
-            hearing::ping_sharded(&self.subscriber).await
-        } else {
-            hearing::ping(&self.subscriber).await
-        };
-        answered.map_err(|error| failed(&error))
+        self.watch.ask().await.map_err(|trouble| BusError(trouble.to_string()))
     }
 }

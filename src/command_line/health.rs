@@ -66,12 +66,17 @@ fn authority(config: &Config, port: u16) -> String {
     format!("{host}:{port}")
 }
 
-/// Such as `postgres is down`.
+/// Such as `postgres is down`, with the reason where the node knows it.
 async fn reason(answer: reqwest::Response) -> String {
     let health: Value = answer.json().await.unwrap_or_default();
     let status = health.get("status").and_then(Value::as_str).unwrap_or("it does not say why");
     let services = health.get("services").and_then(Value::as_object);
     let down = services.into_iter().flatten().filter(|(_, state)| *state == "down");
-    let down: Vec<_> = down.map(|(service, _)| format!("{service} is down")).collect();
+    let down = down.map(|(service, _)| {
+        let reason = health.get("reasons").and_then(|reasons| reasons.get(service)?.as_str());
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{service} is down{reason}")
+    });
+    let down: Vec<_> = down.collect();
     if down.is_empty() { status.to_owned() } else { down.join(", ") }
 }

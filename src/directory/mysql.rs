@@ -8,7 +8,10 @@ mod encryption;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mysql_async::{OptsBuilder, PoolConstraints, PoolOpts, Row, Value, prelude::Queryable};
+use mysql_async::{
+    Conn, DriverError, Error, OptsBuilder, PoolConstraints, PoolOpts, Row, Value,
+    prelude::Queryable,
+};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
@@ -23,6 +26,8 @@ use encryption::Pools;
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 /// How long a look-up may take, with the wait for a connection.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// How soon a connection that says nothing is asked whether it still is one.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Connections at most.
 const POOL_SIZE: usize = 5;
 
@@ -46,6 +51,7 @@ impl Mysql {
             .user(Some(config.user.clone()))
             .pass(config.password.as_ref().map(|secret| secret.expose_secret().to_owned()))
             .prefer_socket(false)
+            .tcp_keepalive(Some(KEEPALIVE))
             .setup(vec![READ_ONLY])
             .pool_opts(PoolOpts::new().with_constraints(constraints));
         Ok(Self {
@@ -56,13 +62,30 @@ impl Mysql {
         })
     }
 
-    async fn within_deadline<T>(
-        work: impl Future<Output = mysql_async::Result<T>>,
-    ) -> Result<T, DirectoryError> {
-        match timeout(DEADLINE, work).await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => Err(unavailable(error)),
-            Err(elapsed) => Err(DirectoryError::Unavailable(Arc::new(elapsed))),
+    /// A look-up on a connection of the pool. A look-up that fails with its connection is tried again on a
+    /// new one, and the other connections of before are not used again.
+    async fn look_up<T, F>(
+        &self,
+        work: impl Fn(Conn) -> F + Send + Sync,
+    ) -> Result<T, DirectoryError>
+    where
+        F: Future<Output = mysql_async::Result<T>> + Send,
+    {
+        let looking = async {
+            match work(self.pool.get_conn().await?).await {
+                Err(error) if is_of_its_connection(&error) => {
+                    self.pool.renew();
+                    work(self.pool.get_conn().await?).await
+                }
+                found => found,
+            }
+        };
+        match timeout(DEADLINE, looking).await {
+            Ok(found) => found.map_err(unavailable),
+            Err(elapsed) => {
+                self.pool.renew();
+                Err(DirectoryError::Unavailable(Arc::new(elapsed)))
+            }
         }
     }
 }
@@ -74,10 +97,9 @@ impl Directory for Mysql {
             PersonKind::Customer => &self.customers_query,
             PersonKind::Dentist => &self.dentists_query,
         };
-        let row: Option<Row> = Self::within_deadline(async {
-            self.pool.get_conn().await?.exec_first(query, (person.id.as_str(),)).await
-        })
-        .await?;
+        let id = person.id.as_str();
+        let row: Option<Row> =
+            self.look_up(|mut conn| async move { conn.exec_first(query, (id,)).await }).await?;
         Ok(row.and_then(|row| entry(person, row)))
     }
 
@@ -91,16 +113,14 @@ impl Directory for Mysql {
         dentist: &PersonId,
     ) -> Result<bool, DirectoryError> {
         let Some(query) = &self.may_talk_query else { return Ok(true) };
-        let row: Option<Row> = Self::within_deadline(async {
-            let ids = (customer.as_str(), dentist.as_str());
-            self.pool.get_conn().await?.exec_first(query, ids).await
-        })
-        .await?;
+        let ids = (customer.as_str(), dentist.as_str());
+        let row: Option<Row> =
+            self.look_up(|mut conn| async move { conn.exec_first(query, ids).await }).await?;
         Ok(row.is_some())
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
-        Self::within_deadline(async { self.pool.get_conn().await?.ping().await }).await
+        self.look_up(|mut conn| async move { conn.ping().await }).await
     }
 }
 
@@ -158,13 +178,24 @@ fn remedy(code: u16) -> &'static str {
     }
 }
 
-fn unavailable(error: mysql_async::Error) -> DirectoryError {
+fn unavailable(error: Error) -> DirectoryError {
     DirectoryError::Unavailable(match error {
-        mysql_async::Error::Server(said) => {
-            Arc::new(Refused { code: said.code, state: said.state })
-        }
+        Error::Server(said) => Arc::new(Refused { code: said.code, state: said.state }),
         other => Arc::new(other),
     })
+}
+
+/// The codes by which a server ends a connection: it shuts down, it aborts or kills the connection, it has
+/// waited for too long.
+const ENDINGS: [u16; 7] = [1053, 1079, 1152, 1184, 1927, 3169, 4031];
+
+/// Whether the failure is one of its connection, and not of the look-up.
+fn is_of_its_connection(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::Driver(DriverError::ConnectionClosed) => true,
+        Error::Server(said) => ENDINGS.contains(&said.code),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `/health`, `/health/live`, `/health/ready` and `/version`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -43,11 +43,14 @@ struct Services {
     s3: Part,
 }
 
+/// Why a service is down, where the node knows: by its name in `services`.
+type Reasons = BTreeMap<String, String>;
+
 /// What was found last, for a second: whoever asks without end is no work for the parts, and one asks
 /// for all.
 pub(crate) struct Findings {
     store: Cache<(), Part>,
-    services: Cache<(), Services>,
+    services: Cache<(), (Services, Reasons)>,
 }
 
 impl Findings {
@@ -77,6 +80,10 @@ enum Status {
 pub(crate) struct Health {
     status: Status,
     services: Services,
+    /// Why a service is down, where the node knows: by its name in `services`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    reasons: Reasons,
     /// How this node's commits go: one that commits nothing is down.
     commits: Commits,
     /// The settings of PostgreSQL, as the newest connection found them.
@@ -141,7 +148,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> (StatusCode, Json<Bar
 
 async fn look(app: &App) -> (StatusCode, Health) {
     // Boxed: it waits for four adapters at once.
-    let services = app.findings.services.get_with((), Box::pin(services(app))).await;
+    let (services, reasons) = app.findings.services.get_with((), Box::pin(services(app))).await;
     let commits = app.writer.commits();
     let status = if app.is_draining() {
         Status::Draining
@@ -159,6 +166,7 @@ async fn look(app: &App) -> (StatusCode, Health) {
     let health = Health {
         status,
         services,
+        reasons,
         commits,
         durability: app.store.durability(),
         node: app.node.clone(),
@@ -170,7 +178,7 @@ async fn look(app: &App) -> (StatusCode, Health) {
 
 /// Whether each service answers; `None` for those that are in this process, or not set up.
 pub(crate) async fn up(app: &App) -> [(&'static str, Option<bool>); 4] {
-    let services = app.findings.services.get_with((), Box::pin(services(app))).await;
+    let (services, _) = app.findings.services.get_with((), Box::pin(services(app))).await;
     let Services { postgres, redis, mysql, s3 } = services;
     [("postgres", postgres), ("redis", redis), ("mysql", mysql), ("s3", s3)].map(|(name, part)| {
         let up = match part {
@@ -182,23 +190,39 @@ pub(crate) async fn up(app: &App) -> [(&'static str, Option<bool>); 4] {
     })
 }
 
-async fn services(app: &App) -> Services {
+async fn services(app: &App) -> (Services, Reasons) {
     let (postgres, redis, mysql, s3) = tokio::join!(
         answers(app.store.ping()),
-        answers(app.bus.ping()),
+        timeout(PATIENCE, app.bus.ping()),
         answers(app.people.ping()),
         answers(app.images.ping())
     );
+    let mut reasons = Reasons::new();
+    let mut because = |service: &str, reason: &dyn Display| {
+        reasons.insert(service.to_owned(), reason.to_string());
+    };
+    if let (Part::Down, Some(reason)) = (postgres, app.store.unfit()) {
+        because("postgres", &reason);
+    }
+    let redis = match redis {
+        Ok(Ok(())) => Part::Up,
+        Ok(Err(reason)) => {
+            because("redis", &reason);
+            Part::Down
+        }
+        Err(_) => Part::Down,
+    };
     let unless_set = |set: bool, state: Part, instead: Part| match state {
         Part::Up if !set => instead,
         state => state,
     };
-    Services {
+    let services = Services {
         postgres: unless_set(app.config.postgres.is_some(), postgres, Part::Embedded),
         redis: unless_set(app.config.redis.is_some(), redis, Part::Off),
         mysql: unless_set(app.config.mysql.is_some(), mysql, Part::Embedded),
         s3: unless_set(app.config.s3.is_some(), s3, Part::Embedded),
-    }
+    };
+    (services, reasons)
 }
 
 async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {

@@ -19,6 +19,12 @@ pub(crate) struct BusCounts {
     pub(crate) reconnected: Counter,
     pub(crate) lagged: Counter,
     pub(crate) slots_moved: Counter,
+    /// Redis refused a write, and its connections were made anew.
+    pub(crate) refused: Counter,
+    /// The same, as it did not answer.
+    pub(crate) unanswered: Counter,
+    /// The same, as publisher and subscriber were on two servers.
+    pub(crate) split: Counter,
     /// How long a round trip with broadcasts took.
     pub(crate) publish: Histogram,
     /// How many broadcasts went in one.
@@ -31,9 +37,9 @@ impl BusCounts {
         let help = "Broadcasts that were not handed on, by reason; what was in them is found in the database";
         let [lost_queue_full, lost_refused, lost_hub_full] =
             counters(registry, "bus_lost", help, "reason", reasons);
-        let reasons = ["reconnected", "lagged", "slots_moved"];
+        let reasons = ["reconnected", "lagged", "slots_moved", "refused", "unanswered", "split"];
         let help = "Times that anything may have been missed on the bus, by reason";
-        let [reconnected, lagged, slots_moved] =
+        let [reconnected, lagged, slots_moved, refused, unanswered, split] =
             counters(registry, "bus_interruptions", help, "reason", reasons);
         let help = "Round trips to the bus with broadcasts";
         let publish = durations(registry, "bus_publish_seconds", help);
@@ -47,6 +53,9 @@ impl BusCounts {
             reconnected,
             lagged,
             slots_moved,
+            refused,
+            unanswered,
+            split,
             publish,
             batch: sizes(registry, "bus_batch_broadcasts", "Broadcasts in one round trip"),
         }

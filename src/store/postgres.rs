@@ -10,6 +10,7 @@ mod encoding;
 mod encryption;
 mod epoch;
 mod failure;
+mod fitness;
 mod language;
 mod members;
 mod node_role;
@@ -25,19 +26,21 @@ mod uploads;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Status};
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, Semaphore},
-    time::{Instant, error::Elapsed, timeout},
+    time::{Instant, timeout},
 };
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use self::{
     durability::Durability,
-    failure::{classify, unavailable},
+    failure::unavailable,
+    fitness::{Fitness, Unfit},
     search::SearchPool,
 };
 use super::{
@@ -80,7 +83,7 @@ pub(crate) struct Postgres {
     /// holds a connection.
     amends: Semaphore,
     changes: Changes,
-    durability: Arc<durability::Found>,
+    fitness: Arc<Fitness>,
     search: SearchPool,
     /// Notified when a text is committed that is to be indexed.
     text_committed: Notify,
@@ -94,27 +97,20 @@ impl Postgres {
     /// Connects, waiting for a database that is still starting, and migrates it.
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
         let config = &encryption::agree(config).await?;
-        let durability = Arc::default();
+        let fitness = Arc::<Fitness>::default();
         let shared = SearchPool::rest_of(config.pool_size);
-        let pool = connect::builder(config, &durability, shared, "")?;
+        let pool = connect::builder(config, &fitness, shared, "")?;
         let pool = pool.post_create(epoch::lineage_hook()).build()?;
+        drop(connect::first_client(&pool).await?);
+        fitness.check_prepared(&pool).await.context("PostgreSQL can't be used")?;
         connect::migrate(&pool).await?;
         // The smallest pool has one that reads, and its writer commits by one in turns.
         let reads = Semaphore::new(shared.saturating_sub(RESERVED).max(1));
         let (amends, changes) = (Semaphore::new(AMENDS), Changes::default());
         let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
-        let (search, text_committed) = (SearchPool::open(config)?, Notify::new());
-        let postgres = Self {
-            pool,
-            reads,
-            amends,
-            changes,
-            durability,
-            search,
-            text_committed,
-            counts,
-            append,
-        };
+        let (search, text_committed) = (SearchPool::open(config, &fitness)?, Notify::new());
+        let postgres =
+            Self { pool, reads, amends, changes, fitness, search, text_committed, counts, append };
         postgres.speak(language).await?;
         Ok(postgres)
     }
@@ -125,11 +121,13 @@ impl Postgres {
         language: &str,
     ) -> anyhow::Result<(String, Option<Durability>)> {
         let config = &encryption::try_to_agree(config).await?;
-        let durability = Arc::default();
-        let pool = connect::pool(config, &durability, 1, "")?;
+        let fitness = Arc::<Fitness>::default();
+        let pool = connect::pool(config, &fitness, 2, "")?;
+        drop(pool.get().await?);
+        fitness.check_prepared(&pool).await?;
         let found = connect::look(&pool, language).await?;
         let way = if config.tls == Tls::Off { "plain text" } else { "TLS" };
-        Ok((format!("{found}, {way}"), durability.get()))
+        Ok((format!("{found}, {way}"), fitness.durability.get()))
     }
 
     /// Counts with these from now on.
@@ -152,7 +150,7 @@ impl Postgres {
         };
         let outcome = timeout(DEADLINE, rows).await;
         self.counts.query.took(began.elapsed());
-        settle(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.fitness.settle_answer(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
@@ -373,26 +371,22 @@ impl Store for Postgres {
     }
 
     fn durability(&self) -> Option<Durability> {
-        self.durability.get()
+        self.fitness.durability.get()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.query_at_once("select 1", &[]).await.map(drop)
+        self.fitness.check_prepared(&self.pool).await.map_err(unavailable)?;
+        let only_reads = "select current_setting('transaction_read_only') = 'on' as only_reads";
+        let rows = self.query_at_once(only_reads, &[]).await?;
+        let only_reads = rows.first().map(|row| rows::get(row, "only_reads"));
+        if only_reads.transpose()?.unwrap_or(false) {
+            self.fitness.demoted();
+            return Err(unavailable(Unfit::OnlyReads));
+        }
+        Ok(())
     }
-}
 
-/// Gives the connection back to the pool, unless the failure may be the connection's own: it may be
-/// half gone, or its server read-only by now. The pool makes a new one.
-fn settle<T>(
-    outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>,
-    client: Object,
-) -> Result<T, StoreError> {
-    give_back(outcome.map_err(unavailable).and_then(|answer| answer.map_err(classify)), client)
-}
-
-fn give_back<T>(outcome: Result<T, StoreError>, client: Object) -> Result<T, StoreError> {
-    if matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Disk(_))) {
-        drop(Object::take(client));
+    fn unfit(&self) -> Option<String> {
+        self.fitness.unfit().map(|reason| reason.to_string())
     }
-    outcome
 }

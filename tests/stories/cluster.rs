@@ -86,7 +86,8 @@ impl Talk {
     }
 }
 
-async fn typing_is_heard(typist: &mut Client, reader: &mut Client, session: &str) {
+/// Typing is never stored: the bus carries it, or nobody hears it.
+pub(crate) async fn typing_is_heard(typist: &mut Client, reader: &mut Client, session: &str) {
     eventually("typing is heard", async || {
         typist.say("typing:start", &json!({ "sessionId": session })).await;
         timeout(Duration::from_millis(300), reader.event("typing")).await.is_ok()

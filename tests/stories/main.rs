@@ -35,6 +35,7 @@ mod durability;
 mod empty_redis;
 mod engineio;
 mod epoch;
+mod failover;
 mod faults;
 mod frames;
 mod full_disk;

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, time::timeout};
 use crate::{FRONTDESK, seqs};
 
 /// Someone whom only this test knows: the id.
-async fn new_customer(legacy: &MysqlDatabase, name: &str) -> String {
+pub(crate) async fn new_customer(legacy: &MysqlDatabase, name: &str) -> String {
     let id = unique("sub");
     let avatar_url = "https://pictures.example/a.png";
     let insert = format!(

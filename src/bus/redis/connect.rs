@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use fred::{
     clients::Client,
+    error::Error,
     interfaces::ClientLike,
     types::{
         Builder, Value,
@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
-use super::{DEADLINE, EVENTS};
+use super::{DEADLINE, EVENTS, watch::Trouble};
 use crate::{
     config::{RedisConfig, RedisServers, Tls},
     tls,
@@ -43,14 +43,22 @@ pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     let client = builder.build()?;
     let is_plain = config.tls == Tls::Off;
     let how = if is_plain { "without TLS, by REDIS_TLS" } else { "over TLS, by REDIS_TLS" };
-    client.init().await.context(how)?;
+    client.init().await.map_err(|error| plain(error).context(how))?;
     let answered = client.ping::<Value>(None).await;
     let version = client.server_version().map(|version| version.to_string());
     drop(client.quit().await);
-    answered?;
+    answered.map_err(plain)?;
     let found =
         version.map_or_else(|| "it answers".to_owned(), |version| format!("Redis {version}"));
     Ok(format!("{found}, {}", if is_plain { "plain text" } else { "TLS" }))
+}
+
+/// A refusal in our own words; other failures are the client's.
+fn plain(error: Error) -> anyhow::Error {
+    match Trouble::from(&error) {
+        refused @ Trouble::Refused(_) => refused.into(),
+        _ => error.into(),
+    }
 }
 
 /// Starts to connect, for good.
@@ -99,6 +107,7 @@ fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
         connection.connection_timeout = DEADLINE * 3;
         connection.internal_command_timeout = DEADLINE * 3;
         connection.max_command_attempts = attempts;
+        connection.reconnect_on_auth_error = true;
         connection.unresponsive =
             UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: DEADLINE };
         connection.tcp.nodelay = Some(true);

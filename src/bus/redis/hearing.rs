@@ -1,6 +1,6 @@
 //! What this node hears, and which rooms it listens to.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use fred::{
     clients::Client,
@@ -9,19 +9,13 @@ use fred::{
     types::{Message, Value},
 };
 use futures_util::future::{join_all, try_join_all};
-use tokio::{
-    sync::{broadcast::error::RecvError, mpsc},
-    time::sleep,
-};
+use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::{BusEvent, seals::Seals, slots};
 use crate::{
     metrics::bus::BusCounts,
     wire::broadcast::{Broadcast, Room},
 };
-
-/// How often a subscriber is asked whether it still hears.
-const ASK: Duration = Duration::from_secs(2);
 
 /// Hands on what the subscriber hears, and tells of each time that a connection was made anew.
 pub(super) async fn hear(
@@ -103,23 +97,6 @@ pub(super) async fn unsubscribe(subscriber: &Client, rooms: &[Room]) -> Result<(
 pub(super) async fn unsubscribe_sharded(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
     let asked = rooms.iter().map(|room| subscriber.sunsubscribe(room.to_string()));
     try_join_all(asked).await.map(drop)
-}
-
-/// Asks now and then. Who only listens does not notice that nothing can be heard any more: what is not
-/// answered ends the connection, and it is made anew.
-pub(super) async fn keep_asking(
-    subscriber: Client,
-    is_cluster: bool,
-    events: mpsc::Sender<BusEvent>,
-) {
-    while !events.is_closed() {
-        sleep(ASK).await;
-        let answered =
-            if is_cluster { ping_sharded(&subscriber).await } else { ping(&subscriber).await };
-        if let Err(error) = answered {
-            tracing::debug!(error = %error, "Redis does not answer a subscriber");
-        }
-    }
 }
 
 /// Whether Redis answers.

@@ -1,6 +1,8 @@
 //! The pool, over TLS or in plain text: as the configuration has it, or as the server lets it.
 
-use mysql_async::{Conn, OptsBuilder, Pool, SslOpts};
+use std::sync::{Mutex, PoisonError};
+
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, SslOpts};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -8,38 +10,60 @@ use crate::{
     tls,
 };
 
-/// A pool for each way that may be taken, and the one that is.
-#[derive(Debug)]
+/// Each way that may be taken, the one that is, and its pool.
 pub(super) struct Pools {
-    first: Pool,
+    first: Opts,
     /// Plain text, for a server beyond this machine that nothing is set for.
-    fallback: Option<Pool>,
-    taken: OnceCell<Pool>,
+    fallback: Option<Opts>,
+    taken: OnceCell<Opts>,
+    pool: Mutex<Option<Pool>>,
+}
+
+/// Law I14: what it connects with does not print.
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Pools")
+    }
 }
 
 impl Pools {
     pub(super) fn open(config: &MysqlConfig, options: OptsBuilder) -> anyhow::Result<Self> {
         let plain = options.clone().ssl_opts(None::<SslOpts>);
         let encrypted = (config.tls != Tls::Off).then(|| ssl(config)).transpose()?;
-        let fallback = (config.tls == Tls::Preferred).then(|| Pool::new(plain));
-        let first = Pool::new(options.ssl_opts(encrypted));
-        Ok(Self { first, fallback, taken: OnceCell::new() })
+        let fallback = (config.tls == Tls::Preferred).then(|| plain.into());
+        let first = options.ssl_opts(encrypted).into();
+        Ok(Self { first, fallback, taken: OnceCell::new(), pool: Mutex::default() })
     }
 
     pub(super) async fn get_conn(&self) -> mysql_async::Result<Conn> {
-        self.taken.get_or_try_init(|| self.agree()).await?.get_conn().await
+        let way = self.taken.get_or_try_init(|| self.agree()).await?;
+        let pool = {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            pool.get_or_insert_with(|| Pool::new(way.clone())).clone()
+        };
+        pool.get_conn().await
+    }
+
+    /// Uses none of the connections that there are again: after a failover they may all be dead, or stay
+    /// with another server than the name leads to.
+    pub(super) fn renew(&self) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// TLS first, and plain text only where the server answers to it and to TLS does not. What was taken
     /// once stays: a server that has answered by TLS is never spoken to without.
-    async fn agree(&self) -> mysql_async::Result<Pool> {
+    async fn agree(&self) -> mysql_async::Result<Opts> {
         let Some(plain) = &self.fallback else { return Ok(self.first.clone()) };
-        let Err(refused) = self.first.get_conn().await else { return Ok(self.first.clone()) };
-        if plain.get_conn().await.is_err() {
+        let Err(refused) = Conn::new(self.first.clone()).await else {
+            return Ok(self.first.clone());
+        };
+        if Conn::new(plain.clone()).await.is_err() {
             return Err(refused);
         }
         // A server that was starting meanwhile refuses the first and takes the second.
-        let Err(refused) = self.first.get_conn().await else { return Ok(self.first.clone()) };
+        let Err(refused) = Conn::new(self.first.clone()).await else {
+            return Ok(self.first.clone());
+        };
         tls::warn_of_plain_text("MYSQL", "MySQL", &super::unavailable(refused).into());
         Ok(plain.clone())
     }

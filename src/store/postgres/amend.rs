@@ -8,7 +8,11 @@ use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{DEADLINE, Postgres, classify, give_back, rows, unavailable};
+use super::{
+    DEADLINE, Postgres,
+    failure::{classify, unavailable},
+    rows,
+};
 use crate::{
     message::{
         Message, MessageId,
@@ -95,7 +99,7 @@ impl Postgres {
             Ok(amended)
         };
         let outcome = timeout(DEADLINE, work).await.map_err(unavailable).and_then(|done| done);
-        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 }
 

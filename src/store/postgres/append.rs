@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{DEADLINE, Params, Postgres, rows, settle};
+use super::{DEADLINE, Params, Postgres, rows};
 use crate::{
     message::{Draft, Message},
     session::SessionId,
@@ -143,7 +143,7 @@ impl Postgres {
             patient.and(committed).map(|()| rows)
         };
         let outcome = timeout(DEADLINE, rows).await;
-        settle(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.fitness.settle_answer(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     /// The stored messages of drafts that were sent before, by session and `seq`. No look-up keeps the

@@ -10,13 +10,13 @@ use deadpool_postgres::{
 use refinery::Migration;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    durability::Found,
     encoding,
+    fitness::Fitness,
     language::{self, UnknownLanguage},
 };
 use crate::{
@@ -26,8 +26,6 @@ use crate::{
 
 /// How long a node waits at its start for a database that is still starting itself.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a new connection may take to be set up.
-pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The database itself gives up on a statement a little before the node does.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
 /// How long a statement waits for a lock that another holds: it holds a connection meanwhile.
@@ -45,17 +43,17 @@ refinery::embed_migrations!("migrations/postgres");
 /// So many connections at most, with further options of their own.
 pub(super) fn pool(
     config: &PostgresConfig,
-    durability: &Arc<Found>,
+    fitness: &Arc<Fitness>,
     size: usize,
     options: &str,
 ) -> anyhow::Result<Pool> {
-    builder(config, durability, size, options)?.build().context("the PostgreSQL pool")
+    builder(config, fitness, size, options)?.build().context("the PostgreSQL pool")
 }
 
 /// The same, for a pool whose connections are set up further.
 pub(super) fn builder(
     config: &PostgresConfig,
-    durability: &Arc<Found>,
+    fitness: &Arc<Fitness>,
     size: usize,
     options: &str,
 ) -> anyhow::Result<PoolBuilder> {
@@ -85,18 +83,18 @@ pub(super) fn builder(
         Manager::from_config(target, NoTls, recycling)
     };
     let wait = Some(Duration::from_secs(4));
-    let durability = Arc::clone(durability);
+    let (of_new, of_old) = (Arc::clone(fitness), Arc::clone(fitness));
     let settle = Hook::async_fn(move |client: &mut ClientWrapper, _| {
-        let durability = Arc::clone(&durability);
-        Box::pin(async move {
-            let settled = timeout(SETTLE_TIMEOUT, durability.settle(client)).await;
-            settled
-                .map_err(|late| HookError::message(late.to_string()))?
-                .map_err(HookError::Backend)
-        })
+        let fitness = Arc::clone(&of_new);
+        Box::pin(async move { fitness.settle(client).await })
+    });
+    let keep = Hook::sync_fn(move |_: &mut ClientWrapper, metrics| {
+        let stale = of_old.is_stale(metrics.created);
+        if stale { Err(HookError::message("made before a failover")) } else { Ok(()) }
     });
     Ok(Pool::builder(manager)
         .post_create(settle)
+        .pre_recycle(keep)
         .max_size(size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(wait)
@@ -174,7 +172,8 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
+/// A connection, waiting for a database that is still starting.
+pub(super) async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
     let give_up = Instant::now() + START_PATIENCE;
     let mut pause = Duration::from_millis(100);
     loop {

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 const SETTLE: &str = "select case current_setting('synchronous_commit') \
       when 'remote_apply' then 'remote_apply' \
       else set_config('synchronous_commit', 'on', false) end, \
-    current_setting('fsync'), current_setting('full_page_writes')";
+    current_setting('fsync'), current_setting('full_page_writes'), \
+    current_setting('transaction_read_only')";
 
 /// The durability of the database's commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -60,20 +61,22 @@ impl Found {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets up a new connection, and notes what its server is set to.
-    pub(super) async fn settle(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+    /// Sets up a new connection, and notes what its server is set to; whether that only reads.
+    pub(super) async fn settle(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
         let answer = client.simple_query(SETTLE).await?;
-        let found = answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => read(row),
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
+        let only_reads = row.is_some_and(|row| row.get(3) == Some("on"));
+        let found = row.and_then(read);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = *known != found;
         if let Some(problem) = found.as_ref().filter(|_| is_new).and_then(Durability::problem) {
             tracing::warn!("{problem}");
         }
         *known = found;
-        Ok(())
+        Ok(only_reads)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_postgres::{SimpleQueryMessage, error::SqlState};
 use uuid::Uuid;
 
-use super::{Params, Postgres, connect::SETTLE_TIMEOUT, rows};
+use super::{Params, Postgres, fitness::SETTLE_TIMEOUT, rows};
 use crate::{
     person::Person,
     session::{EpochId, SessionId},

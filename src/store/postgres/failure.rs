@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::error::Elapsed;
 use tokio_postgres::error::SqlState;
 
 use crate::store::{Source, StoreError};
@@ -16,6 +17,42 @@ pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static)
 struct Refused {
     code: String,
     constraint: String,
+}
+
+/// The meaning of a failure for the server, beyond the statement that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    OnlyReads,
+    /// It shuts down, or is gone without a word: it would have given up on a statement before the node does.
+    Leaving,
+    /// A prepared statement is missing, or is another one's.
+    Unprepared,
+}
+
+const UNPREPARED: [SqlState; 2] =
+    [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+
+pub(super) fn sign(error: &StoreError) -> Option<Sign> {
+    let (StoreError::Unavailable(source) | StoreError::Refused(source)) = error else {
+        return None;
+    };
+    if source.is::<Elapsed>() {
+        return Some(Sign::Leaving);
+    }
+    let code = SqlState::from_code(&source.downcast_ref::<Refused>()?.code);
+    let leaving =
+        [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    if code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        Some(Sign::OnlyReads)
+    } else if leaving.contains(&code) {
+        Some(Sign::Leaving)
+    } else {
+        UNPREPARED.contains(&code).then_some(Sign::Unprepared)
+    }
+}
+
+pub(super) fn is_unprepared(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| UNPREPARED.contains(code))
 }
 
 pub(super) fn classify(error: tokio_postgres::Error) -> StoreError {

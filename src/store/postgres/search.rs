@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::{
     DEADLINE, Params, Postgres, connect,
     failure::{classify, unavailable},
-    give_back, rows,
+    fitness::Fitness,
+    rows,
 };
 use crate::{
     config::PostgresConfig,
@@ -82,6 +83,7 @@ struct Search {
     offset: u32,
     limit: u32,
     counts: DatabaseCounts,
+    fitness: Arc<Fitness>,
 }
 
 /// Messages that wait to be indexed, column by column.
@@ -111,8 +113,9 @@ impl Postgres {
         let turn = turn.map_err(unavailable).and_then(|turn| turn.map_err(unavailable));
         let turn = turn.inspect_err(|error| self.counts.failed(error))?;
         let (me, terms, counts) = (me.clone(), terms.clone(), self.counts.clone());
-        let (search, pool) =
-            (Search { me, terms, offset, limit, counts }, self.search.pool.clone());
+        let fitness = Arc::clone(&self.fitness);
+        let search = Search { me, terms, offset, limit, counts, fitness };
+        let pool = self.search.pool.clone();
         // The database goes on with a search whose caller has gone: its turn ends with it.
         let searching = tokio::spawn(async move {
             let found = search.run(&pool).await;
@@ -138,13 +141,13 @@ impl SearchPool {
     }
 
     /// A statement has the time of a search.
-    pub(super) fn open(config: &PostgresConfig) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &PostgresConfig, fitness: &Arc<Fitness>) -> anyhow::Result<Self> {
         let options = format!(
             "-c statement_timeout={} \
              -c plan_cache_mode=force_custom_plan",
             TIME_LIMIT.as_millis()
         );
-        let pool = connect::pool(config, &Arc::default(), SEARCH_CONNECTIONS, &options)?;
+        let pool = connect::pool(config, fitness, SEARCH_CONNECTIONS, &options)?;
         Ok(Self { pool, turns: Arc::new(Semaphore::new(SEARCHES)) })
     }
 }
@@ -160,7 +163,7 @@ impl Search {
             Ok(Ok(hits)) => Ok(Ok(hits)),
             Err(late) => Err(unavailable(late)),
         };
-        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     async fn hits(&self, client: &Object) -> Result<Hits, Failure> {
@@ -289,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn c3_a_query_that_the_database_does_not_bear_is_its_callers() {
         let database = Servers::get().await.postgres_database().await;
-        let pool = SearchPool::open(&config(&database)).unwrap().pool;
+        let pool = SearchPool::open(&config(&database), &Arc::default()).unwrap().pool;
         let client = pool.get().await.unwrap();
         let backend = "select pg_backend_pid()";
         let before: i32 = client.query_one(backend, &[]).await.unwrap().get(0);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     DEADLINE, Postgres,
     failure::{classify, unavailable},
-    give_back, rows,
+    rows,
     search::is_of_its_input,
 };
 use crate::store::{
@@ -72,7 +72,7 @@ impl SearchQueue for Postgres {
         let mut client = self.search.pool.get().await.map_err(unavailable)?;
         let work = timeout(DEADLINE, index(&mut client, limit));
         let outcome = work.await.unwrap_or_else(|late| Err(unavailable(late)));
-        give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     fn text_committed(&self) -> &Notify {

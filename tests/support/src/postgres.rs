@@ -1,6 +1,8 @@
 //! A PostgreSQL of a test's own, to be ill-treated.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -44,6 +46,49 @@ impl Postgres {
         let server = Self { port, child, files };
         server.await_answer().await;
         server
+    }
+
+    /// Starts a standby of this server, which has all that this one commits and only reads.
+    pub async fn standby(&self) -> Self {
+        let files = tempfile::Builder::new().prefix("frontdesk-standby").tempdir().unwrap();
+        let port = free_port();
+        // Nobody else may read what a server runs on.
+        std::fs::set_permissions(files.path(), Permissions::from_mode(0o700)).unwrap();
+        own(files.path());
+        let source = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let copied = as_postgres("pg_basebackup", files.path())
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", &source])
+            .status()
+            .await
+            .unwrap();
+        assert!(copied.success(), "pg_basebackup");
+        let conf = files.path().join("postgresql.auto.conf");
+        let settings = std::fs::read_to_string(&conf).unwrap();
+        // The last one counts.
+        std::fs::write(&conf, format!("{settings}port = {port}\n")).unwrap();
+        own(files.path());
+        let standby = Self { port, child: spawn(files.path()), files };
+        standby.await_answer().await;
+        standby
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        let promoted = self.database().client().await;
+        promoted.execute("select pg_promote()", &[]).await.unwrap();
+    }
+
+    /// Makes it a server that only reads, as a failover does that leaves connections open.
+    pub async fn demote(&self) {
+        let client = self.database().client().await;
+        client.batch_execute("alter system set default_transaction_read_only = on").await.unwrap();
+        client.batch_execute("select pg_reload_conf()").await.unwrap();
+    }
+
+    /// How many connections nodes have to it.
+    pub async fn connections_of_nodes(&self) -> i64 {
+        let of_nodes = "select count(*) from pg_stat_activity where application_name = 'frontdesk'";
+        self.database().client().await.query_one(of_nodes, &[]).await.unwrap().get(0)
     }
 
     async fn await_answer(&self) {
@@ -141,17 +186,20 @@ fn spawn(files: &Path) -> Child {
         .expect("PostgreSQL is not installed: scripts/test installs it")
 }
 
-/// One of PostgreSQL's programs on a directory; it does not run as root.
+/// One of PostgreSQL's programs on a directory.
 fn as_postgres(program: &str, files: &Path) -> Command {
-    let program = find(program);
-    let mut command = if is_root() {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
+    let mut command = not_as_root(&find(program));
     command.arg("-D").arg(files).stdin(Stdio::null());
+    command
+}
+
+/// A program that does not run as root.
+pub(crate) fn not_as_root(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
     command
 }
 
@@ -168,7 +216,7 @@ fn is_root() -> bool {
 }
 
 /// Gives a directory to the user that PostgreSQL runs as.
-fn own(files: &Path) {
+pub(crate) fn own(files: &Path) {
     if is_root() {
         let given = std::process::Command::new("chown")
             .args(["-R", "postgres:postgres"])

@@ -43,6 +43,10 @@ pub struct Relay {
 struct State {
     way: Way,
     server: u16,
+    /// How often all connections were cut.
+    cuts: u64,
+    /// How often all connections were deserted.
+    desertions: u64,
 }
 
 impl Relay {
@@ -55,7 +59,7 @@ impl Relay {
     #[must_use]
     pub fn on(listener: TcpListener, server: u16) -> Self {
         let port = listener.local_addr().unwrap().port();
-        let state = watch::Sender::new(State { way: Way::Open, server });
+        let state = watch::Sender::new(State { way: Way::Open, server, cuts: 0, desertions: 0 });
         let passing = tokio::spawn(pass(listener, state.subscribe())).abort_handle();
         Self { port, state, passing }
     }
@@ -72,7 +76,18 @@ impl Relay {
 
     /// Cuts every connection; new ones are led to another server.
     pub fn lead_to(&self, server: u16) {
+        self.state.send_modify(|state| (state.server, state.cuts) = (server, state.cuts + 1));
+    }
+
+    /// Leads new connections to another server; open ones stay where they are.
+    pub fn lead_new_to(&self, server: u16) {
         self.state.send_modify(|state| state.server = server);
+    }
+
+    /// Nothing gets through on the connections that there are, for good, and nobody is told; new ones
+    /// pass.
+    pub fn desert(&self) {
+        self.state.send_modify(|state| state.desertions += 1);
     }
 }
 
@@ -83,13 +98,13 @@ async fn pass(listener: TcpListener, state: watch::Receiver<State>) {
         while connections.try_join_next().is_some() {}
         let now = *state.borrow();
         if now.way != Way::Cut {
-            connections.spawn(connection(client, now.server, state.clone()));
+            connections.spawn(connection(client, now, state.clone()));
         }
     }
 }
 
-async fn connection(client: TcpStream, to: u16, mut state: watch::Receiver<State>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+async fn connection(client: TcpStream, now: State, mut state: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", now.server)).await else { return };
     for stream in [&client, &server] {
         drop(stream.set_nodelay(true));
     }
@@ -98,13 +113,13 @@ async fn connection(client: TcpStream, to: u16, mut state: watch::Receiver<State
     let (up, down) = (state.clone(), state.clone());
     let passing = async {
         tokio::join!(
-            pump(from_client, to_server, up, false),
-            pump(from_server, to_client, down, true)
+            pump(from_client, to_server, up, now.desertions, false),
+            pump(from_server, to_client, down, now.desertions, true)
         )
     };
     tokio::select! {
         _ = passing => {}
-        _ = state.wait_for(|state| state.way == Way::Cut || state.server != to) => {}
+        _ = state.wait_for(|state| state.way == Way::Cut || state.cuts != now.cuts) => {}
     }
 }
 
@@ -113,6 +128,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
+    desertions: u64,
     answers: bool,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
@@ -121,7 +137,8 @@ async fn pump(
         if length == 0 {
             return to.shutdown().await;
         }
-        let passed = state.wait_for(|state| state.way != Way::Stalled).await;
+        let is_open = |state: &State| state.way != Way::Stalled && state.desertions == desertions;
+        let passed = state.wait_for(is_open).await;
         let way = passed.map_or(Way::Cut, |state| state.way);
         match way {
             Way::Slow(by) => {

@@ -1,0 +1,244 @@
+//! Watching whether Redis takes writes and delivers: a server that answers may be the wrong one.
+//!
+//! After a failover open connections may stay with the old master. It answers a PING, it even delivers what
+//! its own clients publish, and it refuses every write. So a probe writes, and counts who hears what it
+//! publishes; where it fails the connections are made anew, which resolves the server's name again.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fred::{
+    clients::Client,
+    error::{Error, ErrorKind},
+    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
+    types::{Expiration, Value, config::Server},
+};
+use futures_util::future::try_join;
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::sleep,
+};
+
+use super::{BusEvent, hearing};
+use crate::{cluster::ClusterSecret, metrics::bus::BusCounts};
+
+/// How often Redis is probed, and how soon it is again after a reconnect that did not help, at most.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How many probes in a row may be unanswered before the connections are made anew.
+const UNANSWERED_MAX: u32 = 2;
+/// How long what a probe has written stays.
+const PROBE_LASTS_SECS: i64 = 60;
+
+/// The replies of a server that can't be the bus now, by their first word, and what they mean.
+const REFUSALS: [(&str, &str); 8] = [
+    ("READONLY", "it only reads: it has become a replica (READONLY)"),
+    ("MASTERDOWN", "it is a replica without its master (MASTERDOWN)"),
+    ("LOADING", "it is loading its data (LOADING)"),
+    ("MISCONF", "it can't save to its disk, and refuses writes (MISCONF)"),
+    ("NOREPLICAS", "it has too few replicas, and refuses writes (NOREPLICAS)"),
+    ("CLUSTERDOWN", "its cluster is down (CLUSTERDOWN)"),
+    ("NOAUTH", "it wants a password, or another one (NOAUTH)"),
+    ("WRONGPASS", "it knows no such user and password (WRONGPASS)"),
+];
+
+/// Why Redis is not the bus that it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("it does not answer")]
+    NoAnswer,
+    /// Another server, or this one later, may not refuse.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Such as a right that the node's user lacks: a new connection changes nothing.
+    #[error("it refuses what a node needs; see what its user may do, and its memory")]
+    Unfit,
+    #[error(
+        "what this node publishes does not reach its own subscription: they are on two servers"
+    )]
+    Split,
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        let word = error.details().split_whitespace().next().unwrap_or_default();
+        if let Some((_, meaning)) = REFUSALS.iter().find(|(code, _)| *code == word) {
+            return Self::Refused(meaning);
+        }
+        let is_reply = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+        match error.kind() {
+            ErrorKind::Timeout | ErrorKind::IO | ErrorKind::Canceled => Self::NoAnswer,
+            _ if is_reply => Self::Unfit,
+            _ => Self::NoAnswer,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    publisher: Client,
+    subscriber: Client,
+    is_cluster: bool,
+    /// The key that a probe writes, and the channel that it publishes in.
+    name: String,
+    /// The finding of the last probe.
+    trouble: Mutex<Option<Trouble>>,
+}
+
+impl Watch {
+    pub(super) fn new(
+        publisher: Client,
+        subscriber: Client,
+        is_cluster: bool,
+        secret: &ClusterSecret,
+    ) -> Self {
+        let name = format!("frontdesk:probe:{}", secret.node());
+        Self { publisher, subscriber, is_cluster, name, trouble: Mutex::default() }
+    }
+
+    /// Whether Redis is the bus that it should be.
+    pub(super) async fn ask(&self) -> Result<(), Trouble> {
+        self.probe().await.map_err(|trouble| match (trouble, self.known()) {
+            // Clients that are not connected keep the reason to themselves.
+            (Trouble::NoAnswer, Some(known)) => known,
+            (trouble, _) => trouble,
+        })
+    }
+
+    /// Probes for as long as the node lives, and makes the connections anew where that may help.
+    pub(super) async fn keep_watching(
+        self: Arc<Self>,
+        counts: BusCounts,
+        events: mpsc::Sender<BusEvent>,
+    ) {
+        let mut errors = self.publisher.error_rx();
+        let (mut pause, mut unanswered) = (PROBE_EVERY, 0);
+        while !events.is_closed() {
+            sleep(pause).await;
+            let found = self.probe().await.err();
+            let while_connecting = last_refusal(&mut errors);
+            let found = match found {
+                Some(Trouble::NoAnswer) => while_connecting.or(found),
+                found => found,
+            };
+            self.note(found);
+            let Some(trouble) = found else {
+                (pause, unanswered) = (PROBE_EVERY, 0);
+                continue;
+            };
+            unanswered = if trouble == Trouble::NoAnswer { unanswered + 1 } else { 0 };
+            if self.is_to_reconnect(trouble, unanswered) {
+                let reason = match trouble {
+                    Trouble::Split => &counts.split,
+                    Trouble::NoAnswer => &counts.unanswered,
+                    Trouble::Refused(_) | Trouble::Unfit => &counts.refused,
+                };
+                reason.inc();
+                tokio::join!(reconnect(&self.publisher), reconnect(&self.subscriber));
+                pause = (pause * 2).min(PROBE_PAUSE_MAX);
+                unanswered = 0;
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<(), Trouble> {
+        if self.is_cluster {
+            let both = try_join(
+                hearing::ping_sharded(&self.publisher),
+                hearing::ping_sharded(&self.subscriber),
+            );
+            return both.await.map(drop).map_err(|error| Trouble::from(&error));
+        }
+        let heard = self.write_and_publish().await.map_err(|error| Trouble::from(&error))?;
+        if heard > 0 { Ok(()) } else { Err(Trouble::Split) }
+    }
+
+    /// Writes, and publishes: how many on the server that was written to hear it.
+    async fn write_and_publish(&self) -> Result<i64, Error> {
+        // Each time: a connection that was made anew subscribes to nothing.
+        self.subscriber.subscribe(self.name.clone()).await?;
+        hearing::ping(&self.subscriber).await?;
+        let lasts = Some(Expiration::EX(PROBE_LASTS_SECS));
+        let pipeline = self.publisher.pipeline();
+        let _: () = pipeline.set(self.name.clone(), "", lasts, None, false).await?;
+        let _: () = pipeline.publish(self.name.clone(), "").await?;
+        let (_, heard): (Value, i64) = pipeline.all().await?;
+        Ok(heard)
+    }
+
+    /// On a cluster each master has a connection of its own, which the client looks after; a server that
+    /// is no master any more redirects. The other masters' connections must not go with one.
+    fn is_to_reconnect(&self, trouble: Trouble, unanswered: u32) -> bool {
+        !self.is_cluster
+            && match trouble {
+                Trouble::Unfit => false,
+                Trouble::NoAnswer => unanswered >= UNANSWERED_MAX,
+                Trouble::Refused(_) | Trouble::Split => true,
+            }
+    }
+
+    fn known(&self) -> Option<Trouble> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs each change.
+    fn note(&self, found: Option<Trouble>) {
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(reason) if *known != found => {
+                tracing::warn!(%reason, "the bus is interrupted; messages are found in the database meanwhile");
+            }
+            None if known.is_some() => tracing::info!("the bus carries again"),
+            _ => {}
+        }
+        *known = found;
+    }
+}
+
+/// Makes a client's connections anew. A client without any is at it already.
+async fn reconnect(client: &Client) {
+    if client.is_connected()
+        && let Err(error) = client.force_reconnection().await
+    {
+        tracing::debug!(%error, "Redis can't be reached anew yet");
+    }
+}
+
+/// The refusal that came last while the client was connecting.
+fn last_refusal(errors: &mut broadcast::Receiver<(Error, Option<Server>)>) -> Option<Trouble> {
+    let mut last = None;
+    loop {
+        match errors.try_recv() {
+            Ok((error, _)) => last = Some(Trouble::from(&error)),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+            Err(_) => return last.filter(|trouble| matches!(trouble, Trouble::Refused(_))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_known_by_its_first_word_and_told_without_the_servers_text() {
+        let trouble =
+            |kind: ErrorKind, details: &'static str| Trouble::from(&Error::new(kind, details));
+        let demoted = "READONLY You can't write against a read only replica.";
+        let told = trouble(ErrorKind::Unknown, demoted).to_string();
+        assert_eq!(told, "it only reads: it has become a replica (READONLY)");
+        let locked = trouble(ErrorKind::Auth, "NOAUTH Authentication required.").to_string();
+        assert!(locked.contains("(NOAUTH)"), "{locked}");
+        for (kind, details, expected) in [
+            (ErrorKind::Unknown, "OOM command not allowed", Trouble::Unfit),
+            (ErrorKind::Unknown, "NOPERM this user", Trouble::Unfit),
+            (ErrorKind::Timeout, "Request timed out.", Trouble::NoAnswer),
+            (ErrorKind::IO, "Connection closed.", Trouble::NoAnswer),
+            (ErrorKind::Unknown, "", Trouble::NoAnswer),
+        ] {
+            assert_eq!(trouble(kind, details), expected, "{details}");
+        }
+    }
+}
