@@ -19,7 +19,10 @@ use std::{num::NonZeroU32, sync::Arc};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::BoxFuture};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers, without_scheme};
 
@@ -75,6 +78,25 @@ struct Unverified<'a> {
     issuer: Option<String>,
     /// When it was issued, in seconds since 1970.
     issued_at: Option<i64>,
+}
+
+/// The end of a token, in seconds since 1970. An end beyond the last time that can be written, in the year
+/// 9999, counts as that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends(i64);
+
+impl<'de> Deserialize<'de> for Ends {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let whole = number.as_u64().map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+        let seconds = whole.or_else(|| number.as_f64().map(|seconds| seconds.round() as i64));
+        let last = jiff::Timestamp::MAX.as_second();
+        match seconds {
+            Some(seconds) if seconds >= 0 => Ok(Self(seconds.min(last))),
+            _ => Err(D::Error::custom("no time")),
+        }
+    }
 }
 
 /// A signature that is not by the key that was tried.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{AuthError, Identity, Unverified, jwks::Jwks};
+use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
     config::CognitoConfig,
     metrics::auth::KeySetCounts,
@@ -24,7 +24,7 @@ pub(super) struct Cognito {
 struct Claims {
     iss: String,
     sub: PersonId,
-    exp: u32,
+    exp: Ends,
     token_use: String,
     #[serde(default)]
     client_id: Option<String>,
@@ -59,8 +59,7 @@ impl Cognito {
     }
 
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
-        let keys = self.keys.keys(token.kid.as_deref(), token.algorithm).await?;
-        let claims: Claims = token.claims_by(&keys)?;
+        let claims: Claims = self.keys.claims(token).await?;
         if claims.iss != self.issuer {
             return Err(AuthError::Invalid("its issuer is another"));
         }
@@ -75,7 +74,7 @@ impl Cognito {
         Ok(Identity {
             person: Person::new(PersonKind::Customer, claims.sub),
             admin: claims.groups.iter().any(|group| group == "admin"),
-            expires_at: claims.exp.into(),
+            expires_at: claims.exp.0,
         })
     }
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{AuthError, Identity, Unverified, jwks::Jwks};
+use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
     config::DjangoConfig,
     metrics::auth::KeySetCounts,
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Django {
 struct Claims {
     #[serde(default)]
     iss: Option<String>,
-    exp: u32,
+    exp: Ends,
     token_type: String,
     user_id: PersonId,
     #[serde(default)]
@@ -59,9 +59,7 @@ impl Django {
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
         let claims: Claims = match (token.algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => token.claims(secret)?,
-            (algorithm @ (Algorithm::RS256 | Algorithm::ES256), _, Some(keys)) => {
-                token.claims_by(&keys.keys(token.kid.as_deref(), algorithm).await?)?
-            }
+            (Algorithm::RS256 | Algorithm::ES256, _, Some(keys)) => keys.claims(token).await?,
             _ => return Err(AuthError::Invalid("its algorithm is not its issuer's")),
         };
         if self.issuer.is_some() && claims.iss != self.issuer {
@@ -73,7 +71,7 @@ impl Django {
         Ok(Identity {
             person: Person::new(PersonKind::Dentist, claims.user_id),
             admin: claims.is_staff || claims.role.as_deref() == Some("admin"),
-            expires_at: claims.exp.into(),
+            expires_at: claims.exp.0,
         })
     }
 }

@@ -3,11 +3,12 @@
 //! Keys are kept while the issuer is away. An unknown `kid` costs one fetch at most every 10 s, for
 //! all requests together: those that come during a fetch wait for that one. Only a set that was fetched
 //! since a token came decides that the token's key is unknown; until then the issuer is unavailable, so
-//! that an app whose issuer has just rotated its keys tries again, and logs nobody out.
+//! that an app whose issuer has just rotated its keys tries again, and logs nobody out. A token without a
+//! `kid` is tried with each key of its algorithm; its key is unknown where none of them has signed it.
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,11 +21,11 @@ use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::AuthError;
+use super::{AuthError, Unverified, WRONG_SIGNATURE};
 use crate::{config::without_query, metrics::auth::KeySetCounts};
 
 /// How often an unknown `kid` may cost a fetch.
@@ -36,8 +37,8 @@ const FRESH: Duration = Duration::from_secs(3_600);
 /// How long a fetch may take, and how large a key set may be.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const SET_MAX_BYTES: usize = 262_144;
-/// How many keys of one `kid` are tried on a token at most.
-const KEYS_OF_A_KID: usize = 4;
+/// How many keys are tried on a token at most: those of its `kid`, or of its algorithm where it has none.
+const KEYS_OF_A_TOKEN: usize = 4;
 
 type Fetch = Shared<BoxFuture<'static, ()>>;
 
@@ -106,30 +107,67 @@ impl Jwks {
     /// Takes these keys as fetched, and fetches none for years.
     #[cfg(all(any(test, fuzzing), feature = "embedded"))]
     pub(super) fn keep(&self, set: KeySet) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let later = Some(Instant::now() + Duration::from_secs(1_000_000_000));
         *state = State { keys: Keys::read(set), fetched: later, tried: later, fetching: None };
     }
 
-    /// The keys of this id, for this algorithm and no other: one, but for a set that has several.
-    pub(super) async fn keys(
+    /// The claims of a token that a key of this set has signed.
+    pub(super) async fn claims<T: DeserializeOwned>(
         self: &Arc<Self>,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<Vec<Arc<DecodingKey>>, AuthError> {
-        let asked = Instant::now();
-        if let Some(fetch) = self.fetch_for(kid) {
+        token: &Unverified<'_>,
+    ) -> Result<T, AuthError> {
+        let (kid, asked) = (token.kid.as_deref(), Instant::now());
+        if let Some(fetch) = self.fetch_for(self.knows(kid)) {
             fetch.await;
         }
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = state.keys.of(kid).peekable();
-        if known.peek().is_none() {
-            let is_decided = state.fetched.is_some_and(|fetched| fetched >= asked);
+        let claims = token.claims_by(&self.keys(kid, token.algorithm, asked)?);
+        let is_unknown =
+            kid.is_none() && matches!(&claims, Err(error) if *error == WRONG_SIGNATURE);
+        if !is_unknown {
+            return claims;
+        }
+        // It may be signed by a key that is newer than those at hand.
+        if let Some(fetch) = self.fetch_for(false) {
+            fetch.await;
+        }
+        let claims = token.claims_by(&self.keys(kid, token.algorithm, asked)?);
+        match claims {
+            Err(WRONG_SIGNATURE) if !self.is_decided(asked) => Err(AuthError::IssuerUnavailable),
+            claims => claims,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a key that may have signed a token of this `kid`.
+    fn knows(&self, kid: Option<&str>) -> bool {
+        self.state().keys.of(kid).next().is_some()
+    }
+
+    /// Whether the set was fetched since then.
+    fn is_decided(&self, asked: Instant) -> bool {
+        self.state().fetched.is_some_and(|fetched| fetched >= asked)
+    }
+
+    /// The keys at hand of this id, for this algorithm and no other: one, but for a set that has several.
+    fn keys(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        asked: Instant,
+    ) -> Result<Vec<Arc<DecodingKey>>, AuthError> {
+        if !self.knows(kid) {
             let unknown = AuthError::Invalid("its key is not its issuer's");
+            let is_decided = self.is_decided(asked);
             return Err(if is_decided { unknown } else { AuthError::IssuerUnavailable });
         }
-        let fitting = known.filter(|key| key.algorithm == algorithm).take(KEYS_OF_A_KID);
-        let fitting: Vec<_> = fitting.map(|key| Arc::clone(&key.decoding)).collect();
+        let state = self.state();
+        let fitting = state.keys.of(kid).filter(|key| key.algorithm == algorithm);
+        let fitting: Vec<_> =
+            fitting.take(KEYS_OF_A_TOKEN).map(|key| Arc::clone(&key.decoding)).collect();
         if fitting.is_empty() {
             return Err(AuthError::Invalid("its algorithm is not its key's"));
         }
@@ -138,10 +176,9 @@ impl Jwks {
 
     /// A fetch to wait for, where the key is not known yet. Keys that are merely old are fetched
     /// anew without waiting.
-    fn fetch_for(self: &Arc<Self>, kid: Option<&str>) -> Option<Fetch> {
+    fn fetch_for(self: &Arc<Self>, known: bool) -> Option<Fetch> {
         let now = Instant::now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = state.keys.of(kid).next().is_some();
+        let mut state = self.state();
         if known && state.fetched.is_some_and(|at| now < at + FRESH) {
             return None;
         }
@@ -157,7 +194,7 @@ impl Jwks {
 
     async fn fetch(self: Arc<Self>) {
         let outcome = self.download().await;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.fetching = None;
         match outcome {
             Ok(keys) => {
@@ -211,13 +248,9 @@ impl Keys {
         read
     }
 
-    /// The keys of this id. A token without a `kid` is taken where the set has one key only.
+    /// The keys of this id; all of them for a token without a `kid`.
     fn of(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
-        let is_only = self.keys.len() == 1;
-        self.keys.iter().filter(move |key| match kid {
-            Some(kid) => key.kid.as_deref() == Some(kid),
-            None => is_only,
-        })
+        self.keys.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid)
     }
 }
 

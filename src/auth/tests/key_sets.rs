@@ -1,4 +1,4 @@
-//! Key sets that are odd, and tokens that are old.
+//! Key sets that are odd, and tokens that are old or last long.
 
 use super::*;
 
@@ -63,6 +63,55 @@ async fn c15_a_key_of_another_algorithm_under_the_same_kid_is_passed_over() {
     }
 }
 
+/// A dentist's token that names no key.
+fn without_kid(world: &World) -> String {
+    world.issuer.sign_as(&Issuer::dentist_claims("7"), None)
+}
+
+#[tokio::test]
+async fn a_token_without_a_kid_is_tried_with_the_keys_of_its_algorithm_four_at_most() {
+    let world = World::with_django_keys().await;
+    let mut tokens = vec![without_kid(&world)];
+    world.issuer.rotate_beside_to_ec("key-2");
+    tokens.push(without_kid(&world));
+    for kid in ["key-3", "key-4", "key-5"] {
+        world.issuer.rotate_beside(kid);
+        tokens.push(without_kid(&world));
+    }
+    for token in &tokens {
+        assert!(world.verifier.verify(token).await.is_ok());
+    }
+    // Claims are checked all the same, and a key of nobody's is none.
+    let over = with(Issuer::dentist_claims("7"), "exp", json!(now() - 75));
+    let over = world.verifier.verify(&world.issuer.sign_as(&over, None)).await;
+    assert_eq!(over, Err(AuthError::Expired));
+    let world = World::with_django_keys().await;
+    let eve = Issuer::start().await;
+    assert!(world.refuses(&eve.sign_as(&Issuer::dentist_claims("7"), None)).await);
+    // Six keys of one algorithm cost four checks.
+    let world = World::with_django_keys().await;
+    let mut tokens = Vec::new();
+    for number in 0..6 {
+        world.issuer.rotate_beside(&format!("key-{number}"));
+        tokens.push(without_kid(&world));
+    }
+    let checking = tokens.iter().map(|token| world.verifier.verify(token));
+    let checked = futures_util::future::join_all(checking).await;
+    assert_eq!(checked.iter().filter(|outcome| outcome.is_ok()).count(), 3, "and the first key");
+}
+
+#[tokio::test]
+async fn f19_a_new_key_of_tokens_without_a_kid_is_found() {
+    let world = World::with_django_keys().await;
+    assert!(world.verifier.verify(&without_kid(&world)).await.is_ok());
+    world.issuer.rotate_beside("key-2");
+    let new = without_kid(&world);
+    let early = world.verifier.verify(&new).await;
+    assert_eq!(early, Err(AuthError::IssuerUnavailable), "10 s have not passed");
+    eventually("the new key is found", async || world.verifier.verify(&new).await.is_ok()).await;
+    assert_eq!(world.issuer.fetches(), 2);
+}
+
 #[tokio::test]
 async fn a_token_ends_by_its_age_where_that_is_limited() {
     let world = World::with(&[("MAX_TOKEN_AGE_S", "600")]).await;
@@ -90,4 +139,31 @@ async fn a_token_ends_by_its_age_where_that_is_limited() {
     for iat in [Value::Null, issued(1_000_000)] {
         assert!(world.verifier.verify(&world.customer_with("iat", iat)).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn b12_a_token_that_lasts_long_is_accepted_whatever_its_last_second_is() {
+    let world = World::new().await;
+    let last = jiff::Timestamp::MAX.as_second();
+    let soon = i64::try_from(now()).unwrap() + 4_000;
+    for (exp, ends) in [
+        (json!(4_294_967_295_u64), 4_294_967_295),
+        (json!(4_294_967_296_u64), 4_294_967_296),
+        (json!(last), last),
+        // 9999-12-31T23:59:59Z, and beyond any calendar.
+        (json!(253_402_300_799_u64), last),
+        (json!(i64::MAX), last),
+        (json!(u64::MAX), last),
+        (json!(1e19), last),
+        (serde_json::from_str(&format!("{soon}.25")).unwrap(), soon),
+    ] {
+        for token in [world.customer_with("exp", exp.clone()), dentist_with("exp", exp.clone())] {
+            let identity = world.verifier.verify(&token).await.unwrap();
+            assert_eq!(identity.expires_at, ends, "{exp}");
+        }
+    }
+    // Its age counts where that is limited.
+    let world = World::with(&[("MAX_TOKEN_AGE_S", "600")]).await;
+    let identity = world.verifier.verify(&world.customer_with("exp", json!(u64::MAX))).await;
+    assert!(identity.unwrap().expires_at <= i64::try_from(now()).unwrap() + 600);
 }
