@@ -53,6 +53,7 @@ mod people;
 mod pictures;
 mod pictures_checked;
 mod places;
+mod pooler;
 mod privacy;
 mod production;
 mod pushes;
