@@ -1,10 +1,13 @@
-//! Indexing for search, behind the commits: a task of each node that empties the queue of the store.
+//! Indexing for search, behind the commits: a task of each node that empties the queues of the store.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    store::{StoreError, search_queue::Indexed},
+};
 
 /// How many messages are indexed at once.
 const BATCH: u32 = 64;
@@ -13,41 +16,68 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long commits gather before they are indexed together.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// How a round of indexing ended.
+enum Round {
+    /// Nothing waits.
+    Empty,
+    /// More may wait.
+    More,
+    /// A smaller batch may pass.
+    TooCostly,
+}
+
 /// Runs as long as the node. A text is indexed in less than 2 s after its commit, unless the database is
 /// away or has more to do than it can.
 pub(crate) async fn keep_indexing(app: Arc<App>) {
-    let counts = &app.metrics.search;
     let (mut batch, mut failing) = (BATCH, false);
     loop {
-        match app.store.index_waiting(batch).await {
-            Ok(indexed) => {
-                counts.indexed.inc_by(indexed.messages.into());
-                counts.given_up.inc_by(indexed.given_up.into());
-                if indexed.given_up > 0 {
-                    tracing::warn!("a text could not be indexed: search does not find its message");
-                }
-                if failing {
-                    tracing::info!("texts are indexed again");
-                }
-                failing = false;
-                if indexed.too_costly && batch > 1 {
-                    batch /= 2;
-                    continue;
-                }
-                let is_full = indexed.messages >= batch;
-                batch = batch.saturating_mul(2).min(BATCH);
-                if is_full {
-                    continue;
-                }
+        let round = round(&app, batch).await;
+        match (&round, failing) {
+            (Ok(_), true) => tracing::info!("texts are indexed again"),
+            (Err(error), false) => {
+                tracing::warn!(%error, "texts are not indexed; search finds the newest by reading");
             }
-            Err(error) => {
+            _ => {}
+        }
+        failing = round.is_err();
+        match round {
+            Ok(Round::TooCostly) if batch > 1 => batch /= 2,
+            Ok(Round::More) => batch = batch.saturating_mul(2).min(BATCH),
+            Ok(_) | Err(_) => {
                 if !failing {
-                    tracing::warn!(%error, "texts are not indexed; search finds the newest by reading");
+                    batch = batch.saturating_mul(2).min(BATCH);
                 }
-                failing = true;
+                drop(timeout(POLL, app.store.text_committed().notified()).await);
+                sleep(GATHER).await;
             }
         }
-        drop(timeout(POLL, app.store.text_committed().notified()).await);
-        sleep(GATHER).await;
     }
+}
+
+async fn round(app: &App, batch: u32) -> Result<Round, StoreError> {
+    let counts = &app.metrics.search;
+    let Indexed { messages, too_costly, given_up } = app.store.index_waiting(batch).await?;
+    counts.indexed.inc_by(messages.into());
+    counts.given_up.inc_by(given_up.into());
+    if given_up > 0 {
+        tracing::warn!("a text could not be indexed: search does not find its message");
+    }
+    if too_costly && batch > 1 {
+        return Ok(Round::TooCostly);
+    }
+    if messages >= batch {
+        return Ok(Round::More);
+    }
+    let began = Instant::now();
+    let Indexed { messages, too_costly, given_up } = app.store.index_again(batch).await?;
+    counts.indexed_again.inc_by(messages.into());
+    if given_up > 0 {
+        tracing::warn!("a text could not be indexed again: search finds less of it");
+    }
+    if messages == 0 && !too_costly {
+        return Ok(Round::Empty);
+    }
+    // Nobody waits for these: half of the time is left to others.
+    sleep(began.elapsed()).await;
+    Ok(if too_costly { Round::TooCostly } else { Round::More })
 }

@@ -13,6 +13,7 @@ use crate::store::search_queue::SearchBacklog;
 #[derive(Debug)]
 pub(crate) struct SearchCounts {
     pub(crate) indexed: Counter,
+    pub(crate) indexed_again: Counter,
     pub(crate) given_up: Counter,
     pub(crate) answered: Counter,
     pub(crate) too_costly: Counter,
@@ -31,8 +32,9 @@ pub(super) struct BacklogGauges {
 impl SearchCounts {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let help = "Texts that this node has dealt with behind their commit, by outcome";
-        let outcomes = ["indexed", "given_up"];
-        let [indexed, given_up] = counters(registry, "search_messages", help, "outcome", outcomes);
+        let outcomes = ["indexed", "indexed_again", "given_up"];
+        let [indexed, indexed_again, given_up] =
+            counters(registry, "search_messages", help, "outcome", outcomes);
         let help = "Searches, by outcome";
         let outcomes = ["answered", "too_costly"];
         let [answered, too_costly] = counters(registry, "searches", help, "outcome", outcomes);
@@ -43,7 +45,7 @@ impl SearchCounts {
         let help = "How long the oldest of them has waited";
         registry.register("search_waiting_seconds", help, Gauge::clone(&oldest));
         let backlog = BacklogGauges { messages, oldest };
-        Self { indexed, given_up, answered, too_costly, took, backlog }
+        Self { indexed, indexed_again, given_up, answered, too_costly, took, backlog }
     }
 }
 

@@ -7,6 +7,7 @@ mod pages;
 mod queue;
 mod search;
 mod search_cost;
+mod search_scripts;
 mod uploads;
 pub(super) mod world;
 
@@ -41,6 +42,10 @@ use search::{
     texts_that_wait_to_be_indexed_are_counted,
 };
 use search_cost::c1_no_short_pattern_costs_much_more_than_plain_text;
+use search_scripts::{
+    a_changed_part_of_a_text_is_found_no_more, a_part_of_a_text_is_found_in_every_script,
+    i12_what_the_version_before_indexes_is_indexed_again,
+};
 use uploads::{
     a_picture_is_taken_by_one_message, a_picture_that_no_message_shows_is_an_orphan,
     an_upload_that_is_no_picture_is_removed_at_once,
@@ -97,6 +102,9 @@ contract!(
     a_page_of_hits_has_as_many_bytes_as_fit,
     texts_that_wait_to_be_indexed_are_counted,
     i12_what_the_version_before_writes_and_reads_is_indexed,
+    a_part_of_a_text_is_found_in_every_script,
+    a_changed_part_of_a_text_is_found_no_more,
+    i12_what_the_version_before_indexes_is_indexed_again,
     c1_no_short_pattern_costs_much_more_than_plain_text,
     c3_no_query_makes_the_database_fail,
     a_change_is_kept_with_what_was_before,

@@ -1,13 +1,17 @@
 //! Full text: the words of a search, and the messages that it finds.
 //!
 //! A message is indexed behind its commit ([`crate::store::search_queue`]); a search reads those of
-//! its caller that still wait, too.
+//! its caller that still wait, too. How a text and a search are cut into tokens is decided here, and
+//! nowhere else: both databases are given the same.
 
+pub(super) mod hits;
 #[cfg(feature = "embedded")]
 pub(super) mod matcher;
+mod scripts;
 pub(super) mod snippet;
 pub(crate) mod terms;
-pub(super) mod words;
+pub(super) mod tokens;
+mod words;
 
 use serde::Serialize;
 use utoipa::ToSchema;

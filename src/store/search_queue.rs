@@ -2,6 +2,8 @@
 //!
 //! A row is written by a trigger in the commit of each text that is new or changed, whatever version
 //! writes it. It is taken with its message's text, and removed in the transaction that indexes that.
+//! Another queue, `search_again`, has the messages that an earlier version has indexed: those from before
+//! its migration, and those that nodes of that version index beside this one.
 
 use std::time::Duration;
 
@@ -40,6 +42,10 @@ pub(super) const COUNTED_MAX: i64 = 10_000;
 pub(crate) trait SearchQueue: Send + Sync + 'static {
     /// Indexes so many of the messages that wait, the oldest first; no two nodes take the same.
     async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError>;
+
+    /// Does the same with messages that an earlier version has indexed. They are found meanwhile, by what
+    /// that version knew of.
+    async fn index_again(&self, limit: u32) -> Result<Indexed, StoreError>;
 
     /// Is notified when this node has committed a text.
     fn text_committed(&self) -> &Notify;

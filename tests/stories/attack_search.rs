@@ -78,7 +78,8 @@ async fn c1_texts_on_which_a_parser_is_superlinear_delay_nobody() {
 
 /// Sends so many long messages that are full of the words that are searched for.
 async fn fill(client: &mut Client, session: &str, messages: usize) {
-    let text: String = "tooth the gum a crown or bridge ".chars().cycle().take(7_900).collect();
+    let words = "tooth the gum a crown or bridge 牙痛 030 5551234 ";
+    let text: String = words.chars().cycle().take(7_900).collect();
     let mut asked = Vec::new();
     for number in 0..messages {
         let message = json!({
@@ -126,6 +127,11 @@ fn searches() -> Vec<String> {
         "tooth -nothing -\"bridge crown\" -\"a the\"".to_owned(),
         "\"a\" ".repeat(50).trim().to_owned(),
         "x - ".repeat(50),
+        "牙 -痛".to_owned(),
+        "牙痛".repeat(100),
+        "牙 -牙x ".repeat(33).trim().to_owned(),
+        "555 -5551 0305551234".to_owned(),
+        "5551234030".repeat(20),
     ]
 }
 

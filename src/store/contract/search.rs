@@ -30,7 +30,13 @@ pub(super) async fn index_all(store: &dyn Store) -> u32 {
     }
 }
 
-async fn page(store: &dyn Store, me: &Person, typed: &str, offset: u32, limit: u32) -> Vec<Found> {
+pub(super) async fn page(
+    store: &dyn Store,
+    me: &Person,
+    typed: &str,
+    offset: u32,
+    limit: u32,
+) -> Vec<Found> {
     let Some(terms) = Terms::parse(typed) else { return Vec::new() };
     store.search(me, &terms, offset, limit).await.unwrap().unwrap().found
 }
@@ -41,7 +47,7 @@ pub(super) async fn search(store: &dyn Store, me: &Person, typed: &str) -> Vec<u
 }
 
 /// The same in the order of the session.
-async fn search_sorted(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
+pub(super) async fn search_sorted(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
     let mut found = search(store, me, typed).await;
     found.sort_unstable();
     found
@@ -255,7 +261,11 @@ async fn words_are_reduced_by_the_language_that_is_set() {
 /// Nobody is there to be found for.
 pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
     let (customer, _, id) = world.pair().await;
-    world.store.append(&[draft(id, &customer, &"x y - <!-- & | ! ".repeat(400))]).await.unwrap();
+    world
+        .store
+        .append(&[draft(id, &customer, &"x y - <!-- & | ! 牙5 ".repeat(400))])
+        .await
+        .unwrap();
     let stranger = Person::new(PersonKind::Customer, "stranger".parse().unwrap());
     for waiting in [1, 0] {
         for typed in [
@@ -275,6 +285,13 @@ pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
             "\u{301}".repeat(200),
             "\u{fffd}\u{e000}\u{10ffff}x".repeat(50),
             "牙".repeat(200),
+            "牙 ".repeat(100),
+            "-牙 x ".repeat(33),
+            "5".repeat(200),
+            "555 ".repeat(50),
+            "\u{fdfa}".repeat(200),
+            "牙5x".repeat(66),
+            "ก\u{e33}".repeat(100),
         ] {
             let Some(terms) = Terms::parse(&typed) else { continue };
             for me in [&customer, &stranger] {

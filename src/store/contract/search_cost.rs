@@ -39,6 +39,11 @@ fn patterns() -> Vec<String> {
     patterns
 }
 
+/// Pairs of characters and groups of digits, alone and between other words.
+fn dense_patterns() -> Vec<String> {
+    ["牙", "牙痛", "ก็ำ", "가a", "牙1", "12 3", "\u{fdfa}", "ا\u{64b}"].map(str::to_owned).into()
+}
+
 fn repeated(pattern: &str) -> String {
     pattern.chars().cycle().take(LENGTH).collect()
 }
@@ -56,7 +61,7 @@ impl Cost {
         let began = Instant::now();
         let sent = self.world.store.append(&drafts).await.unwrap();
         let Appended::Committed(first) = &sent[0] else { panic!("not committed") };
-        let edited = format!("{}x", &texts[0][..LENGTH - 1]);
+        let edited: String = texts[0].chars().skip(1).chain(['x']).collect();
         let edit = Amendment::Edit(edited.try_into().unwrap());
         self.world.store.amend(&self.me, self.id, first.id, &edit).await.unwrap().unwrap();
         assert!(index_all(&*self.world.store).await as usize >= TOGETHER);
@@ -67,13 +72,18 @@ impl Cost {
 pub(super) async fn c1_no_short_pattern_costs_much_more_than_plain_text(world: World) {
     let (me, _, id) = world.pair().await;
     let cost = Cost { world, me, id };
-    let plain = vec![repeated("the tooth aches since noon "); TOGETHER];
+    is_bounded(&cost, "the tooth aches since noon ", &patterns()).await;
+    // A text without blanks has as many tokens as characters, so a plain one is several times as long.
+    is_bounded(&cost, "我的牙从昨天中午开始一直很痛，", &dense_patterns()).await;
+}
+
+async fn is_bounded(cost: &Cost, plain: &str, patterns: &[String]) {
+    let plain = vec![repeated(plain); TOGETHER];
     let mut usual = cost.of(&plain).await;
     for _ in 0..4 {
         usual = usual.min(cost.of(&plain).await);
     }
     let bound = usual * FACTOR + GRACE;
-    let patterns = patterns();
     let texts: Vec<String> = patterns.iter().map(|pattern| repeated(pattern)).collect();
     let mut slowest = Duration::ZERO;
     for (number, texts) in texts.chunks(TOGETHER).enumerate() {

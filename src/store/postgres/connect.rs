@@ -33,8 +33,8 @@ const LOCK_TIMEOUT_MS: u32 = 250;
 /// A node whose machine is gone must not hold the rows that it has locked.
 const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
-/// Texts are indexed behind their commit: the migration has the triggers.
-const SEARCH_BEHIND: &str = "-c frontdesk.search=behind";
+/// Texts are indexed behind their commit, by pairs of characters too: the migrations have the triggers.
+const SEARCH_BEHIND: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs";
 /// Any number will do, so long as it stays: it is the lock that one migrating node holds.
 pub(super) const MIGRATION_LOCK: i64 = 7_203_114_825;
 

@@ -1,6 +1,6 @@
 //! Full text search by PostgreSQL's own.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use deadpool_postgres::{Object, Pool};
 use tokio::{sync::Semaphore, time::timeout};
@@ -21,7 +21,11 @@ use crate::{
         StoreError,
         search::{
             AROUND_A_TEXT, Found, Hits, PAGE_BYTES, RANKED_MAX, SEARCHES, TIME_LIMIT, TooCostly,
-            WAITING_BYTES, WAITING_MAX, snippet::snippet, terms::Terms, words::cleaned,
+            WAITING_BYTES, WAITING_MAX,
+            hits::{merged, places},
+            snippet::snippet,
+            terms::Terms,
+            tokens::{self, Placed, cleaned, tokens},
         },
         sql,
     },
@@ -168,13 +172,13 @@ impl Search {
 
     async fn hits(&self, client: &Object) -> Result<Hits, Failure> {
         let (kind, person) = (self.me.kind.as_str(), self.me.id.as_str());
-        let (query, any_word) = (self.terms.tsquery(), self.terms.any_word());
-        let (to_reduce, waiting_max) = ([&query as _, &any_word as _], i64::from(WAITING_MAX));
+        let (query, any_token) = (self.terms.tsquery(), self.terms.any_token());
+        let (to_reduce, waiting_max) = ([&query as _, &any_token as _], i64::from(WAITING_MAX));
         let of_me: Params<'_> = &[&kind, &person, &waiting_max];
         let (reduced, waiting) =
             tokio::try_join!(select(client, REDUCE, &to_reduce), select(client, WAITING, of_me),)?;
         let Some(reduced) = reduced.first() else { return Ok(Hits::default()) };
-        let (query, any_word) =
+        let (query, any_token) =
             (rows::get::<&str>(reduced, "query")?, rows::get::<&str>(reduced, "words")?);
         let waiting = Waiting::read(&waiting)?;
         let sql = format!(
@@ -190,7 +194,7 @@ impl Search {
             &kind,
             &person,
             &query,
-            &any_word,
+            &any_token,
             &waiting.session_ids,
             &waiting.seqs,
             &waiting.ids,
@@ -214,25 +218,45 @@ impl Search {
             .iter()
             .map(|message| message.body.as_ref().map_or("", |body| body.as_str()))
             .collect();
-        let words: Vec<String> = texts.iter().map(|text| cleaned(text)).collect();
+        let all: Vec<Vec<Placed>> = texts.iter().map(|text| tokens(text)).collect();
+        let reduced = self.reduced(client, &all).await?;
+        let parts = self.terms.parts();
+        let snippets: Vec<_> = texts
+            .iter()
+            .zip(&all)
+            .zip(reduced)
+            .map(|((text, tokens), mut hits)| {
+                hits.extend(places(&parts, tokens));
+                snippet(text, &merged(hits))
+            })
+            .collect();
+        let found = messages.into_iter().zip(snippets);
+        Ok(found.map(|(message, snippet)| Found { message, snippet }).collect())
+    }
+
+    /// The places of words that the language reduces to the same as a wanted one, in each text.
+    async fn reduced(
+        &self,
+        client: &Object,
+        texts: &[Vec<Placed>],
+    ) -> Result<Vec<Vec<Range<usize>>>, Failure> {
         let mut hits = vec![Vec::new(); texts.len()];
-        for row in select(client, HITS, &[&words, &self.terms.wanted_words()]).await? {
+        let wanted = self.terms.wanted_words();
+        if wanted.is_empty() {
+            return Ok(hits);
+        }
+        let words: Vec<String> = texts.iter().map(|tokens| tokens::words(tokens)).collect();
+        for row in select(client, HITS, &[&words, &wanted]).await? {
             let number = rows::seq(&row, "number")?.saturating_sub(1);
-            let at = usize::try_from(number).ok().and_then(|at| hits.get_mut(at));
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            let (Some(hits), Some(tokens)) = (hits.get_mut(at), texts.get(at)) else { continue };
+            let words: Vec<_> = tokens.iter().filter(|placed| placed.token.is_word()).collect();
             let positions: Vec<i16> = rows::get(&row, "positions")?;
             // The database counts words from 1 on.
             let numbers = positions.into_iter().filter_map(|at| usize::try_from(at - 1).ok());
-            if let Some(hits) = at {
-                hits.extend(numbers);
-            }
+            hits.extend(numbers.filter_map(|at| Some(words.get(at)?.place.clone())));
         }
-        for hits in &mut hits {
-            hits.sort_unstable();
-        }
-        let snippets: Vec<_> =
-            texts.iter().zip(&hits).map(|(text, hits)| snippet(text, hits)).collect();
-        let found = messages.into_iter().zip(snippets);
-        Ok(found.map(|(message, snippet)| Found { message, snippet }).collect())
+        Ok(hits)
     }
 }
 

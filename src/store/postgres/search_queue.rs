@@ -1,6 +1,6 @@
 //! Indexing behind the commit: rows of the queue, their texts' words, and the index, in one transaction.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Transaction};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::{
     StoreError,
-    search::words::cleaned,
+    search::tokens::cleaned,
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
@@ -32,13 +32,15 @@ const TAKE: &str = "with next as materialized ( \
     from taken t left join messages m on m.session_id = t.session_id and m.seq = t.seq and not m.bodiless";
 
 /// A text that was edited meanwhile waits in a row of its own. A reaction changes the message's revision
-/// and not its text.
-const INDEX: &str = "update messages m set search = to_tsvector('frontdesk', t.words) \
-    from (select distinct on (session_id, seq) * \
+/// and not its text. Most texts that are indexed again have the same index as before, and are not written.
+const INDEX: &str = "update messages m set search = t.search \
+    from (select distinct on (session_id, seq) session_id, seq, edited_at, \
+        to_tsvector('frontdesk', words) as search \
       from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[]) \
         as t(session_id, seq, edited_at, words)) t \
     where m.session_id = t.session_id and m.seq = t.seq \
-      and m.edited_at is not distinct from t.edited_at and not m.bodiless";
+      and m.edited_at is not distinct from t.edited_at and not m.bodiless \
+      and m.search is distinct from t.search";
 
 const DONE: &str = "delete from search_queue where (attempts, id) in \
     (select * from unnest($1::smallint[], $2::bigint[]))";
@@ -55,7 +57,35 @@ const BACKLOG: &str = "select count(*) as messages, \
     coalesce(extract(epoch from now() - min(queued_at)), 0)::float8 as oldest \
     from (select queued_at from search_queue order by attempts, id limit $1) waiting";
 
-/// Rows of the queue, column by column.
+/// How far the messages from before the migration are put into `search_again`; one node at a time.
+const BACKFILL: &str = "select session_id, seq from search_backfill for no key update skip locked";
+
+const BACKFILL_NEXT: &str = "with next as (select session_id, seq from messages \
+      where (session_id, seq) < ($1, $2) order by session_id desc, seq desc limit $3), \
+    added as (insert into search_again (session_id, seq) select session_id, seq from next) \
+    select session_id, seq from next order by session_id, seq limit 1";
+
+const BACKFILL_MOVED: &str = "update search_backfill set session_id = $1, seq = $2";
+
+const BACKFILL_DONE: &str = "delete from search_backfill";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Waiting,
+    Again,
+}
+
+impl Queue {
+    /// Both have the same columns.
+    fn of(self, sql: &'static str) -> Cow<'static, str> {
+        match self {
+            Self::Waiting => Cow::Borrowed(sql),
+            Self::Again => Cow::Owned(sql.replace("search_queue", "search_again")),
+        }
+    }
+}
+
+/// Rows of a queue, column by column.
 #[derive(Default)]
 struct Taken {
     attempts: Vec<i16>,
@@ -69,10 +99,15 @@ struct Taken {
 #[async_trait]
 impl SearchQueue for Postgres {
     async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError> {
-        let mut client = self.search.pool.get().await.map_err(unavailable)?;
-        let work = timeout(DEADLINE, index(&mut client, limit));
-        let outcome = work.await.unwrap_or_else(|late| Err(unavailable(late)));
-        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+        self.index_queued(Queue::Waiting, limit).await
+    }
+
+    async fn index_again(&self, limit: u32) -> Result<Indexed, StoreError> {
+        let indexed = self.index_queued(Queue::Again, limit).await?;
+        if indexed != Indexed::default() || !self.backfill(limit).await? {
+            return Ok(indexed);
+        }
+        self.index_queued(Queue::Again, limit).await
     }
 
     fn text_committed(&self) -> &Notify {
@@ -87,33 +122,70 @@ impl SearchQueue for Postgres {
     }
 }
 
-async fn index(client: &mut Object, limit: u32) -> Result<Indexed, StoreError> {
+impl Postgres {
+    async fn index_queued(&self, queue: Queue, limit: u32) -> Result<Indexed, StoreError> {
+        let mut client = self.search.pool.get().await.map_err(unavailable)?;
+        let work = timeout(DEADLINE, index(&mut client, queue, limit));
+        let outcome = work.await.unwrap_or_else(|late| Err(unavailable(late)));
+        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+    }
+
+    /// Puts the next messages into `search_again`; false where there are none, or where another node is at it.
+    async fn backfill(&self, limit: u32) -> Result<bool, StoreError> {
+        let mut client = self.search.pool.get().await.map_err(unavailable)?;
+        let work = timeout(DEADLINE, backfill(&mut client, limit));
+        let outcome = work.await.map_err(unavailable).and_then(|done| done.map_err(classify));
+        self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
+    }
+}
+
+async fn backfill(client: &mut Object, limit: u32) -> Result<bool, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let Some(at) = transaction.query_opt(BACKFILL, &[]).await? else { return Ok(false) };
+    let (session_id, seq): (Uuid, i64) = (at.try_get(0)?, at.try_get(1)?);
+    let next = transaction.prepare_cached(BACKFILL_NEXT).await?;
+    let last = transaction.query_opt(&next, &[&session_id, &seq, &i64::from(limit)]).await?;
+    if let Some(last) = &last {
+        let (session_id, seq): (Uuid, i64) = (last.try_get(0)?, last.try_get(1)?);
+        transaction.execute(BACKFILL_MOVED, &[&session_id, &seq]).await?;
+    } else {
+        transaction.execute(BACKFILL_DONE, &[]).await?;
+    }
+    transaction.commit().await?;
+    Ok(last.is_some())
+}
+
+async fn index(client: &mut Object, queue: Queue, limit: u32) -> Result<Indexed, StoreError> {
     let transaction = client.transaction().await.map_err(classify)?;
     // No commit waits for the disk: a row of the queue stays until its message's index is on it.
     transaction.batch_execute("set local synchronous_commit = off").await.map_err(classify)?;
-    let take = transaction.prepare_cached(TAKE).await.map_err(classify)?;
+    let take = transaction.prepare_cached(&queue.of(TAKE)).await.map_err(classify)?;
     let taken = transaction.query(&take, &[&i64::from(limit)]).await.map_err(classify)?;
     let taken = Taken::read(&taken)?;
     let messages = u32::try_from(taken.ids.len()).unwrap_or(u32::MAX);
     if messages == 0 {
         return Ok(Indexed::default());
     }
-    match write(transaction, &taken).await {
+    match write(transaction, queue, &taken).await {
         Ok(()) => Ok(Indexed { messages, ..Indexed::default() }),
         Err(error) => {
             let code = error.code().cloned();
             let Some(failure) = code.as_ref().and_then(Failure::of) else {
                 return Err(classify(error));
             };
-            let given_up = failure.note(client, &taken).await?;
+            let given_up = failure.note(client, queue, &taken).await?;
             Ok(Indexed { too_costly: true, given_up, ..Indexed::default() })
         }
     }
 }
 
-async fn write(transaction: Transaction<'_>, taken: &Taken) -> Result<(), tokio_postgres::Error> {
+async fn write(
+    transaction: Transaction<'_>,
+    queue: Queue,
+    taken: &Taken,
+) -> Result<(), tokio_postgres::Error> {
     let index = transaction.prepare_cached(INDEX).await?;
-    let done = transaction.prepare_cached(DONE).await?;
+    let done = transaction.prepare_cached(&queue.of(DONE)).await?;
     transaction
         .execute(&index, &[&taken.session_ids, &taken.seqs, &taken.edited_at, &taken.words])
         .await?;
@@ -135,15 +207,18 @@ impl Failure {
     }
 
     /// Notes it where it is one message's alone; how many messages have no attempt left.
-    async fn note(self, client: &Object, taken: &Taken) -> Result<u32, StoreError> {
+    async fn note(self, client: &Object, queue: Queue, taken: &Taken) -> Result<u32, StoreError> {
         let ([attempts], [id]) = (taken.attempts.as_slice(), taken.ids.as_slice()) else {
             return Ok(0);
         };
         if matches!(self, Self::Held) {
-            client.execute(HELD, &[attempts, id]).await.map_err(classify)?;
+            client.execute(&*queue.of(HELD), &[attempts, id]).await.map_err(classify)?;
             return Ok(0);
         }
-        client.execute(FAILED, &[attempts, id, &ATTEMPTS_MAX]).await.map_err(classify)?;
+        client
+            .execute(&*queue.of(FAILED), &[attempts, id, &ATTEMPTS_MAX])
+            .await
+            .map_err(classify)?;
         Ok(u32::from(attempts + 1 >= ATTEMPTS_MAX))
     }
 }

@@ -1,47 +1,55 @@
 //! Matching and ranking in the process, where SQLite does neither: messages that wait to be indexed are
 //! matched here, and all hits are ranked here.
 
+use std::ops::Range;
+
 use unicode_normalization::UnicodeNormalization;
 
 use super::{
+    hits::places,
     terms::Terms,
-    words::{is_accent, words},
+    tokens::{Placed, Token, tokens},
+    words::is_accent,
 };
 
 /// How often a word counts at most, about: a text that repeats it is not better without end.
 const SATURATION: f64 = 1.2;
 /// A text of so many words is neither short nor long.
 const USUAL_WORDS: f64 = 30.0;
+/// How much of a word a pair of characters or a group of digits is.
+const PART: f64 = 0.5;
 
 /// A search whose words are spelled as FTS5 spells them: in lower case, without accents.
 #[derive(Debug)]
 pub(in crate::store) struct Matcher {
     terms: Terms,
-    wanted: Vec<String>,
+    wanted: Vec<Token>,
 }
 
 impl Matcher {
     pub(in crate::store) fn new(terms: &Terms) -> Self {
         let terms = terms.map(folded);
-        let mut wanted: Vec<_> = terms.wanted().map(str::to_owned).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let mut wanted: Vec<Token> = Vec::new();
+        for token in terms.wanted() {
+            if !wanted.contains(token) {
+                wanted.push(token.clone());
+            }
+        }
         Self { terms, wanted }
     }
 
     pub(in crate::store) fn is_match(&self, text: &str) -> bool {
-        let folded: Vec<_> =
-            words(text).map(|word| folded(text.get(word).unwrap_or_default())).collect();
-        self.terms.match_words(&folded)
+        self.terms.match_tokens(&folded_tokens(text))
     }
 
     /// How good a hit is: the more of the wanted words, and the fewer others.
     pub(in crate::store) fn score(&self, text: &str) -> f64 {
         let mut counts = vec![0.0_f64; self.wanted.len()];
         let mut length = 0.0;
-        for word in words(text) {
-            length += 1.0;
-            if let Some(count) = self.wanted_at(text.get(word)).and_then(|at| counts.get_mut(at)) {
+        for placed in folded_tokens(text) {
+            length += if placed.token.is_word() { 1.0 } else { PART };
+            let at = self.wanted.iter().position(|wanted| wanted.matches(&placed.token));
+            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
                 *count += 1.0;
             }
         }
@@ -49,23 +57,20 @@ impl Matcher {
         counts.iter().map(|count| count / (count + norm)).sum()
     }
 
-    /// The numbers of the wanted words in a text.
-    pub(in crate::store) fn hits(&self, text: &str) -> Vec<usize> {
-        let numbered = words(text).enumerate();
-        numbered
-            .filter(|(_, word)| self.wanted_at(text.get(word.clone())).is_some())
-            .map(|(number, _)| number)
-            .collect()
+    /// The places of what is wanted in a text.
+    pub(in crate::store) fn hits(&self, text: &str) -> Vec<Range<usize>> {
+        places(&self.terms.parts(), &folded_tokens(text))
     }
+}
 
-    fn wanted_at(&self, word: Option<&str>) -> Option<usize> {
-        let word = word?;
-        if word.is_ascii() {
-            return self.wanted.iter().position(|wanted| wanted.eq_ignore_ascii_case(word));
+fn folded_tokens(text: &str) -> Vec<Placed> {
+    let mut tokens = tokens(text);
+    for placed in &mut tokens {
+        if let Token::Word(word) = &mut placed.token {
+            *word = folded(word);
         }
-        let word = folded(word);
-        self.wanted.iter().position(|wanted| *wanted == word)
     }
+    tokens
 }
 
 fn folded(word: &str) -> String {
@@ -90,12 +95,16 @@ mod tests {
             ("crown or gums -tooth", "Gums bleed", true),
             ("crown or gums -tooth", "gums, tooth", false),
             ("tooth gum", "tooth", false),
+            ("牙 -痛", "牙医", true),
+            ("牙 -痛", "牙痛", false),
         ] {
             assert_eq!(matcher(typed).is_match(text), matches, "{typed} in {text}");
         }
         let tooth = matcher("tooth");
         assert!(tooth.score("tooth, tooth") > tooth.score("My crown and a tooth"));
         assert!(tooth.score("a tooth") > tooth.score(&format!("a tooth {}", "x ".repeat(99))));
-        assert_eq!(tooth.hits("My Tooth: tooth"), [1, 2]);
+        assert_eq!(tooth.hits("My Tooth: tooth"), [3..8, 10..15]);
+        let number = matcher("100");
+        assert!(number.score("100 EUR") > number.score("1000 EUR"), "a whole number is better");
     }
 }

@@ -1,9 +1,12 @@
 //! The terms of a search: one type for both databases, from what someone has typed.
 //!
-//! Neither database sees what was typed: each is given words of letters and digits, quoted, between
+//! Neither database sees what was typed: each is given tokens of letters and digits, quoted, between
 //! operators of our own.
 
-use super::words::{spelled, words};
+use super::{
+    tokens::{Placed, Token, tokens, written},
+    words::{WORD_WEIGHT, digit, numbers},
+};
 
 /// How many words of a search count, those of phrases and unwanted ones included; the rest is ignored.
 const WORDS_MAX: usize = 16;
@@ -15,34 +18,33 @@ pub(crate) struct Terms {
     unwanted: Vec<Term>,
 }
 
-/// Words that follow each other; mostly there is one.
-pub(super) type Term = Vec<String>;
+/// Tokens that follow each other, in one of these ways; mostly there is one way, of one token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Term {
+    ways: Vec<Vec<Token>>,
+}
 
 impl Terms {
     /// Reads words, `"a phrase"`, `or` and `-without`; `None` where no word is wanted.
     pub(crate) fn parse(typed: &str) -> Option<Self> {
         let mut terms = Self { alternatives: Vec::new(), unwanted: Vec::new() };
-        let (mut room, mut or) = (WORDS_MAX, false);
+        let (mut room, mut or) = (WORDS_MAX * WORD_WEIGHT, false);
         let mut rest = typed.trim_start();
         while !rest.is_empty() && room > 0 {
             let (without, text) = rest.strip_prefix('-').map_or((false, rest), |text| (true, text));
-            let (typed, after) = match text.strip_prefix('"') {
-                Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-                None => text.split_once(char::is_whitespace).unwrap_or((text, "")),
+            let (typed, quoted, after) = if let Some(quoted) = text.strip_prefix('"') {
+                let (quoted, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (quoted, true, after)
+            } else {
+                let (word, after) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+                (word, false, after)
             };
             rest = after.trim_start();
             if !without && typed.eq_ignore_ascii_case("or") && !terms.alternatives.is_empty() {
                 or = true;
                 continue;
             }
-            let term: Term = words(typed)
-                .filter_map(|word| typed.get(word).map(str::to_owned))
-                .take(room)
-                .collect();
-            if term.is_empty() {
-                continue;
-            }
-            room -= term.len();
+            let Some(term) = Term::parse(typed, quoted, &mut room) else { continue };
             match terms.alternatives.last_mut() {
                 _ if without => terms.unwanted.push(term),
                 Some(last) if !or => last.push(term),
@@ -56,50 +58,73 @@ impl Terms {
     /// The search in PostgreSQL's `to_tsquery`.
     pub(in crate::store) fn tsquery(&self) -> String {
         let any = joined(&self.alternatives, " | ", |all| {
-            format!("({})", joined(all, " & ", |term| joined(term, " <-> ", |word| quoted(word))))
+            format!("({})", joined(all, " & ", |term| term.written(" | ", |way| followed(way))))
         });
         let mut query = format!("({any})");
         for term in &self.unwanted {
-            let term = joined(term, " <-> ", |word| quoted(word));
+            let term = term.written(" | ", |way| followed(way));
             query.extend([" & !(", &term, ")"]);
         }
         query
     }
 
-    /// Any of the wanted words, in PostgreSQL's `to_tsquery`. Hits are ranked by this: to rank one by
+    /// Any of the wanted tokens, in PostgreSQL's `to_tsquery`. Hits are ranked by this: to rank one by
     /// how near its words are takes a time that grows with the square of their number.
-    pub(in crate::store) fn any_word(&self) -> String {
+    pub(in crate::store) fn any_token(&self) -> String {
         let wanted: Vec<_> = self.wanted().collect();
-        joined(&wanted, " | ", |word| quoted(word))
+        joined(&wanted, " | ", |token| quoted(token))
     }
 
-    /// The wanted words, with blanks between.
+    /// The wanted words, with blanks between: those that a language reduces. Empty where there are none.
     pub(in crate::store) fn wanted_words(&self) -> String {
-        let wanted: Vec<_> = self.wanted().collect();
-        joined(&wanted, " ", |word| spelled(word).collect())
+        written(self.wanted().filter(|token| token.is_word()))
     }
 
-    pub(super) fn wanted(&self) -> impl Iterator<Item = &str> {
-        self.alternatives.iter().flatten().flatten().map(String::as_str)
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Token> {
+        self.ways().flatten()
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Vec<Token>> {
+        self.alternatives.iter().flatten().flat_map(|term| &term.ways)
+    }
+
+    /// The parts of the wanted terms that are shown as hits: each word, and what of a run or a number
+    /// follows each other.
+    pub(in crate::store) fn parts(&self) -> Vec<&[Token]> {
+        let chunks =
+            self.ways().flat_map(|way| way.chunk_by(|one, two| !one.is_word() && !two.is_word()));
+        chunks.collect()
     }
 
     /// The search in the words of SQLite's FTS5.
     #[cfg(feature = "embedded")]
     pub(in crate::store) fn fts5(&self) -> String {
-        let phrase = |term: &Term| format!("\"{}\"", term.join(" "));
-        let any =
-            joined(&self.alternatives, " OR ", |all| format!("({})", joined(all, " AND ", phrase)));
+        let phrase = |way: &Vec<Token>| {
+            let prefix = if matches!(way.last(), Some(Token::First(_))) { "*" } else { "" };
+            format!("\"{}\"{prefix}", written(way.iter()))
+        };
+        let written = |term: &Term| term.written(" OR ", phrase);
+        let any = joined(&self.alternatives, " OR ", |all| {
+            format!("({})", joined(all, " AND ", written))
+        });
         let mut query = format!("({any})");
         for term in &self.unwanted {
             query.push_str(" NOT ");
-            query.push_str(&phrase(term));
+            query.push_str(&written(term));
         }
         query
     }
 
+    /// With other words.
     #[cfg(feature = "embedded")]
     pub(super) fn map(&self, spell: impl Fn(&str) -> String) -> Self {
-        let term = |term: &Term| -> Term { term.iter().map(|word| spell(word)).collect() };
+        let token = |token: &Token| match token {
+            Token::Word(word) => Token::Word(spell(word)),
+            other => other.clone(),
+        };
+        let term = |term: &Term| Term {
+            ways: term.ways.iter().map(|way| way.iter().map(token).collect()).collect(),
+        };
         let all = |all: &Vec<Term>| all.iter().map(term).collect();
         Self {
             alternatives: self.alternatives.iter().map(all).collect(),
@@ -107,21 +132,114 @@ impl Terms {
         }
     }
 
-    /// Whether a text of these words matches.
+    /// Whether a text of these tokens matches.
     #[cfg(feature = "embedded")]
-    pub(super) fn match_words(&self, words: &[String]) -> bool {
-        let has = |term: &Term| words.windows(term.len()).any(|part| part == term.as_slice());
+    pub(super) fn match_tokens(&self, tokens: &[Placed]) -> bool {
+        let has = |term: &Term| {
+            let is_here =
+                |way: &Vec<Token>| tokens.windows(way.len()).any(|part| is_part(way, part));
+            term.ways.iter().any(is_here)
+        };
         self.alternatives.iter().any(|all| all.iter().all(has)) && !self.unwanted.iter().any(has)
     }
+}
+
+impl Term {
+    /// Reads a word or a phrase, as much of it as there is room for.
+    fn parse(typed: &str, quoted: bool, room: &mut usize) -> Option<Self> {
+        let tokens = tokens(typed);
+        let (groups, mut others): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|placed| matches!(placed.token, Token::Digits(_)));
+        if !quoted {
+            without_article(&mut others);
+        }
+        // The end of a run or number is no end of what is looked for.
+        let mut others: Vec<_> = others.into_iter().map(|placed| placed.token).collect();
+        match others.pop() {
+            Some(Token::Last(_)) if matches!(others.last(), Some(Token::Pair(..))) => {}
+            Some(Token::Last(only)) => others.push(Token::First(only)),
+            last => others.extend(last),
+        }
+        let mut ways = vec![others];
+        let mut groups: Vec<_> = groups.into_iter().map(|placed| placed.token).collect();
+        if groups.pop().is_some() && is_one_number(typed) {
+            ways.insert(0, groups);
+        }
+        let weighs: usize = ways.iter().flatten().map(weight).sum();
+        if weighs > *room {
+            ways.truncate(1);
+            for way in &mut ways {
+                way.truncate(fitting(way, *room));
+            }
+        }
+        *room = room.saturating_sub(weighs);
+        ways.iter().all(|way| !way.is_empty()).then_some(Self { ways })
+    }
+
+    fn written(&self, or: &str, write: impl Fn(&Vec<Token>) -> String) -> String {
+        let ways = joined(&self.ways, or, write);
+        if self.ways.len() > 1 { format!("({ways})") } else { ways }
+    }
+}
+
+/// Whether there is one number in it and nothing else that is searched for.
+fn is_one_number(typed: &str) -> bool {
+    let alone = typed.chars().all(|char| digit(char).is_some() || !char.is_alphanumeric());
+    let digits = typed.chars().filter(|char| digit(*char).is_some()).count();
+    alone && matches!(numbers(typed).as_slice(), [number] if number.len() == digits)
+}
+
+/// Leaves out the article of an Arabic word: it is found with another one and with none.
+fn without_article(tokens: &mut Vec<Placed>) {
+    let [.., Placed { token: Token::Last(last), .. }] = tokens.as_slice() else { return };
+    let pairs = tokens.iter().map(|placed| match placed.token {
+        Token::Pair(first, _) => Some(first),
+        _ => None,
+    });
+    let word: String = pairs.flatten().chain([*last]).collect();
+    let articles = ["وال", "بال", "كال", "فال", "ال", "لل"];
+    let rest = articles.iter().find_map(|article| word.strip_prefix(article));
+    let Some(rest) = rest.filter(|rest| rest.chars().count() >= 2) else { return };
+    // A term of more than the word has more tokens than its characters.
+    if tokens.len() == word.chars().count() {
+        tokens.drain(..tokens.len() - rest.chars().count());
+    }
+}
+
+/// How many of the tokens there is room for.
+fn fitting(way: &[Token], room: usize) -> usize {
+    let weights = way.iter().scan(0, |all, token| {
+        *all += weight(token);
+        Some(*all)
+    });
+    weights.take_while(|all| *all <= room).count()
+}
+
+/// How much of a search's room a token takes. All pairs with a character are as costly as a word.
+fn weight(token: &Token) -> usize {
+    match token {
+        Token::Word(_) | Token::First(_) => WORD_WEIGHT,
+        Token::Pair(..) | Token::Last(_) | Token::Digits(_) => 1,
+    }
+}
+
+/// Whether the tokens of a search are these of a text.
+pub(super) fn is_part(wanted: &[Token], of_text: &[Placed]) -> bool {
+    wanted.iter().zip(of_text).all(|(wanted, placed)| wanted.matches(&placed.token))
 }
 
 fn joined<T>(parts: &[T], joint: &str, write: impl Fn(&T) -> String) -> String {
     parts.iter().map(write).collect::<Vec<_>>().join(joint)
 }
 
-/// A word has letters and digits alone, so that nothing in it needs to be escaped.
-fn quoted(word: &str) -> String {
-    format!("'{}'", spelled(word).collect::<String>())
+fn followed(way: &[Token]) -> String {
+    joined(way, " <-> ", quoted)
+}
+
+/// A token has letters and digits alone, so that nothing in it needs to be escaped.
+fn quoted(token: &Token) -> String {
+    let prefix = if matches!(token, Token::First(_)) { ":*" } else { "" };
+    format!("'{token}'{prefix}")
 }
 
 #[cfg(test)]
@@ -151,6 +269,19 @@ mod tests {
             ),
             ("a\"b or", "(('a' <-> 'b'))", r#"(("a b"))"#),
             ("or", "(('or'))", r#"(("or"))"#),
+            ("牙", "(('x0sip':*))", r#"(("x0sip"*))"#),
+            ("牙痛了", "(('x0sip0ter' <-> 'x0ter0jk6'))", r#"(("x0sip0ter x0ter0jk6"))"#),
+            (
+                "5牙x -牙",
+                "(('5' <-> 'x0sip' <-> 'x')) & !('x0sip':*)",
+                r#"(("5 x0sip x")) NOT "x0sip"*"#,
+            ),
+            ("12", "(('12'))", r#"(("12"))"#),
+            (
+                "0170/12 x1234",
+                "((('y017' <-> 'y170' <-> 'y701' <-> 'y012' | '0170' <-> '12') & 'x1234'))",
+                r#"((("y017 y170 y701 y012" OR "0170 12") AND "x1234"))"#,
+            ),
         ] {
             let terms = Terms::parse(typed).unwrap();
             assert_eq!(
@@ -166,20 +297,47 @@ mod tests {
 
     #[test]
     fn the_first_words_count() {
-        let terms = Terms::parse(&"a ".repeat(100)).unwrap();
-        assert_eq!(terms.wanted().count(), WORDS_MAX);
+        let tokens = |typed: &str| Terms::parse(typed).unwrap().wanted().count();
+        assert_eq!(tokens(&"a ".repeat(100)), WORDS_MAX);
+        assert_eq!(tokens(&"牙 ".repeat(100)), WORDS_MAX);
+        assert_eq!(tokens(&"牙".repeat(100)), 2 * WORDS_MAX);
+        assert_eq!(tokens(&"1".repeat(100)), 2 * WORDS_MAX);
         let terms = Terms::parse(&format!("x -\"{}\"", "y ".repeat(90))).unwrap();
-        assert_eq!(terms.unwanted, [vec!["y"; WORDS_MAX - 1]]);
+        let way = vec![Token::Word("y".into()); WORDS_MAX - 1];
+        assert_eq!(terms.unwanted, [Term { ways: vec![way] }]);
+    }
+
+    #[test]
+    fn an_article_is_left_out_but_in_a_phrase() {
+        let terms = |typed: &str| Terms::parse(typed).unwrap();
+        assert_eq!(terms("والأسنان"), terms("اسنان"));
+        assert_ne!(terms("\"الأسنان\""), terms("اسنان"));
+        assert_ne!(terms("الم"), terms("م"), "what is left is too short");
     }
 
     proptest! {
         #[test]
-        fn a_query_is_words_and_our_own_operators(typed in any::<String>()) {
+        fn a_query_is_words_and_our_own_operators(typed in "([\"\\- 牙痛가ب0-9a-c]|or|\\PC){0,200}") {
             let Some(terms) = Terms::parse(&typed) else { return Ok(()) };
-            let ours = |char: char| char.is_alphanumeric() || "'()|&!<-> ".contains(char);
+            let ours = |char: char| char.is_alphanumeric() || "'()|&!<->:* ".contains(char);
             prop_assert!(terms.tsquery().chars().all(ours));
-            let blanks = typed.chars().filter(|char| char.is_whitespace()).count();
-            prop_assert!(terms.alternatives.len() + terms.unwanted.len() <= WORDS_MAX.max(blanks));
+            let all = terms.alternatives.iter().flatten().chain(&terms.unwanted);
+            let ways: Vec<_> = all.flat_map(|term| &term.ways).collect();
+            prop_assert!(ways.iter().all(|way| !way.is_empty()));
+            let weight: usize = ways.iter().flat_map(|way| way.iter()).map(weight).sum();
+            prop_assert!(weight <= WORDS_MAX * WORD_WEIGHT);
+        }
+
+        /// A part of a run is found in whatever text the run is.
+        #[test]
+        fn what_is_in_a_run_is_found(
+            before in "[a 牙痛了가각ก็ำب]{0,9}", run in "[牙痛了가각ก็ำب]{1,20}", after in "[a 牙痛了가각ก็ำب]{0,9}",
+        ) {
+            // A decomposed character may begin in the middle of one, which nobody types.
+            prop_assume!(!before.ends_with('ก') || !run.starts_with('ำ'));
+            let Some(terms) = Terms::parse(&run) else { return Ok(()) };
+            let text = format!("{before}{run}{after}");
+            prop_assert!(terms.match_tokens(&tokens(&text)), "{run} in {text}");
         }
     }
 }

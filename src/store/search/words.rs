@@ -1,43 +1,89 @@
-//! The words of a text: runs of letters and digits.
+//! The words of a text, and its runs of characters that are indexed by pairs.
 //!
 //! PostgreSQL's own parser looks for addresses, tags and paths in a text, and takes a time that grows
 //! with the square of some. So it is given words alone, with a blank between: on those it is linear.
 
 use std::ops::Range;
 
-/// How many characters of a word count.
-const WORD_MAX: usize = 64;
+use super::scripts::{characters, continues, is_paired};
 
-/// Where the words of a text are, in bytes.
-pub(in crate::store) fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
+/// How many characters of a word count.
+pub(super) const WORD_MAX: usize = 64;
+/// How much a word weighs beside a character that is indexed by pairs: of those it takes about two to say
+/// as much.
+pub(super) const WORD_WEIGHT: usize = 2;
+
+/// A part of a text, by its place in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Letters and digits.
+    Word(Range<usize>),
+    /// Characters that are indexed by pairs.
+    Pairs(Range<usize>),
+}
+
+/// Where the words and runs of a text are.
+pub(super) fn runs(text: &str) -> impl Iterator<Item = Run> {
     let mut chars = text.char_indices().peekable();
     std::iter::from_fn(move || {
-        let (start, first) = chars.find(|(_, char)| char.is_alphanumeric())?;
+        let (start, first) = chars.find(|(_, char)| char.is_alphanumeric() || is_paired(*char))?;
+        let pairs = is_paired(first);
+        let goes_on = |char: char| {
+            if is_paired(char) {
+                return pairs;
+            }
+            if pairs { continues(char) } else { char.is_alphanumeric() || is_accent(char) }
+        };
         let mut end = start + first.len_utf8();
-        while let Some((at, char)) =
-            chars.next_if(|(_, char)| char.is_alphanumeric() || is_accent(*char))
-        {
+        while let Some((at, char)) = chars.next_if(|(_, char)| goes_on(*char)) {
             end = at + char.len_utf8();
         }
-        Some(start..end)
+        Some(if pairs { Run::Pairs(start..end) } else { Run::Word(start..end) })
     })
 }
 
-/// A word as it is indexed and searched for: without combining accents, of bounded length.
-pub(in crate::store) fn spelled(word: &str) -> impl Iterator<Item = char> {
-    word.chars().filter(|char| !is_accent(*char)).take(WORD_MAX)
+/// The words of a text and its characters that are indexed by pairs, each with its weight.
+pub(super) fn steps(text: &str) -> impl Iterator<Item = (Range<usize>, usize)> {
+    runs(text).flat_map(move |run| match run {
+        Run::Word(word) => vec![(word, WORD_WEIGHT)],
+        Run::Pairs(run) => {
+            let mut steps: Vec<_> =
+                characters(text, &run).into_iter().map(|(_, place)| (place, 1)).collect();
+            steps.dedup();
+            steps
+        }
+    })
 }
 
-/// A text's words, with a blank between.
-pub(in crate::store) fn cleaned(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    for word in words(text) {
-        if !cleaned.is_empty() {
-            cleaned.push(' ');
-        }
-        cleaned.extend(spelled(text.get(word).unwrap_or_default()));
+/// A word as it is indexed and searched for: without combining accents, of bounded length, and with
+/// digits and letters of the usual width.
+pub(super) fn spelled(word: &str) -> String {
+    let spell = |char: char| match char {
+        '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => narrowed(char),
+        _ => digit(char).unwrap_or(char),
+    };
+    word.chars().filter(|char| !is_accent(*char)).take(WORD_MAX).map(spell).collect()
+}
+
+fn narrowed(char: char) -> char {
+    char::from_u32(u32::from(char) - 0xfee0).unwrap_or(char)
+}
+
+/// The zeros of digits that people write telephone numbers with; nine others follow each.
+const ZEROS: [char; 11] = [
+    '0', '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{e50}', '\u{ed0}', '\u{1040}', '\u{17e0}',
+    '\u{ff10}', '\u{1090}',
+];
+
+/// The digit from 0 to 9 that a character stands for.
+pub(super) fn digit(char: char) -> Option<char> {
+    if char.is_ascii() {
+        return char.is_ascii_digit().then_some(char);
     }
-    cleaned
+    ZEROS.iter().find_map(|zero| {
+        let value = u32::from(char).checked_sub(u32::from(*zero))?;
+        char::from_digit(value, 10)
+    })
 }
 
 /// An accent that follows its letter as a character of its own.
@@ -46,36 +92,87 @@ pub(super) fn is_accent(char: char) -> bool {
         | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
+/// Digits that belong together, each with its place: `+49 (170) 123-45` is one number.
+pub(super) type Number = Vec<(char, Range<usize>)>;
+
+/// So many digits of a number are indexed as a group. A number of fewer is found as a whole word alone.
+pub(super) const GROUP: usize = 3;
+/// How many characters may stand between two digits of a number.
+const JOINT_MAX: usize = 2;
+
+/// The numbers of a text, of a group of digits and more.
+pub(super) fn numbers(text: &str) -> Vec<Number> {
+    let (mut numbers, mut number, mut joint) = (Vec::new(), Number::new(), 0);
+    for (at, char) in text.char_indices() {
+        if let Some(digit) = digit(char) {
+            number.push((digit, at..at + char.len_utf8()));
+            joint = 0;
+        } else if !number.is_empty() {
+            joint += 1;
+            if joint > JOINT_MAX || !is_joint(char) {
+                numbers.push(std::mem::take(&mut number));
+                joint = 0;
+            }
+        }
+    }
+    numbers.push(number);
+    numbers.retain(|number| number.len() >= GROUP);
+    numbers
+}
+
+/// A character that people write between the digits of a number.
+fn is_joint(char: char) -> bool {
+    " -./,()'\u{a0}\u{202f}\u{2009}\u{2010}\u{2011}\u{2013}’".contains(char)
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
-    fn a_text_is_its_words_with_blanks_between() {
-        for (text, words) in [
-            ("My tooth aches: \"Zahnweh\"!", "My tooth aches Zahnweh"),
-            ("ada@example.com/a_b <b>x</b>", "ada example com a b b x b"),
-            ("a@1a@1", "a 1a 1"),
-            ("cafe\u{301} caf\u{e9}", "cafe caf\u{e9}"),
-            ("\u{301}\u{301} -- !", ""),
-            ("7½ 牙痛", "7½ 牙痛"),
+    fn a_text_is_cut_into_words_and_runs() {
+        let cut = |text: &str| -> Vec<String> {
+            runs(text)
+                .map(|run| match run {
+                    Run::Word(place) => text[place].to_owned(),
+                    Run::Pairs(place) => format!("[{}]", &text[place]),
+                })
+                .collect()
+        };
+        for (text, parts) in [
+            ("iPhone手机、5G", &["iPhone", "[手机]", "5G"][..]),
+            ("歯がいたーい", &["[歯がいたーい]"]),
+            ("ジョン・スミス", &["[ジョン]", "[スミス]"]),
+            ("ปวดฟันน้ำ 3 วัน", &["[ปวดฟันน้ำ]", "3", "[วัน]"]),
+            ("치과에서 봤어요", &["[치과에서]", "[봤어요]"]),
+            ("طبيب الأَسنان؟", &["[طبيب]", "[الأَسنان]"]),
+            ("cafe\u{301} a_b 7½", &["cafe\u{301}", "a", "b", "7½"]),
+            ("\u{301}\u{301} -- !", &[]),
         ] {
-            assert_eq!(cleaned(text), words, "{text}");
+            assert_eq!(cut(text), parts, "{text}");
         }
-        assert_eq!(cleaned(&"x".repeat(8_000)).len(), WORD_MAX);
-        assert_eq!(cleaned(&format!("e{}", "\u{301}".repeat(7_999))), "e");
     }
 
-    proptest! {
-        #[test]
-        fn a_cleaned_text_is_letters_digits_and_single_blanks(text in any::<String>()) {
-            let cleaned = cleaned(&text);
-            prop_assert!(cleaned.chars().all(|char| char.is_alphanumeric() || char == ' '));
-            prop_assert!(!cleaned.contains("  ") && cleaned.trim() == cleaned);
-            prop_assert!(cleaned.len() <= text.len());
-            prop_assert_eq!(super::cleaned(&cleaned), cleaned);
+    #[test]
+    fn digits_that_belong_together_are_one_number() {
+        let found = |text: &str| -> Vec<String> {
+            numbers(text)
+                .into_iter()
+                .map(|number| number.into_iter().map(|(digit, _)| digit).collect())
+                .collect()
+        };
+        assert_eq!(found("+49 (170) 123-45.67, AB12345"), ["491701234567", "12345"]);
+        assert_eq!(found("1,000 EUR · 12:30 · 555"), ["1000", "555"]);
+        assert_eq!(found("٠١٢٣ ๑๒ ０９"), ["01231209"]);
+    }
+
+    #[test]
+    fn a_word_is_spelled_in_one_way() {
+        for (word, is) in [("cafe\u{301}", "cafe"), ("ＭＲＩ２", "MRI2"), ("٣", "3"), ("7½", "7½")]
+        {
+            assert_eq!(spelled(word), is);
         }
+        assert_eq!(spelled(&"x".repeat(8_000)).len(), WORD_MAX);
+        assert_eq!(spelled(&format!("e{}", "\u{301}".repeat(7_999))), "e");
     }
 }

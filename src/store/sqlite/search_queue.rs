@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tokio::{sync::Notify, task::spawn_blocking};
 
 use super::{
@@ -18,12 +18,15 @@ use super::{
 };
 use crate::store::{
     StoreError,
-    search::TIME_LIMIT,
+    search::{TIME_LIMIT, tokens::cleaned_unless_plain},
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
 /// How many bytes of text are indexed at once: a send that comes meanwhile waits.
 const BATCH_BYTES: i64 = 64 * 1024;
+
+pub(super) const SEARCH_QUEUE: &str = "search_queue";
+const SEARCH_AGAIN: &str = "search_again";
 
 /// ?1 how many at most, ?2 how many bytes of text, ?3 how many attempts there are: what waits, new messages first.
 const TAKE: &str = "select message, attempts from (select q.message, q.attempts, \
@@ -50,18 +53,19 @@ impl Indexer {
         Ok(Self { db: Mutex::new(db), writer, text_committed: Notify::new() })
     }
 
-    fn index(&self, limit: u32) -> rusqlite::Result<Indexed> {
+    /// Indexes the next of a queue.
+    fn index(&self, queue: &'static str, limit: u32) -> rusqlite::Result<Indexed> {
         // Writers wait here, not for the file's lock: that would be polled for.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();
-        match within(TIME_LIMIT, &mut db, |db| write(db, limit, &mut taken)) {
+        match within(TIME_LIMIT, &mut db, |db| write(db, queue, limit, &mut taken)) {
             Ok(()) => {
                 let messages = u32::try_from(taken.len()).unwrap_or(u32::MAX);
                 Ok(Indexed { messages, ..Indexed::default() })
             }
             Err(error) if is_interrupted(&error) => {
-                let given_up = failed(&db, &taken)?;
+                let given_up = failed(&db, queue, &taken)?;
                 Ok(Indexed { too_costly: true, given_up, ..Indexed::default() })
             }
             Err(error) => Err(error),
@@ -69,45 +73,113 @@ impl Indexer {
     }
 }
 
-fn take(db: &Connection, limit: u32) -> rusqlite::Result<Vec<(i64, i16)>> {
-    let mut take = db.prepare_cached(TAKE)?;
+fn take(db: &Connection, queue: &str, limit: u32) -> rusqlite::Result<Vec<(i64, i16)>> {
+    let mut take = db.prepare_cached(&TAKE.replace(SEARCH_QUEUE, queue))?;
     take.query_map(params![limit, BATCH_BYTES, ATTEMPTS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
-fn write(db: &mut Connection, limit: u32, taken: &mut Vec<(i64, i16)>) -> rusqlite::Result<()> {
+/// Indexes the next of a queue in one transaction; `taken` has them even where it fails.
+pub(super) fn write(
+    db: &mut Connection,
+    queue: &str,
+    limit: u32,
+    taken: &mut Vec<(i64, i16)>,
+) -> rusqlite::Result<()> {
     let transaction = begin(db)?;
-    *taken = take(&transaction, limit)?;
-    {
-        let mut index = transaction.prepare_cached(
-            "insert into message_search (rowid, body) \
-             select rowid, body from messages where rowid = ?1 and not bodiless",
-        )?;
-        let mut done = transaction.prepare_cached("delete from search_queue where message = ?1")?;
-        for (message, _) in taken.iter() {
-            index.execute([message])?;
-            done.execute([message])?;
-        }
+    if queue == SEARCH_AGAIN {
+        backfill(&transaction, limit)?;
+    }
+    *taken = take(&transaction, queue, limit)?;
+    for (message, _) in taken.iter() {
+        write_one(&transaction, *message)?;
+        transaction
+            .prepare_cached("delete from search_queue where message = ?1")?
+            .execute([message])?;
+        // The row before has left one here, as it would have been indexed by the version before.
+        transaction
+            .prepare_cached("delete from search_again where message = ?1")?
+            .execute([message])?;
     }
     transaction.commit()
 }
 
+/// Puts the index of a message's text into the place of the one that it has.
+fn write_one(db: &Connection, message: i64) -> rusqlite::Result<()> {
+    let sql = "select m.body, m.words, q.message is null from messages m \
+        left join search_queue q on q.message = m.rowid where m.rowid = ?1 and not m.bodiless";
+    let text = db.prepare_cached(sql)?.query_row([message], |row| {
+        let text: (String, Option<String>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(text)
+    });
+    let Some((body, before, is_indexed)) = text.optional()? else { return Ok(()) };
+    let words = cleaned_unless_plain(&body);
+    if is_indexed {
+        if words == before {
+            return Ok(());
+        }
+        let sql =
+            "insert into message_search (message_search, rowid, body) values ('delete', ?1, ?2)";
+        db.prepare_cached(sql)?.execute(params![message, before.as_ref().unwrap_or(&body)])?;
+    }
+    db.prepare_cached("insert into message_search (rowid, body) values (?1, ?2)")?
+        .execute(params![message, words.as_ref().unwrap_or(&body)])?;
+    if words != before {
+        db.prepare_cached("update messages set words = ?2 where rowid = ?1")?
+            .execute(params![message, words])?;
+    }
+    Ok(())
+}
+
+/// Puts the next messages from before the migration into `search_again`, where none wait there.
+fn backfill(db: &Connection, limit: u32) -> rusqlite::Result<()> {
+    let waits = "select exists (select 1 from search_again where attempts < ?1)";
+    if db.prepare_cached(waits)?.query_row([ATTEMPTS_MAX], |row| row.get(0))? {
+        return Ok(());
+    }
+    let here = "select before from search_backfill";
+    let before: Option<i64> =
+        db.prepare_cached(here)?.query_row([], |row| row.get(0)).optional()?;
+    let Some(before) = before else { return Ok(()) };
+    let next = "select min(rowid) from (select rowid from messages where rowid < ?1 \
+        order by rowid desc limit ?2)";
+    let next: Option<i64> = db.query_row(next, params![before, limit], |row| row.get(0))?;
+    let Some(next) = next else {
+        return db.execute("delete from search_backfill", []).map(drop);
+    };
+    let again = "insert or ignore into search_again (message, queued_at) \
+        select rowid, created_at from messages where rowid >= ?1 and rowid < ?2";
+    db.execute(again, [next, before])?;
+    db.execute("update search_backfill set before = ?1", [next]).map(drop)
+}
+
 /// One message alone has an attempt fewer; how many have none left. Such a message stays in the queue:
 /// an edit takes the words of a text out of the index where it is not in the queue.
-fn failed(db: &Connection, taken: &[(i64, i16)]) -> rusqlite::Result<u32> {
+fn failed(db: &Connection, queue: &str, taken: &[(i64, i16)]) -> rusqlite::Result<u32> {
     let [(message, attempts)] = taken else { return Ok(0) };
-    db.execute("update search_queue set attempts = attempts + 1 where message = ?1", [message])?;
+    let sql = "update search_queue set attempts = attempts + 1 where message = ?1";
+    db.execute(&sql.replace(SEARCH_QUEUE, queue), [message])?;
     Ok(u32::from(attempts + 1 >= ATTEMPTS_MAX))
+}
+
+impl Sqlite {
+    async fn index_queued(&self, queue: &'static str, limit: u32) -> Result<Indexed, StoreError> {
+        let indexer = Arc::clone(&self.indexer);
+        match spawn_blocking(move || indexer.index(queue, limit)).await {
+            Ok(outcome) => outcome.map_err(|error| classify(&error)),
+            Err(panicked) => Err(StoreError::Refused(Arc::new(panicked))),
+        }
+    }
 }
 
 #[async_trait]
 impl SearchQueue for Sqlite {
     async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError> {
-        let indexer = Arc::clone(&self.indexer);
-        match spawn_blocking(move || indexer.index(limit)).await {
-            Ok(outcome) => outcome.map_err(|error| classify(&error)),
-            Err(panicked) => Err(StoreError::Refused(Arc::new(panicked))),
-        }
+        self.index_queued(SEARCH_QUEUE, limit).await
+    }
+
+    async fn index_again(&self, limit: u32) -> Result<Indexed, StoreError> {
+        self.index_queued(SEARCH_AGAIN, limit).await
     }
 
     fn text_committed(&self) -> &Notify {
