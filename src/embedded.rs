@@ -108,7 +108,7 @@ macro_rules! file {
 }
 
 /// The page: each file's name, type and text.
-const PAGE: [(&str, &str, &str); 15] = [
+const PAGE: [(&str, &str, &str); 16] = [
     file!("index.html", "text/html"),
     file!("style.css", "text/css"),
     file!("conversation.css", "text/css"),
@@ -120,9 +120,10 @@ const PAGE: [(&str, &str, &str); 15] = [
     file!("conversation.js", "text/javascript"),
     file!("line.js", "text/javascript"),
     file!("composer.js", "text/javascript"),
+    file!("drafts.js", "text/javascript"),
     file!("search.js", "text/javascript"),
     file!("images.js", "text/javascript"),
-    file!("avatar.js", "text/javascript"),
+    file!("people.js", "text/javascript"),
     file!("dom.js", "text/javascript"),
 ];
 

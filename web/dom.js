@@ -20,6 +20,17 @@ export function signButton(sign, label, listener, more = {}) {
   return el('button', { type: 'button', title: label, 'aria-label': label, ...more, on: { click: listener } }, sees);
 }
 
+/** An icon of the page, with a name for those who can't see it. */
+export function icon(id, label) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `#${id}`);
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', label);
+  svg.append(use);
+  return svg;
+}
+
 /** Says what a button with an icon does now, and whether it is pressed. */
 export function setButton(button, icon, label, pressed) {
   button.querySelector('use').setAttribute('href', `#${icon}`);
@@ -33,6 +44,6 @@ export function when(time) {
   const date = new Date(time);
   const today = date.toDateString() === new Date().toDateString();
   return today
-    ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    ? date.toLocaleTimeString([], { hour: 'numeric', minute: '2-digit' })
     : date.toLocaleDateString([], { day: 'numeric', month: 'short' });
 }

@@ -2,19 +2,22 @@
 
 import { el, signButton, when } from './dom.js';
 import { thumbnail } from './images.js';
+import { nameOf } from './people.js';
 
 export const EMOJI = ['👍', '❤️', '😂', '😮', '🙏'];
 const TICKS = { unsent: '◷', sent: '✓', delivered: '✓✓', read: '✓✓' };
 
 /** What a message is about, in one line. */
 export function summary(message) {
-  if (message.deletedAt) return 'deleted';
+  if (message.deletedAt) return 'Message deleted';
   return message.body || (message.image ? 'Picture' : '');
 }
 
 export class Line {
   element;
   message;
+  /** The end of the message, the same element whatever else changes. */
+  foot;
   #me;
   #does;
   #picture;
@@ -24,6 +27,8 @@ export class Line {
     this.#me = me;
     this.#does = { api, ...does };
     this.element = el('li', { class: mine ? 'mine' : 'theirs' });
+    const tick = mine ? el('span', { class: 'tick', role: 'img' }) : undefined;
+    this.foot = el('small', { class: 'foot' }, el('span', { class: 'when' }), tick);
   }
 
   get mine() {
@@ -32,7 +37,7 @@ export class Line {
 
   /** What is being sent. */
   pending({ body, file }) {
-    const text = body || (file ? file.name : '');
+    const text = body || file?.name || 'Picture';
     this.element.replaceChildren(this.#bubble(el('p', { class: 'text', dir: 'auto' }, text)));
     this.element.classList.add('unsent');
     this.#foot('', 'unsent');
@@ -59,7 +64,7 @@ export class Line {
   /** How far it has come: sent, delivered or read. */
   tick(state) {
     if (!this.mine || !this.message) return;
-    const tick = this.element.querySelector('.tick');
+    const tick = this.foot.querySelector('.tick');
     if (tick.dataset.state === state) return;
     tick.dataset.state = state;
     tick.textContent = TICKS[state];
@@ -67,14 +72,12 @@ export class Line {
   }
 
   #bubble(...content) {
-    const tick = this.mine ? el('span', { class: 'tick', role: 'img' }) : undefined;
-    const foot = el('small', { class: 'foot' }, el('span', { class: 'when' }), tick);
-    return el('div', { class: 'bubble' }, ...content, foot);
+    return el('div', { class: 'bubble' }, ...content, this.foot);
   }
 
   #foot(text, state) {
-    this.element.querySelector('.when').textContent = text;
-    const tick = this.element.querySelector('.tick');
+    this.foot.querySelector('.when').textContent = text;
+    const tick = this.foot.querySelector('.tick');
     if (!tick || !state) return;
     tick.dataset.state = state;
     tick.textContent = TICKS[state];
@@ -97,7 +100,7 @@ export class Line {
 
   #quote(id) {
     const quoted = this.#does.find(id);
-    const name = quoted ? el('strong', {}, quoted.sender.name) : undefined;
+    const name = quoted ? el('strong', {}, nameOf(quoted.sender)) : undefined;
     const text = el('span', { dir: 'auto' }, quoted ? summary(quoted) : 'An earlier message');
     const jump = () => quoted && this.#does.jump(quoted.seq);
     return el('button', { type: 'button', class: 'quote', title: 'Show it', on: { click: jump } }, name, text);

@@ -1,12 +1,13 @@
 // One person's side of the desk: their token, their connection, their sessions.
 
 import { Api } from './api.js';
-import { avatar } from './avatar.js';
 import { Chat } from './chat.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { setButton, when } from './dom.js';
+import { Drafts } from './drafts.js';
 import { upload } from './images.js';
+import { avatar, nameOf } from './people.js';
 import { Rail } from './rail.js';
 import { Search } from './search.js';
 
@@ -27,8 +28,9 @@ export class Pane {
   #search;
   #sessions = new Map();
   #active;
-  #outbox = new Map(); // clientId → request: kept until acknowledged, sent again after a reconnect
+  #outbox = new Map(); // clientId → request: kept until acknowledged, sent again after a reconnect unless refused
   #typingTimer;
+  #reading = false;
 
   /** `first` is whom this person writes to as long as there is no session. */
   constructor(root, me, first) {
@@ -48,8 +50,9 @@ export class Pane {
       edit: (message) => this.#composer.edit(message),
       remove: (message) => this.#change('message:delete', message),
       react: (message, emoji, on) => this.#change('message:react', message, { emoji, on }),
+      viewed: () => this.#viewed(),
     });
-    this.#composer = new Composer(this.#find('.composer'), {
+    this.#composer = new Composer(this.#find('.composer'), new Drafts(me), {
       send: (content) => this.#post(content),
       edit: (message, body) => this.#change('message:edit', message, { body }),
       typing: (on) => this.#chat.say(on ? 'typing:start' : 'typing:stop', { sessionId: this.#active }),
@@ -72,6 +75,8 @@ export class Pane {
     hear('open', () => this.#connected());
     hear('close', ({ code }) => {
       if (code === 4401) this.#api.forgetToken();
+      // A person who is shut out leaves nothing behind on this device.
+      if (code === 4403) this.#composer.clear();
       this.#state('away', code === 4403 ? 'not allowed' : 'reconnecting…');
     });
     hear('message:new', ({ message }) => this.#show(message));
@@ -89,7 +94,14 @@ export class Pane {
     click('.mute', () => this.#set({ muted: !this.#session().muted }));
     click('.close', () => this.#set({ status: this.#session().status === 'open' ? 'closed' : 'open' }));
     click('.older', () => this.#older());
-    document.addEventListener('visibilitychange', () => this.#read());
+    click('.newest', () => {
+      this.#conversation.toEnd();
+      this.#focusMessages();
+    });
+    click('.back', () => {
+      this.#root.classList.add('listing');
+      this.#rail.focus();
+    });
   }
 
   #session() {
@@ -112,10 +124,10 @@ export class Pane {
       const { items } = await this.#api.request('GET', '/api/chats');
       items.forEach((session) => this.#sessions.set(session.id, session));
       if (this.#sessions.size === 0) this.#update(await this.#openWith(this.#first));
-      this.#active ??= (items.find(({ status }) => status === 'open') ?? [...this.#sessions.values()][0]).id;
+      if (!this.#active) this.#turnTo((items.find(({ status }) => status === 'open') ?? [...this.#sessions.values()][0]).id);
       await this.#join();
       this.#state('live', 'live');
-      this.#outbox.forEach((request, clientId) => this.#send(clientId, request));
+      this.#outbox.forEach((request, clientId) => request.refused || this.#send(clientId, request));
     } catch (error) {
       this.#state('away', error.message);
       setTimeout(() => this.#connected(), 1_000);
@@ -144,14 +156,32 @@ export class Pane {
   }
 
   async #select(id) {
+    this.#root.classList.remove('listing');
+    // In a narrow pane the list goes away, and with it the button that had the focus.
+    if (!this.#find('.rail').checkVisibility()) this.#focusMessages();
     if (id === this.#active) return;
     this.#chat.say('session:leave', { sessionId: this.#active });
-    this.#active = id;
     this.#conversation.clear();
-    this.#composer.reset();
+    this.#turnTo(id);
     this.#showTyping(false);
     this.#showPresence();
     await this.#join().catch((error) => this.#state('away', error.message));
+  }
+
+  #turnTo(id) {
+    this.#active = id;
+    this.#composer.turnTo(id);
+    this.#outbox.forEach((request, clientId) => this.#showUnsent(clientId, request));
+  }
+
+  #showUnsent(clientId, request) {
+    if (request.sessionId !== this.#active) return;
+    const line = this.#conversation.pending(clientId, request);
+    if (request.refused) line.refused(request.refused);
+  }
+
+  #focusMessages() {
+    this.#find('.messages').focus({ preventScroll: true });
   }
 
   async #join() {
@@ -161,12 +191,14 @@ export class Pane {
     const { session, messages, updated } = await this.#chat.request('session:join', { sessionId, ...from });
     // Another one may have been chosen meanwhile.
     if (sessionId !== this.#active) return;
+    this.#conversation.isRead(session.readSeq);
     messages.forEach((message) => this.#conversation.show(message));
     updated?.forEach((message) => this.#showChanged(message));
     const changed = updated?.at(-1)?.rev ?? session.rev;
     this.#conversation.rev = changed;
-    if (changed < session.rev) return this.#join();
     this.#update(session);
+    if (!after) this.#conversation.begin();
+    if (changed < session.rev) return this.#join();
     this.#read();
   }
 
@@ -175,14 +207,34 @@ export class Pane {
     this.#sessions.set(session.id, session);
     if (session.id === this.#active) {
       this.#conversation.positions(session.otherReadSeq, session.otherDeliveredSeq);
+      this.#conversation.isRead(session.readSeq);
       this.#header(session);
     }
-    this.#rail.show(this.#sessions.values(), this.#active);
+    this.#list();
+  }
+
+  /** The list, and the unread messages beside the conversation and in it. */
+  #list() {
+    const here = this.#conversation.unread;
+    // The server's count may be from before a message was in view here.
+    const unread = ({ id, unread }) => (id === this.#active ? Math.min(here, unread) : unread);
+    const sessions = [...this.#sessions.values()].map((session) => ({ ...session, unread: unread(session) }));
+    this.#rail.show(sessions, this.#active);
+    const others = sessions.filter(({ id }) => id !== this.#active);
+    this.#count('.back', others.reduce((sum, { unread }) => sum + unread, 0), 'All conversations');
+    this.#count('.newest', here, 'Go to the new messages');
+    this.#find('.newest').hidden = here === 0;
+  }
+
+  #count(selector, count, label) {
+    const button = this.#find(selector);
+    button.setAttribute('aria-label', count ? `${label}, ${count} unread` : label);
+    button.querySelector('.count').textContent = count || '';
   }
 
   #header(session) {
     const other = this.#other();
-    this.#find('.who').textContent = other.name;
+    this.#find('.who').textContent = nameOf(other);
     const shown = `${other.kind} ${other.id} ${other.name} ${other.avatarUrl}`;
     const face = this.#find('.face');
     if (face.dataset.of !== shown) {
@@ -203,7 +255,6 @@ export class Pane {
     if (mine) this.#outbox.delete(message.clientId);
     else this.#showTyping(false);
     this.#conversation.show(message);
-    this.#read();
   }
 
   /** One from before what is here is shown as it is then, if it is asked for. */
@@ -211,26 +262,48 @@ export class Pane {
     if (message.seq >= this.#conversation.firstSeq) this.#show(message);
   }
 
-  /** What is on the screen is read. */
-  #read() {
-    const { lastSeq } = this.#conversation;
+  #viewed() {
+    this.#list();
+    this.#read();
+  }
+
+  /** Marks as read what was in view: one request at a time, however fast someone scrolls. */
+  async #read() {
+    const { readSeq: seq } = this.#conversation;
     const session = this.#session();
-    if (document.visibilityState !== 'visible' || !session || session.readSeq >= lastSeq) return;
-    session.readSeq = lastSeq;
-    this.#chat.request('message:read', { sessionId: session.id, seq: lastSeq }).catch(() => {});
+    if (this.#reading || !session || session.readSeq >= seq) return;
+    this.#reading = true;
+    try {
+      await this.#chat.request('message:read', { sessionId: session.id, seq });
+      const now = this.#sessions.get(session.id);
+      now.readSeq = Math.max(now.readSeq, seq);
+    } catch {
+      // It is sent again at the next join, or when something else is in view.
+      return;
+    } finally {
+      this.#reading = false;
+    }
+    await this.#read();
   }
 
   async #post({ body, file, replyTo }) {
     const [sessionId, clientId] = [this.#active, crypto.randomUUID()];
-    const line = this.#conversation.pending(clientId, { body, file });
+    this.#conversation.pending(clientId, { body, file });
     const request = { sessionId, clientId, kind: file ? 'image' : 'text', body, replyTo };
     try {
       if (file) request.imageKey = await upload(this.#api, sessionId, file);
+      this.#outbox.set(clientId, request);
     } catch (error) {
-      return line.refused(error.message);
+      return this.#refuse(clientId, request, error);
     }
-    this.#outbox.set(clientId, request);
     await this.#send(clientId, request);
+  }
+
+  /** A refused message stays to be seen, also where another session is shown just now. */
+  #refuse(clientId, request, { message }) {
+    request.refused = message;
+    this.#outbox.set(clientId, request);
+    this.#showUnsent(clientId, request);
   }
 
   async #send(clientId, request) {
@@ -238,9 +311,7 @@ export class Pane {
       this.#show((await this.#chat.request('message:send', request)).message);
       this.#outbox.delete(clientId);
     } catch (error) {
-      if (PASSING.has(error.code)) return;
-      this.#outbox.delete(clientId);
-      if (request.sessionId === this.#active) this.#conversation.pending(clientId, request).refused(error.message);
+      if (!PASSING.has(error.code)) this.#refuse(clientId, request, error);
     }
   }
 

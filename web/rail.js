@@ -1,41 +1,78 @@
-// The sessions of one person, each with a badge of what is unread.
+// The sessions of one person: with whom, the last line and its time, and how much is unread.
 
-import { avatar } from './avatar.js';
-import { el, signButton } from './dom.js';
+import { el, icon, when } from './dom.js';
+import { summary } from './line.js';
+import { avatar, nameOf } from './people.js';
 
 export class Rail {
-  #nav;
+  #list;
   #me;
   #does;
+  #entries = new Map(); // session's id → its list item
 
-  /** `does` is what its buttons do: `select` a session, `open` one with someone. */
+  /** `does` holds the actions of its buttons: `select` a session, `open` one with someone. */
   constructor(nav, me, does) {
-    this.#nav = nav;
+    this.#list = nav.querySelector('ol');
     this.#me = me;
     this.#does = does;
+    nav.querySelector('.new').addEventListener('click', () => does.open());
   }
 
   show(sessions, activeId) {
     const latest = [...sessions].toSorted((a, b) => b.activeAt.localeCompare(a.activeAt));
-    const focused = this.#nav.contains(document.activeElement) && document.activeElement.dataset.id;
-    const opens = signButton('+', 'Write to someone else', () => this.#does.open(), { class: 'new' });
-    this.#nav.replaceChildren(...latest.map((session) => this.#entry(session, activeId)), opens);
-    if (focused) this.#nav.querySelector(`[data-id="${focused}"]`)?.focus();
+    const items = latest.map((session) => this.#item(session, session.id === activeId));
+    if (items.every((item, at) => item === this.#list.children[at])) return;
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement : undefined;
+    this.#list.replaceChildren(...items);
+    // Moving an element takes the focus from it.
+    focused?.focus({ preventScroll: true });
   }
 
-  #entry(session, activeId) {
+  /** Moves the focus to the session that is shown. */
+  focus() {
+    this.#list.querySelector('[aria-current]')?.focus();
+  }
+
+  #item(session, active) {
+    if (!this.#entries.has(session.id)) {
+      const select = () => this.#does.select(session.id);
+      const button = el('button', { type: 'button', data: { id: session.id }, on: { click: select } });
+      this.#entries.set(session.id, el('li', {}, button));
+    }
+    const item = this.#entries.get(session.id);
+    const button = item.firstChild;
+    button.className = `session ${session.status}${session.muted ? ' muted' : ''}`;
+    if (active) button.setAttribute('aria-current', 'true');
+    else button.removeAttribute('aria-current');
     const other = this.#me.kind === 'customer' ? session.dentist : session.customer;
-    const unread = session.id === activeId ? 0 : session.unread;
-    const states = [other.name, unread && `${unread} unread`, session.muted && 'muted', session.status === 'closed' && 'closed'];
-    const badge = unread ? el('span', { class: 'badge' }, unread > 99 ? '99+' : String(unread)) : undefined;
-    return el('button', {
-      type: 'button',
-      class: `session ${session.status}${session.muted ? ' muted' : ''}`,
-      title: other.name,
-      'aria-label': states.filter(Boolean).join(', '),
-      'aria-current': session.id === activeId ? 'true' : undefined,
-      data: { id: session.id },
-      on: { click: () => this.#does.select(session.id) },
-    }, avatar(other), badge);
+    button.replaceChildren(this.#face(button, other), ...this.#content(session, other));
+    return item;
+  }
+
+  /** The picture that is there already, unless the person has another now: it would be fetched anew. */
+  #face(button, { kind, id, name, avatarUrl }) {
+    const shown = `${name} ${avatarUrl}`;
+    if (button.dataset.face === shown) return button.firstChild;
+    button.dataset.face = shown;
+    return avatar({ kind, id, name, avatarUrl });
+  }
+
+  #content(session, other) {
+    const { unread } = session;
+    const count = unread > 99 ? '99+' : String(unread);
+    const name = el('span', { class: 'name', title: other.id, dir: 'auto' }, nameOf(other));
+    const marks = el('span', { class: 'marks' },
+      session.status === 'closed' ? icon('close', 'closed') : undefined,
+      session.muted ? icon('bell-off', 'muted') : undefined,
+      unread ? el('span', { class: 'badge' }, count, el('span', { class: 'spoken' }, ' unread')) : undefined);
+    const last = el('span', { class: 'last', dir: 'auto' }, this.#lastLine(session));
+    const time = el('time', { datetime: session.activeAt }, when(session.activeAt));
+    return [el('span', { class: 'row' }, name, marks), el('span', { class: 'row' }, last, time)];
+  }
+
+  #lastLine({ lastMessage }) {
+    if (!lastMessage) return 'No messages yet';
+    const mine = lastMessage.sender.kind === this.#me.kind;
+    return `${mine ? 'You: ' : ''}${summary(lastMessage)}`;
   }
 }

@@ -1,6 +1,7 @@
 // Full text over one's own messages: what is found, with the words marked, and the way to it.
 
 import { el, when } from './dom.js';
+import { nameOf } from './people.js';
 
 const WAIT_MS = 200;
 
@@ -66,7 +67,7 @@ export class Search {
     const choose = () => this.#does.found(message);
     const pieces = snippet.map(({ text, hit }) => (hit ? el('mark', {}, text) : text));
     return el('li', {}, el('button', { type: 'button', on: { click: choose } },
-      el('span', { class: 'from' }, `${message.sender.name} · ${when(message.createdAt)}`),
+      el('span', { class: 'from' }, `${nameOf(message.sender)} · ${when(message.createdAt)}`),
       el('span', { class: 'snippet', dir: 'auto' }, ...pieces)));
   }
 

@@ -1,6 +1,8 @@
 //! The page that a node with nothing configured serves: two people at one desk, and everything that
 //! they can do there.
 
+mod sessions;
+
 use std::path::Path;
 
 use axum::{Router, http::header, routing::get};
@@ -307,7 +309,7 @@ async fn in_a_crowd(node: &Node, page: &mut Page) {
         client.send(&session, key, body).await;
     }
     let badge = DENTIST.find(".badge");
-    page.until(&format!("{badge}.textContent === '2'")).await;
+    page.until(&format!("{badge}.textContent === '2 unread'")).await;
     let there = "document.querySelectorAll('.face.online').length === 2";
     page.until(there).await;
     page.until("document.querySelector('#patient .presence').textContent === 'online'").await;

@@ -115,6 +115,12 @@ impl Page {
         self.0.call("Page.reload", json!({})).await;
     }
 
+    /// Shows it in place of the browser's other pages, which are hidden then, as a page that is opened
+    /// hides those before it.
+    pub async fn show(&mut self) {
+        self.0.call("Page.bringToFront", json!({})).await;
+    }
+
     /// Gives it a window of this size, in pixels.
     pub async fn window(&mut self, width: u32, height: u32) {
         let size =

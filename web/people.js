@@ -1,0 +1,40 @@
+// People as the page shows them: their name, and their picture or initials.
+
+import { el } from './dom.js';
+
+/** Names that the server gives where the directory has none. */
+const NEUTRAL = { customer: 'Patient', dentist: 'Dentist' };
+/** The longest id that is shown whole. */
+const ID_MAX = 12;
+const ID_END = 6;
+
+/** The directory's name; without one the neutral name with enough of the id to tell people apart. */
+export function nameOf({ kind, id, name }) {
+  if (name && name !== NEUTRAL[kind]) return name;
+  return `${NEUTRAL[kind]} ${id.length > ID_MAX ? id.slice(-ID_END) : id}`;
+}
+
+function initials(name) {
+  const words = name.split(/\s+/).map((word) => word.match(/[\p{L}\p{N}]/u)?.[0]).filter(Boolean);
+  return [words.at(0), words.length > 1 ? words.at(-1) : ''].join('').toUpperCase();
+}
+
+function hue(text) {
+  let hash = 0;
+  for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) % 360;
+  return hash;
+}
+
+export function avatar(person) {
+  const element = el('span', { class: 'avatar', 'aria-hidden': 'true' });
+  element.style.setProperty('--hue', hue(`${person.kind}:${person.id}`));
+  const letters = document.createTextNode(initials(nameOf(person)));
+  if (!person.avatarUrl) {
+    element.append(letters);
+    return element;
+  }
+  const picture = el('img', { src: person.avatarUrl, alt: '', referrerpolicy: 'no-referrer' });
+  picture.addEventListener('error', () => picture.replaceWith(letters));
+  element.append(picture);
+  return element;
+}
