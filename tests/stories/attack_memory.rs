@@ -214,5 +214,5 @@ async fn c12_polls_with_the_most_packets_that_nobody_reads_cost_nobody_else() {
         tokio::join!(join_all(posts), polls).1
     };
     let bound = PERSON_KIB + (SESSIONS * POLLS) as u64 * ANSWER_KIB + SLACK_KIB;
-    stays_within(&desk, victim, start, bound, attack).await;
+    stays_within(&desk, victim, start, bound, Box::pin(attack)).await;
 }

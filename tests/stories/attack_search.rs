@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frontdesk_test_support::{Client, Desk, Http, Person, Victim, eventually};
+use frontdesk_test_support::{Client, Desk, Http, Person, Victim, eventually, while_it_progresses};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -100,19 +100,16 @@ async fn fill(client: &mut Client, session: &str, messages: usize) {
 
 /// Waits until no text waits for the index, for as long as there is progress.
 async fn until_indexed(http: &Http) {
-    let (mut fewest, mut since) = (f64::MAX, Instant::now());
-    loop {
+    let waiting = async || {
         let metrics = http.get("/metrics").await.text;
-        let waiting = metric(&metrics, "frontdesk_search_waiting_messages");
-        if waiting <= 0.0 {
-            return;
+        metric(&metrics, "frontdesk_search_waiting_messages")
+    };
+    let indexed = async {
+        while waiting().await > 0.0 {
+            sleep(Duration::from_millis(500)).await;
         }
-        if waiting < fewest {
-            (fewest, since) = (waiting, Instant::now());
-        }
-        assert!(since.elapsed() < Duration::from_secs(120), "{waiting} texts are not indexed");
-        sleep(Duration::from_millis(500)).await;
-    }
+    };
+    while_it_progresses("texts are indexed", indexed, async || waiting().await.to_bits()).await;
 }
 
 fn searches() -> Vec<String> {

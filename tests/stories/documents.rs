@@ -1,7 +1,5 @@
 //! `/openapi.json`, `/asyncapi.json` and `/docs`: what a node says of itself is so.
 
-use std::time::Duration;
-
 use frontdesk_test_support::{Browser, Desk, Http, Person, Schemathesis, validate_asyncapi};
 use image::ImageFormat;
 use reqwest::Method;
@@ -95,8 +93,7 @@ async fn asked_by_the_document(desk: Desk, examples: u32) {
     let people = [desk.customer(), desk.dentist(), desk.admin()];
     for person in &people {
         let (world, url) = (world(&desk, person).await, desk.nodes[0].url(""));
-        let (token, patience) = (&person.token, Duration::from_secs(240));
-        Schemathesis { url: &url, token, world: &world, examples, patience }.run().await;
+        Schemathesis { url: &url, token: &person.token, world: &world, examples }.run().await;
     }
     desk.is_unharmed(&people.iter().collect::<Vec<_>>(), &[]).await;
 }

@@ -44,21 +44,24 @@ pub async fn try_connect(
     path: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<Client, Box<Error>> {
+    connect_within(PATIENCE, address, path, headers).await
+}
+
+/// The same with another patience, for the handshake and for everything that the client waits for.
+pub async fn connect_within(
+    patience: Duration,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Client, Box<Error>> {
     let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let connecting = timeout(PATIENCE, connect_async(request)).await.expect("no handshake");
+    let connecting = timeout(patience, connect_async(request)).await.expect("no handshake");
     let (socket, _) = connecting.map_err(Box::new)?;
     let framing = Framing::Native;
-    Ok(Client {
-        socket,
-        patience: PATIENCE,
-        framing,
-        next_id: 1,
-        events: VecDeque::new(),
-        closed: None,
-    })
+    Ok(Client { socket, patience, framing, next_id: 1, events: VecDeque::new(), closed: None })
 }
 
 impl Client {

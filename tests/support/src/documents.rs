@@ -1,13 +1,13 @@
 //! What reads a node's documents: Schemathesis, which asks all that `/openapi.json` says, and the parser of
 //! AsyncAPI.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell, time::timeout};
 
 use crate::{
-    PATIENCE,
+    LONGEST, PATIENCE,
     stock::{clients, python_environment, run},
 };
 
@@ -25,8 +25,6 @@ pub struct Schemathesis<'a> {
     pub world: &'a Value,
     /// How many requests of each kind it makes of each operation, at most.
     pub examples: u32,
-    /// How long it may take.
-    pub patience: Duration,
 }
 
 impl Schemathesis<'_> {
@@ -52,7 +50,7 @@ impl Schemathesis<'_> {
             .env("WORLD", self.world.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = timeout(self.patience, run.output()).await.expect("Schemathesis does not end");
+        let output = timeout(LONGEST, run.output()).await.expect("Schemathesis does not end");
         let output = output.unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -103,12 +103,23 @@ impl Http {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let response = request.send().await.unwrap();
+        let mut response = request.try_clone().unwrap().send().await;
+        // A server may close an idle connection while a request is on its way. Each is safe to repeat.
+        for _ in 0..2 {
+            if response.as_ref().is_err_and(is_cut) {
+                response = request.try_clone().unwrap().send().await;
+            }
+        }
+        let response = response.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap();
         let text = String::from_utf8_lossy(&body).into_owned();
         Reply { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
     }
+}
+
+fn is_cut(error: &reqwest::Error) -> bool {
+    error.is_request() && format!("{error:?}").contains("IncompleteMessage")
 }
 
 impl Reply {
