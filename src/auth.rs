@@ -7,7 +7,7 @@
 mod bearer;
 mod cognito;
 mod django;
-#[cfg(all(any(test, fuzzing), feature = "embedded"))]
+#[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
 pub(crate) mod fuzz;
 mod jwks;
 pub(crate) mod minting;

@@ -8,7 +8,7 @@ pub(crate) mod carried;
 pub(crate) mod chats;
 pub(crate) mod cursor;
 pub(crate) mod docs;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 pub(crate) mod health;
 pub(crate) mod hsts;

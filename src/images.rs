@@ -5,7 +5,7 @@
 
 mod bucket;
 mod format;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod metadata;
 mod name;

@@ -19,7 +19,7 @@ mod directory;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod http;
 mod hub;

@@ -8,7 +8,7 @@ pub(crate) mod address;
 mod crowd;
 mod descriptors;
 pub(crate) mod frames;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod places;
 mod rate;

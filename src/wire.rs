@@ -3,7 +3,7 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod engineio;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 pub(crate) mod native;
 pub(crate) mod offset;

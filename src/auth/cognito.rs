@@ -44,7 +44,7 @@ impl Cognito {
     }
 
     /// As if these keys had been fetched.
-    #[cfg(all(any(test, fuzzing), feature = "embedded"))]
+    #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
     pub(super) fn keep(&self, set: super::jwks::KeySet) {
         self.keys.keep(set);
     }

@@ -105,7 +105,7 @@ impl Jwks {
     }
 
     /// Takes these keys as fetched, and fetches none for years.
-    #[cfg(all(any(test, fuzzing), feature = "embedded"))]
+    #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
     pub(super) fn keep(&self, set: KeySet) {
         let mut state = self.state();
         let later = Some(Instant::now() + Duration::from_secs(1_000_000_000));

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 /// The most pixels that a picture may have. A file of a few bytes can claim billions, and each reader
 /// would unpack them. While fuzzing it is less, so that a try takes milliseconds.
-pub(crate) const PIXELS_MAX: u64 = if cfg!(fuzzing) { 250_000 } else { 50_000_000 };
+pub(crate) const PIXELS_MAX: u64 = if cfg!(feature = "fuzzing") { 250_000 } else { 50_000_000 };
 
 /// A kind of picture that may be sent. None of them can hold a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]

@@ -7,7 +7,7 @@ mod audit;
 mod blocking;
 mod blocks;
 mod epoch;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod members;
 mod openings;

@@ -119,7 +119,7 @@ impl Open<'_> {
 }
 
 /// The packets of a body that comes in pieces of this size.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn split(body: &[u8], size: usize) -> Vec<String> {
     let (mut packets, mut split) = (Packets::default(), Vec::new());
     let text = |packet: Vec<u8>| String::from_utf8_lossy(&packet).into_owned();
