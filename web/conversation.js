@@ -9,6 +9,8 @@ export class Conversation {
   /** The highest `seq` that is here, and the revision up to which changes are. */
   lastSeq = 0;
   rev = 0;
+  /** The epoch in which they count. */
+  epoch;
   /** Up to where this side has read: the other side's latest message that was in view. */
   readSeq = 0;
   #list;
@@ -45,6 +47,7 @@ export class Conversation {
     this.#lines.clear();
     this.#byId.clear();
     this.#atEnd = true;
+    this.epoch = undefined;
     this.lastSeq = this.rev = this.readSeq = this.#otherReadSeq = this.#otherDeliveredSeq = 0;
   }
 

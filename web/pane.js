@@ -185,19 +185,26 @@ export class Pane {
   }
 
   async #join() {
-    const { lastSeq: after, rev } = this.#conversation;
+    const { lastSeq: after, rev, epoch } = this.#conversation;
     const sessionId = this.#active;
-    const from = after ? { after, rev } : {};
-    const { session, messages, updated } = await this.#chat.request('session:join', { sessionId, ...from });
+    const from = after ? { after, rev, epoch } : {};
+    const joined = await this.#chat.request('session:join', { sessionId, ...from });
+    const { session, messages, updated, resync } = joined;
     // Another one may have been chosen meanwhile.
     if (sessionId !== this.#active) return;
+    if (resync) {
+      // History was cut: the numbers that are here belong to other messages now.
+      this.#conversation.clear();
+      this.#outbox.forEach((request, clientId) => this.#showUnsent(clientId, request));
+    }
+    this.#conversation.epoch = joined.epoch;
     this.#conversation.isRead(session.readSeq);
     messages.forEach((message) => this.#conversation.show(message));
     updated?.forEach((message) => this.#showChanged(message));
     const changed = updated?.at(-1)?.rev ?? session.rev;
     this.#conversation.rev = changed;
     this.#update(session);
-    if (!after) this.#conversation.begin();
+    if (!after || resync) this.#conversation.begin();
     if (changed < session.rev) return this.#join();
     this.#read();
   }
