@@ -47,20 +47,45 @@ async fn the_rules_are_tested_and_each_has_its_runbook() {
         let lines = rules.lines().filter_map(|line| line.trim_start().strip_prefix(field));
         lines.map(|value| value.trim().to_owned()).collect()
     };
-    let (names, runbooks) = (values("- alert:"), values("runbook:"));
+    let (names, runbooks) = (values("- alert:"), values("runbook_url:"));
     assert!(names.len() >= 25 && names.len() == runbooks.len());
     for field in ["severity:", "summary:", "description:", "action:"] {
         assert_eq!(values(field).len(), names.len(), "{field}");
     }
     let docs = docs();
     for (name, runbook) in names.iter().zip(runbooks) {
-        let anchor = runbook.strip_prefix("docs/operations.md#").expect("a section of the docs");
+        let page = r#"'{{ or $externalLabels.runbook_url "docs/operations.md" }}#"#;
+        let anchor = runbook.strip_prefix(page).and_then(|anchor| anchor.strip_suffix('\''));
+        let anchor = anchor.expect("a section of the docs, wherever they are");
         let title = format!("### {}", anchor.replace('-', " "));
         let has = docs.lines().any(|line| line.to_lowercase() == title);
         assert!(has, "{name}: there is no section {title:?}");
         for kind in ["on what it is for", "not on what is well"] {
             assert!(tests.contains(&format!("{name}, {kind}")), "{name} is not tested {kind}");
         }
+    }
+}
+
+/// The figures, in KiB, of the memory that a connection takes.
+fn memory_of_a_connection(text: &str) -> Vec<&str> {
+    let figures = text.match_indices(" KiB ").filter_map(|(at, unit)| {
+        let rest =
+            text.get(at + unit.len()..)?.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        let of_one = ["a connection", "for a connection", "for each connection"];
+        let figure = text.get(..at)?.rsplit(|letter: char| !letter.is_ascii_digit()).next()?;
+        let is_told = !figure.is_empty() && of_one.iter().any(|it| rest.starts_with(it));
+        is_told.then_some(figure)
+    });
+    figures.collect()
+}
+
+#[test]
+fn the_memory_of_a_connection_is_one_figure_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["README.md", "docs/deploy.md", "deploy/grafana/frontdesk.json"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let figures = memory_of_a_connection(&text);
+        assert!(!figures.is_empty() && figures.iter().all(|it| *it == "31"), "{file}: {figures:?}");
     }
 }
 
