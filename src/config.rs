@@ -2,6 +2,7 @@
 
 mod checks;
 mod cluster;
+mod known;
 mod limits;
 mod node_env;
 mod node_role;
@@ -103,7 +104,7 @@ pub struct Config {
     pub(crate) drain_spread: Duration,
     pub(crate) limits: LimitsConfig,
     pub(crate) traces: Option<TracesConfig>,
-    /// Variables that are set and have no effect.
+    /// A line for each variable that is set and has no effect.
     unread: Vec<String>,
 }
 
@@ -152,6 +153,9 @@ pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name
 pub(crate) const DEFAULT_DENTISTS_QUERY: &str = "SELECT user_id, first_name, last_name, \
     email, avatar_url FROM dentists WHERE user_id = ?";
 
+/// The levels of `LOG_LEVEL`; other loggers' names for them are taken too.
+const LEVELS: &str = "error, warn, info, debug or trace";
+
 /// The shortest that a pool may be: one connection commits, one checks, one reads.
 const POOL_SIZE_MIN: usize = 3;
 /// The longest that a pool may be; PostgreSQL's own default limit is 100.
@@ -173,7 +177,7 @@ impl Config {
             accept_unsafe_database: variables.flag("ACCEPT_UNSAFE_DATABASE")?,
             allow_insecure: checks::allowed(variables)?,
             host: IpAddr::from([0, 0, 0, 0]),
-            port: variables.parsed("PORT", 3000)?,
+            port: variables.port("PORT", 3000)?,
             admin_port: Self::admin_port(variables)?,
             node_address: Self::node_address(variables)?,
             data_dir: variables.text("DATA_DIR").unwrap_or("data").into(),
@@ -206,9 +210,10 @@ impl Config {
     /// A node that hands out development tokens listens to this machine only, unless told otherwise.
     fn with_host(mut self, variables: &Variables) -> Result<Self, ConfigError> {
         let default = if self.development_issuer() { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
+        let own_address = "an IP address of this machine, or localhost";
         self.host = match variables.text("HOST") {
             Some("localhost") => IpAddr::from([127, 0, 0, 1]),
-            _ => variables.parsed("HOST", IpAddr::from(default))?,
+            _ => variables.parsed("HOST", IpAddr::from(default), own_address)?,
         };
         let is_open = self.development_issuer() && !self.host.to_canonical().is_loopback();
         if is_open && !self.development.beyond_loopback {
@@ -225,9 +230,9 @@ impl Config {
         if !self.production {
             return Ok(self);
         }
-        let missing = |variable: &str, what: &str| ConfigError {
-            variable: variable.to_owned(),
-            problem: format!("is not set, and NODE_ENV=production needs {what}"),
+        let missing = |variable: &str, what: &str| {
+            let problem = format!("is not set, and NODE_ENV=production needs {what}");
+            variables.unset(variable, &problem)
         };
         if self.cognito.is_none() && self.django.is_none() {
             return Err(missing("COGNITO_USER_POOL_ID", "an issuer (or set DJANGO_JWT_SECRET)"));
@@ -266,9 +271,7 @@ impl Config {
 
     /// A line for each variable that has no effect, and what the nodes' secret lacks.
     pub(crate) fn plain_warnings(&self) -> Vec<String> {
-        let unread = self.unread.iter().map(|name| {
-            format!("{name}: is set and has no effect: misspelt, or another one is missing")
-        });
+        let unread = self.unread.iter().cloned();
         let cluster = self.redis.is_some().then(|| self.cluster.warnings(self.production));
         unread.chain(cluster.into_iter().flatten()).collect()
     }
@@ -294,8 +297,8 @@ impl Config {
         if variables.text("ADMIN_PORT").is_none() {
             return Ok(None);
         }
-        let port = variables.parsed("ADMIN_PORT", 0)?;
-        if port != 0 && port == variables.parsed("PORT", 3000)? {
+        let port = variables.port("ADMIN_PORT", 0)?;
+        if port != 0 && port == variables.port("PORT", 3000)? {
             return Err(Variables::error("ADMIN_PORT", "is PORT, and must be another one"));
         }
         Ok(Some(port))
@@ -317,7 +320,7 @@ impl Config {
             Some("http") => tracing::Level::INFO,
             Some("verbose") => tracing::Level::DEBUG,
             Some("silly") => tracing::Level::TRACE,
-            _ => variables.parsed("LOG_LEVEL", tracing::Level::INFO)?,
+            _ => variables.parsed("LOG_LEVEL", tracing::Level::INFO, LEVELS)?,
         };
         let json = match variables.text("LOG_FORMAT") {
             None => None,
@@ -339,14 +342,11 @@ impl Config {
     fn postgres(variables: &Variables) -> Result<Option<PostgresConfig>, ConfigError> {
         let Some(host) = variables.text("POSTGRES_HOST") else { return Ok(None) };
         let (tls, ca_file) = Tls::read(variables, "POSTGRES", [host])?;
-        let pool_size = variables.parsed("POSTGRES_POOL_SIZE", 20)?;
-        if !(POOL_SIZE_MIN..=POOL_SIZE_MAX).contains(&pool_size) {
-            let problem = format!("must be from {POOL_SIZE_MIN} to {POOL_SIZE_MAX}");
-            return Err(Variables::error("POSTGRES_POOL_SIZE", &problem));
-        }
+        let sizes = POOL_SIZE_MIN..=POOL_SIZE_MAX;
+        let pool_size = variables.number("POSTGRES_POOL_SIZE", 20, sizes, "connections")?;
         Ok(Some(PostgresConfig {
             host: host.to_owned(),
-            port: variables.parsed("POSTGRES_PORT", 5432)?,
+            port: variables.port("POSTGRES_PORT", 5432)?,
             database: variables.required("POSTGRES_DB", "POSTGRES_HOST")?,
             user: variables.required("POSTGRES_USER", "POSTGRES_HOST")?,
             password: variables.secret("POSTGRES_PASSWORD"),
@@ -369,7 +369,7 @@ impl Config {
         let (tls, ca_file) = Tls::read(variables, "MYSQL", [host])?;
         Ok(Some(MysqlConfig {
             host: host.to_owned(),
-            port: variables.parsed("MYSQL_PORT", 3306)?,
+            port: variables.port("MYSQL_PORT", 3306)?,
             database: variables.required("MYSQL_DB", "MYSQL_HOST")?,
             user: variables.required("MYSQL_USER", "MYSQL_HOST")?,
             password: variables.secret("MYSQL_PASSWORD"),

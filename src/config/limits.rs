@@ -9,6 +9,9 @@ use super::{ConfigError, variables::Variables};
 /// The largest limit: a bucket's arithmetic must not overflow.
 const LIMIT_MAX: u32 = 1_000_000;
 
+/// The smallest budget of what waits for readers.
+const OUTBOUND_MIN_MIB: usize = 16;
+
 /// The longest retention: the arithmetic of times must not overflow.
 const RETENTION_MAX_DAYS: u64 = 3_650;
 
@@ -31,21 +34,22 @@ pub(crate) struct LimitsConfig {
 
 impl LimitsConfig {
     pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
-        let limit = |variable: &str, default: u32| match variables.parsed(variable, default)? {
-            limit if limit > LIMIT_MAX => {
-                let problem = format!("must be at most {LIMIT_MAX}, or 0 for no limit");
-                Err(Variables::error(variable, &problem))
-            }
-            limit => Ok(NonZeroU32::new(limit)),
+        let limit = |variable: &str, default: u32, unit: &str| {
+            let unit = format!("{unit}; 0: no limit");
+            variables.number(variable, default, 0..=LIMIT_MAX, &unit).map(NonZeroU32::new)
         };
         Ok(Self {
-            sends_per_user_s: limit("LIMIT_SENDS_PER_USER_S", 20)?,
-            connections_per_user: limit("LIMIT_CONNECTIONS_PER_USER", 20)?,
-            connections_per_address: limit("LIMIT_CONNECTIONS_PER_ADDRESS", 1_000)?,
-            requests_per_address_s: limit("LIMIT_REQUESTS_PER_ADDRESS_S", 100)?,
+            sends_per_user_s: limit("LIMIT_SENDS_PER_USER_S", 20, "messages a second")?,
+            connections_per_user: limit("LIMIT_CONNECTIONS_PER_USER", 20, "sockets")?,
+            connections_per_address: limit("LIMIT_CONNECTIONS_PER_ADDRESS", 1_000, "sockets")?,
+            requests_per_address_s: limit(
+                "LIMIT_REQUESTS_PER_ADDRESS_S",
+                100,
+                "requests a second",
+            )?,
             outbound_memory: Self::outbound_memory(variables)?,
-            opens_per_user_min: limit("LIMIT_OPENS_PER_USER", 10)?,
-            unanswered_per_user: limit("LIMIT_UNANSWERED_PER_USER", 50)?,
+            opens_per_user_min: limit("LIMIT_OPENS_PER_USER", 10, "sessions a minute")?,
+            unanswered_per_user: limit("LIMIT_UNANSWERED_PER_USER", 50, "sessions")?,
             edits_retention: edits_retention(variables)?,
             trusted_proxies: networks(variables, "TRUSTED_PROXIES")?,
         })
@@ -53,26 +57,20 @@ impl LimitsConfig {
 
     fn outbound_memory(variables: &Variables) -> Result<Option<usize>, ConfigError> {
         let variable = "OUTBOUND_MEMORY_MIB";
-        let Some(text) = variables.text(variable) else { return Ok(None) };
-        let problem = "must be from 16 to 1048576";
-        match text.parse() {
-            Ok(mib @ 16..=1_048_576_usize) => Ok(Some(mib * 1024 * 1024)),
-            _ => Err(Variables::error(variable, problem)),
+        if variables.text(variable).is_none() {
+            return Ok(None);
         }
+        let mib =
+            variables.number(variable, OUTBOUND_MIN_MIB, OUTBOUND_MIN_MIB..=1_048_576, "MiB")?;
+        Ok(Some(mib * 1024 * 1024))
     }
 }
 
 /// How long what a message said before it was edited or deleted is kept.
 fn edits_retention(variables: &Variables) -> Result<Option<Duration>, ConfigError> {
-    let variable = "EDITS_RETENTION_DAYS";
-    match variables.parsed(variable, 30_u64)? {
-        0 => Ok(None),
-        days if days <= RETENTION_MAX_DAYS => Ok(Some(Duration::from_hours(days * 24))),
-        _ => {
-            let problem = format!("must be at most {RETENTION_MAX_DAYS}, or 0 for ever");
-            Err(Variables::error(variable, &problem))
-        }
-    }
+    let unit = "days; 0: for ever";
+    let days = variables.number("EDITS_RETENTION_DAYS", 30, 0..=RETENTION_MAX_DAYS, unit)?;
+    Ok((days > 0).then(|| Duration::from_hours(days * 24)))
 }
 
 /// A query that says who may talk to whom.

@@ -34,7 +34,7 @@ impl NodeTlsConfig {
             _ => Some(NodeIdentity {
                 certificate: variables.required(certificate, key)?.into(),
                 key: variables.required(key, certificate)?.into(),
-                port: variables.parsed("NODE_TLS_PORT", PORT)?,
+                port: variables.port("NODE_TLS_PORT", PORT)?,
             }),
         };
         let ca_file: Option<PathBuf> = variables.text("NODE_TLS_CA_FILE").map(Into::into);

@@ -37,7 +37,7 @@ impl RedisConfig {
         let servers = match (variables.text("REDIS_HOST"), nodes.as_slice()) {
             (None, []) => return Ok(None),
             (Some(host), []) => {
-                RedisServers::One((host.to_owned(), variables.parsed("REDIS_PORT", PORT)?))
+                RedisServers::One((host.to_owned(), variables.port("REDIS_PORT", PORT)?))
             }
             // Nodes on one of them would not hear those on the other.
             (Some(_), _) => {

@@ -304,6 +304,7 @@ fn a_variable_that_has_no_effect_is_named() {
     let config = read(&[
         ("POSTGRES_PASSWD", "misspelt"),
         ("REDIS_PORT", "6380"),
+        ("REDIS_URL", "redis://redis"),
         ("PORT", "80"),
         ("POST_OFFICE", "not ours"),
         ("EMBEDED", "true"),
@@ -312,9 +313,37 @@ fn a_variable_that_has_no_effect_is_named() {
         ("LOGNAME", "root"),
         ("NODE_ENV", "development"),
     ]);
-    let warnings = config.unwrap().warnings();
-    let named: Vec<_> = warnings.iter().filter_map(|text| text.split(':').next()).collect();
-    assert_eq!(named, ["EMBEDED", "POSTGRES_PASSWD", "REDIS_PORT"]);
+    let unread = config.unwrap().unread;
+    let no_such = "is set and has no effect: there is no such variable; is";
+    let expected = [
+        format!("EMBEDED: {no_such} EMBEDDED meant?"),
+        format!("POSTGRES_PASSWD: {no_such} POSTGRES_PASSWORD meant?"),
+        "REDIS_PORT: is set and has no effect without another variable, which is not set".into(),
+        "REDIS_URL: is set and has no effect: a node reads no such variable".into(),
+    ];
+    assert_eq!(unread, expected);
+    let slip = problem(&[("POSTGRES_HOST", "db"), ("POSTGRES_DBS", "chat")]);
+    assert!(slip.ends_with("(POSTGRES_DBS is set: a slip?)"), "{slip}");
+}
+
+#[test]
+fn a_number_that_is_wrong_is_answered_with_its_range_and_its_unit() {
+    let ping = "must be a number from 100 to 3600000 (milliseconds)";
+    let sends = "must be a number from 0 to 1000000 (messages a second; 0: no limit)";
+    for (variable, wrong, expected) in [
+        ("PORT", "seventy", "must be a number from 0 to 65535 (a TCP port)"),
+        ("PORT", "70000", "must be a number from 0 to 65535 (a TCP port)"),
+        ("PING_INTERVAL_MS", "0", ping),
+        ("PING_INTERVAL_MS", "25s", ping),
+        ("LIMIT_SENDS_PER_USER_S", "2000000", sends),
+        ("LIMIT_SENDS_PER_USER_S", "-1", sends),
+        ("EDITS_RETENTION_DAYS", "3651", "must be a number from 0 to 3650 (days; 0: for ever)"),
+        ("OUTBOUND_MEMORY_MIB", "15", "must be a number from 16 to 1048576 (MiB)"),
+        ("HOST", "frontdesk.example", "must be an IP address of this machine, or localhost"),
+        ("LOG_LEVEL", "loud", "must be error, warn, info, debug or trace"),
+    ] {
+        assert_eq!(problem(&[(variable, wrong)]), format!("{variable}: {wrong:?}: {expected}"));
+    }
 }
 
 #[test]

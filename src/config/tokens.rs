@@ -33,7 +33,7 @@ impl CognitoConfig {
         let Some(pool) = variables.text("COGNITO_USER_POOL_ID") else { return Ok(None) };
         let region = variables.text("COGNITO_REGION").or(variables.text("AWS_REGION"));
         let region = region.ok_or_else(|| {
-            Variables::error("COGNITO_REGION", "is needed where COGNITO_USER_POOL_ID is set")
+            variables.unset("COGNITO_REGION", "is needed where COGNITO_USER_POOL_ID is set")
         })?;
         let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
         Ok(Some(Self { issuer, client_ids }))
@@ -74,5 +74,6 @@ impl DevelopmentConfig {
 
 /// How old a token may be at most, in seconds; none where its own end is all that counts.
 pub(super) fn max_token_age(variables: &Variables) -> Result<Option<NonZeroU32>, ConfigError> {
-    variables.parsed("MAX_TOKEN_AGE_S", 0).map(NonZeroU32::new)
+    let unit = "seconds; 0: no limit";
+    variables.number("MAX_TOKEN_AGE_S", 0, 0..=u32::MAX, unit).map(NonZeroU32::new)
 }

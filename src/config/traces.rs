@@ -84,10 +84,7 @@ fn endpoint(variables: &Variables) -> Result<Option<String>, ConfigError> {
 /// How many traces are told, and whether a caller may say so.
 fn sampler(variables: &Variables) -> Result<(f64, bool), ConfigError> {
     let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-    let ratio = variables.parsed(argument, DEFAULT_RATIO)?;
-    if !(0.0..=1.0).contains(&ratio) {
-        return Err(Variables::error(argument, "must be from 0 to 1"));
-    }
+    let ratio = variables.number(argument, DEFAULT_RATIO, 0.0..=1.0, "a part of all traces")?;
     match variables.text(name).unwrap_or("parentbased_traceidratio") {
         "always_on" => Ok((1.0, false)),
         "always_off" => Ok((0.0, false)),

@@ -12,7 +12,10 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    known::{is_known, nearest},
+};
 
 pub(super) struct Variables {
     set: HashMap<String, String>,
@@ -58,18 +61,38 @@ impl Variables {
         ConfigError::new(variable, problem)
     }
 
-    /// Those of ours, by their names' beginnings, that are set and were not asked for: misspelt, or of no
-    /// effect without another one.
+    /// A line for each variable that is set, was not read, and is ours by its name's beginning or nearly one
+    /// that a node reads.
     pub(super) fn unread(&self) -> Vec<String> {
         let read = self.read.borrow();
         let begins = |name: &str| OURS.iter().any(|beginning| name.starts_with(beginning));
-        let nearly = |name: &str| read.iter().any(|known| is_nearly(name, known));
-        let unread = self.set.keys().filter(|name| !read.contains(*name));
-        let unread = unread.filter(|name| begins(name) || nearly(name));
-        unread.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+        let unread: BTreeSet<_> = self.set.keys().filter(|name| !read.contains(*name)).collect();
+        let said = unread.into_iter().filter_map(|name| match nearest(name) {
+            Some(meant) => Some(format!(
+                "{name}: is set and has no effect: there is no such variable; is {meant} meant?"
+            )),
+            None if is_known(name) && begins(name) => Some(format!(
+                "{name}: is set and has no effect without another variable, which is not set"
+            )),
+            None if begins(name) => {
+                Some(format!("{name}: is set and has no effect: a node reads no such variable"))
+            }
+            None => None,
+        });
+        said.collect()
+    }
+
+    /// An error about a variable that is not set, which names one that is set in its place.
+    pub(super) fn unset(&self, variable: &str, problem: &str) -> ConfigError {
+        let mut instead = self.set.keys().filter(|name| nearest(name) == Some(variable));
+        match instead.next() {
+            Some(name) => Self::error(variable, &format!("{problem} ({name} is set: a slip?)")),
+            None => Self::error(variable, problem),
+        }
     }
 
     fn get(&self, variable: &str) -> Option<&String> {
+        debug_assert!(is_known(variable), "{variable} is not in known.rs");
         self.read.borrow_mut().insert(variable.to_owned());
         self.set.get(variable)
     }
@@ -80,7 +103,7 @@ impl Variables {
 
     pub(super) fn required(&self, variable: &str, because: &str) -> Result<String, ConfigError> {
         self.text(variable).map(str::to_owned).ok_or_else(|| {
-            Self::error(variable, &format!("is not set, and {because} is: both are needed"))
+            self.unset(variable, &format!("is not set, and {because} is: both are needed"))
         })
     }
 
@@ -89,13 +112,41 @@ impl Variables {
         self.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
     }
 
-    pub(super) fn parsed<T>(&self, variable: &str, default: T) -> Result<T, ConfigError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    /// A value of a kind that these words describe.
+    pub(super) fn parsed<T: FromStr>(
+        &self,
+        variable: &str,
+        default: T,
+        must_be: &str,
+    ) -> Result<T, ConfigError> {
         self.text(variable).map_or(Ok(default), |text| {
-            text.parse().map_err(|problem| Self::error(variable, &format!("{text:?}: {problem}")))
+            let wrong = |_| Self::error(variable, &format!("{text:?}: must be {must_be}"));
+            text.parse().map_err(wrong)
         })
+    }
+
+    /// A number of a unit, within a range.
+    pub(super) fn number<T>(
+        &self,
+        variable: &str,
+        default: T,
+        allowed: RangeInclusive<T>,
+        unit: &str,
+    ) -> Result<T, ConfigError>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let (from, to) = (allowed.start(), allowed.end());
+        let must_be = format!("a number from {from} to {to} ({unit})");
+        let number = self.parsed(variable, default, &must_be)?;
+        if allowed.contains(&number) {
+            return Ok(number);
+        }
+        Err(Self::error(variable, &format!("\"{number}\": must be {must_be}")))
+    }
+
+    pub(super) fn port(&self, variable: &str, default: u16) -> Result<u16, ConfigError> {
+        self.number(variable, default, 0..=u16::MAX, "a TCP port")
     }
 
     pub(super) fn flag(&self, variable: &str) -> Result<bool, ConfigError> {
@@ -118,12 +169,7 @@ impl Variables {
         default: u64,
         allowed: RangeInclusive<u64>,
     ) -> Result<Duration, ConfigError> {
-        let millis = self.parsed(variable, default)?;
-        if allowed.contains(&millis) {
-            return Ok(Duration::from_millis(millis));
-        }
-        let (from, to) = allowed.into_inner();
-        Err(Self::error(variable, &format!("{millis}: must be from {from} to {to} milliseconds")))
+        self.number(variable, default, allowed, "milliseconds").map(Duration::from_millis)
     }
 
     pub(super) fn seconds(
@@ -132,12 +178,7 @@ impl Variables {
         default: u64,
         allowed: RangeInclusive<u64>,
     ) -> Result<Duration, ConfigError> {
-        let seconds = self.parsed(variable, default)?;
-        if allowed.contains(&seconds) {
-            return Ok(Duration::from_secs(seconds));
-        }
-        let (from, to) = allowed.into_inner();
-        Err(Self::error(variable, &format!("{seconds}: must be from {from} to {to} seconds")))
+        self.number(variable, default, allowed, "seconds").map(Duration::from_secs)
     }
 
     pub(super) fn list(&self, variable: &str) -> Vec<String> {
@@ -159,9 +200,4 @@ impl Variables {
             _ => Err(Self::error(variable, "must be a URL that starts with https:// or http://")),
         }
     }
-}
-
-/// Whether it may well be the other name, misspelt. Short names are near to many.
-fn is_nearly(name: &str, known: &str) -> bool {
-    name.len() >= 7 && strsim::damerau_levenshtein(name, known) <= 2
 }

@@ -1,0 +1,181 @@
+//! The names of all variables, and the one that a misspelt name is nearest to.
+
+/// Every variable that a node reads, in alphabetical order.
+pub(super) const KNOWN: [&str; 98] = [
+    "ACCEPT_UNSAFE_DATABASE",
+    "ADMIN_PORT",
+    "ALLOW_INSECURE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "CLUSTER_ACCEPT_UNSIGNED",
+    "CLUSTER_SECRET",
+    "COGNITO_CLIENT_IDS",
+    "COGNITO_ISSUER",
+    "COGNITO_REGION",
+    "COGNITO_USER_POOL_ID",
+    "CORS_ORIGINS",
+    "DATA_DIR",
+    "DEV_ADMIN",
+    "DEV_ISSUER",
+    "DIRECTORY_CACHE_S",
+    "DJANGO_ISSUER",
+    "DJANGO_JWKS_URL",
+    "DJANGO_JWT_SECRET",
+    "DRAIN_SPREAD_MS",
+    "EDITS_RETENTION_DAYS",
+    "EMBEDDED",
+    "HOST",
+    "LIMIT_CONNECTIONS_PER_ADDRESS",
+    "LIMIT_CONNECTIONS_PER_USER",
+    "LIMIT_OPENS_PER_USER",
+    "LIMIT_REQUESTS_PER_ADDRESS_S",
+    "LIMIT_SENDS_PER_USER_S",
+    "LIMIT_UNANSWERED_PER_USER",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "MAX_TOKEN_AGE_S",
+    "MYSQL_CA_FILE",
+    "MYSQL_CUSTOMERS_QUERY",
+    "MYSQL_DB",
+    "MYSQL_DENTISTS_QUERY",
+    "MYSQL_HOST",
+    "MYSQL_MAY_TALK_QUERY",
+    "MYSQL_PASSWORD",
+    "MYSQL_PORT",
+    "MYSQL_TLS",
+    "MYSQL_USER",
+    "NODE_ADDRESS",
+    "NODE_ENV",
+    "NODE_TLS_CA_FILE",
+    "NODE_TLS_CERT_FILE",
+    "NODE_TLS_KEY_FILE",
+    "NODE_TLS_NAME",
+    "NODE_TLS_PORT",
+    "ONESIGNAL_API_KEY",
+    "ONESIGNAL_APP_ID",
+    "ONESIGNAL_BASE_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OUTBOUND_MEMORY_MIB",
+    "PING_INTERVAL_MS",
+    "PING_TIMEOUT_MS",
+    "PORT",
+    "POSTGRES_CA_FILE",
+    "POSTGRES_DB",
+    "POSTGRES_HOST",
+    "POSTGRES_NODE_PASSWORD",
+    "POSTGRES_NODE_USER",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_POOL_SIZE",
+    "POSTGRES_PORT",
+    "POSTGRES_TLS",
+    "POSTGRES_USER",
+    "PUSH_DELAY_MS",
+    "PUSH_ID_PREFIX",
+    "PUSH_SHOW_TEXT",
+    "PUSH_TEXT",
+    "PUSH_TITLE",
+    "REDIS_CA_FILE",
+    "REDIS_CLUSTER_NODES",
+    "REDIS_HOST",
+    "REDIS_PASSWORD",
+    "REDIS_PORT",
+    "REDIS_TLS",
+    "REDIS_USER",
+    "S3_BUCKET",
+    "S3_ENDPOINT",
+    "S3_PUBLIC_ENDPOINT",
+    "SEARCH_LANGUAGE",
+    "TRUSTED_PROXIES",
+    "TRUSTED_TRACERS",
+];
+
+/// The longest name that is too near to many others, and from which length on a third edit may be one more slip.
+const SHORT: usize = 6;
+const LONG: usize = 12;
+
+/// Whether a node reads a variable of this name at all.
+pub(super) fn is_known(name: &str) -> bool {
+    KNOWN.binary_search(&name).is_ok()
+}
+
+/// The variable that is probably meant by a name that is none: a few letters differ, or it goes on.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    if is_known(name) {
+        return None;
+    }
+    let nearest = KNOWN.into_iter().min_by_key(|known| strsim::damerau_levenshtein(name, known))?;
+    if is_near(name, nearest) {
+        return Some(nearest);
+    }
+    let goes_on = |known: &&str| name.strip_prefix(known).is_some_and(|rest| rest.len() <= 4);
+    KNOWN.into_iter().filter(|known| known.len() > SHORT).rfind(goes_on)
+}
+
+fn is_near(name: &str, known: &str) -> bool {
+    let slips = match name.len() {
+        0..=SHORT => 0,
+        LONG.. => 3,
+        _ => 2,
+    };
+    strsim::damerau_levenshtein(name, known) <= slips
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_docs_and_in_order() {
+        assert!(KNOWN.is_sorted());
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut told = BTreeSet::new();
+        for file in ["README.md", "docs/tracing.md"] {
+            let text = std::fs::read_to_string(root.join(file)).unwrap();
+            let rows =
+                text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+            let names =
+                rows.flat_map(|cell| cell.split('`').map(str::to_owned).collect::<Vec<_>>());
+            told.extend(names.filter(|name| {
+                let is_letter =
+                    |byte: u8| byte.is_ascii_uppercase() || b"_0123456789".contains(&byte);
+                name.len() > 3 && name.bytes().all(is_letter)
+            }));
+        }
+        let known: BTreeSet<String> = KNOWN.map(str::to_owned).into();
+        assert_eq!(told, known, "the tables of README.md and docs/tracing.md, and KNOWN");
+    }
+
+    #[test]
+    fn a_slip_leads_to_the_variable_that_is_meant_and_a_known_one_to_none() {
+        for (name, meant) in [
+            ("POSTGRES_PASSWD", Some("POSTGRES_PASSWORD")),
+            ("POSTGRES_HOTS", Some("POSTGRES_HOST")),
+            ("POSTGRES_USERNAME", Some("POSTGRES_USER")),
+            ("EMBEDED", Some("EMBEDDED")),
+            ("COGNITO_CLIENT_ID", Some("COGNITO_CLIENT_IDS")),
+            ("CORS_ORIGIN", Some("CORS_ORIGINS")),
+            ("REDIS_PORT", None),
+            ("REDIS_URL", None),
+            ("HOSTNAME", None),
+            ("HOME", None),
+            ("PORTS", None),
+        ] {
+            assert_eq!(nearest(name), meant, "{name}");
+        }
+    }
+}
