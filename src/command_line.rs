@@ -3,6 +3,7 @@
 mod check;
 mod health;
 mod migrate;
+mod plain;
 mod restored;
 mod token;
 
@@ -96,7 +97,7 @@ pub fn run() -> ExitCode {
     match carry_out(command, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("frontdesk: {error:#}");
+            eprintln!("frontdesk: {}", plain::line(&error));
             let is_wrong = error.chain().any(<dyn std::error::Error>::is::<ConfigError>);
             if is_wrong { WRONG.into() } else { ExitCode::FAILURE }
         }

@@ -5,7 +5,6 @@ mod nodes;
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use axum::Router;
 use hyper::{StatusCode, body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -48,6 +47,8 @@ const FINISH: Duration = Duration::from_secs(5);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the collector may take to be told the last traces.
 const LAST_TRACES: Duration = Duration::from_secs(2);
+/// `EAFNOSUPPORT` of Linux.
+const NO_SUCH_FAMILY: i32 = 97;
 /// How long accepting rests where descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
@@ -59,7 +60,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = SocketAddr::from((config.host, config.port));
-    let listener = listen(address).with_context(|| format!("PORT: can't listen on {address}"))?;
+    let listener = listen("PORT", address)?;
     let address = listener.local_addr()?;
     let for_nodes = nodes::bind(&config)?;
     let for_operators = admin::bind(&config)?;
@@ -113,9 +114,26 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens with buffers of the kernel that are bounded: what is accepted has the listener's. Linux
+/// Listens on the port of this variable, and names the one that is at fault where it can't.
+fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    bind(address).map_err(|error| {
+        let (variable, problem) = match error.kind() {
+            AddrNotAvailable => ("HOST", "it is no address of this machine"),
+            _ if error.raw_os_error() == Some(NO_SUCH_FAMILY) => {
+                ("HOST", "this machine has no addresses of that kind")
+            }
+            AddrInUse => (variable, "another program listens there"),
+            PermissionDenied => (variable, "it is for privileged programs"),
+            _ => (variable, "it can't be used"),
+        };
+        anyhow::anyhow!("{variable}: can't listen on {address}: {problem} ({error})")
+    })
+}
+
+/// Binds with buffers of the kernel that are bounded: what is accepted has the listener's. Linux
 /// doubles what is set, for its own overhead.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(SOCKET_BUFFER)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::say;
+use super::{plain, say};
 use crate::{
     Config,
     auth::Verifier,
@@ -64,21 +64,29 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
         return refused;
     }
     say("")?;
+    let trials = trials(config)?;
+    if trials.is_empty() {
+        say("nothing to reach: every part is in the node")?;
+        return refused;
+    }
     let mut failed = 0;
-    for (part, trial) in trials(config)? {
+    for (part, trial) in trials {
         let outcome = timeout(PATIENCE, trial).await;
         let outcome =
-            outcome.unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()));
+            outcome.unwrap_or_else(|_| bail!("it does not answer within {} s", PATIENCE.as_secs()));
         match outcome {
             Ok(found) => say(&format!("{part:<10} ok: {found}"))?,
             Err(error) => {
                 failed += 1;
-                say(&format!("{part:<10} FAILED: {error:#}"))?;
+                say(&format!("{part:<10} FAILED: {}", plain::line(&error)))?;
             }
         }
     }
     match failed {
-        0 => refused,
+        0 => {
+            say("all reachable")?;
+            refused
+        }
         1 => bail!("1 part can't be used"),
         _ => bail!("{failed} parts can't be used"),
     }

@@ -3,7 +3,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context;
 use axum::Router;
 use tokio::{
     net::TcpListener,
@@ -21,8 +20,7 @@ const CONNECTIONS_MAX: usize = 64;
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(port) = config.admin_port else { return Ok(None) };
     let address = SocketAddr::from((config.host, port));
-    let listener =
-        listen(address).with_context(|| format!("ADMIN_PORT: can't listen on {address}"))?;
+    let listener = listen("ADMIN_PORT", address)?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening for operators");
     Ok(Some(listener))

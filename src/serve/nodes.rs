@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context;
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -18,8 +17,7 @@ use crate::{Config, app::App, router};
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(identity) = &config.cluster.tls.identity else { return Ok(None) };
     let address = SocketAddr::from((config.host, identity.port));
-    let listener = listen(address);
-    listener.map(Some).with_context(|| format!("NODE_TLS_PORT: can't listen on {address}"))
+    listen("NODE_TLS_PORT", address).map(Some)
 }
 
 /// Serves until it is dropped; without a listener it waits.

@@ -184,7 +184,7 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
         &format!("Redis at 127.0.0.1:{redis_port}"),
         &format!("tokens of {}", desk.issuer.url),
         "an S3 server in the node (S3_BUCKET is not set)",
-        "POSTGRES_PASSWD: is set and has no effect",
+        "POSTGRES_PASSWD: is set and has no effect: there is no such variable; is POSTGRES_PASSWORD meant?",
     ] {
         assert!(text.contains(named), "{named} in {text}");
     }
@@ -193,6 +193,7 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
     for found in ["not migrated: V1__", "ok: Redis", "ok: both look-ups work", "ok: 1 keys"] {
         assert!(text.contains(found), "{found} in {text}");
     }
+    assert_eq!(text.lines().last(), Some("all reachable"), "{text}");
     assert_eq!(count_of_tables(&database).await, 0, "it changed something");
 
     let with_key = format!("{}?api-key=QUERYKEY", desk.issuer.jwks_url());
@@ -214,6 +215,9 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
         let failed: Vec<_> = text.lines().filter(|line| line.contains("FAILED")).collect();
         assert_eq!(failed.len(), 2, "{text}");
         assert!(failed[0].starts_with(part) && failed[1].starts_with("customers"), "{text}");
+        assert!(failed[0].ends_with(": nothing listens there"), "{text}");
+        assert_eq!(failed[1], "customers  FAILED: it answers 503 Service Unavailable");
+        assert!(!text.contains("all reachable") && !text.contains("os error"), "{text}");
         assert!(!text.contains(DJANGO_SECRET) && !text.contains("a-password"), "{text}");
     }
 }

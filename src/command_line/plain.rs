@@ -1,0 +1,130 @@
+//! A failure as one plain line. Libraries chain their own words before the reason; an operator needs the
+//! reason, and the variable that is about it.
+
+/// Beginnings of libraries' texts that say nothing by themselves.
+const WRAPPERS: [&str; 12] = [
+    "Error occurred while ",
+    "Timeout occurred while ",
+    "error connecting to server",
+    "error performing TLS handshake",
+    "db error",
+    "Input/output error",
+    "IO Error",
+    "error sending request",
+    "client error",
+    "tcp connect error",
+    "Operation failed",
+    "HTTP export failed",
+];
+
+/// Words of a library somewhere in its chain, and their meaning.
+const MEANINGS: [(&str, &str); 19] = [
+    ("Connection refused", "nothing listens there"),
+    ("ConnectionRefused", "nothing listens there"),
+    ("failed to lookup address", "its name can't be resolved"),
+    ("No route to host", "no way leads there"),
+    ("Network is unreachable", "no way leads there"),
+    ("not valid for name", "its certificate is for another name"),
+    ("certificate expired", "its certificate has expired"),
+    ("invalid peer certificate", "its certificate is of no authority that is trusted here"),
+    (
+        "cluster support disabled",
+        "it is one Redis, and no cluster: set REDIS_HOST in place of REDIS_CLUSTER_NODES",
+    ),
+    ("server does not support TLS", "it offers no TLS"),
+    ("does not support SSL", "it offers no TLS"),
+    ("imed out", "it does not answer in time"),
+    ("Timeout occurred", "it does not answer in time"),
+    ("deadline has elapsed", "it does not answer in time"),
+    ("Broken pipe", "it closes the connection: is it another server?"),
+    ("BrokenPipe", "it closes the connection: is it another server?"),
+    ("connection closed", "it closes the connection: is it another server?"),
+    ("Connection reset", "it closes the connection: is it another server?"),
+    ("network error", "it can't be reached"),
+];
+
+/// The line: what we were about, and why it failed.
+pub(super) fn line(error: &anyhow::Error) -> String {
+    let whole = format!("{error:#}");
+    let meaning = of_postgres(error).or_else(|| of_status(error)).or_else(|| {
+        let known = MEANINGS.into_iter().find(|(words, _)| whole.contains(words));
+        known.map(|(_, meaning)| meaning.to_owned())
+    });
+    let is_librarys = |text: &str| {
+        WRAPPERS.iter().any(|wrapper| text.starts_with(wrapper))
+            || MEANINGS.iter().any(|(words, _)| text.contains(words))
+    };
+    let mut parts: Vec<String> = Vec::new();
+    for text in error.chain().map(ToString::to_string) {
+        // Many a library repeats its cause.
+        let is_repeated = parts.iter().any(|part| part.contains(&text));
+        if !is_librarys(&text) && !is_repeated {
+            parts.push(text);
+        }
+    }
+    if meaning.is_some() && is_of_library(error) {
+        parts.pop();
+    }
+    parts.extend(meaning);
+    if parts.is_empty() {
+        parts.push(whole);
+    }
+    parts.join(": ").replace(['\r', '\n'], " ")
+}
+
+/// Whether the last cause is a database's or a server's answer, whose own words the meaning replaces.
+fn is_of_library(error: &anyhow::Error) -> bool {
+    let root = error.root_cause();
+    root.is::<tokio_postgres::error::DbError>() || root.is::<reqwest::Error>()
+}
+
+fn of_postgres(error: &anyhow::Error) -> Option<String> {
+    let db =
+        error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::error::DbError>())?;
+    let meaning = match db.code().code() {
+        "28P01" | "28000" => "it refuses POSTGRES_USER or POSTGRES_PASSWORD",
+        "3D000" => "it has no database of the name in POSTGRES_DB",
+        "42501" => "POSTGRES_USER lacks a right there",
+        "53300" => "it takes no more connections (max_connections, or the limit of its role)",
+        "57P03" => "it is starting, or shutting down",
+        "08P01" if db.message().contains("startup parameter") => {
+            "a pooler such as PgBouncer stands before it, and takes no options: set POSTGRES_HOST and \
+             POSTGRES_PORT to PostgreSQL itself"
+        }
+        code => return Some(format!("it refuses with SQLSTATE {code}")),
+    };
+    Some(meaning.to_owned())
+}
+
+fn of_status(error: &anyhow::Error) -> Option<String> {
+    let asked = error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>())?;
+    Some(format!("it answers {}", asked.status()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn the_words_of_libraries_are_left_out_and_ours_stay() {
+        let refused = || io::Error::from_raw_os_error(111);
+        let chained = anyhow!(refused()).context("error connecting to server");
+        let ours = chained.context("Error occurred while creating a new object");
+        assert_eq!(line(&ours), "nothing listens there");
+        assert_eq!(
+            line(&ours.context("PostgreSQL can't be reached")),
+            "PostgreSQL can't be reached: nothing listens there"
+        );
+        let plain = Err::<(), _>(anyhow!("MySQL error 1045 (SQLSTATE 28000): MYSQL_USER"));
+        let plain = plain.context("looking up a customer").unwrap_err();
+        assert_eq!(
+            line(&plain),
+            "looking up a customer: MySQL error 1045 (SQLSTATE 28000): MYSQL_USER"
+        );
+        assert_eq!(line(&anyhow!("db error")), "db error", "a reason that is all there is stays");
+    }
+}
