@@ -46,7 +46,9 @@ export class Chat extends EventTarget {
       const url = new URL('/ws', location.href);
       url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
       socket = this.#socket = new WebSocket(url, ['bearer', await this.#token()]);
-    } catch {
+    } catch (error) {
+      // The node's own words; what a browser says of a node that is away helps nobody.
+      this.#emit('close', { refused: error.code ? error.message : undefined });
       return this.#again();
     }
     socket.onopen = () => this.#emit('open');

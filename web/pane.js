@@ -73,11 +73,11 @@ export class Pane {
     const here = (handle) => (data) => data.sessionId === this.#active && handle(data);
     const theirs = (person) => person.kind !== this.#me.kind;
     hear('open', () => this.#connected());
-    hear('close', ({ code }) => {
+    hear('close', ({ code, refused }) => {
       if (code === 4401) this.#api.forgetToken();
       // A person who is shut out leaves nothing behind on this device.
       if (code === 4403) this.#composer.clear();
-      this.#state('away', code === 4403 ? 'not allowed' : 'reconnecting…');
+      this.#state('away', code === 4403 ? 'not allowed' : (refused ?? 'reconnecting…'));
     });
     hear('message:new', ({ message }) => this.#show(message));
     hear('message:updated', ({ message }) => this.#showChanged(message));

@@ -19,7 +19,7 @@ use aws_lc_rs::{
 use axum::{
     Json,
     extract::{ConnectInfo, Path as UrlPath, Request, State},
-    http::{HeaderMap, Version, header, uri::Authority},
+    http::{HeaderMap, HeaderName, Version, header, uri::Authority},
     middleware::Next,
     response::Response,
 };
@@ -170,6 +170,15 @@ pub(crate) async fn guard(
     if is_proxied(request.headers()) || request.version() < Version::HTTP_11 {
         return Err(Error::Forbidden("development tokens are not given through a proxy"));
     }
+    // The page alone gives nothing away, and it shows why it gets no token.
+    let is_page = !request.uri().path().starts_with("/dev/");
+    if !is_page && !is_by_own_name(request.headers()) {
+        return Err(Error::Forbidden(
+            "no development tokens under this host name, which anyone may point here: open the page by \
+             localhost or by the node's IP address (from other machines with DEV_ISSUER=yes and HOST), or \
+             set up an issuer",
+        ));
+    }
     if is_from_here(request.headers()) {
         Ok(next.run(request).await)
     } else {
@@ -182,16 +191,23 @@ fn is_proxied(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| is_of_proxy(name.as_str()))
 }
 
-/// Whether no page from elsewhere asks: it is known by its origin, or, where it has made a name of its own
-/// point here, by that name.
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = header(header::HOST).unwrap_or_default();
-    let authority: Option<Authority> = host.parse().ok();
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether the node is called by a name that nobody else can give it: a page from elsewhere may have made a
+/// name of its own point here.
+fn is_by_own_name(headers: &HeaderMap) -> bool {
+    let authority: Option<Authority> =
+        text(headers, header::HOST).and_then(|host| host.parse().ok());
     let name = authority.as_ref().map_or("", |authority| authority.host().trim_matches(['[', ']']));
-    let by_own_name = name == "localhost" || name.parse::<IpAddr>().is_ok();
-    let origin = header(header::ORIGIN);
-    by_own_name && origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
+    name == "localhost" || name.parse::<IpAddr>().is_ok()
+}
+
+/// Whether no page from elsewhere asks, which its origin shows.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let host = text(headers, header::HOST).unwrap_or_default();
+    text(headers, header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
 }
 
 /// Whose token is asked for.
@@ -229,7 +245,7 @@ pub(crate) async fn jwks(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     use super::*;
 
@@ -255,7 +271,7 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
-            is_from_here(&headers)
+            is_by_own_name(&headers) && is_from_here(&headers)
         };
         assert!(ask("localhost:3000", None) && ask("127.0.0.1:3000", None));
         assert!(ask("localhost:3000", Some("http://localhost:3000")));

@@ -5,7 +5,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use frontdesk_test_support::{Desk, Http, Node, Relay, Servers, free_port, signal};
+use frontdesk_test_support::{Browser, Desk, Http, Node, Relay, Servers, free_port, signal};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -72,7 +72,17 @@ async fn a_port_that_is_taken_and_a_data_directory_that_is_in_use_are_named() {
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&[], &[("PORT", &port)]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("frontdesk: PORT: "));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("frontdesk: PORT: ") && said.contains("another program"), "{said}");
+
+    // An address that is another machine's is the fault of HOST, whichever port it is for.
+    let elsewhere =
+        [("HOST", "192.0.2.1"), ("DEV_ISSUER", "yes"), ("PORT", "0"), ("ADMIN_PORT", "0")];
+    let output = run(&[], &elsewhere).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = "frontdesk: HOST: can't listen on 192.0.2.1:0: it is no address of this machine";
+    assert!(said.starts_with(expected) && said.lines().count() == 1, "{said}");
 
     let desk = one_node().await;
     let dir = desk.data.path().to_str().unwrap();
@@ -251,6 +261,23 @@ async fn a_node_with_development_tokens_listens_beyond_its_machine_only_where_th
     let ask = serde_json::json!({ "kind": "customer", "id": "ada" });
     Http::new(address, None).post("/dev/token", &ask).await.expect(200);
     assert!(node.log().iter().any(|line| line.contains("DEV_ISSUER: ")));
+}
+
+#[tokio::test]
+async fn b17_a_page_that_is_opened_by_another_host_name_says_so_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (name, value) = data_dir(&dir, "named");
+    let node = Node::start(FRONTDESK, &[(name.to_owned(), value)]).await;
+    let mut browser = Browser::start().await;
+    // A browser takes every name below localhost for its own machine, as a name in a LAN would be another's.
+    let link = format!("http://reception.localhost:{}/", node.address.port());
+    let mut page = browser.open(&link).await;
+    for told in ["host name", "localhost", "IP address", "DEV_ISSUER=yes"] {
+        let all = "[...document.querySelectorAll('.state')]";
+        let saying = format!("{all}.filter(state => state.textContent.includes({told:?}))");
+        page.until(&format!("{saying}.length === 2")).await;
+    }
+    browser.close().await;
 }
 
 #[tokio::test]
