@@ -6,6 +6,8 @@
 
 use std::{fmt, ops::Range};
 
+#[cfg(feature = "embedded")]
+use super::words::{WORD_MAX, is_accent};
 use super::{
     scripts::characters,
     words::{GROUP, Run, numbers, runs, spelled},
@@ -86,14 +88,20 @@ pub(in crate::store) fn cleaned(text: &str) -> String {
 /// The same for SQLite, where a text whose own words are its tokens is indexed as it is.
 #[cfg(feature = "embedded")]
 pub(in crate::store) fn cleaned_unless_plain(text: &str) -> Option<String> {
-    let is_plain = |placed: &Placed| {
-        let word = text.get(placed.place.clone()).unwrap_or_default();
-        let unaccented = word.chars().filter(|char| !super::words::is_accent(*char));
-        matches!(&placed.token, Token::Word(word) if word.chars().eq(unaccented))
+    let is_plain = |run| match run {
+        Run::Word(place) => is_spelled_alike(text.get(place).unwrap_or_default()),
+        Run::Pairs(_) => false,
     };
-    let tokens = tokens(text);
-    let plain = tokens.iter().all(is_plain);
-    (!plain).then(|| written(tokens.iter().map(|placed| &placed.token)))
+    let plain = numbers(text).is_empty() && runs(text).all(is_plain);
+    (!plain).then(|| cleaned(text))
+}
+
+#[cfg(feature = "embedded")]
+fn is_spelled_alike(word: &str) -> bool {
+    if word.is_ascii() {
+        return word.len() <= WORD_MAX;
+    }
+    spelled(word).chars().eq(word.chars().filter(|char| !is_accent(*char)))
 }
 
 /// The words among the tokens, with a blank between.

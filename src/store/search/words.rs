@@ -110,13 +110,17 @@ pub(super) fn numbers(text: &str) -> Vec<Number> {
         } else if !number.is_empty() {
             joint += 1;
             if joint > JOINT_MAX || !is_joint(char) {
-                numbers.push(std::mem::take(&mut number));
+                if number.len() >= GROUP {
+                    numbers.push(std::mem::take(&mut number));
+                }
+                number.clear();
                 joint = 0;
             }
         }
     }
-    numbers.push(number);
-    numbers.retain(|number| number.len() >= GROUP);
+    if number.len() >= GROUP {
+        numbers.push(number);
+    }
     numbers
 }
 
