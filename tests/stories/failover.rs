@@ -249,11 +249,12 @@ async fn f18_connections_to_a_mysql_that_is_gone_without_a_word_fail_once() {
     let found = join_all((0..5).map(|_| look_up())).await;
     assert!(found.iter().all(|code| code == "person_not_found"), "{found:?}");
     way.desert();
-    assert_eq!(look_up().await, "unavailable");
-    let failed = metric(&desk, 0, "frontdesk_directory_lookups_total{outcome=\"failed\"}").await;
     eventually("new connections are made", async || look_up().await == "person_not_found").await;
-    let after = metric(&desk, 0, "frontdesk_directory_lookups_total{outcome=\"failed\"}").await;
-    assert_eq!(after, failed, "once one of those at hand had failed, none did");
+    for _ in 0..5 {
+        assert_eq!(look_up().await, "person_not_found");
+    }
+    let failed = metric(&desk, 0, "frontdesk_directory_lookups_total{outcome=\"failed\"}").await;
+    assert!(failed <= 1, "{failed} failed: each of those at hand by itself");
     eventually("health is well", async || health(&desk, 0).await["services"]["mysql"] == "up")
         .await;
 }
