@@ -68,11 +68,9 @@ impl From<&Error> for Trouble {
             return Self::Refused(meaning);
         }
         let is_reply = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
-        match error.kind() {
-            ErrorKind::Timeout | ErrorKind::IO | ErrorKind::Canceled => Self::NoAnswer,
-            _ if is_reply => Self::Unfit,
-            _ => Self::NoAnswer,
-        }
+        let is_of_connection =
+            matches!(error.kind(), ErrorKind::Timeout | ErrorKind::IO | ErrorKind::Canceled);
+        if is_reply && !is_of_connection { Self::Unfit } else { Self::NoAnswer }
     }
 }
 
