@@ -28,7 +28,7 @@ const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How soon a connection that says nothing is asked whether it still is one.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Connections at most.
+/// Connections at most. None is kept idle: each look-up makes one, and resolves the server's name for it.
 const POOL_SIZE: usize = 5;
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Mysql {
     }
 
     /// A look-up on a connection of the pool. A look-up that fails with its connection is tried again on a
-    /// new one, and the other connections of before are not used again.
+    /// new one.
     async fn look_up<T, F>(
         &self,
         work: impl Fn(Conn) -> F + Send + Sync,

@@ -245,7 +245,7 @@ async fn f18_connections_to_a_mysql_that_is_gone_without_a_word_fail_once() {
         let with = json!({ "dentistId": unique("nobody") });
         http.post("/api/chats", &with).await.body["code"].as_str().unwrap_or_default().to_owned()
     };
-    // Several at once, so that several connections are open.
+    // Several at once, so that several connections have been made.
     let found = join_all((0..5).map(|_| look_up())).await;
     assert!(found.iter().all(|code| code == "person_not_found"), "{found:?}");
     way.desert();

@@ -44,8 +44,8 @@ impl Pools {
         pool.get_conn().await
     }
 
-    /// Uses none of the connections that there are again: after a failover they may all be dead, or stay
-    /// with another server than the name leads to.
+    /// Begins with a new pool: connections that were being given back when their server went without a word
+    /// wait for its answer, and take their places in the pool meanwhile.
     pub(super) fn renew(&self) {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
