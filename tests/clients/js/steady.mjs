@@ -17,9 +17,14 @@ const reader = (token) => {
     if (socket.recovered) return;
     for (let joined = false; !joined && socket.connected;) {
       const join = { sessionId: session, after: seen.at(-1) ?? 0 };
-      const answer = await socket.timeout(5_000).emitWithAck('session:join', join).catch(() => null);
-      joined = answer?.ok ?? false;
-      if (joined) answer.messages.forEach(({ seq }) => seen.push(seq));
+      // Not behind an `await`: an event that came with the answer would be handled before it.
+      joined = await new Promise((tell) => {
+        socket.timeout(5_000).emit('session:join', join, (error, answer) => {
+          const ok = !error && answer.ok;
+          if (ok) answer.messages.forEach(({ seq }) => seen.push(seq));
+          tell(ok);
+        });
+      });
     }
   });
   return { socket, seen };
