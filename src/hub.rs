@@ -249,7 +249,7 @@ impl Hub {
     /// Ends every connection, spread out, so that they do not come back elsewhere all at once.
     pub(crate) async fn drain(&self, spread: Duration) {
         Self::release(self.connections(), spread).await;
-        // Those that came in while the node began to drain.
+        // Connections that came in while the node began to drain.
         self.connections().iter().for_each(|outbound| outbound.close(CloseCode::Draining));
     }
 

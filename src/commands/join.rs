@@ -50,7 +50,7 @@ pub(crate) struct Joined<'a> {
     /// place of everything that the client has of the session.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     resync: bool,
-    /// What has changed since the revision that the client knows. Not with `resync`.
+    /// Changes since the revision that the client knows. Not with `resync`.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<Vec<Message>>,
 }

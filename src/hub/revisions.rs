@@ -46,7 +46,7 @@ impl Revisions {
         self.sessions().entry(id).or_insert_with(|| Heard::from(rev));
     }
 
-    /// What was heard is of another epoch. A change since this revision may be told twice.
+    /// The revisions so far are of another epoch. A change since this one may be sent twice.
     pub(super) fn restart(&self, id: SessionId, rev: u64) {
         if let Some(heard) = self.sessions().get_mut(&id) {
             *heard = Heard::from(rev);

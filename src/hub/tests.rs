@@ -139,7 +139,7 @@ impl World {
         self.listener_from(0).await
     }
 
-    /// One that has read the session up to here.
+    /// A listener that has read the session up to here.
     async fn listener_from(&self, seq: u64) -> Listener {
         let (outbound, queue) = outbound(&self.hub, &self.dentist);
         self.hub.connect(&outbound).await;

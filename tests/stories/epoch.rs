@@ -162,7 +162,7 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
     copy_database(&data, backup.path());
     cut.desk.nodes[0].restart().await;
     cut.write("lost", 5).await;
-    // Where the client was, by connection state recovery.
+    // The client's position, by connection state recovery.
     let auth = json!({ "token": cut.dentist.token });
     let (before, pid) = Poller::enter_with(cut.desk.nodes[0].address, &auth).await;
     let join = json!({ "sessionId": cut.session, "after": 5 });

@@ -1,4 +1,4 @@
-//! Where the wanted parts of a search are in a text.
+//! The places of a search's wanted parts in a text.
 
 use std::ops::Range;
 

@@ -31,7 +31,7 @@ pub(in crate::store) enum Token {
 pub(in crate::store) struct Placed {
     pub(in crate::store) token: Token,
     pub(in crate::store) place: Range<usize>,
-    /// Where the first character of a pair ends.
+    /// The end of a pair's first character.
     pub(super) first_end: usize,
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Run {
     Pairs(Range<usize>),
 }
 
-/// Where the words and runs of a text are.
+/// The places of a text's words and runs.
 pub(super) fn runs(text: &str) -> impl Iterator<Item = Run> {
     let mut chars = text.char_indices().peekable();
     std::iter::from_fn(move || {
