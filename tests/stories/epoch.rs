@@ -186,7 +186,7 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
 }
 
 /// Copies a database's file over another one, of a node that is stopped.
-fn copy_database(from: &Path, to: &Path) {
+pub(crate) fn copy_database(from: &Path, to: &Path) {
     for name in ["frontdesk.db-wal", "frontdesk.db-shm", "frontdesk.db"] {
         drop(std::fs::remove_file(to.join(name)));
         if from.join(name).exists() {

@@ -1,6 +1,7 @@
 //! The page that a node with nothing configured serves: two people at one desk, and everything that
 //! they can do there.
 
+mod cut;
 mod sessions;
 
 use std::path::Path;
