@@ -1,6 +1,6 @@
-//! Acts of administrators, for the audit log: the admin, the act, its object, the address and the request.
-//! It is written in the transaction of the act, or before what was looked at is shown, and holds no word
-//! of any conversation.
+//! Audit log of administrators' acts: the admin, the act, its object, the address and the request. An
+//! entry is written in the transaction of the act, or before the data in question is shown. It holds no
+//! text of any conversation.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     limits::address::Address, message::MessageId, person::Person, session::SessionId, wire::new_id,
 };
 
-/// An administrator, and the request by which they act.
+/// Administrator, and the request by which they act.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     pub(crate) person: Person,
@@ -19,12 +19,12 @@ pub(crate) struct Actor {
     pub(crate) request_id: String,
 }
 
-/// A kind of act. A row keeps the name, so a node of an older version lists acts that it doesn't know.
+/// Kind of act. A row stores its name, so a node of an older version can list unknown acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     BlockUser,
     UnblockUser,
-    /// Looked at what a message said before it was changed.
+    /// Reading the versions of a message from before it was changed.
     ReadEdits,
 }
 
@@ -38,7 +38,7 @@ impl Act {
     }
 }
 
-/// An entry to be written; the database notes when.
+/// Entry to write. The database sets the time.
 #[derive(Clone, Debug)]
 pub(crate) struct NewEntry {
     pub(crate) id: Uuid,
@@ -49,14 +49,14 @@ pub(crate) struct NewEntry {
 }
 
 impl NewEntry {
-    /// Something that is done to a user. PostgreSQL writes such an entry in the statement of its act.
+    /// Entry for an act on a user. PostgreSQL writes it in the statement of the act itself.
     #[cfg(feature = "embedded")]
     pub(crate) fn of_user(actor: &Actor, act: Act, user: &Person) -> Self {
         let (id, actor, user) = (new_id(), actor.clone(), Some(user.clone()));
         Self { id, actor, act, user, message: None }
     }
 
-    /// Something that concerns a message.
+    /// Entry for an act on a message.
     pub(crate) fn of_message(
         actor: &Actor,
         act: Act,
@@ -76,11 +76,11 @@ pub(crate) struct Entry {
     #[schema(value_type = Uuid)]
     pub(crate) id: Uuid,
     pub(crate) at: Timestamp,
-    /// The admin.
+    /// The administrator.
     pub(crate) actor: Person,
-    /// `block_user`, `unblock_user` or `read_edits`; more to come.
+    /// `block_user`, `unblock_user` or `read_edits`. More values may be added.
     pub(crate) act: String,
-    /// To whom.
+    /// The affected user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<Person>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ pub(crate) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>)]
     pub(crate) message_id: Option<MessageId>,
-    /// The administrator's address; of IPv6 the first 64 bits.
+    /// The administrator's address. An IPv6 address is cut to its first 64 bits.
     pub(crate) address: String,
     /// The request's `X-Request-Id`, as in the node's log.
     pub(crate) request_id: String,

@@ -1,8 +1,8 @@
-//! From a bearer token to an identity.
+//! Verification of bearer tokens.
 //!
-//! The verifier is chosen by the token's `alg` and `iss` together, never by `alg` alone: an HS256
-//! token never reaches a key set, an RS256 one never a secret, and `none` reaches nothing. What the
-//! token says about its own key (`jku`, `x5u`, `jwk`) is not read.
+//! The verifier is chosen by the token's `alg` and `iss` together, never by `alg` alone: an HS256 token
+//! never reaches a key set, an RS256 token never a secret, and `none` reaches nothing. A token's own
+//! key fields (`jku`, `x5u`, `jwk`) are not read.
 
 mod bearer;
 mod cognito;
@@ -30,23 +30,23 @@ use crate::{config::Config, metrics::auth::KeySetCounts, person::Person};
 use cognito::Cognito;
 use django::Django;
 
-/// The largest token that is looked at, in bytes; Cognito's with many groups have about 4,000.
+/// Maximum size of a token in bytes. Cognito's tokens with many groups have about 4,000.
 const TOKEN_MAX: usize = 8_192;
-/// The longest key id that is looked up.
+/// Maximum length of a key id in bytes.
 const KID_MAX: usize = 128;
-/// How far a clock may be off, in seconds.
+/// Tolerated clock difference in seconds.
 pub(crate) const LEEWAY: i64 = 60;
 
-/// Who a token says its bearer is.
+/// Bearer of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) person: Person,
     pub(crate) admin: bool,
-    /// When the token ends, in seconds since 1970.
+    /// End of the token, in seconds since 1970.
     pub(crate) expires_at: i64,
 }
 
-/// Why a token does not count. No variant holds a piece of one.
+/// Reason for rejecting a token. No variant holds a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("no token")]
@@ -61,27 +61,26 @@ pub(crate) enum AuthError {
     IssuerUnavailable,
 }
 
-/// Checks tokens of every issuer that is configured.
+/// Verifier of the tokens of all configured issuers.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     cognito: Option<Cognito>,
     django: Option<Django>,
-    /// How old a token may be at most, in seconds.
+    /// Maximum age of a token in seconds.
     max_age: Option<i64>,
 }
 
-/// What is read of a token before its signature is checked: only what chooses the verifier.
+/// Fields that are read before the signature is checked. They only choose the verifier and its key.
 struct Unverified<'a> {
     token: &'a str,
     algorithm: Algorithm,
     kid: Option<String>,
     issuer: Option<String>,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, in seconds since 1970.
     issued_at: Option<i64>,
 }
 
-/// The end of a token, in seconds since 1970. An end beyond the last time that can be written, in the year
-/// 9999, counts as that time.
+/// End of a token in seconds since 1970, at most the last representable time (in the year 9999).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends(i64);
 
@@ -99,11 +98,11 @@ impl<'de> Deserialize<'de> for Ends {
     }
 }
 
-/// A signature that is not by the key that was tried.
+/// The signature is not by the key that was tried.
 const WRONG_SIGNATURE: AuthError = AuthError::Invalid("its signature does not fit");
 
 impl Verifier {
-    /// Key sets are fetched when they are first needed, not now.
+    /// Fetches no key set yet. Key sets are fetched when they are first needed.
     pub(crate) fn new(
         config: &Config,
         [cognito, django]: [KeySetCounts; 2],
@@ -114,7 +113,7 @@ impl Verifier {
         Ok(Self { cognito: cognito.transpose()?, django: django.transpose()?, max_age })
     }
 
-    /// A fetch of each key set, by whose tokens it is for: how many keys it has.
+    /// One fetch per key set, named by the group of users. Each returns the number of usable keys.
     pub(crate) fn fetches(&self) -> Vec<(&'static str, BoxFuture<'static, anyhow::Result<usize>>)> {
         let customers = self.cognito.as_ref().map(|cognito| ("customers", cognito.keys()));
         let dentists = self.django.as_ref().and_then(|django| Some(("dentists", django.keys()?)));
@@ -122,7 +121,7 @@ impl Verifier {
         sets.map(|(whose, keys)| (whose, async move { keys.look().await }.boxed())).collect()
     }
 
-    /// Who bears this token.
+    /// Verifies a token and returns its bearer.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
         let token = Unverified::parse(token)?;
         let identity = self.verify_by_issuer(&token).await?;
@@ -146,7 +145,7 @@ impl Verifier {
 
 impl<'a> Unverified<'a> {
     fn parse(token: &'a str) -> Result<Self, AuthError> {
-        // A field that stands twice is refused by the parser, here and in the claims.
+        // The parser refuses a duplicate field, here and in the claims.
         #[derive(Deserialize)]
         struct Header {
             alg: Algorithm,
@@ -184,8 +183,7 @@ impl<'a> Unverified<'a> {
         Ok(Self { token, algorithm: header.alg, kid: header.kid, issuer: claims.iss, issued_at })
     }
 
-    /// Ends the identity of a token that is verified where the token is too old, if that is before its own
-    /// end.
+    /// Limits the identity's end to the maximum age of the token.
     fn within_age(&self, identity: Identity, max_age: i64) -> Result<Identity, AuthError> {
         let issued_at = self.issued_at.ok_or(AuthError::Invalid("it has no iat"))?;
         let now = jiff::Timestamp::now().as_second();
@@ -199,7 +197,7 @@ impl<'a> Unverified<'a> {
         Ok(Identity { expires_at, ..identity })
     }
 
-    /// The same as [`Self::claims`], by the one of these keys that has signed.
+    /// The same as [`Self::claims`], with the first of these keys whose signature fits.
     fn claims_by<T: DeserializeOwned>(&self, keys: &[Arc<DecodingKey>]) -> Result<T, AuthError> {
         let mut read = Err(WRONG_SIGNATURE);
         for key in keys {
@@ -211,12 +209,12 @@ impl<'a> Unverified<'a> {
         read
     }
 
-    /// Checks the signature and the times, and reads the claims.
+    /// Checks the signature and the times, and returns the claims.
     fn claims<T: DeserializeOwned>(&self, key: &DecodingKey) -> Result<T, AuthError> {
         let mut validation = Validation::new(self.algorithm);
         validation.leeway = LEEWAY.unsigned_abs();
         validation.validate_nbf = true;
-        // Each issuer has its own rule for the audience, which it checks itself.
+        // Each issuer checks the audience by its own rule.
         validation.validate_aud = false;
         let decoded = jsonwebtoken::decode(self.token, key, &validation);
         decoded.map(|token| token.claims).map_err(|error| match error.kind() {
@@ -233,13 +231,13 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// Whether two secrets are the same, in the same time wherever they differ.
+/// Compares two secrets in constant time.
 pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// A time of a claim: whole seconds, or some with a fraction.
+/// Time of a claim: whole seconds, or seconds with a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
 fn seconds(time: &serde_json::Value) -> Option<i64> {
     time.as_i64().or_else(|| time.as_f64().map(|seconds| seconds as i64))

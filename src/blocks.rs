@@ -1,8 +1,8 @@
-//! Who may not come in: people whom an admin has blocked.
+//! People whom an admin has blocked.
 //!
-//! A node holds them in memory, so no request asks the database for them. All the time it looks there,
-//! by one small query, whether they have changed, so that nobody waits for the bus; when the bus hints
-//! at a change it looks at once. Where the database can't be asked, what was known last counts.
+//! A node holds them in memory, so no request queries the database. A small query checks for changes at
+//! a fixed interval, so that nothing depends on the bus. A hint on the bus triggers the check at once.
+//! While the database is unavailable, the last known list counts.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,10 +25,10 @@ use crate::{
     wire::{CloseCode, broadcast::Broadcast},
 };
 
-/// How often a node looks: whoever is blocked is cut off within a second.
+/// Interval of checks: a blocked person is disconnected within a second.
 const EVERY: Duration = Duration::from_millis(700);
 
-/// Why someone is blocked: 1 to 200 characters, in one line.
+/// Reason for a block: 1 to 200 characters, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(
@@ -38,7 +38,7 @@ const EVERY: Duration = Duration::from_millis(700);
 )]
 pub(crate) struct Reason(String);
 
-/// Text that is no reason.
+/// Text that is not a valid reason.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 200 characters in one line")]
 pub(crate) struct InvalidReason;
@@ -60,7 +60,7 @@ impl TryFrom<String> for Reason {
     }
 }
 
-/// This node's knowledge of them.
+/// Blocked people as this node knows them.
 pub(crate) struct Blocks {
     known: Mutex<Blocked>,
     store: Arc<dyn Store>,
@@ -69,7 +69,7 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Learns who is blocked, and goes on looking.
+    /// Loads the list and starts the periodic check.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
@@ -85,12 +85,12 @@ impl Blocks {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this person may not come in.
+    /// Whether this person is blocked.
     pub(crate) fn hold(&self, person: &Person) -> bool {
         self.known().people.contains(person)
     }
 
-    /// Blocks someone. When it returns they are cut off here, and soon everywhere.
+    /// Blocks a person. On return they are disconnected on this node, and soon on all others.
     pub(crate) async fn block(
         &self,
         person: &Person,
@@ -102,7 +102,7 @@ impl Blocks {
         Ok(block)
     }
 
-    /// Lets someone in again.
+    /// Removes a block.
     pub(crate) async fn unblock(&self, person: &Person, by: &Actor) -> Result<(), StoreError> {
         if self.store.unblock(person, by).await? {
             self.changed(person).await;
@@ -119,7 +119,7 @@ impl Blocks {
 
     async fn keep_looking(self: Arc<Self>) {
         let mut looks = interval(EVERY);
-        // Not all at once behind a database that was away.
+        // No burst of checks after a slow database.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
         loop {
@@ -137,18 +137,18 @@ impl Blocks {
         }
     }
 
-    /// Asks the store what has changed, and closes the connections of whoever is blocked by now.
+    /// Loads changes from the store, and closes the connections of blocked people.
     async fn look(&self) -> Result<(), StoreError> {
         let since = self.known().rev;
         let Some(blocked) = self.store.blocked(since).await? else { return Ok(()) };
         let mut known = self.known();
-        // Of two looks at the same time the later one counts.
+        // Two checks may overlap: keep the later revision.
         if blocked.rev < known.rev && known.rev != since {
             return Ok(());
         }
         *known = blocked;
         drop(known);
-        // Whoever comes in at this moment asks after that (`connection::live`).
+        // Connections that open now check the list later (`connection::live`).
         for outbound in self.hub.connections() {
             if self.hold(outbound.person()) {
                 outbound.close(CloseCode::NotAllowed);

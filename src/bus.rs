@@ -1,8 +1,8 @@
-//! Publish and subscribe between the nodes: one channel for each room that someone is in.
+//! Publish and subscribe between the nodes. Each room with connections has one channel.
 //!
-//! Law I7: a bus may lose, repeat and reorder. Nobody waits for it: [`Bus::publish`] returns at
-//! once, and what it could not carry the hub finds in the store. Nor is it believed: what nodes say by it
-//! has their signature ([`crate::cluster`]).
+//! Law I7: a bus may lose, repeat and reorder. Nothing waits for it: [`Bus::publish`] returns at once,
+//! and the hub finds lost messages in the store. The bus is not trusted: nodes sign their data on it
+//! ([`crate::cluster`]).
 
 #[cfg(test)]
 mod contract;
@@ -19,58 +19,58 @@ use crate::{
     wire::broadcast::{Broadcast, Room},
 };
 
-/// How many events wait for the hub at most. What doesn't fit is lost, which a bus may do.
+/// Maximum number of events that wait for the hub. Further ones are lost, which a bus may do.
 const EVENTS: usize = 8_192;
 
-/// What a bus tells the hub.
+/// Event from the bus to the hub.
 #[derive(Debug)]
 pub(crate) enum BusEvent {
-    /// Something was said in a room that this node subscribes to.
+    /// A broadcast in a room that this node subscribes to.
     Heard(Arc<Broadcast>),
-    /// Subscriptions may stand no more, and anything may have been missed.
+    /// Subscriptions may be gone, and anything may have been missed.
     Interrupted,
 }
 
-/// The bus did not do it; it may be away.
+/// Failed operation of the bus, which may be unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BusError(pub(crate) String);
 
-/// How long a note of who holds what holds itself.
+/// Lease of a connection slot in Redis.
 pub(crate) const HELD: Duration = Duration::from_secs(20);
 
-/// What an account used on one node, in the time that it takes to have as much again.
+/// Usage of an account on one node, as the time in which its bucket refills that much.
 #[derive(Clone, Debug)]
 pub(crate) struct Charge {
     pub(crate) account: String,
     pub(crate) used: Duration,
-    /// More than that is not owed, whatever was used.
+    /// Upper bound of the debt, whatever the usage.
     pub(crate) owed_max: Duration,
 }
 
-/// Where a node is.
+/// Address of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeAddress {
     pub(crate) address: SocketAddr,
-    /// Where it shows its certificate.
+    /// Address of the node's TLS listener.
     pub(crate) tls: Option<SocketAddr>,
-    /// The node itself has signed it. One of the version before signatures has not.
+    /// Whether the node signed its address. Nodes older than signatures do not.
     pub(crate) is_signed: bool,
 }
 
 pub(crate) type BusEvents = mpsc::Receiver<BusEvent>;
 
-/// A way for nodes to hear each other.
+/// Messaging and shared records between nodes.
 #[async_trait]
 pub(crate) trait Bus: Send + Sync + 'static {
-    /// Says something in a room, in the order of the calls, without waiting. This node hears it
-    /// too, where it subscribes to the room (law I4).
+    /// Publishes to a room, in the order of the calls, without waiting. This node receives the
+    /// broadcast too, if it subscribes to the room (law I4).
     fn publish(&self, broadcast: Broadcast);
 
-    /// Subscribes to rooms; when it returns, the subscriptions stand.
+    /// Subscribes to rooms. On return the subscriptions stand.
     async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
 
-    /// How much of what was said waits here.
+    /// Number of broadcasts not published yet.
     fn waiting(&self) -> usize {
         0
     }
@@ -78,28 +78,29 @@ pub(crate) trait Bus: Send + Sync + 'static {
     /// Ends subscriptions.
     async fn unsubscribe(&self, rooms: &[Room]) -> Result<(), BusError>;
 
-    /// Waits, within bounds, until what was said so far is on its way.
+    /// Waits, within bounds, until all broadcasts so far are published.
     async fn flush(&self);
 
-    /// Tells the other nodes where this one is, and where over TLS, for [`crate::peers::ANNOUNCED_SECS`].
+    /// Registers this node's addresses, plain and TLS, for [`crate::peers::ANNOUNCED_SECS`].
     async fn announce(&self, address: SocketAddr, tls: Option<SocketAddr>) -> Result<(), BusError>;
 
-    /// Where another node is; `None` where it has not told for too long.
+    /// Address of another node, or `None` if its registration has expired.
     async fn whereabouts(&self, node: &str) -> Result<Option<NodeAddress>, BusError>;
 
-    /// Notes that these people are connected to this node.
+    /// Records that these people are connected to this node.
     async fn come(&self, people: &[Person]) -> Result<(), BusError>;
 
-    /// Notes that they are no more.
+    /// Records that these people are no longer connected to this node.
     async fn go(&self, people: &[Person]) -> Result<(), BusError>;
 
-    /// Whether each of these people is connected to a node that is there (it has announced itself).
+    /// Whether each of these people is connected to a live node, that is, a registered one.
     async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError>;
 
-    /// Charges accounts with what they used on this node; what each owes by now, over all nodes.
+    /// Adds this node's usage to accounts. Returns the debt of each over all nodes.
     async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError>;
 
-    /// Notes how much of each of these this node holds, for [`HELD`]; how much all others hold.
+    /// Records how many slots of each account this node holds, for [`HELD`]. Returns the sum of all
+    /// other nodes.
     async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError>;
 
     /// Whether the bus answers.

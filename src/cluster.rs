@@ -1,10 +1,10 @@
-//! The secret that all nodes share and Redis never sees, and their signatures by it.
+//! Secret shared by all nodes, and signatures made with it.
 //!
-//! Redis carries and keeps things for nodes, and is believed in none of them: envelopes, addresses of
-//! nodes, who is connected where, and how many connections an account has elsewhere carry the
-//! signature of the node that wrote them. So do a request that one node carries to another, and its
-//! answer. A signature is over its purpose, the node, the time, a number that the node uses once, and
-//! all that it stands for: the channel of an envelope, the account of a count.
+//! Redis never sees the secret, and nothing that it carries or stores is trusted without a signature of
+//! the node that wrote it: envelopes, node addresses, presence, and the number of connections of an
+//! account. A request that one node carries to another is signed too, and so is its answer. A signature
+//! covers its purpose, the node, the time, a number that the node uses once, and all data that belongs
+//! to it, such as the channel of an envelope or the account of a count.
 
 mod replays;
 mod stamp;
@@ -25,12 +25,12 @@ use stamp::{HEAD, Head};
 
 use crate::{config::ClusterConfig, metrics::distrust::DistrustCounts};
 
-/// How old a signature may be, and how far ahead, in milliseconds. Clocks of nodes may differ.
+/// Maximum age of a signature, past or future, in milliseconds. Clocks of nodes may differ.
 const AGE_MAX_MS: u64 = 120_000;
-/// The version of how a key is made of the secret.
+/// Version of the key derivation.
 const SALT: &[u8] = b"frontdesk cluster secret 1";
 
-/// The purpose of a signature: one of another purpose does not hold.
+/// Purpose of a signature. A signature for another purpose is invalid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Envelope,
@@ -54,7 +54,7 @@ impl Purpose {
     }
 }
 
-/// Why something is not believed.
+/// Reason for rejecting an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Distrust {
     #[error("it has no signature")]
@@ -67,18 +67,18 @@ pub(crate) enum Distrust {
     Repeated,
 }
 
-/// Which node has signed something, and the number that it used for it.
+/// Node that signed an item, and the number that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin<'a> {
     pub(crate) node: &'a str,
     pub(crate) number: u64,
 }
 
-/// The nodes' secret, in the hands of one node.
+/// The shared secret, as used by one node.
 pub(crate) struct ClusterSecret {
     node: String,
     signing: hmac::Key,
-    /// The other one, while the secret rotates.
+    /// Second accepted key, while the secret rotates.
     also_valid: Option<hmac::Key>,
     accepts_unsigned: bool,
     signed: AtomicU64,
@@ -106,17 +106,17 @@ impl ClusterSecret {
         }
     }
 
-    /// The node whose signatures these are.
+    /// Name of this node, as in its signatures.
     pub(crate) fn node(&self) -> &str {
         &self.node
     }
 
-    /// Whether a node of the version before signatures runs beside this one.
+    /// Whether unsigned items count, because older nodes may run beside this one.
     pub(crate) fn accepts_unsigned(&self) -> bool {
         self.accepts_unsigned
     }
 
-    /// This node's signature on these parts: [`STAMP`] characters of ASCII.
+    /// Signs these parts. The signature has [`STAMP`] ASCII characters.
     pub(crate) fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
         let (wall, steady) = self.clock.now();
         let number = self.signed.fetch_add(1, Ordering::Relaxed);
@@ -126,8 +126,8 @@ impl ClusterSecret {
         stamp
     }
 
-    /// Which node has signed these parts, lately. Whoever must not take something twice asks
-    /// [`Replays`] too.
+    /// Verifies signature and age, and returns the signing node. A caller that must reject repeats
+    /// checks [`Replays`] too.
     pub(crate) fn verify<'a>(
         &self,
         purpose: Purpose,
@@ -160,7 +160,7 @@ impl ClusterSecret {
         }
         let Head { node, wall, steady, number } = Head::read(head).ok_or(Distrust::Forged)?;
         let (wall_here, steady_here) = self.clock.now();
-        // A clock that was set anew, there or here, leaves the other pair as it was.
+        // If a clock is set anew, there or here, the other pair of times still fits.
         let age = wall.abs_diff(wall_here).min(steady.abs_diff(steady_here));
         if age > AGE_MAX_MS {
             return Err(Distrust::Stale);
@@ -168,7 +168,7 @@ impl ClusterSecret {
         Ok(Origin { node, number })
     }
 
-    /// Counts something that is not believed; the first of each kind is logged.
+    /// Counts a rejected item. The first of each kind is logged.
     pub(crate) fn distrust(&self, purpose: Purpose, reason: Distrust) {
         if self.counts.count(reason) {
             let what = purpose.label();
@@ -177,17 +177,17 @@ impl ClusterSecret {
     }
 }
 
-/// HKDF-SHA256 of the secret.
+/// Derives the signing key by HKDF-SHA256.
 fn key(secret: &[u8]) -> hmac::Key {
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
     match prk.expand(&[b"hmac"], hmac::HMAC_SHA256) {
         Ok(okm) => hmac::Key::from(okm),
-        // Its length is that of the hash, which is never too long.
+        // The output is as long as the hash, which is never too long.
         Err(_) => hmac::Key::new(hmac::HMAC_SHA256, secret),
     }
 }
 
-/// Each part has its length before it, so that none can pass for a piece of another.
+/// Each part is preceded by its length, so that no part can pass for a piece of another.
 fn mac(key: &hmac::Key, purpose: Purpose, head: &str, parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
     for part in [purpose.label().as_bytes(), head.as_bytes()].iter().chain(parts) {
@@ -197,8 +197,8 @@ fn mac(key: &hmac::Key, purpose: Purpose, head: &str, parts: &[&[u8]]) -> hmac::
     context.sign()
 }
 
-/// The time by the machine's clock, and by the one that it had at start and what has passed since.
-/// Setting the clock anew moves the first, a machine that is paused holds up the second.
+/// Two times: the machine's clock, and the clock at start plus the elapsed time. Setting the clock
+/// moves the first, pausing the machine delays the second.
 struct Clock {
     began: Instant,
     began_ms: u64,
@@ -224,7 +224,7 @@ fn wall_ms() -> u64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A node's, with the secret of every test.
+    /// Secret of all tests, as used by this node.
     pub(crate) fn secret(node: &str) -> ClusterSecret {
         of(node, "a secret of 32 characters or more", None)
     }
@@ -251,7 +251,7 @@ pub(crate) mod tests {
         forged(Purpose::Envelope, &[b"frontdesk:session:2", b"{}"], &stamp);
         forged(Purpose::Envelope, &[b"frontdesk:session:1{", b"}"], &stamp);
         forged(Purpose::Envelope, &[b"frontdesk:session:1", b"{}", b""], &stamp);
-        // Another node, another time, another number, another signature.
+        // Change each character: node, times, number and MAC.
         for at in 0..STAMP {
             let mut changed = stamp.clone().into_bytes();
             changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
@@ -291,7 +291,7 @@ pub(crate) mod tests {
         late.began_ms -= AGE_MAX_MS * 2;
         let late = ClusterSecret { clock: late, ..secret(NODE) };
         assert!(verify(&late).is_ok());
-        // One whose clock was wrong at its start, and was set since.
+        // The clock was wrong at the node's start, and has been set since.
         let (wall, steady) = one.clock.now();
         let head = Head { node: NODE, wall: wall - AGE_MAX_MS * 2, steady, number: 1 }.to_string();
         let signed = |head: String| {

@@ -1,4 +1,4 @@
-//! Where a request carries its token.
+//! Places of the token in a request.
 
 use axum::http::{HeaderMap, header};
 use secrecy::SecretString;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::AuthError;
 
-/// The WebSocket subprotocol behind which a browser, which can set no other header, puts its token.
+/// WebSocket subprotocol that precedes the token. Browsers can set no other header.
 pub(crate) const SUBPROTOCOL: &str = "bearer";
 
 /// `Authorization: Bearer …`
@@ -23,13 +23,13 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Result<SecretString, AuthErro
     }
 }
 
-/// A token as it is: some clients put the scheme of the header before it, wherever it stands.
+/// Token without the scheme `Bearer`, which some clients add in every place.
 pub(crate) fn without_scheme(token: &str) -> &str {
     token.strip_prefix("Bearer ").unwrap_or(token).trim()
 }
 
-/// A handshake's token: in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in
-/// `?token=`. An empty one hides none in the next place.
+/// Token of a handshake: in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in
+/// `?token=`. An empty token does not hide one in the next place.
 pub(crate) fn from_handshake(headers: &HeaderMap, query: &str) -> Result<SecretString, AuthError> {
     #[derive(Deserialize)]
     struct Query {

@@ -43,7 +43,7 @@ impl Cognito {
         })
     }
 
-    /// As if these keys had been fetched.
+    /// Stores these keys as if they had been fetched.
     #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
     pub(super) fn keep(&self, set: super::jwks::KeySet) {
         self.keys.keep(set);
@@ -53,7 +53,7 @@ impl Cognito {
         Arc::clone(&self.keys)
     }
 
-    /// Whether the token says that it is this pool's.
+    /// Whether the token's `iss` names this pool. The signature is not checked yet.
     pub(super) fn issued(&self, token: &Unverified<'_>) -> bool {
         token.issuer.as_ref() == Some(&self.issuer)
     }

@@ -22,7 +22,7 @@ pub(super) struct Django {
     issuer: Option<String>,
 }
 
-/// Law I14: the secret does not print.
+/// Law I14: the secret is not printed.
 impl std::fmt::Debug for Django {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Django").field("keys", &self.keys).finish_non_exhaustive()

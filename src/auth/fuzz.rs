@@ -1,4 +1,4 @@
-//! Tokens, where they are carried, and key sets: whatever the bytes are, this holds.
+//! Fuzz target for tokens, their places in a request, and key sets.
 
 #![allow(
     clippy::expect_used,
@@ -33,7 +33,7 @@ use crate::{
 const ISSUER: &str = "https://pool.example";
 const SECRET: &str = "a-secret-of-the-fuzzers-that-is-long-enough";
 
-/// A verifier that has its keys at hand, and what signs for it.
+/// Verifier with its keys in memory, and the keys that sign for it.
 struct World {
     verifier: Verifier,
     customers: EncodingKey,
@@ -60,8 +60,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }
 });
 
-/// A letter that says what the rest is: a key set, claims of either issuer, a whole token, or a
-/// handshake's three places in a line each.
+/// The first byte names the kind of input: a key set, claims of either issuer, a header and claims, a
+/// handshake's three places with one line each, or else a whole token.
 pub fn tokens(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else { return };
     match kind {
@@ -69,7 +69,7 @@ pub fn tokens(bytes: &[u8]) {
         b'c' => claims(rest, r#"{"alg":"RS256"}"#, Algorithm::RS256, &WORLD.customers),
         b'd' => claims(rest, r#"{"alg":"HS256"}"#, Algorithm::HS256, &WORLD.dentists),
         b'h' => handshake(rest),
-        // A header and claims in JSON, and a signature that nobody has made.
+        // Header and claims in JSON, without a signature.
         b'j' => {
             let parts =
                 rest.split(|byte| *byte == b'\n').map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
@@ -79,20 +79,20 @@ pub fn tokens(bytes: &[u8]) {
     }
 }
 
-/// Whom a token names. Nothing is waited for: the keys are there.
+/// Verifies a token. The keys are in memory, so the future is ready at once.
 fn verified(token: &str) -> Result<Identity, AuthError> {
     let identity = WORLD.verifier.verify(token).now_or_never().expect("it waits for nothing");
     assert!(identity.is_err() || token.len() <= TOKEN_MAX);
     identity
 }
 
-/// Claims that are signed well: they count only if they are what the issuer's rules ask for.
+/// Correctly signed claims are accepted only if they meet the issuer's rules.
 fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) {
     let message =
         [header.as_bytes(), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part)).join(".");
     let Ok(signature) = crypto::sign(message.as_bytes(), key, algorithm) else { return };
     let Ok(identity) = verified(&format!("{message}.{signature}")) else { return };
-    // Claims that nobody asks for may be no text at all.
+    // Claims that the verifier does not read may be invalid text.
     let Ok(claims) = serde_json::from_slice::<Value>(claims) else { return };
     let ends = claims["exp"].as_f64().map(f64::round).expect("a time");
     #[expect(clippy::cast_precision_loss, reason = "it is small enough")]
@@ -133,7 +133,7 @@ fn handshake(bytes: &[u8]) {
     }
 }
 
-/// A key set that an issuer gave, and a token that its keys have not signed.
+/// Key set of an issuer, and a token that its keys did not sign.
 fn key_set(bytes: &[u8]) {
     let Ok(set) = serde_json::from_slice(bytes) else { return };
     let entries = serde_json::from_slice::<Value>(bytes).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! An issuer's key set (RFC 7517), cached.
+//! Cache of an issuer's key set (RFC 7517).
 //!
-//! Keys are kept while the issuer is away. An unknown `kid` costs one fetch at most every 10 s, for
-//! all requests together: those that come during a fetch wait for that one. Only a set that was fetched
-//! since a token came decides that the token's key is unknown; until then the issuer is unavailable, so
-//! that an app whose issuer has just rotated its keys tries again, and logs nobody out. A token without a
-//! `kid` is tried with each key of its algorithm; its key is unknown where none of them has signed it.
+//! Keys are kept while the issuer is unavailable. Unknown `kid`s cost at most one fetch every 10 s for
+//! all requests together: requests that arrive during a fetch wait for it. Only a set fetched after a
+//! token arrived can show that the token's key is unknown. Until then the issuer counts as unavailable,
+//! so that an app retries after a key rotation and logs nobody out. A token without a `kid` is tried
+//! with each key of its algorithm; its key is unknown if no signature fits.
 
 use std::{
     net::IpAddr,
@@ -28,16 +28,16 @@ use tokio::time::Instant;
 use super::{AuthError, Unverified, WRONG_SIGNATURE};
 use crate::{config::without_query, metrics::auth::KeySetCounts};
 
-/// How often an unknown `kid` may cost a fetch.
+/// Minimum interval between fetches for unknown `kid`s.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
-/// How often a fetch may be tried while there are no keys at all, and so nobody comes in.
+/// Minimum interval between fetches while there are no keys at all, so that no user can enter.
 const FIRST_FETCH_EVERY: Duration = Duration::from_secs(1);
-/// How old the keys get before they are fetched anew, in the background.
+/// Age at which keys are fetched again in the background.
 const FRESH: Duration = Duration::from_secs(3_600);
-/// How long a fetch may take, and how large a key set may be.
+/// Time limit of a fetch, and maximum size of a key set.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const SET_MAX_BYTES: usize = 262_144;
-/// How many keys are tried on a token at most: those of its `kid`, or of its algorithm where it has none.
+/// Maximum number of keys tried on a token: those of its `kid`, or of its algorithm if it has none.
 const KEYS_OF_A_TOKEN: usize = 4;
 
 type Fetch = Shared<BoxFuture<'static, ()>>;
@@ -48,15 +48,15 @@ struct Key {
     decoding: Arc<DecodingKey>,
 }
 
-/// The keys of a set that can check a token, and the indexes of the entries that could not be used.
+/// Usable keys of a set, and the indexes of its unusable entries.
 #[derive(Default)]
 struct Keys {
     keys: Vec<Key>,
     skipped: Vec<usize>,
 }
 
-/// A key set as it is received. An entry is parsed by itself: one that is malformed, or of a kind that
-/// came after this build, leaves the others usable.
+/// Key set as received. Entries are parsed separately: a malformed entry, or one of a newer kind,
+/// leaves the others usable.
 #[derive(Deserialize)]
 pub(super) struct KeySet {
     keys: Vec<Value>,
@@ -72,9 +72,9 @@ pub(super) struct Jwks {
 #[derive(Default)]
 struct State {
     keys: Keys,
-    /// When the keys were fetched last, with success.
+    /// Time of the last successful fetch.
     fetched: Option<Instant>,
-    /// When a fetch was begun last.
+    /// Start time of the last fetch.
     tried: Option<Instant>,
     fetching: Option<Fetch>,
 }
@@ -85,8 +85,8 @@ impl std::fmt::Debug for Jwks {
     }
 }
 
-/// The client that fetches a key set. It follows no redirect: the URL is the one that was
-/// configured. An issuer on this machine is not asked through a proxy.
+/// HTTP client for a key set. It follows no redirect, so that only the configured URL is used. An
+/// issuer on this machine is reached without a proxy.
 fn client(url: &str) -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
@@ -104,7 +104,7 @@ impl Jwks {
         Ok(Arc::new(Self { url, http, counts, state: Mutex::default() }))
     }
 
-    /// Takes these keys as fetched, and fetches none for years.
+    /// Stores these keys as if fetched, and fetches none for years.
     #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
     pub(super) fn keep(&self, set: KeySet) {
         let mut state = self.state();
@@ -112,7 +112,7 @@ impl Jwks {
         *state = State { keys: Keys::read(set), fetched: later, tried: later, fetching: None };
     }
 
-    /// The claims of a token that a key of this set has signed.
+    /// Verifies a token with the keys of this set and returns its claims.
     pub(super) async fn claims<T: DeserializeOwned>(
         self: &Arc<Self>,
         token: &Unverified<'_>,
@@ -127,7 +127,7 @@ impl Jwks {
         if !is_unknown {
             return claims;
         }
-        // It may be signed by a key that is newer than those at hand.
+        // The signing key may be newer than the cached keys.
         if let Some(fetch) = self.fetch_for(false) {
             fetch.await;
         }
@@ -142,7 +142,7 @@ impl Jwks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a key that may have signed a token of this `kid`.
+    /// Whether a cached key may have signed a token of this `kid`.
     fn knows(&self, kid: Option<&str>) -> bool {
         self.state().keys.of(kid).next().is_some()
     }
@@ -152,7 +152,7 @@ impl Jwks {
         self.state().fetched.is_some_and(|fetched| fetched >= asked)
     }
 
-    /// The keys at hand of this id, for this algorithm and no other: one, but for a set that has several.
+    /// Cached keys with this id and algorithm. A set may have several.
     fn keys(
         &self,
         kid: Option<&str>,
@@ -174,8 +174,7 @@ impl Jwks {
         Ok(fitting)
     }
 
-    /// A fetch to wait for, where the key is not known yet. Keys that are merely old are fetched
-    /// anew without waiting.
+    /// Fetch to wait for if the key is unknown. Keys that are merely old are fetched without waiting.
     fn fetch_for(self: &Arc<Self>, known: bool) -> Option<Fetch> {
         let now = Instant::now();
         let mut state = self.state();
@@ -215,7 +214,7 @@ impl Jwks {
         }
     }
 
-    /// Fetches the set, to see whether that can be done: how many keys can be used.
+    /// Fetches the set as a check. Returns the number of usable keys.
     pub(super) async fn look(&self) -> anyhow::Result<usize> {
         self.download().await.map(|keys| keys.keys.len())
     }
@@ -223,7 +222,7 @@ impl Jwks {
     async fn download(&self) -> anyhow::Result<Keys> {
         let answered = self.http.get(&self.url).send().await;
         let answered = answered.and_then(reqwest::Response::error_for_status);
-        // It would be told with its query.
+        // The error's text would contain the URL with its query.
         let mut response = answered.map_err(reqwest::Error::without_url)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
@@ -248,19 +247,19 @@ impl Keys {
         read
     }
 
-    /// The keys of this id; all of them for a token without a `kid`.
+    /// Keys with this id, or all keys for a token without a `kid`.
     fn of(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid)
     }
 }
 
-/// An entry of a key set that is malformed or of a kind that is not known here.
+/// Entry of a key set that is malformed or of an unknown kind.
 struct Unusable;
 
 impl Key {
-    /// The key, if it is one that checks signatures of an algorithm that is taken here.
+    /// The key, or `None` if it is for encryption.
     fn read(entry: Value) -> Result<Option<Self>, Unusable> {
-        // Sets hold keys for encryption too, in algorithms of their own.
+        // Key sets also hold encryption keys, with algorithms of their own.
         if entry.get("use").is_some_and(|purpose| purpose == "enc") {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Tokens in the shape of both issuers: for development, and for whoever holds an issuer's secret.
+//! Tokens in the shape of both issuers, for development and for holders of an issuer's secret.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::person::{PersonId, PersonKind};
 
-/// A token, and when it ends.
+/// Token and its end.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Token {
@@ -17,18 +17,18 @@ pub(crate) struct Token {
     expires_at: Timestamp,
 }
 
-/// What a token says.
+/// Claims of a token.
 pub(crate) struct Claims<'a> {
     pub(crate) kind: PersonKind,
     pub(crate) id: &'a PersonId,
     pub(crate) admin: bool,
     pub(crate) issuer: Option<&'a str>,
-    /// Cognito's app client.
+    /// App client of Cognito.
     pub(crate) client_id: &'a str,
 }
 
 impl Claims<'_> {
-    /// Signs them, to last so long.
+    /// Signs the claims. The token is valid for `lifetime`.
     pub(crate) fn sign(
         &self,
         lifetime: Duration,

@@ -1,4 +1,4 @@
-//! Tokens, good and bad, against the real verifier and a key set that is served over HTTP.
+//! Valid and invalid tokens against the real verifier and a key set that is served over HTTP.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use frontdesk_test_support::{DJANGO_SECRET, Issuer, eventually, now};
@@ -29,7 +29,7 @@ impl World {
         Self { issuer, verifier }
     }
 
-    /// A dentist's side that is checked by a key set, in place of the secret.
+    /// World whose dentists' tokens are checked by a key set instead of the secret.
     async fn with_django_keys() -> Self {
         let issuer = Issuer::start().await;
         let url = issuer.jwks_url();
@@ -48,13 +48,13 @@ impl World {
         }
     }
 
-    /// A customer's token whose claims differ in this one.
+    /// Customer's token with one changed claim.
     fn customer_with(&self, claim: &str, value: Value) -> String {
         self.issuer.sign(&with(self.issuer.customer_claims("ada"), claim, value))
     }
 }
 
-/// A dentist's token whose claims differ in this one.
+/// Dentist's token with one changed claim.
 fn dentist_with(claim: &str, value: Value) -> String {
     let claims = with(Issuer::dentist_claims("7"), claim, value);
     Issuer::sign_with_secret(&claims, DJANGO_SECRET.as_bytes())
@@ -125,7 +125,7 @@ async fn b1_a_token_without_a_signature_is_refused() {
     let (unsigned, signature) = good.rsplit_once('.').unwrap();
     assert!(world.refuses(&format!("{unsigned}.")).await);
     assert!(world.refuses(unsigned).await);
-    // One bit of the signature is another, and so is one letter of the claims.
+    // Change one character of the signature, then the claims.
     let other = if signature.starts_with('A') { "B" } else { "A" };
     assert!(world.refuses(&format!("{unsigned}.{other}{}", &signature[1..])).await);
     let (header, _) = unsigned.split_once('.').unwrap();
@@ -155,11 +155,11 @@ async fn b3_an_algorithm_that_is_not_the_issuers_is_refused() {
     for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
         let header = text(&json!({ "alg": algorithm, "kid": "key-1" }));
         assert!(world.refuses(&world.issuer.sign_text(&header, &claims, algorithm)).await);
-        // Nor does it help to call it what it is not.
+        // The header may also name the wrong algorithm.
         let header = text(&json!({ "alg": "RS256", "kid": "key-1" }));
         assert!(world.refuses(&world.issuer.sign_text(&header, &claims, algorithm)).await);
     }
-    // Django's secret does not sign for Cognito, nor Cognito's key for Django.
+    // Django's secret does not sign for Cognito, and Cognito's key does not sign for Django.
     let cognito =
         Issuer::sign_with_secret(&world.issuer.customer_claims("ada"), DJANGO_SECRET.as_bytes());
     assert!(world.refuses(&cognito).await);
@@ -176,7 +176,7 @@ async fn b4_an_odd_kid_is_an_unknown_kid() {
         assert_eq!(world.verifier.verify(&odd).await, Err(AuthError::IssuerUnavailable));
     }
     assert!(world.refuses(&world.issuer.sign_as(&claims, Some("k".repeat(10_000)))).await);
-    // A set of one key needs no kid.
+    // A key set with one key needs no `kid`.
     assert!(world.verifier.verify(&world.issuer.sign_as(&claims, None)).await.is_ok());
 }
 
@@ -193,7 +193,7 @@ async fn b5_f19_a_flood_of_unknown_kids_costs_one_fetch() {
             "the set that was just fetched decides"
         );
     }
-    // Whether the issuer has these by now is not known, and is not looked up for 10 s.
+    // The issuer may have published these keys since. The next fetch is due after 10 s.
     for token in &tokens {
         assert_eq!(world.verifier.verify(token).await, Err(AuthError::IssuerUnavailable));
     }

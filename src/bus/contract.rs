@@ -1,4 +1,4 @@
-//! What every bus must do: one suite, run on all.
+//! Contract suite for all buses.
 
 mod accounts;
 mod forgeries;
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Two nodes on one bus; for the bus of one node, both are the same.
+/// Two nodes on one bus. On the bus of one node, both are the same.
 struct World {
     speaker: Arc<dyn Bus>,
     listener: Arc<dyn Bus>,
@@ -44,7 +44,7 @@ async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
     open_as(&new_node(), &config(servers, None)).await
 }
 
-/// A node of this name.
+/// Opens a node with this name.
 async fn open_as(node: &str, config: &RedisConfig) -> (Arc<dyn Bus>, BusEvents) {
     let secret = Arc::new(secret(node));
     let (bus, events) = Redis::open(config, secret, BusCounts::default()).await.unwrap();
@@ -55,7 +55,7 @@ fn new_node() -> String {
     new_id().simple().to_string().split_off(20)
 }
 
-/// A node on a cluster, of which it is told one server.
+/// Node on a cluster, configured with one of its servers.
 async fn clustered(cluster: &RedisCluster) -> (Arc<dyn Bus>, BusEvents) {
     open(RedisServers::Cluster(vec![local(cluster.nodes[1].port)])).await
 }
@@ -75,7 +75,7 @@ impl World {
         Self { speaker, listener, heard, _cluster: Some(cluster) }
     }
 
-    /// The speaker knows the servers by their address, the listener by their name.
+    /// The speaker has the servers' address in its configuration, the listener their name.
     async fn on_encrypted_cluster() -> Self {
         let (certificate, key) = identity().await;
         let cluster = RedisCluster::start_encrypted(&certificate, &key).await;
@@ -101,7 +101,7 @@ impl World {
     }
 }
 
-/// The next broadcast, as clients see it.
+/// Next broadcast, as clients see it.
 async fn hear(events: &mut BusEvents) -> String {
     loop {
         match timeout(PATIENCE, events.recv()).await.expect("nothing is heard").unwrap() {
@@ -120,7 +120,7 @@ fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
     RedisConfig { servers, user: None, password, tls: Tls::Off, ca_file: None }
 }
 
-/// Something to say in a room: a typing event of the person with this number.
+/// Sample broadcast for a room: a typing event of the person with this number.
 fn say(room: &Room, number: usize) -> Broadcast {
     let Room::Session(id) = room else { panic!("not a session's room") };
     let who = Person::new(PersonKind::Dentist, number.to_string().parse().unwrap());
@@ -170,7 +170,7 @@ async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
     for _ in &said {
         heard.push(world.hear().await);
     }
-    // On a cluster one room may be ahead of the other.
+    // On a cluster the order holds within one room only.
     for room in &rooms {
         let said = said.iter().filter(|(_, said_in)| *said_in == room);
         let said: Vec<_> =
@@ -205,7 +205,7 @@ async fn subscribing_again_is_harmless(mut world: World) {
 }
 
 async fn many_rooms_are_subscribed_to_at_once(mut world: World) {
-    // Wherever their slots are.
+    // The rooms have different slots.
     let rooms: Vec<_> = (0..300).map(|_| room()).collect();
     world.listener.subscribe(&rooms).await.unwrap();
     for (n, room) in rooms.iter().enumerate() {
@@ -215,7 +215,7 @@ async fn many_rooms_are_subscribed_to_at_once(mut world: World) {
     for _ in &rooms {
         heard.push(world.hear().await);
     }
-    // What is said in one room overtakes what is said in another.
+    // The order holds within one room only.
     heard.sort_unstable();
     let said = rooms.iter().enumerate();
     let mut said: Vec<_> =
@@ -254,7 +254,7 @@ async fn a_redis_that_asks_for_a_password_gets_it() {
     assert!(node.ping().await.is_err());
 }
 
-/// The certificate and the key of the servers in tests.
+/// Certificate and key of the test servers.
 async fn identity() -> (PathBuf, PathBuf) {
     let certificate = &Servers::get().await.certificate;
     (certificate.clone(), certificate.with_file_name("postgres").join("server.key"))
@@ -295,7 +295,7 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
     let plain = config(RedisServers::One(local(port)), None);
     assert!(Redis::look(&plain).await.is_err(), "it speaks TLS only");
 
-    // Where nothing is set TLS is found, and verified.
+    // Without a setting, TLS is found and verified.
     let preferred = RedisConfig { tls: Tls::Preferred, ..trusted };
     let (other, _events) = open_as(&new_node(), &preferred).await;
     other.publish(say(&room, 2));

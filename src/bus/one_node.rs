@@ -1,4 +1,4 @@
-//! The bus of a node that is alone.
+//! Bus of a single node.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     wire::broadcast::{Broadcast, Room},
 };
 
-/// Hands what is said straight back to this node.
+/// Returns each broadcast to this node.
 #[derive(Debug)]
 pub(crate) struct OneNode {
     subscribed: DashSet<Room>,
@@ -94,7 +94,7 @@ impl Bus for OneNode {
     }
 
     async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
-        // Its bucket has them already.
+        // This node's bucket contains the usage already.
         Ok(vec![Duration::ZERO; charges.len()])
     }
 

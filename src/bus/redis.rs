@@ -1,7 +1,7 @@
-//! Redis pub/sub: a client that publishes, and one that subscribes.
+//! Redis pub/sub with two clients: a publisher and a subscriber.
 //!
-//! One Redis, or a Redis Cluster. There each room's channel belongs to the node that has its slot
-//! (sharded pub/sub), so that a cluster carries more than one of its nodes could.
+//! One Redis, or a Redis Cluster. In a cluster each room's channel belongs to the node with its slot
+//! (sharded pub/sub), so that the load is spread over all nodes.
 
 mod accounts;
 mod connect;
@@ -32,10 +32,10 @@ use seals::Seals;
 use speaking::Voice;
 use watch::Watch;
 
-/// How long Redis may take for one round trip.
+/// Time limit of one round trip.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// The bus of a node among others.
+/// Bus between several nodes.
 #[derive(Debug)]
 pub(crate) struct Redis {
     is_cluster: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts to connect. A Redis that is away is no reason not to start: the store has everything.
+    /// Starts to connect. The node starts without Redis too: the store has everything.
     pub(crate) async fn open(
         config: &RedisConfig,
         secret: Arc<ClusterSecret>,
@@ -64,7 +64,7 @@ impl Redis {
         }
         for client in [&publisher, &subscriber] {
             if !connect::is_connected(client).await {
-                // Clients that connect again and again keep the reason to themselves.
+                // Reconnecting clients do not report the reason.
                 let reason = connect::look(config).await.err().map(|error| format!("{error:#}"));
                 let reason = reason.unwrap_or_else(|| "it was slow".to_owned());
                 tracing::warn!(reason, "Redis can't be reached yet; the node starts without it");
@@ -83,7 +83,7 @@ impl Redis {
         Ok((Self { is_cluster, secret, voice, watch, publisher, subscriber }, heard))
     }
 
-    /// Whether it can be reached, and what it is; nothing is changed there.
+    /// Reports version and transport. Changes nothing.
     pub(crate) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
         encryption::look(config).await
     }

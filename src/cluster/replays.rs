@@ -1,4 +1,4 @@
-//! Each signed item of a node is taken once: a window of numbers for each node.
+//! Rejection of repeated items, by a window of numbers for each node.
 
 use std::{
     collections::HashMap,
@@ -8,20 +8,19 @@ use std::{
 
 use super::{AGE_MAX_MS, Origin};
 
-/// How many numbers of a node are told apart. What is further behind the latest is lost, which a bus
-/// may do.
+/// Numbers tracked per node. An item further behind the latest is lost, which a bus may do.
 const WINDOW: u64 = 65_536;
-/// How many nodes are known at most: only what a node has signed makes one known.
+/// Maximum number of tracked nodes. Only a valid signature adds one.
 const NODES_MAX: usize = 256;
-/// When a node that is silent may be forgotten: what it signed is too old by then, by either clock.
+/// Silence after which a node may be forgotten. Its signatures are too old by then, by either clock.
 const FORGET: Duration = Duration::from_millis(2 * AGE_MAX_MS + 60_000);
 
-/// The numbers that were taken.
+/// Numbers accepted so far, by node.
 #[derive(Debug, Default)]
 pub(crate) struct Replays(Mutex<HashMap<String, Window>>);
 
 impl Replays {
-    /// Whether this is the first time.
+    /// Whether the item is new.
     pub(crate) fn admit(&self, origin: &Origin<'_>) -> bool {
         let now = Instant::now();
         let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +44,7 @@ impl Replays {
 #[derive(Debug)]
 struct Window {
     latest: u64,
-    /// A bit a number, by its remainder.
+    /// One bit per number, indexed by its remainder.
     taken: Box<[u64]>,
     heard: Instant,
 }
@@ -70,11 +69,11 @@ impl Window {
         self.latest - number < WINDOW && !self.set(number, true)
     }
 
-    /// Sets the number's bit; how it was before.
+    /// Sets the number's bit, and returns its previous value.
     fn set(&mut self, number: u64, taken: bool) -> bool {
         let at = number % WINDOW;
         let (word, bit) = (usize::try_from(at / 64).unwrap_or_default(), 1 << (at % 64));
-        // The remainder is always one of the words.
+        // The index is always in range.
         let Some(word) = self.taken.get_mut(word) else { return true };
         let before = *word & bit != 0;
         *word = if taken { *word | bit } else { *word & !bit };

@@ -1,21 +1,21 @@
-//! A signature as text, of one length: the node, two times, a number, and then the MAC.
+//! Signature as text of fixed length: the node, two times, a number, and the MAC.
 
 use std::fmt;
 
-/// Characters of a node's name, a time and a number, each in hexadecimal.
+/// Length of a node's name, a time or a number, in hexadecimal characters.
 const FIELD: usize = 12;
-/// Characters before the MAC.
+/// Length before the MAC, in characters.
 pub(super) const HEAD: usize = 4 * FIELD;
-/// Characters in all: a MAC of 32 bytes is 43 in Base64.
+/// Total length in characters. A MAC of 32 bytes has 43 in Base64.
 pub(crate) const STAMP: usize = HEAD + 43;
-/// The largest number of so many digits.
+/// Largest number that fits into a field.
 const NUMBER_MAX: u64 = (1 << (4 * FIELD)) - 1;
 
-/// The text before the MAC.
+/// Text before the MAC.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head<'a> {
     pub(super) node: &'a str,
-    /// Milliseconds since 1970, by the node's clock, and by the time that has passed there.
+    /// Milliseconds since 1970: by the node's clock, and by its start time plus the elapsed time.
     pub(super) wall: u64,
     pub(super) steady: u64,
     pub(super) number: u64,

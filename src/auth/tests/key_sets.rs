@@ -1,8 +1,8 @@
-//! Key sets that are odd, and tokens that are old or last long.
+//! Unusual key sets, and old or long-lived tokens.
 
 use super::*;
 
-/// Entries that can't be used, each in its own way, but for the last, which is for encryption.
+/// Unusable entries, each for another reason. The last is an encryption key.
 fn broken() -> Vec<Value> {
     vec![
         json!(7),
@@ -21,7 +21,7 @@ async fn c15_a_broken_entry_of_a_key_set_leaves_the_others_usable() {
     world.issuer.show_too(broken());
     let ada = world.verifier.verify(&world.issuer.customer("ada")).await.unwrap();
     assert_eq!(ada.person.id.as_str(), "ada");
-    // Nor do they make a key of their own.
+    // The broken entries add no key either.
     let eve = Issuer::start().await;
     assert!(world.refuses(&eve.sign(&world.issuer.customer_claims("ada"))).await);
 }
@@ -39,7 +39,7 @@ async fn c15_keys_of_one_kid_do_not_hide_each_other_and_are_bounded() {
         assert!(world.verifier.verify(token).await.is_ok());
     }
     assert!(world.refuses(&world.customer_with("exp", json!(now() - 75))).await);
-    // A set without end of keys that all have one name costs four checks.
+    // Many keys with the same `kid` cost at most four checks.
     let world = World::new().await;
     let (claims, mut tokens) = (world.issuer.customer_claims("ada"), Vec::new());
     for _ in 0..6 {
@@ -63,7 +63,7 @@ async fn c15_a_key_of_another_algorithm_under_the_same_kid_is_passed_over() {
     }
 }
 
-/// A dentist's token that names no key.
+/// Dentist's token without a `kid`.
 fn without_kid(world: &World) -> String {
     world.issuer.sign_as(&Issuer::dentist_claims("7"), None)
 }
@@ -81,14 +81,14 @@ async fn a_token_without_a_kid_is_tried_with_the_keys_of_its_algorithm_four_at_m
     for token in &tokens {
         assert!(world.verifier.verify(token).await.is_ok());
     }
-    // Claims are checked all the same, and a key of nobody's is none.
+    // Claims are still checked, and a foreign key is refused.
     let over = with(Issuer::dentist_claims("7"), "exp", json!(now() - 75));
     let over = world.verifier.verify(&world.issuer.sign_as(&over, None)).await;
     assert_eq!(over, Err(AuthError::Expired));
     let world = World::with_django_keys().await;
     let eve = Issuer::start().await;
     assert!(world.refuses(&eve.sign_as(&Issuer::dentist_claims("7"), None)).await);
-    // Six keys of one algorithm cost four checks.
+    // Six keys of one algorithm cost at most four checks.
     let world = World::with_django_keys().await;
     let mut tokens = Vec::new();
     for number in 0..6 {
@@ -130,11 +130,11 @@ async fn a_token_ends_by_its_age_where_that_is_limited() {
         assert!(world.refuses(&world.customer_with("iat", odd.clone())).await, "{odd}");
         assert!(world.refuses(&dentist_with("iat", odd)).await);
     }
-    // Its own end counts where it is earlier.
+    // An earlier `exp` still ends the token.
     let soon = world.customer_with("exp", json!(now() + 60));
     let identity = world.verifier.verify(&soon).await.unwrap();
     assert!(identity.expires_at <= i64::try_from(now()).unwrap() + 60);
-    // By default there is no limit, and no iat is needed.
+    // By default the age is unlimited and `iat` is optional.
     let world = World::new().await;
     for iat in [Value::Null, issued(1_000_000)] {
         assert!(world.verifier.verify(&world.customer_with("iat", iat)).await.is_ok());
@@ -150,7 +150,7 @@ async fn b12_a_token_that_lasts_long_is_accepted_whatever_its_last_second_is() {
         (json!(4_294_967_295_u64), 4_294_967_295),
         (json!(4_294_967_296_u64), 4_294_967_296),
         (json!(last), last),
-        // 9999-12-31T23:59:59Z, and beyond any calendar.
+        // 9999-12-31T23:59:59Z, and times after it.
         (json!(253_402_300_799_u64), last),
         (json!(i64::MAX), last),
         (json!(u64::MAX), last),
@@ -162,7 +162,7 @@ async fn b12_a_token_that_lasts_long_is_accepted_whatever_its_last_second_is() {
             assert_eq!(identity.expires_at, ends, "{exp}");
         }
     }
-    // Its age counts where that is limited.
+    // `MAX_TOKEN_AGE_S` still limits the token.
     let world = World::with(&[("MAX_TOKEN_AGE_S", "600")]).await;
     let identity = world.verifier.verify(&world.customer_with("exp", json!(u64::MAX))).await;
     assert!(identity.unwrap().expires_at <= i64::try_from(now()).unwrap() + 600);

@@ -1,4 +1,4 @@
-//! What limits keep on the bus.
+//! Contract of accounts and connection slots on the bus.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ async fn what_is_used_on_two_nodes_is_owed_on_both() {
     let account = unique("send:user");
     one.charge(&[charge(&account, 20_000)]).await.unwrap();
     let owed = two.charge(&[charge(&account, 30_000)]).await.unwrap()[0];
-    // What was owed is paid by the time that goes by.
+    // The debt decreases as time passes.
     let about = Duration::from_secs(10)..=Duration::from_secs(50);
     assert!(about.contains(&owed), "{owed:?}");
     let most = one.charge(&[charge(&account, 500_000)]).await.unwrap()[0];
@@ -57,7 +57,7 @@ async fn f1_f30_places_of_other_nodes_count_while_their_note_holds() {
     assert_eq!(hold(&two, 3).await, 2);
     assert_eq!(hold(&one, 1).await, 3, "the latest note counts");
     assert_eq!(hold(&two, 0).await, 1);
-    // A node that was killed notes nothing any more: this is what it leaves.
+    // Expired field, as a killed node leaves it.
     server.command("HSET frontdesk:slots:user:a killed 1:7:x").await;
     assert_eq!(hold(&two, 1).await, 1);
     assert_eq!(server.command("HEXISTS frontdesk:slots:user:a killed").await.trim(), ":0");

@@ -1,4 +1,4 @@
-//! Values in Redis are believed where a node of the cluster has signed them, and nowhere else.
+//! Values in Redis count only if a node of the cluster signed them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ async fn named(node: &str, server: &RedisServer) -> (Arc<dyn Bus>, super::BusEve
     open_as(node, &config(RedisServers::One(local(server.port)), None)).await
 }
 
-/// The value in the answer to a command, behind its length.
+/// Value in the reply to a command, without its length.
 fn text(answer: &str) -> String {
     answer.split("\r\n").nth(1).expect("there is an answer").to_owned()
 }
@@ -50,7 +50,7 @@ async fn c14_an_address_counts_where_the_node_has_signed_it() {
         server.command(&format!("SET frontdesk:node:{name} 203.0.113.9:1")).await;
         assert_eq!(two.whereabouts(&name).await.unwrap(), None, "{forged}");
     }
-    // The word of one node for another.
+    // Record of one node under the key of another.
     server.command(&format!("SET frontdesk:peer:{other} \"{signed}\"")).await;
     assert_eq!(one.whereabouts(&other).await.unwrap(), None);
 }

@@ -1,8 +1,8 @@
-//! What limits keep in Redis, a key an account: what is owed on it, and the places held on it. All of
-//! it runs out by itself, and each script touches one key.
+//! Records of limits in Redis: the debt and the connection slots of each account. All keys expire by
+//! themselves, and each script touches one key.
 //!
-//! Each node signs how many places it holds. What is owed is one number that Redis adds up for all, so
-//! it can't be signed: [`crate::limits`] bounds what it may do.
+//! Each node signs its number of slots. The debt is one number that Redis adds up for all nodes, so it
+//! cannot be signed: [`crate::limits`] bounds its effect.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::{
     cluster::{ClusterSecret, Purpose},
 };
 
-/// Until when the account is owed, in microseconds, by the clock of Redis: more is added, and what is
-/// owed from now on is answered. An account that owes nothing is one that doesn't exist.
+/// Stores the time at which an account's debt ends, in microseconds of Redis's clock. Adds the usage
+/// and returns the remaining debt. An account without debt has no key.
 const CHARGE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -28,8 +28,8 @@ owed = math.min(owed, tonumber(ARGV[2]))
 redis.call('SET', KEYS[1], string.format('%.0f', now + owed), 'PX', math.ceil(owed / 1000) + 1)
 return owed";
 
-/// A field a node: until when it counts, in seconds, how many places the node holds, and its signature.
-/// The fields of the others are answered.
+/// Stores one hash field per node: expiry in seconds, number of slots and signature. Returns the fields
+/// of the other nodes.
 const HOLD: &str = "
 local now = tonumber(redis.call('TIME')[1])
 local node, count, lasts = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -61,7 +61,7 @@ pub(super) async fn charge(client: &Client, charges: &[Charge]) -> Result<Vec<Du
     Ok(owed.into_iter().map(Duration::from_micros).collect())
 }
 
-/// The client's own way of running a script sends nothing else until it is answered.
+/// Queues a script. The client's own script function sends nothing else until its reply.
 async fn queue<const N: usize>(
     pipeline: &Pipeline<Client>,
     script: &str,
@@ -84,7 +84,7 @@ pub(super) async fn hold(
         let stamp = secret.sign(Purpose::Slots, &[account.as_bytes(), count.as_bytes()]);
         let lasts = HELD.as_secs().to_string();
         let arguments = [secret.node().to_owned(), count, lasts, stamp];
-        // Nodes of the version before signatures keep theirs elsewhere.
+        // Nodes older than signatures use another key.
         queue(&pipeline, HOLD, format!("frontdesk:slots:{account}"), arguments).await?;
     }
     let elsewhere: Vec<Vec<String>> = pipeline.all().await?;
@@ -95,7 +95,7 @@ pub(super) async fn hold(
     Ok(counts.collect())
 }
 
-/// How many places of the account a node holds, if it has signed so.
+/// Number of slots that a node holds of the account, if the signature is valid.
 fn count(secret: &ClusterSecret, account: &str, noted: &str) -> Option<u32> {
     let mut parts = noted.splitn(3, ':');
     let (node, count, stamp) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,4 +1,4 @@
-//! Connections to Redis that are made anew for as long as the node lives.
+//! Connections to Redis, renewed for as long as the node lives.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -24,19 +24,19 @@ use crate::{
     tls,
 };
 
-/// How long a connection may stay silent with a command on it before it is made anew.
+/// Time without a reply to a pending command after which a connection is made anew.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
-/// How often a command is sent: on one Redis, once. On a cluster it may come to a node that has its slot
-/// no more, or not yet, and is sent on; all that we say may be said twice.
+/// Attempts per command. On a cluster a node may not own the slot any more, or not yet, and redirects.
+/// Every command here may run twice.
 const ATTEMPTS: u32 = 1;
 const CLUSTER_ATTEMPTS: u32 = 3;
 
-/// A client that connects, and connects again.
+/// Client that reconnects by itself.
 pub(super) fn client(config: &RedisConfig) -> anyhow::Result<Client> {
     Ok(builder(config)?.build()?)
 }
 
-/// Connects once, to see whether that can be done, and says what was found.
+/// Connects once as a check. Reports version and transport.
 pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     let mut builder = builder(config)?;
     builder.with_config(|config| config.fail_fast = true);
@@ -53,7 +53,7 @@ pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     Ok(format!("{found}, {}", if is_plain { "plain text" } else { "TLS" }))
 }
 
-/// A refusal in our own words; other failures are the client's.
+/// Our own text for a refusal, the client's text for other errors.
 fn plain(error: Error) -> anyhow::Error {
     match Trouble::from(&error) {
         refused @ Trouble::Refused(_) => refused.into(),
@@ -61,12 +61,12 @@ fn plain(error: Error) -> anyhow::Error {
     }
 }
 
-/// Starts to connect, for good.
+/// Connects in the background, for as long as the node lives.
 pub(super) fn keep_connected(client: Client) {
     tokio::spawn(async move {
         loop {
-            // It ends where making the connection anew makes no sense to the client, such as in the
-            // midst of a slot's way to a node that it has not heard of. It does make sense to us.
+            // The client gives up in some cases where a new attempt helps, such as a slot moving to a
+            // node that it does not know yet.
             if let Ok(Err(error)) = client.connect().await {
                 tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
             }
@@ -75,7 +75,7 @@ pub(super) fn keep_connected(client: Client) {
     });
 }
 
-/// Whether it is connected in time.
+/// Whether the client connects within the time limit.
 pub(super) async fn is_connected(client: &Client) -> bool {
     matches!(timeout(DEADLINE * 3, client.wait_for_connect()).await, Ok(Ok(())))
 }
@@ -115,7 +115,7 @@ fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
     Ok(builder)
 }
 
-/// TLS as everywhere in the node: the system's authorities and those of the file.
+/// TLS with the system's authorities and those of `REDIS_CA_FILE`.
 fn encrypted(config: &RedisConfig) -> anyhow::Result<TlsConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(tls::authorities("REDIS_CA_FILE", config.ca_file.as_deref())?);
@@ -124,9 +124,9 @@ fn encrypted(config: &RedisConfig) -> anyhow::Result<TlsConfig> {
     Ok(TlsConfig { connector: TlsConnector::from(client), hostnames })
 }
 
-/// What the certificate of a node has to say that a cluster names by its address: the name that was
-/// configured, where one was, and else that address. Not, as by `DefaultHost`, what the node is called
-/// that was asked for the others: the same node must have the same name each time.
+/// Name in the certificate of a cluster node that is announced by address: the configured name, or else
+/// that address. `DefaultHost` would take the name of the node that was queried for the others, but a
+/// node must have the same name each time.
 #[derive(Debug)]
 struct OneName(Option<String>);
 

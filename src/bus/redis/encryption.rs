@@ -1,4 +1,4 @@
-//! TLS where the server offers it, for a Redis beyond this machine that nothing is set for.
+//! Choice of TLS or plain text for a remote Redis without a TLS setting.
 
 use anyhow::anyhow;
 use tokio::time::timeout;
@@ -9,8 +9,8 @@ use crate::{
     tls,
 };
 
-/// The configuration with what Redis answers to. It holds for as long as the node lives. A Redis that is
-/// away is no reason to wait: it is spoken to in plain text when it is back.
+/// Configuration with the transport on which Redis answers. It is fixed for the node's lifetime. An
+/// unavailable Redis does not delay the start: plain text is used when it returns.
 pub(super) async fn agree(config: &RedisConfig) -> RedisConfig {
     let agreed = try_to_agree(config).await;
     agreed.unwrap_or_else(|refused| {
@@ -19,12 +19,12 @@ pub(super) async fn agree(config: &RedisConfig) -> RedisConfig {
     })
 }
 
-/// Reports the parts that are there; nothing is changed.
+/// Reports version and transport. Changes nothing.
 pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
     connect::look(&try_to_agree(config).await?).await
 }
 
-/// Without an answer by either, the reason is the one over TLS.
+/// If neither transport answers, the error is that of TLS.
 async fn try_to_agree(config: &RedisConfig) -> anyhow::Result<RedisConfig> {
     if config.tls != Tls::Preferred {
         return Ok(config.clone());
@@ -32,11 +32,11 @@ async fn try_to_agree(config: &RedisConfig) -> anyhow::Result<RedisConfig> {
     let [encrypted, plain] =
         [Tls::Required, Tls::Off].map(|tls| RedisConfig { tls, ..config.clone() });
     let Err(refused) = answers(&encrypted).await else { return Ok(encrypted) };
-    // Its password goes out in plain text only where TLS was refused.
+    // The password is sent in plain text only after TLS was refused.
     if answers(&plain).await.is_err() {
         return Err(refused);
     }
-    // A server that was starting meanwhile refuses the first and takes the second.
+    // A server that was starting may have refused TLS and then accepted plain text.
     let Err(refused) = answers(&encrypted).await else { return Ok(encrypted) };
     tls::warn_of_plain_text("REDIS", "Redis", &refused);
     Ok(plain)

@@ -1,4 +1,4 @@
-//! What this node hears, and which rooms it listens to.
+//! Subscriber of this node on Redis.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     wire::broadcast::{Broadcast, Room},
 };
 
-/// Hands on what the subscriber hears, and tells of each time that a connection was made anew.
+/// Forwards received broadcasts, and reports each reconnect as an interruption.
 pub(super) async fn hear(
     subscriber: Client,
     seals: Seals,
@@ -73,17 +73,17 @@ fn read(message: &Message, seals: &Seals, counts: &BusCounts) -> Option<Broadcas
     }
 }
 
-/// Subscribes on one Redis.
+/// Subscribes on a single Redis.
 pub(super) async fn subscribe(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
     let names: Vec<_> = rooms.iter().map(ToString::to_string).collect();
     subscriber.subscribe(names).await?;
-    // The client returns when the command is on its way. Redis answers in order: what it says
-    // behind the subscription shows that it stands (law I5).
+    // The client returns when the command is sent. Redis answers in order, so the reply to a later PING
+    // shows that the subscription stands (law I5).
     ping(subscriber).await
 }
 
-/// Subscribes on a cluster: a command a room, as each has a slot of its own. The client waits for these
-/// commands' own answers, from the node that has the slot: then the subscriptions stand (law I5).
+/// Subscribes on a cluster, with one command per room, as each room has its own slot. The client waits
+/// for each command's reply from the node with the slot: then the subscription stands (law I5).
 pub(super) async fn subscribe_sharded(subscriber: &Client, rooms: &[Room]) -> Result<(), Error> {
     let asked = rooms.iter().map(|room| subscriber.ssubscribe(room.to_string()));
     try_join_all(asked).await.map(drop)
@@ -101,11 +101,11 @@ pub(super) async fn unsubscribe_sharded(subscriber: &Client, rooms: &[Room]) -> 
 
 /// Whether Redis answers.
 pub(super) async fn ping(subscriber: &Client) -> Result<(), Error> {
-    // A connection that subscribes gets an array, any other one a word.
+    // A subscribing connection gets an array, any other a string.
     subscriber.ping::<Value>(None).await.map(drop)
 }
 
-/// Whether every node of a cluster answers that has slots.
+/// Whether every cluster node with slots answers.
 pub(super) async fn ping_sharded(subscriber: &Client) -> Result<(), Error> {
     let servers = slots::primaries(subscriber);
     if servers.is_empty() {

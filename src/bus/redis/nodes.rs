@@ -1,4 +1,4 @@
-//! Where each node is: its address, and its signature on it.
+//! Registered addresses of the nodes, signed by them.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -10,12 +10,12 @@ use crate::{
     peers::ANNOUNCED_SECS,
 };
 
-/// Where the address alone is kept, for nodes of the version before signatures.
+/// Key of the bare address, for nodes older than signatures.
 fn unsigned_key(node: &str) -> String {
     format!("frontdesk:node:{node}")
 }
 
-/// Where it is kept, with that over TLS behind a comma, and with the signature behind a blank.
+/// Key of the signed addresses: `<address>[,<TLS address>] <signature>`.
 fn key(node: &str) -> String {
     format!("frontdesk:peer:{node}")
 }
@@ -55,7 +55,7 @@ pub(super) async fn whereabouts(
     Ok(address.map(|address| NodeAddress { address, tls: None, is_signed: false }))
 }
 
-/// The nodes among these that are there: each has told its address lately.
+/// Subset of these nodes that is live: their registrations have not expired.
 pub(super) async fn alive<'a>(
     client: &Client,
     secret: &ClusterSecret,
@@ -90,7 +90,7 @@ pub(super) async fn alive<'a>(
     Ok(alive)
 }
 
-/// The address, if this node has signed it lately.
+/// The address, if this node signed it recently.
 fn signed(secret: &ClusterSecret, node: &str, told: &str) -> Option<NodeAddress> {
     let (both, stamp) = told.split_once(' ')?;
     let origin = secret.verify(Purpose::NodeAddress, &[both.as_bytes()], stamp.as_bytes()).ok()?;

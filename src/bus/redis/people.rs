@@ -1,5 +1,5 @@
-//! The people who are connected to each node, with the node's signature. On a cluster each key has a slot of its
-//! own, so no command names two.
+//! Connected people of each node, signed by the node. On a cluster each key has its own slot, so no
+//! command names two keys.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use crate::{
     person::Person,
 };
 
-/// How long it is noted that someone is connected; nodes note it again all the time.
+/// Expiry of a presence record in seconds. Nodes renew their records all the time.
 const PRESENT_SECS: i64 = 300;
 
 pub(super) async fn come(
@@ -51,7 +51,7 @@ pub(super) async fn go(
     pipeline.all::<Vec<i64>>().await.map(drop)
 }
 
-/// Whether each of them is connected to a node that is there.
+/// Whether each person is connected to a live node.
 pub(super) async fn present(
     client: &Client,
     secret: &ClusterSecret,
@@ -63,7 +63,7 @@ pub(super) async fn present(
     Ok(told.iter().map(|nodes| nodes.iter().any(|node| alive.contains(node.as_str()))).collect())
 }
 
-/// The nodes that say so of each person, be they there or not.
+/// Nodes that recorded each person, live or not.
 async fn nodes_of(
     client: &Client,
     secret: &ClusterSecret,
@@ -98,12 +98,12 @@ async fn nodes_of(
     Ok(nodes)
 }
 
-/// Where each node that a person is connected to has signed so.
+/// Key of the nodes that a person is connected to, with their signatures.
 fn key(person: &Person) -> String {
     format!("frontdesk:here:{person}")
 }
 
-/// Where they are kept by nodes of the version before signatures.
+/// Key of the same nodes, as written by nodes older than signatures.
 fn unsigned_key(person: &Person) -> String {
     format!("frontdesk:present:{person}")
 }

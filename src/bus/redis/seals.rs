@@ -1,7 +1,7 @@
-//! Envelopes carry the signature of the node that publishes them, behind all that they say.
+//! Signatures of published envelopes.
 //!
-//! It is a field more at the end of the JSON, which nodes of the version before ignore. It is over the
-//! channel and all bytes before it, so nothing is parsed before it holds.
+//! The signature is an additional last field of the JSON, which nodes older than signatures ignore. It
+//! covers the channel and all bytes before it, so nothing is parsed before the signature is verified.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use bytes::Bytes;
 
 use crate::cluster::{ClusterSecret, Distrust, Purpose, Replays, STAMP};
 
-/// Before the signature.
+/// Text before the signature.
 const OPENING: &[u8] = b",\"seal\":\"";
-/// Behind it.
+/// Text after the signature.
 const CLOSING: &[u8] = b"\"}";
 const SEAL: usize = OPENING.len() + STAMP + CLOSING.len();
 
-/// Signs what is published.
+/// Signs an envelope for a channel.
 pub(super) fn seal(secret: &ClusterSecret, channel: &str, mut envelope: Vec<u8>) -> Bytes {
-    // The end of an envelope; one that can't be written is empty, and nobody reads it.
+    // An envelope that could not be serialized is empty, and receivers drop it.
     if envelope.pop() != Some(b'}') {
         return Bytes::new();
     }
@@ -29,7 +29,7 @@ pub(super) fn seal(secret: &ClusterSecret, channel: &str, mut envelope: Vec<u8>)
     envelope.into()
 }
 
-/// Believes what nodes of this cluster have published, once.
+/// Verifier of received envelopes. It accepts each one once.
 pub(super) struct Seals {
     secret: Arc<ClusterSecret>,
     replays: Replays,
@@ -40,7 +40,7 @@ impl Seals {
         Self { secret, replays: Replays::default() }
     }
 
-    /// Whether a node has published this in this channel, lately, and it has not come before.
+    /// Whether a node published this envelope in this channel recently, and it is not a repeat.
     pub(super) fn hold(&self, channel: &str, envelope: &[u8]) -> bool {
         let Some((signed, stamp)) = split(envelope) else {
             let accepted = self.secret.accepts_unsigned();
@@ -59,7 +59,7 @@ impl Seals {
     }
 }
 
-/// All before the seal, and its signature.
+/// Signed bytes, and the signature.
 fn split(envelope: &[u8]) -> Option<(&[u8], &[u8])> {
     let (signed, seal) = envelope.split_at_checked(envelope.len().checked_sub(SEAL)?)?;
     Some((signed, seal.strip_prefix(OPENING)?.strip_suffix(CLOSING)?))
@@ -100,7 +100,7 @@ mod tests {
         assert!(seals.hold("a", &sealed));
         assert!(!seals.hold("a", &sealed), "again");
         let other = seal(r#"{"v":1,"data":{}}"#);
-        // The seal of one on the text of another, and more behind a seal.
+        // A seal moved to another text, and bytes added after a seal.
         let swapped = [br#"{"v":1,"data":{"#, &sealed[sealed.len() - SEAL..]].concat();
         let longer = [&other[..], b" "].concat();
         for forged in [&br#"{"v":1}"#[..], b"", b"}", &swapped, &longer] {

@@ -1,7 +1,8 @@
-//! Noticing that a cluster's slots have moved.
+//! Detection of moved slots in a cluster.
 //!
-//! A node that gives a slot away ends the subscriptions of its channels, and tells so in a push that
-//! the client does not hand on; no connection ends. So we look ourselves how each node sees the cluster.
+//! A node that gives a slot away ends the subscriptions of its channels. It reports this in a push that
+//! the client does not forward, and no connection ends. So the slots are compared periodically on each
+//! node.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,13 +20,12 @@ use tokio::{
 
 use super::{BusEvent, DEADLINE};
 
-/// How often it is looked.
+/// Interval of checks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it rests when something has moved: whoever moves many slots moves them one by one, and
-/// each time everything is subscribed to again.
+/// Pause after a move. Operators move slots one by one, and each move resubscribes to everything.
 const REST: Duration = Duration::from_secs(2);
 
-/// Which node has which slots, and the epoch, which tells of a slot that went and came back.
+/// Slots of each node, and the epoch. The epoch reveals a slot that moved away and back.
 type View = (Value, Option<String>);
 
 pub(super) async fn keep_looking(
@@ -48,7 +48,7 @@ pub(super) async fn keep_looking(
         moved.inc();
         tracing::info!("slots of the Redis Cluster have moved: subscribing again");
         for client in [&publisher, &subscriber] {
-            // Otherwise each command would find out by itself.
+            // Otherwise each command would discover the move by itself.
             if !matches!(timeout(DEADLINE * 3, client.sync_cluster()).await, Ok(Ok(()))) {
                 tracing::debug!("the cluster's slots can't be read for now");
             }
@@ -60,7 +60,7 @@ pub(super) async fn keep_looking(
     }
 }
 
-/// How the nodes that answer see the cluster.
+/// Slots and epoch as seen by each node that answers.
 async fn look(client: &Client) -> Vec<(Server, View)> {
     let looks = primaries(client).into_iter().map(async |server| {
         let node = client.with_cluster_node(&server);
@@ -72,7 +72,7 @@ async fn look(client: &Client) -> Vec<(Server, View)> {
     join_all(looks).await.into_iter().flatten().collect()
 }
 
-/// The nodes that have slots, as far as the client knows.
+/// Nodes with slots, as far as the client knows.
 pub(super) fn primaries(client: &Client) -> Vec<Server> {
     client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What this node says, on its way to Redis.
+//! Publisher of this node's broadcasts on Redis.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use tokio::{
 use super::{DEADLINE, seals::seal};
 use crate::{cluster::ClusterSecret, metrics::bus::BusCounts, wire::broadcast::Broadcast};
 
-/// How many broadcasts wait for Redis at most; what doesn't fit is left to the check of the heads.
+/// Maximum number of broadcasts that wait for Redis. Further ones are left to the head check.
 const QUEUE: usize = 8_192;
-/// How many go out in one round trip.
+/// Maximum number of broadcasts in one round trip.
 const BATCH: usize = 256;
 
-/// Takes broadcasts in, and never waits.
+/// Queue of broadcasts. It never waits.
 #[derive(Debug)]
 pub(super) struct Voice {
     queue: mpsc::Sender<Broadcast>,
-    /// Broadcasts that were queued and are not on their way yet.
+    /// Broadcasts that are queued and not yet published.
     unsaid: Arc<AtomicUsize>,
     counts: BusCounts,
 }
@@ -57,7 +57,7 @@ impl Voice {
         }
     }
 
-    /// How many broadcasts wait, or are on their way.
+    /// Number of broadcasts that wait or are being published.
     pub(super) fn waiting(&self) -> usize {
         self.unsaid.load(Ordering::Relaxed)
     }
@@ -74,14 +74,14 @@ impl Voice {
     }
 }
 
-/// Signs, and publishes.
+/// Signs and publishes.
 struct Mouth {
     publisher: Client,
     is_cluster: bool,
     secret: Arc<ClusterSecret>,
 }
 
-/// Publishes what is queued, in order, many in one round trip.
+/// Publishes the queue in order, many broadcasts in one round trip.
 async fn say(
     mouth: Mouth,
     mut broadcasts: mpsc::Receiver<Broadcast>,
@@ -112,7 +112,7 @@ async fn say(
 
 impl Mouth {
     async fn publish(&self, batch: &[Broadcast]) -> Result<(), fred::error::Error> {
-        // On a cluster each goes to the node that has its room's slot.
+        // On a cluster the client routes each broadcast to the node with the room's slot.
         let pipeline = self.publisher.pipeline();
         for broadcast in batch {
             let room = broadcast.room.to_string();

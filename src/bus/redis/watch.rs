@@ -1,8 +1,9 @@
-//! Watching whether Redis takes writes and delivers: a server that answers may be the wrong one.
+//! Probes of whether Redis takes writes and delivers. An answering server may be the wrong one.
 //!
-//! After a failover open connections may stay with the old master. It answers a PING, it even delivers what
-//! its own clients publish, and it refuses every write. So a probe writes, and counts who hears what it
-//! publishes; where it fails the connections are made anew, which resolves the server's name again.
+//! After a failover, open connections may stay with the old master. It answers a PING, even delivers
+//! what its own clients publish, and refuses every write. So a probe writes, and counts the receivers
+//! of what it publishes. If it fails, the connections are made anew, which resolves the server's name
+//! again.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -24,15 +25,15 @@ use tokio::{
 use super::{BusEvent, hearing};
 use crate::{cluster::ClusterSecret, metrics::bus::BusCounts};
 
-/// How often Redis is probed, and how soon it is again after a reconnect that did not help, at most.
+/// Interval of probes, and the maximum pause after a reconnect that did not help.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How many probes in a row may be unanswered before the connections are made anew.
+/// Unanswered probes in a row before the connections are made anew.
 const UNANSWERED_MAX: u32 = 2;
-/// How long what a probe has written stays.
+/// Expiry of the key that a probe writes.
 const PROBE_LASTS_SECS: i64 = 60;
 
-/// The replies of a server that can't be the bus now, by their first word, and what they mean.
+/// Replies of a server that cannot be the bus now: first word and meaning.
 const REFUSALS: [(&str, &str); 8] = [
     ("READONLY", "it only reads: it has become a replica (READONLY)"),
     ("MASTERDOWN", "it is a replica without its master (MASTERDOWN)"),
@@ -44,15 +45,15 @@ const REFUSALS: [(&str, &str); 8] = [
     ("WRONGPASS", "it knows no such user and password (WRONGPASS)"),
 ];
 
-/// Why Redis is not the bus that it should be.
+/// Reason why Redis cannot be the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Trouble {
     #[error("it does not answer")]
     NoAnswer,
-    /// Another server, or this one later, may not refuse.
+    /// Another server, or the same one later, may accept.
     #[error("{0}")]
     Refused(&'static str),
-    /// Such as a right that the node's user lacks: a new connection changes nothing.
+    /// Such as a missing right of the node's user. A new connection changes nothing.
     #[error("it refuses what a node needs; see what its user may do, and its memory")]
     Unfit,
     #[error(
@@ -79,9 +80,9 @@ pub(super) struct Watch {
     publisher: Client,
     subscriber: Client,
     is_cluster: bool,
-    /// The key that a probe writes, and the channel that it publishes in.
+    /// Key that a probe writes, and channel that it publishes in.
     name: String,
-    /// The finding of the last probe.
+    /// Result of the last probe.
     trouble: Mutex<Option<Trouble>>,
 }
 
@@ -96,16 +97,16 @@ impl Watch {
         Self { publisher, subscriber, is_cluster, name, trouble: Mutex::default() }
     }
 
-    /// Whether Redis is the bus that it should be.
+    /// Whether Redis can be the bus.
     pub(super) async fn ask(&self) -> Result<(), Trouble> {
         self.probe().await.map_err(|trouble| match (trouble, self.known()) {
-            // Clients that are not connected keep the reason to themselves.
+            // Disconnected clients do not report the reason.
             (Trouble::NoAnswer, Some(known)) => known,
             (trouble, _) => trouble,
         })
     }
 
-    /// Probes for as long as the node lives, and makes the connections anew where that may help.
+    /// Probes for as long as the node lives, and reconnects if that may help.
     pub(super) async fn keep_watching(
         self: Arc<Self>,
         counts: BusCounts,
@@ -153,9 +154,9 @@ impl Watch {
         if heard > 0 { Ok(()) } else { Err(Trouble::Split) }
     }
 
-    /// Writes, and publishes: how many on the server that was written to hear it.
+    /// Writes and publishes. Returns the number of receivers on the server that took the write.
     async fn write_and_publish(&self) -> Result<i64, Error> {
-        // Each time: a connection that was made anew subscribes to nothing.
+        // Repeated in each probe: a new connection has no subscription.
         self.subscriber.subscribe(self.name.clone()).await?;
         hearing::ping(&self.subscriber).await?;
         let lasts = Some(Expiration::EX(PROBE_LASTS_SECS));
@@ -166,8 +167,8 @@ impl Watch {
         Ok(heard)
     }
 
-    /// On a cluster each master has a connection of its own, which the client looks after; a server that
-    /// is no master any more redirects. The other masters' connections must not go with one.
+    /// On a cluster the client maintains one connection per master, and a former master redirects. A
+    /// reconnect would also drop the connections to the other masters.
     fn is_to_reconnect(&self, trouble: Trouble, unanswered: u32) -> bool {
         !self.is_cluster
             && match trouble {
@@ -181,7 +182,7 @@ impl Watch {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs each change.
+    /// Stores the result and logs each change.
     fn note(&self, found: Option<Trouble>) {
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
@@ -195,7 +196,7 @@ impl Watch {
     }
 }
 
-/// Makes a client's connections anew. A client without any is at it already.
+/// Makes a client's connections anew. A disconnected client is reconnecting already.
 async fn reconnect(client: &Client) {
     if client.is_connected()
         && let Err(error) = client.force_reconnection().await
@@ -204,7 +205,7 @@ async fn reconnect(client: &Client) {
     }
 }
 
-/// The refusal that came last while the client was connecting.
+/// Last refusal while the client was connecting.
 fn last_refusal(errors: &mut broadcast::Receiver<(Error, Option<Server>)>) -> Option<Trouble> {
     let mut last = None;
     loop {
