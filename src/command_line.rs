@@ -1,4 +1,4 @@
-//! What an operator says to the program, and its exit codes.
+//! Arguments, commands and exit codes.
 
 mod check;
 mod health;
@@ -46,38 +46,39 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a node until SIGTERM, then drain it; what `frontdesk` alone does
+    /// Run a node until SIGTERM, then drain it (the default command)
     Serve,
-    /// Bring the database up to date, then end
+    /// Migrate the database, then exit
     ///
-    /// Nodes do the same at their start, under a lock. Run it beforehand by a database user who may
-    /// change tables, and the nodes' own user needs only to select, insert, update and delete rows of
-    /// all tables (`refinery_schema_history` too, and those of later migrations), and to use sequences.
-    /// docs/deploy.md has the statements. `SEARCH_LANGUAGE` must be the nodes'.
+    /// Nodes do the same at their start, under a lock. If this command runs first, as a database user
+    /// with the right to change tables, the nodes' own user only needs rights to select, insert, update
+    /// and delete rows of all tables (`refinery_schema_history` too, and tables of later migrations),
+    /// and to use sequences. See docs/deploy.md for the statements. `SEARCH_LANGUAGE` must have the
+    /// nodes' value.
     Migrate,
-    /// Renew the order's epoch after a restore, so that clients load their sessions anew
+    /// Renew the epoch of message order after a restore, so that clients reload their sessions
     ///
-    /// A restored database lacks its newest messages, and gives their numbers to other ones. Run this after
-    /// each restore, before the nodes start. A promoted PostgreSQL server is noticed without it.
+    /// A restored database lacks its newest messages, and assigns their numbers to others. Run this
+    /// after each restore, before the nodes start. A promoted PostgreSQL server is detected without it.
     Restored,
-    /// Ask the node on this machine whether it is ready; for container health checks
+    /// Check whether the node on this machine is ready, for container health checks
     Health(health::Ask),
-    /// Print a token for someone, signed by the development key or by `DJANGO_JWT_SECRET`
+    /// Print a token signed by the development key or by `DJANGO_JWT_SECRET`
     Token(token::Ask),
-    /// Read the configuration, and say what each part will be
+    /// Check the configuration and print each part of it
     CheckConfig(check::Ask),
 }
 
-/// Whose token, by what it may do.
+/// Kind of token holder.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     Customer,
     Dentist,
-    /// A dentist who is an admin too.
+    /// A dentist who is also an admin.
     Admin,
 }
 
-/// Runs what the arguments say.
+/// Runs the command in the arguments.
 #[must_use]
 pub fn run() -> ExitCode {
     let command = match CommandLine::try_parse() {
@@ -104,11 +105,11 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A variable or an argument is wrong.
+/// Exit code for a wrong variable or argument.
 const WRONG: u8 = 2;
 
 fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
-    // Two libraries could bring a provider of their own; this is the one for all.
+    // Two libraries could each install a provider. All must use this one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let log = config.log_config();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -131,12 +132,12 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Writes to standard output, where the answer of a command belongs.
+/// Writes a command's result to standard output.
 fn say(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// An id as an argument.
+/// Parses an id argument.
 fn id(text: &str) -> Result<PersonId, crate::person::InvalidPerson> {
     text.parse()
 }

@@ -1,4 +1,4 @@
-//! What a client can ask for: one file an event, shared by HTTP and every framing.
+//! Commands of clients: one file per event, shared by HTTP and every framing.
 
 pub(crate) mod amend;
 pub(crate) mod history;
@@ -29,16 +29,16 @@ use crate::{
     wire::{ClientEvent, Framing},
 };
 
-/// What a command came to.
+/// Result of a command.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// Answer with this.
+    /// An answer with this data.
     Data(Box<RawValue>),
-    /// Answer with this, then let the connection hear the room from here on.
+    /// An answer with this data. Then the connection receives the room's messages from here on.
     Joined { data: Box<RawValue>, at: join::At, turn: PageTurn },
-    /// Answer with this: the sender's copy of its message.
+    /// An answer with this data: the sender's copy of its message.
     Sent { data: Box<RawValue>, session_id: SessionId, seq: u64 },
-    /// Nobody waits for an answer: a catching-up has ended.
+    /// No answer: a catch-up has ended.
     Silent,
 }
 
@@ -47,7 +47,7 @@ impl Done {
         Self::Data(to_raw(data))
     }
 
-    /// What the answer holds, if there is one.
+    /// Data of the answer, if there is one.
     pub(crate) fn data(&self) -> Option<&RawValue> {
         match self {
             Self::Data(data) | Self::Joined { data, .. } | Self::Sent { data, .. } => Some(data),
@@ -60,12 +60,12 @@ fn to_raw(data: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(data).unwrap_or_default()
 }
 
-/// An answer that says no more than that it is done.
+/// Empty answer of a completed command.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Nothing {}
 
-/// Starts a command. What must keep the order of arrival (a send's place in the writer's queue) has
-/// happened when this returns; the future is for the outcome.
+/// Starts a command. Steps that depend on the order of arrival (a send's place in the writer's queue)
+/// are complete on return. The future resolves with the outcome.
 pub(crate) fn start(
     caller: &Caller,
     event: ClientEvent,
@@ -80,7 +80,7 @@ pub(crate) fn start(
     span.around(|| begin(caller, event), ended)
 }
 
-/// Its name, where it is traced: what comes often and costs little is not.
+/// Span name of a traced event. Frequent and cheap events are not traced.
 fn traced(event: &ClientEvent) -> Option<&'static str> {
     match event {
         ClientEvent::Join(_) => Some("session:join"),

@@ -1,4 +1,4 @@
-//! Every variable: its name, its unit, its default. The only reader of the environment.
+//! Environment variables: name, unit and default of each. Nothing else reads the environment.
 
 mod checks;
 mod cluster;
@@ -41,7 +41,7 @@ use variables::Variables;
 
 use crate::store::postgres::durability::Durability;
 
-/// What is wrong with one variable, in one line that names it. It never holds a secret's value.
+/// Error in one variable: a single line that names it and never holds a secret's value.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{variable}: {problem}")]
 pub struct ConfigError {
@@ -55,38 +55,38 @@ impl ConfigError {
     }
 }
 
-/// A URL as it may be shown: a query may hold a key.
+/// URL without its query, which may hold a key, for display.
 pub(crate) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// What a node runs with.
+/// Configuration of a node.
 #[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
 #[derive(Debug)]
 pub struct Config {
     pub(crate) production: bool,
-    /// In production: the embedded parts are meant.
+    /// In production: embedded parts are intended.
     embedded: bool,
-    /// In production: a database that may lose what it has committed is meant.
+    /// In production: a database that may lose committed data is accepted.
     pub(crate) accept_unsafe_database: bool,
-    /// Names of checks whose insecure finding is meant in production.
+    /// Checks whose insecure result is accepted in production, by name.
     allow_insecure: Vec<&'static str>,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
-    /// The port of a listener for operators: metrics, the details of `/health` and documentation are
-    /// there, and no longer on `port`.
+    /// Port of the operators' listener. If it is set, metrics, the details of `/health` and the
+    /// documentation are served there and not on `port`.
     pub(crate) admin_port: Option<u16>,
-    /// Where the other nodes reach this one, where it can't find out itself.
+    /// Address at which other nodes reach this one, if the node cannot detect it.
     pub(crate) node_address: Option<SocketAddr>,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogConfig,
-    /// The language of the messages, for search.
+    /// Language of the messages, for search.
     pub(crate) search_language: String,
     pub(crate) postgres: Option<PostgresConfig>,
     pub(crate) redis: Option<RedisConfig>,
     pub(crate) cluster: ClusterConfig,
     pub(crate) mysql: Option<MysqlConfig>,
-    /// How long what the directory said of someone counts.
+    /// Lifetime of a cached entry of the directory.
     pub(crate) directory_cache: Duration,
     pub(crate) s3: Option<S3Config>,
     pub(crate) cognito: Option<CognitoConfig>,
@@ -94,21 +94,21 @@ pub struct Config {
     pub(crate) max_token_age: Option<NonZeroU32>,
     pub(crate) development: DevelopmentConfig,
     pub(crate) pushes: Option<PushConfig>,
-    /// Origins that may use the API from a browser.
+    /// Origins whose pages may use the API.
     pub(crate) cors_origins: Origins,
-    /// `CORS_ORIGINS` is `*`.
+    /// Whether `CORS_ORIGINS` is explicitly `*`.
     any_origin_is_meant: bool,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
-    /// Over how long a draining node spreads the closing of its sockets.
+    /// Period over which a draining node spreads the closing of its sockets.
     pub(crate) drain_spread: Duration,
     pub(crate) limits: LimitsConfig,
     pub(crate) traces: Option<TracesConfig>,
-    /// A line for each variable that is set and has no effect.
+    /// One line for each variable that is set and has no effect.
     unread: Vec<String>,
 }
 
-/// How the node logs.
+/// Settings of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {
     pub(crate) level: tracing::Level,
@@ -125,9 +125,9 @@ pub(crate) struct PostgresConfig {
     pub(crate) password: Option<SecretString>,
     pub(crate) pool_size: usize,
     pub(crate) tls: Tls,
-    /// A PEM file with further authorities to trust.
+    /// PEM file with additional authorities.
     pub(crate) ca_file: Option<PathBuf>,
-    /// For `frontdesk migrate`: who runs the nodes.
+    /// Role that `frontdesk migrate` grants the nodes' rights to.
     pub(crate) node_role: Option<NodeRole>,
 }
 
@@ -139,12 +139,13 @@ pub(crate) struct MysqlConfig {
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
     pub(crate) tls: Tls,
-    /// A PEM file with further authorities to trust.
+    /// PEM file with additional authorities.
     pub(crate) ca_file: Option<PathBuf>,
-    /// The person's id first; `email` and `avatar_url`; all else are parts of the name.
+    /// The first column is the person's id. `email` and `avatar_url` have these names. All other
+    /// columns are parts of the name.
     pub(crate) customers_query: String,
     pub(crate) dentists_query: String,
-    /// A row for a customer and a dentist who may talk; none where everyone may.
+    /// Returns a row if a customer and a dentist may talk. `None` if everyone may.
     pub(crate) may_talk_query: Option<String>,
 }
 
@@ -153,12 +154,12 @@ pub(crate) const DEFAULT_CUSTOMERS_QUERY: &str = "SELECT cognito_sub, first_name
 pub(crate) const DEFAULT_DENTISTS_QUERY: &str = "SELECT user_id, first_name, last_name, \
     email, avatar_url FROM dentists WHERE user_id = ?";
 
-/// The levels of `LOG_LEVEL`; other loggers' names for them are taken too.
+/// Levels of `LOG_LEVEL`. Other loggers' names for them are accepted too.
 const LEVELS: &str = "error, warn, info, debug or trace";
 
-/// The shortest that a pool may be: one connection commits, one checks, one reads.
+/// Minimum pool size: one connection commits, one checks, one reads.
 const POOL_SIZE_MIN: usize = 3;
-/// The longest that a pool may be; PostgreSQL's own default limit is 100.
+/// Maximum pool size. PostgreSQL's own default limit is 100.
 const POOL_SIZE_MAX: usize = 500;
 
 impl Config {
@@ -207,7 +208,7 @@ impl Config {
         config.with_host(variables)?.complete(variables)
     }
 
-    /// A node that hands out development tokens listens to this machine only, unless told otherwise.
+    /// A node that issues development tokens listens on this machine only, unless configured otherwise.
     fn with_host(mut self, variables: &Variables) -> Result<Self, ConfigError> {
         let default = if self.development_issuer() { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
         let own_address = "an IP address of this machine, or localhost";
@@ -225,7 +226,7 @@ impl Config {
         Ok(self)
     }
 
-    /// In production a missing part is an error, unless `EMBEDDED` says that it is meant.
+    /// In production a missing part is an error, unless `EMBEDDED` is set.
     fn complete(self, variables: &Variables) -> Result<Self, ConfigError> {
         if !self.production {
             return Ok(self);
@@ -259,24 +260,25 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether the node itself issues tokens, for want of any other issuer.
+    /// Whether the node issues tokens itself, as no other issuer is configured.
     pub(crate) fn development_issuer(&self) -> bool {
         !self.production && self.cognito.is_none() && self.django.is_none()
     }
 
-    /// What is allowed, and probably not meant.
+    /// Warnings of settings that are allowed and probably not intended.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.plain_warnings().into_iter().chain(self.check_warnings()).collect()
     }
 
-    /// A line for each variable that has no effect, and what the nodes' secret lacks.
+    /// Warnings of variables without effect, and of a missing or weak cluster secret.
     pub(crate) fn plain_warnings(&self) -> Vec<String> {
         let unread = self.unread.iter().cloned();
         let cluster = self.redis.is_some().then(|| self.cluster.warnings(self.production));
         unread.chain(cluster.into_iter().flatten()).collect()
     }
 
-    /// Refuses a database of production that may lose what it has committed, unless it is meant.
+    /// In production refuses a database that may lose committed data, unless this is explicitly
+    /// accepted.
     pub(crate) fn admit_database(&self, durability: &Durability) -> Result<(), ConfigError> {
         match durability.problem() {
             Some(problem) if self.production && !self.accept_unsafe_database => {
@@ -287,7 +289,7 @@ impl Config {
         }
     }
 
-    /// How the node logs.
+    /// Settings of the log.
     #[must_use]
     pub fn log_config(&self) -> LogConfig {
         self.log
@@ -314,7 +316,7 @@ impl Config {
 
     fn log(variables: &Variables) -> Result<LogConfig, ConfigError> {
         let level = match variables.text("LOG_LEVEL").map(str::to_lowercase).as_deref() {
-            // The names that loggers of Node and Python have for the nearest level.
+            // Names of the nearest level in loggers of Node and Python.
             Some("fatal" | "critical") => tracing::Level::ERROR,
             Some("warning") => tracing::Level::WARN,
             Some("http") => tracing::Level::INFO,

@@ -1,4 +1,4 @@
-//! `frontdesk check-config`: what a node would run with, and, if asked, whether it is all there.
+//! `frontdesk check-config`: the effective configuration and, on request, a connection to each part.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ use crate::{
     traces::look_at_collector,
 };
 
-/// How long one part may take.
+/// Time limit of one part.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {
-    /// Also connect to each part, changing nothing there
+    /// Also connect to each part, without changing anything there
     #[arg(long)]
     connect: bool,
 }
@@ -92,7 +92,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Each part as it would be. No secret is in it.
+/// Each part of the configuration as text, without secrets.
 fn parts(config: &Config) -> Vec<(&'static str, String)> {
     let embedded = |variable: &str, what: &str| format!("{what} ({variable} is not set)");
     let tls = |tls: Tls| match tls {
@@ -248,7 +248,7 @@ fn limits(limits: &LimitsConfig) -> String {
 
 type Trial<'a> = BoxFuture<'a, anyhow::Result<String>>;
 
-/// A look at each part that is elsewhere.
+/// A connection check for each external part.
 fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     let mut trials: Vec<(&str, Trial<'_>)> = Vec::new();
     if let Some(postgres) = &config.postgres {
@@ -273,7 +273,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     Ok(trials)
 }
 
-/// Its version, and what its commits are worth.
+/// Version and durability of the database.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
     let (found, durability) = Postgres::look(postgres, &config.search_language).await?;
     let durability = durability.context("it does not show what its commits are worth")?;
@@ -283,7 +283,7 @@ async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<
     Ok(format!("{found}, {durability}{warning}"))
 }
 
-/// That the look-ups work is only seen by looking someone up. Nobody has this id.
+/// Only a look-up shows that look-ups work. Nobody has this id.
 async fn names(config: &Config) -> anyhow::Result<String> {
     let directory = directory::open(config)?;
     for kind in [PersonKind::Customer, PersonKind::Dentist] {

@@ -1,4 +1,4 @@
-//! `frontdesk health`: by HTTP, as a load balancer asks.
+//! `frontdesk health`: the same HTTP check as a load balancer's.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::Config;
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {
-    /// Only whether the process answers: for a check whose failure ends the node. Whether it is ready
-    /// depends on its database, which ending the node does not mend
+    /// Check only that the process answers, for a check whose failure ends the node. Readiness depends
+    /// on the database, which a restart of the node does not repair
     #[arg(long)]
     live: bool,
-    /// How long the node may take, in seconds
+    /// Time limit in seconds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout_s: u64,
-    /// Another node than the one of PORT on this machine, by its URL: http and its address
+    /// URL of another node: http and its address. The default is this machine with PORT
     #[arg(long)]
     url: Option<Url>,
 }
@@ -33,7 +33,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     let http = Client::builder().timeout(timeout).no_proxy().build()?;
     let get = async |path: &str| {
         let url = match (path, &ask.url, config.admin_port) {
-            // The details are for operators.
+            // Only the admin port shows the details.
             ("/health", None, Some(port)) => format!("http://{}{path}", authority(config, port)),
             _ => format!("{base}{path}"),
         };
@@ -48,7 +48,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     }
     match get("/health/ready").await?.status() {
         StatusCode::OK => Ok(say("ready")?),
-        // It says which part is the reason.
+        // `/health` names the failed part.
         StatusCode::SERVICE_UNAVAILABLE => {
             bail!("not ready: {}", reason(get("/health").await?).await)
         }
@@ -66,7 +66,7 @@ fn authority(config: &Config, port: u16) -> String {
     format!("{host}:{port}")
 }
 
-/// Such as `postgres is down`, with the reason where the node knows it.
+/// Reason such as `postgres is down`, with details if the node knows them.
 async fn reason(answer: reqwest::Response) -> String {
     let health: Value = answer.json().await.unwrap_or_default();
     let status = health.get("status").and_then(Value::as_str).unwrap_or("it does not say why");

@@ -1,7 +1,7 @@
-//! A failure as one plain line. Libraries chain their own words before the reason; an operator needs the
-//! reason, and the variable that is about it.
+//! Failures as one plain line. Libraries put several texts of their own before the reason. An operator
+//! needs the reason and the variable that it concerns.
 
-/// Beginnings of libraries' texts that say nothing by themselves.
+/// Prefixes of library texts without information of their own.
 const WRAPPERS: [&str; 12] = [
     "Error occurred while ",
     "Timeout occurred while ",
@@ -17,7 +17,7 @@ const WRAPPERS: [&str; 12] = [
     "HTTP export failed",
 ];
 
-/// Words of a library somewhere in its chain, and their meaning.
+/// Fragments of library texts, and their meaning.
 const MEANINGS: [(&str, &str); 19] = [
     ("Connection refused", "nothing listens there"),
     ("ConnectionRefused", "nothing listens there"),
@@ -43,7 +43,7 @@ const MEANINGS: [(&str, &str); 19] = [
     ("network error", "it can't be reached"),
 ];
 
-/// The line: what we were about, and why it failed.
+/// The line: the failed operation and the reason.
 pub(super) fn line(error: &anyhow::Error) -> String {
     let whole = format!("{error:#}");
     let meaning = of_postgres(error).or_else(|| of_status(error)).or_else(|| {
@@ -56,7 +56,7 @@ pub(super) fn line(error: &anyhow::Error) -> String {
     };
     let mut parts: Vec<String> = Vec::new();
     for text in error.chain().map(ToString::to_string) {
-        // Many a library repeats its cause.
+        // Many libraries repeat the text of the cause.
         let is_repeated = parts.iter().any(|part| part.contains(&text));
         if !is_librarys(&text) && !is_repeated {
             parts.push(text);
@@ -72,7 +72,7 @@ pub(super) fn line(error: &anyhow::Error) -> String {
     parts.join(": ").replace(['\r', '\n'], " ")
 }
 
-/// Whether the last cause is a database's or a server's answer, whose own words the meaning replaces.
+/// Whether the root cause is an answer of a database or server. The meaning replaces its text.
 fn is_of_library(error: &anyhow::Error) -> bool {
     let root = error.root_cause();
     root.is::<tokio_postgres::error::DbError>() || root.is::<reqwest::Error>()

@@ -1,4 +1,4 @@
-//! `frontdesk token`: for trying things out, and for load tests.
+//! `frontdesk token`, for trials and load tests.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,20 +17,20 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {
-    /// Whose token: a customer's, a dentist's, or that of a dentist who is an admin
+    /// Kind of token: a customer's, a dentist's, or that of a dentist who is an admin
     #[arg(long)]
     kind: Kind,
-    /// Their id: a customer's `sub`, a dentist's `user_id`
+    /// Id of the person: a customer's `sub`, a dentist's `user_id`
     #[arg(long, value_parser = id)]
     id: PersonId,
-    /// How long it lasts, in seconds
+    /// Lifetime in seconds
     #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     ttl_s: u64,
-    /// Sign with this RSA key (a PEM file) instead, that of an issuer of your own, at
-    /// `COGNITO_ISSUER` or `DJANGO_JWKS_URL`
+    /// RSA key (a PEM file) to sign with instead: the key of your own issuer at `COGNITO_ISSUER` or
+    /// `DJANGO_JWKS_URL`
     #[arg(long)]
     key: Option<PathBuf>,
-    /// The key's `kid` in the issuer's key set
+    /// `kid` of the key in the issuer's key set
     #[arg(long, requires = "key")]
     key_id: Option<String>,
 }
@@ -103,7 +103,7 @@ fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyho
 #[cfg(feature = "embedded")]
 fn development(ask: &Ask, mut config: Config) -> anyhow::Result<Token> {
     use crate::embedded::issuer;
-    // Its URL is in the token.
+    // The token contains the issuer's URL with its port.
     if config.port == 0 {
         return Err(ConfigError::new("PORT", "0 is any port; a token names the node's own").into());
     }

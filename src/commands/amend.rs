@@ -1,5 +1,4 @@
-//! `message:edit`, `message:delete` and `message:react`: a message changes, and everyone in the session
-//! sees it change.
+//! `message:edit`, `message:delete` and `message:react`: a message changes for everyone in the session.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,13 +13,13 @@ use crate::{
     wire::Amend,
 };
 
-/// The message as it is now.
+/// The message after the change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changed {
     message: Message,
 }
 
-/// The same for HTTP and every framing. Safe to repeat: what is as it should be stays so.
+/// Shared by HTTP and every framing. Idempotent.
 pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed, Error> {
     app.may_write(me)?;
     let Amend { session_id, message_id, amendment } = amend;
@@ -28,7 +27,7 @@ pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed,
     if matches!(amendment, Amendment::Delete) {
         app.images.withdrawn.notify_one();
     }
-    // Also where it was like that already: an earlier try may have come to an end that nobody heard of.
+    // Also without a change: the outcome of an earlier attempt may not have been published.
     if amended.changed || amended.message.rev.is_some() {
         app.inbox.amended(&amended.message);
     }

@@ -1,4 +1,4 @@
-//! A page of a session's history, as large as a client can take.
+//! A page of a session's history, limited in bytes.
 
 use crate::{
     app::App,
@@ -10,8 +10,8 @@ use crate::{
     store::{AROUND_A_BODY, PAGE_BYTES, Span},
 };
 
-/// Messages of a session that `me` is a member of, in `seq` order. What doesn't fit is cut off at
-/// the far end of the span.
+/// Messages of a session that `me` is a member of, in `seq` order. Excess messages are cut off at the
+/// far end of the span.
 pub(crate) async fn page(
     _permit: &ReadPermit,
     app: &App,
@@ -23,7 +23,7 @@ pub(crate) async fn page(
     Ok(fit(app.store.history(me, id, span, limit).await?, span))
 }
 
-/// What has changed in a session since a revision, as far as it fits.
+/// Messages of a session changed since a revision, as many as fit.
 pub(crate) async fn changes(
     _permit: &ReadPermit,
     app: &App,
@@ -32,11 +32,11 @@ pub(crate) async fn changes(
     rev: u64,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    // The first ones, like those after a place.
+    // Keep the first ones, as after a position.
     Ok(fit(app.store.changes(me, id, rev, limit).await?, Span::After(0)))
 }
 
-/// How many bytes these hold, about.
+/// Approximate size in bytes.
 pub(super) fn bytes(messages: &[Message]) -> usize {
     messages.iter().map(size).sum()
 }
@@ -45,8 +45,8 @@ fn size(message: &Message) -> usize {
     AROUND_A_BODY + message.body.as_ref().map_or(0, Body::json_len)
 }
 
-/// How many of these fit into a page, one at least. The database counts the bytes of a body; in JSON
-/// some characters have more.
+/// Number of these messages that fit into a page, at least one. The database counts the bytes of a
+/// body, and some characters take more in JSON.
 pub(crate) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message| {

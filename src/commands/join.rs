@@ -1,8 +1,8 @@
-//! `session:join`: what came after `after`, then live, with no gap between and nothing twice.
+//! `session:join`: the messages after `after`, then live ones, without a gap or a repeat.
 //!
-//! Law I5: the bus subscription stands before the history is read, and the history is read before
-//! the answer is given. What is committed in between is found by reading on until the room has
-//! nothing that was not read; only then does the connection hear it live.
+//! Law I5: the bus subscription stands before the history is read, and the history is read before the
+//! answer is sent. Messages committed in between are read until the room has none left that was not
+//! read. Only then does the connection go live.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -33,9 +33,9 @@ use crate::{
     },
 };
 
-/// How many messages an answer holds at most. With `after`, the rest follows as `message:new`.
+/// Maximum number of messages in an answer. With `after`, the rest follows as `message:new`.
 const PAGE: u32 = 100;
-/// How soon a catching-up that makes no progress goes on.
+/// Pause of a catch-up that makes no progress.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Serialize, ToSchema)]
@@ -43,35 +43,36 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Joined<'a> {
     session: &'a Session,
     last_seq: u64,
-    /// The epoch in which these numbers count: the next join brings it along.
+    /// Epoch of these numbers. Send it with the next join.
     epoch: EpochId,
     messages: &'a [Message],
-    /// The client's positions are of another epoch, or beyond the end. `messages` is the latest page, in
-    /// place of everything that the client has of the session.
+    /// The client's positions are of another epoch, or beyond the end. `messages` is the latest page
+    /// and replaces everything that the client has of the session.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     resync: bool,
-    /// Changes since the revision that the client knows. Not with `resync`.
+    /// Messages changed since the client's revision. Absent with `resync`.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<Vec<Message>>,
 }
 
-/// How far a join has come: it reads on from here.
+/// Progress of a join: it reads on from here.
 #[derive(Debug)]
 pub(crate) struct At {
     pub(crate) session_id: SessionId,
-    /// Who is on the other side, while the session is open.
+    /// The other side, while the session is open.
     pub(crate) other: Option<OtherSide>,
     pub(crate) number: JoinNumber,
     epoch: EpochId,
-    /// Where the answer begins.
+    /// Position before the first message of the answer.
     from: u64,
     read_up_to: u64,
-    /// What the client has of the rest.
+    /// Later messages that the client already has.
     beyond: BTreeSet<u64>,
 }
 
 impl At {
-    /// The join is being answered: what the client has before it and behind it, if it still counts.
+    /// Marks the join as answered. Returns the client's positions before and after the answer, unless
+    /// the join is overtaken.
     pub(crate) fn answered(&self, joins: &Joins) -> Option<(Mark, Mark)> {
         let Self { session_id, number, epoch, from, read_up_to, .. } = *self;
         joins.answered(session_id, number).then_some((
@@ -81,7 +82,7 @@ impl At {
     }
 }
 
-/// A session that a client was in before, and is a member of still.
+/// A session that a client was in before, and of which it is still a member.
 #[derive(Debug)]
 pub(crate) struct Resumed {
     session_id: SessionId,
@@ -92,7 +93,7 @@ pub(crate) struct Resumed {
     rev: u64,
 }
 
-/// The sessions of an offset, if the client can be brought back to all of them.
+/// Sessions of an offset, or `None` if one of them cannot be resumed.
 pub(crate) async fn look_up(
     app: &App,
     me: &Person,
@@ -103,7 +104,7 @@ pub(crate) async fn look_up(
     for (session_id, place) in offset.places {
         let Some(session) = app.store.session(me, session_id).await? else { return Ok(None) };
         let Session { epoch, last_seq, rev, .. } = session;
-        // Numbers of another epoch, or beyond the end, say nothing about the session as it is.
+        // Numbers of another epoch, or beyond the end, do not fit the session as it is.
         if epoch != offset.epoch || place.last() > last_seq {
             return Ok(None);
         }
@@ -113,8 +114,7 @@ pub(crate) async fn look_up(
     Ok(Some(resumed))
 }
 
-/// Lets a client that has come back hear a session from where it was. A join of its own overtakes
-/// this.
+/// Resumes a session at the position of a reconnected client. The client's own join overtakes this.
 pub(crate) fn resume(
     caller: Caller,
     resumed: Resumed,
@@ -134,7 +134,7 @@ pub(crate) fn resume(
         if let Some(other) = &other {
             caller.watch(session_id, number, other);
         }
-        // What changed beside messages it hears from the session as it is now.
+        // Changes beside messages reach the client with the current session.
         caller.app.inbox.changed(session_id);
         let (from, read_up_to) = (up_to, up_to);
         let at = At { session_id, other, number, epoch, from, read_up_to, beyond };
@@ -142,7 +142,7 @@ pub(crate) fn resume(
     }
 }
 
-/// Notes the join at once, so that a leave or a send right behind it finds it.
+/// Registers the join at once, so that a leave or send right behind it finds it.
 pub(super) fn start(
     caller: Caller,
     join: Join,
@@ -166,7 +166,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
     let permit = app.reads.permit(Operation::Join, me).await?;
     let (position, _) = app.store.head(me, id).await?.ok_or(Error::SessionNotFound)?;
-    // The bus may hang, which holds up no other read.
+    // The bus may hang, which must not delay other reads.
     drop(permit);
     if caller.joins.is_current(id, number) {
         let Head { last_seq, rev, .. } = position;
@@ -200,14 +200,14 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     Ok(Done::Joined { data, turn, at })
 }
 
-/// The beginning of an answer.
+/// Start of an answer.
 struct Begin {
-    /// Messages after this one; `None` for the latest page.
+    /// Position to read after, or `None` for the latest page.
     after: Option<u64>,
     resync: bool,
 }
 
-/// A client that knows of no epoch may have numbers from before a cut. For a while after one it is sent
+/// A client without an epoch may have numbers from before a cut. For a while after a cut it receives
 /// everything since then.
 async fn begin(
     app: &App,
@@ -234,12 +234,12 @@ async fn begin(
     Ok(Begin { after: Some(after), resync: false })
 }
 
-/// Reads on from where the answer ended, until nothing is missing, then hears the room live. Ends
-/// where the client has left or joined anew meanwhile.
+/// Reads on from the end of the answer until nothing is missing, then goes live. Ends early if the
+/// client has left or joined anew.
 pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
     let At { session_id: id, number, mut read_up_to, beyond, .. } = at;
     let (app, me, room) = (&caller.app, caller.person(), Room::Session(id));
-    // What the client has beyond is left out here, so it must be read here, not heard live.
+    // Messages in `beyond` are skipped here, so they must be read here and not received live.
     let at_least = beyond.last().copied().unwrap_or(0);
     while caller.joins.is_current(id, number)
         && (read_up_to < at_least
@@ -249,7 +249,7 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
         let permit = app.reads.permit_rest(Operation::CatchUp, me).await;
         page.begin().await;
         let missed = history::page(&permit, app, me, id, Span::After(read_up_to), PAGE).await;
-        // The reader's pace is nobody else's.
+        // A slow reader must not delay others.
         drop(permit);
         let missed = match missed {
             Ok(missed) if !missed.is_empty() => missed,

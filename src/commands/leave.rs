@@ -1,4 +1,4 @@
-//! `session:leave`: the connection hears the room no longer.
+//! `session:leave`: the connection stops receiving the room's messages.
 
 use std::future::ready;
 

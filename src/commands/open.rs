@@ -11,21 +11,22 @@ use crate::{
     wire::{broadcast::Broadcast, new_id},
 };
 
-/// Opens a session between `me` and `other`, or finds the open one; and whether it is new.
+/// Opens a session between `me` and `other`, or finds the open one. Also returns whether it is new.
 pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Session, bool), Error> {
-    // An open one is found without the directory, which may be away.
+    // An open session is found without the directory, which may be unavailable.
     let (customer, dentist) =
         if me.kind == PersonKind::Customer { (&me.id, &other.id) } else { (&other.id, &me.id) };
     if let Some(id) = app.store.open_between(customer, dentist).await? {
         let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
         return Ok((session, false));
     }
-    // Before anything is looked up: each refusal would tell whether someone exists.
+    // The limit counts before any look-up: each refusal would reveal whether someone exists.
     app.limits.open(me)?;
     if me.kind == PersonKind::Customer {
         may_wait(app, &me.id).await?;
     }
-    // One look-up, and so one answer, for whom `me` may not talk to and whom nobody knows.
+    // The same look-up, and so the same answer, for people whom `me` may not talk to and for unknown
+    // people.
     if !app.people.may_talk(customer, dentist).await? {
         return Err(Error::PersonNotFound);
     }
@@ -37,15 +38,15 @@ pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Sessio
     let (id, opened) = app.store.open_session(&new).await?;
     let session = app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
     if opened {
-        // Each side's inbox hears of it as that side sees it; both are empty still, so alike.
+        // Each side's inbox receives its own view. The session is empty, so both views are alike.
         app.bus.publish(Broadcast::session_new(me.clone(), &session));
         app.bus.publish(Broadcast::session_new(other, &session));
     }
     Ok((session, opened))
 }
 
-/// Whether one more session of this customer may wait for an answer. Dentists write to many who have
-/// nothing to answer, and close what is done with.
+/// Whether this customer may open one more session without an answer. Dentists are not limited: many of
+/// their sessions need no answer, and they close finished ones.
 async fn may_wait(app: &App, customer: &PersonId) -> Result<(), Error> {
     let Some(limit) = app.limits.unanswered().map(NonZeroU32::get) else { return Ok(()) };
     if app.store.unanswered(customer, limit).await? < limit {

@@ -1,4 +1,4 @@
-//! `message:read`: a member's read position moves forward, and the other side sees it.
+//! `message:read`: a member's read position moves forward, and the other side is notified.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use crate::{
     wire::{self, broadcast::Broadcast},
 };
 
-/// Where the position is now.
+/// The current position.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Position {
@@ -21,7 +21,7 @@ pub(crate) struct Position {
     seq: u64,
 }
 
-/// The same for HTTP and every framing.
+/// Shared by HTTP and every framing.
 pub(crate) async fn run(
     app: &App,
     me: &Person,

@@ -1,4 +1,4 @@
-//! `auth:refresh`: a newer token of the same person keeps the connection.
+//! `auth:refresh`: a newer token of the same person extends the connection.
 
 use jiff::Timestamp;
 use serde::Serialize;

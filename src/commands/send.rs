@@ -1,4 +1,4 @@
-//! `message:send`: from what a client wrote to a committed message.
+//! `message:send`: from a client's content to a committed message.
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ use crate::{
     wire::{self, Content, What, new_id},
 };
 
-/// The acknowledgement: the message as it is committed.
+/// Acknowledgement with the committed message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sent {
     pub(crate) message: Message,
-    /// The `clientId` was used before: this is what it gave then.
+    /// The `clientId` was used before. `message` is the first result.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     pub(crate) duplicate: bool,
-    /// … and it was another text then.
+    /// The earlier send had other content.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     pub(crate) differs: bool,
@@ -40,9 +40,9 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// Queues the send at once, so that a connection's sends keep their order; resolves when the
-/// database has decided. A picture is queued once it has been looked at: its place is where that
-/// ends. The same for HTTP and every framing.
+/// Queues the send at once, so that a connection's sends keep their order. Resolves when the database
+/// has decided. A picture is queued after its check, so its order is that of the end of the check.
+/// Shared by HTTP and every framing.
 pub(crate) fn run(
     app: &Arc<App>,
     sender: Person,
@@ -73,12 +73,12 @@ pub(crate) fn run(
     }
 }
 
-/// What the writer made of it.
+/// Outcome of the writer.
 async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Result<Sent, Error> {
     match pending.decided().await? {
         Appended::Committed(message) => Ok(Sent { message, duplicate: false, differs: false }),
         Appended::Repeated(message) => {
-            // One that was changed since is not what it was then.
+            // A message that was changed since cannot be compared.
             let changed = message.edited_at.is_some() || message.deleted_at.is_some();
             let differs = !changed && !is_same(&message);
             Ok(Sent { message, duplicate: true, differs })
@@ -90,7 +90,7 @@ async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Re
         }
         Appended::Refused(Refusal::ImageNotFound) => Err(no_such_image()),
         Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
-        // The writer tries it again until it is decided.
+        // The writer retries locked sends until they are decided.
         Appended::Locked => Err(Error::Unavailable),
     }
 }
@@ -108,8 +108,8 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
             draft.image = Some(image);
             (Some(format), None)
         }
-        // A send that was committed before is answered with its first result, whatever has become of
-        // its picture, or of S3. A picture without a key is committed by nobody.
+        // A repeated send returns its first result, whatever has happened to its picture or to S3. A
+        // new send with a nameless picture is never committed.
         Err(error) => {
             draft.image = Some(Image::nameless());
             (None, Some(error))
@@ -119,7 +119,7 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
     let is_same = |message: &Message| {
         message.body == body && message.image.as_ref().is_some_and(|image| image.key == key)
     };
-    // Looking took its time.
+    // The sender may have been blocked during the check.
     app.still_admits(&draft.sender)?;
     let pending = app.writer.submit(draft)?;
     let sent = decided(pending, is_same).await;
@@ -135,7 +135,7 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
     sent
 }
 
-/// Looks at what was uploaded under this key: the picture, as its message is to show it.
+/// Checks the upload under this key. Returns the picture for the message.
 async fn look(
     app: &App,
     sender: &Person,
@@ -151,7 +151,7 @@ async fn look(
     let checked = app.images.check(&object, upload.size).await;
     drop(permit);
     if let Err(ImagesError::Wrong(_)) = checked {
-        // Looking at it again would be as much work, and come to the same.
+        // A second check would cost as much, with the same result.
         app.store.refuse_upload(&object).await?;
         app.images.withdrawn.notify_one();
     }
@@ -167,7 +167,7 @@ async fn look(
     Ok((image, format))
 }
 
-/// On a socket the acknowledgement is the sender's copy: its room's is left out.
+/// On a socket the acknowledgement is the sender's copy. The room's copy is left out.
 pub(super) fn on_socket(
     caller: &Caller,
     send: wire::Send,
@@ -176,7 +176,7 @@ pub(super) fn on_socket(
     let outbound = caller.outbound.clone();
     caller.stop_typing(session_id);
     let client_id = content.client_id.clone();
-    // Whether it has joined or not: it may join before the message is delivered.
+    // Even before a join: the sender may join before the message is delivered.
     outbound.remember_own(session_id, &client_id);
     let sending = run(&caller.app, caller.person().clone(), session_id, content);
     async move {

@@ -1,4 +1,4 @@
-//! `PATCH /api/chats/{id}`: closing, opening again, muting.
+//! `PATCH /api/chats/{id}`: close, reopen and mute.
 
 use crate::{
     app::App,
@@ -8,7 +8,7 @@ use crate::{
     store::{Set, Setting},
 };
 
-/// Changes a session; muting is each member's own, closing and opening the professional's.
+/// Changes a session. Each member mutes for themselves. Only the professional closes and reopens.
 pub(crate) async fn run(
     app: &App,
     me: &Person,
@@ -16,7 +16,7 @@ pub(crate) async fn run(
     setting: Setting,
 ) -> Result<Session, Error> {
     if setting.status.is_some() && me.kind == PersonKind::Customer {
-        // Whoever is no member hears that there is no session.
+        // For a non-member the session does not exist.
         app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
         return Err(Error::Forbidden("a dentist closes and opens sessions"));
     }

@@ -1,5 +1,5 @@
-//! `typing:start` and `typing:stop`: published to the room, never stored. Clients seldom want an answer, and those
-//! that retry what is not acknowledged would hold the next message up without one.
+//! `typing:start` and `typing:stop`: published to the room, never stored. Few clients need an answer,
+//! but a client that retries unacknowledged events would delay its next message without one.
 
 use std::future::ready;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Only who has joined the session types in it; joining has shown that they may.
+/// Requires a join of the session, which has checked membership.
 pub(super) fn run(
     caller: &Caller,
     typing: &InSession,

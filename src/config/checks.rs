@@ -1,4 +1,4 @@
-//! The checks of a complete configuration in production: each has a name and a verdict.
+//! Production checks of a complete configuration, each with a name and a verdict.
 
 use secrecy::ExposeSecret;
 
@@ -8,32 +8,32 @@ use super::{
     variables::Variables,
 };
 
-/// The length of a key for HS256, in bytes (RFC 7518, 3.2): a shorter one can be guessed from a token.
+/// Minimum length of an HS256 key in bytes (RFC 7518, 3.2). A shorter key can be guessed from a token.
 const HS256_KEY_MIN: usize = 32;
 
-/// One thing that is looked at, by the name that `ALLOW_INSECURE` knows it by.
+/// A check. `ALLOW_INSECURE` refers to it by name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) verdict: Verdict,
 }
 
-/// The verdict of a check. A problem begins with the variable's name and ends with what to set.
+/// Verdict of a check. A problem begins with the variable's name and ends with the action to take.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Ok,
-    /// It is not secure, and `ALLOW_INSECURE` names it.
+    /// Insecure, but listed in `ALLOW_INSECURE`.
     Allowed,
     Warning(String),
     /// The node does not start.
     Refused(ConfigError),
 }
 
-/// The checks that `ALLOW_INSECURE` may name. The others have a variable that says that it is meant.
+/// Checks that `ALLOW_INSECURE` may name. The others are confirmed by a variable of their own.
 const ALLOWABLE: [&str; 5] =
     ["http-issuer", "http-s3", "short-secret", "any-client", "redis-password"];
 
-/// The names in `ALLOW_INSECURE`.
+/// Names in `ALLOW_INSECURE`.
 pub(super) fn allowed(variables: &Variables) -> Result<Vec<&'static str>, ConfigError> {
     let known = |name: &String| {
         ALLOWABLE.into_iter().find(|known| known == name).ok_or_else(|| {
@@ -45,7 +45,7 @@ pub(super) fn allowed(variables: &Variables) -> Result<Vec<&'static str>, Config
 }
 
 impl Config {
-    /// Every check with its verdict; outside of production there are none.
+    /// All checks with their verdicts. Empty outside production.
     pub(crate) fn checks(&self) -> Vec<Check> {
         if !self.production {
             return Vec::new();
@@ -70,7 +70,7 @@ impl Config {
         checks
     }
 
-    /// The first check that refuses this configuration.
+    /// The first refusal of this configuration.
     pub(crate) fn refusal(&self) -> Option<ConfigError> {
         self.checks().into_iter().find_map(|check| match check.verdict {
             Verdict::Refused(problem) => Some(problem),
@@ -78,8 +78,8 @@ impl Config {
         })
     }
 
-    /// The checks' warnings that a node logs at its start. It warns of plain text itself, once it knows
-    /// what the server offers.
+    /// Warnings that a node logs at its start. It warns of plain text elsewhere, once it knows what the
+    /// server offers.
     pub(super) fn check_warnings(&self) -> impl Iterator<Item = String> {
         let encryption = self.encryption().map(|(name, ..)| name);
         let checks = self.checks().into_iter();

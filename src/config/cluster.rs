@@ -1,33 +1,33 @@
-//! The secret by which the nodes know each other.
+//! The secret with which nodes authenticate each other.
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigError, DjangoConfig, NodeTlsConfig, PostgresConfig, variables::Variables};
 
-/// The shortest that a secret may be, in bytes.
+/// Minimum length of a secret in bytes.
 const SECRET_MIN: usize = 32;
 
-/// The nodes' secret, and where it is from.
+/// The nodes' secret and its source.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterConfig {
-    /// It signs.
+    /// Key for signing.
     pub(crate) secret: SecretString,
-    /// Signatures by the other one are valid too, while the secret rotates.
+    /// Second secret whose signatures are accepted, while the secret rotates.
     pub(crate) also_valid: Option<SecretString>,
     pub(crate) source: SecretSource,
-    /// Nodes of the version before signatures run beside this one.
+    /// Whether unsigned items of older nodes are accepted.
     pub(crate) accept_unsigned: bool,
     pub(crate) tls: NodeTlsConfig,
 }
 
-/// Where the nodes' secret is from.
+/// Source of the nodes' secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretSource {
     /// `CLUSTER_SECRET`.
     Set,
-    /// Made of the values of these variables, which all nodes share.
+    /// Derived from the values of these variables, which all nodes share.
     Derived(Vec<&'static str>),
-    /// There is nothing secret to make it of.
+    /// No secret value is available.
     Nothing,
 }
 
@@ -60,7 +60,7 @@ impl ClusterConfig {
         for (name, value) in shared {
             let Some(value) = value.map(ExposeSecret::expose_secret) else { continue };
             names.push(name);
-            // With its length, so that no other two make the same.
+            // With its length, so that no other pair of values gives the same text.
             values.push(format!("{name}:{}:{value};", value.len()));
         }
         let source =
@@ -68,7 +68,7 @@ impl ClusterConfig {
         Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned, tls })
     }
 
-    /// Warnings of settings that are probably not meant, where there are several nodes.
+    /// Warnings of settings that are probably not intended with several nodes.
     pub(super) fn warnings(&self, production: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         match &self.source {

@@ -1,6 +1,6 @@
-//! The names of all variables, and the one that a misspelt name is nearest to.
+//! Names of all variables, and the lookup of misspelt ones.
 
-/// Every variable that a node reads, in alphabetical order.
+/// All variables that a node reads, in alphabetical order.
 pub(super) const KNOWN: [&str; 98] = [
     "ACCEPT_UNSAFE_DATABASE",
     "ADMIN_PORT",
@@ -102,16 +102,17 @@ pub(super) const KNOWN: [&str; 98] = [
     "TRUSTED_TRACERS",
 ];
 
-/// The longest name that is too near to many others, and from which length on a third edit may be one more slip.
+/// Up to `SHORT` letters a name is too close to many others. From `LONG` on, a third edit may be a
+/// slip.
 const SHORT: usize = 6;
 const LONG: usize = 12;
 
-/// Whether a node reads a variable of this name at all.
+/// Whether a node reads a variable of this name.
 pub(super) fn is_known(name: &str) -> bool {
     KNOWN.binary_search(&name).is_ok()
 }
 
-/// The variable that is probably meant by a name that is none: a few letters differ, or it goes on.
+/// Variable that an unknown name probably means: it differs in a few letters, or has a suffix.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     if is_known(name) {
         return None;

@@ -1,4 +1,4 @@
-//! How much one user or one address may ask for. Each limit is off at 0.
+//! Limits per user and per address. 0 turns a limit off.
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
@@ -6,29 +6,29 @@ use ipnet::IpNet;
 
 use super::{ConfigError, variables::Variables};
 
-/// The largest limit: a bucket's arithmetic must not overflow.
+/// Maximum of a limit: a bucket's arithmetic must not overflow.
 const LIMIT_MAX: u32 = 1_000_000;
 
-/// The smallest budget of what waits for readers.
+/// Minimum memory budget of outbound data.
 const OUTBOUND_MIN_MIB: usize = 16;
 
-/// The longest retention: the arithmetic of times must not overflow.
+/// Maximum retention: the arithmetic of times must not overflow.
 const RETENTION_MAX_DAYS: u64 = 3_650;
 
-/// What is limited, and whom to believe about addresses.
+/// Limits, and the proxies that determine addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitsConfig {
     pub(crate) sends_per_user_s: Option<NonZeroU32>,
     pub(crate) connections_per_user: Option<NonZeroU32>,
     pub(crate) connections_per_address: Option<NonZeroU32>,
     pub(crate) requests_per_address_s: Option<NonZeroU32>,
-    /// The bytes that wait for readers at most; none: a part of the memory that there is.
+    /// Maximum bytes of outbound data in memory. `None`: a share of the available memory.
     pub(crate) outbound_memory: Option<usize>,
     pub(crate) opens_per_user_min: Option<NonZeroU32>,
     pub(crate) unanswered_per_user: Option<NonZeroU32>,
-    /// How long what a message said before is kept; none: for ever.
+    /// Retention of earlier versions of messages. `None`: for ever.
     pub(crate) edits_retention: Option<Duration>,
-    /// Whose `X-Forwarded-For` counts.
+    /// Proxies whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
@@ -66,14 +66,14 @@ impl LimitsConfig {
     }
 }
 
-/// How long what a message said before it was edited or deleted is kept.
+/// Retention of the text of a message from before it was edited or deleted.
 fn edits_retention(variables: &Variables) -> Result<Option<Duration>, ConfigError> {
     let unit = "days; 0: for ever";
     let days = variables.number("EDITS_RETENTION_DAYS", 30, 0..=RETENTION_MAX_DAYS, unit)?;
     Ok((days > 0).then(|| Duration::from_hours(days * 24)))
 }
 
-/// A query that says who may talk to whom.
+/// Query that returns a row if two people may talk.
 pub(super) fn may_talk_query(variables: &Variables) -> Result<Option<String>, ConfigError> {
     let variable = "MYSQL_MAY_TALK_QUERY";
     match variables.text(variable) {
@@ -85,7 +85,7 @@ pub(super) fn may_talk_query(variables: &Variables) -> Result<Option<String>, Co
     }
 }
 
-/// A list of addresses and networks.
+/// List of addresses and networks.
 pub(super) fn networks(variables: &Variables, variable: &str) -> Result<Vec<IpNet>, ConfigError> {
     let parse = |item: &String| {
         let net = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));

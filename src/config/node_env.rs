@@ -1,9 +1,8 @@
-//! `NODE_ENV`: whether this is production.
+//! `NODE_ENV`: production or not.
 
 use super::{ConfigError, variables::Variables};
 
-/// A name that is none of the known ones is refused: a node that takes `prod` for development would hand
-/// out tokens.
+/// Refuses unknown names: a node that took `prod` for development would issue tokens to anyone.
 pub(super) fn is_production(variables: &Variables) -> Result<bool, ConfigError> {
     let Some(name) = variables.text("NODE_ENV") else { return Ok(false) };
     let take = match name.to_lowercase().as_str() {

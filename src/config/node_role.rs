@@ -1,19 +1,19 @@
-//! The role of the nodes, where another one owns the database.
+//! The nodes' database role, if another role owns the database.
 
 use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
 
-/// The role to which `frontdesk migrate` gives the nodes' rights.
+/// Role that receives the nodes' rights from `frontdesk migrate`.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeRole {
     pub(crate) name: String,
-    /// With it the role is made where it is missing, and has this password from then on.
+    /// With a password, a missing role is created, and the password is set.
     pub(crate) password: Option<SecretString>,
 }
 
 impl NodeRole {
-    /// `None` where the nodes own the database.
+    /// `None` if the nodes own the database.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let variable = "POSTGRES_NODE_USER";
         let Some(name) = variables.text(variable) else { return Ok(None) };

@@ -1,24 +1,25 @@
-//! TLS from node to node.
+//! TLS between nodes.
 
 use std::path::PathBuf;
 
 use super::{ConfigError, Variables};
 
-/// Where the others reach a node that has a certificate.
+/// Default port of a node's TLS listener.
 const PORT: u16 = 3443;
 
-/// The files of it.
+/// Settings of TLS between nodes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeTlsConfig {
-    /// The certificate that this node shows.
+    /// Certificate of this node.
     pub(crate) identity: Option<NodeIdentity>,
-    /// The authorities whose certificates the others show: no request is carried to them without.
+    /// Authorities of the other nodes' certificates. If they are set, requests are carried over TLS
+    /// only.
     pub(crate) ca_file: Option<PathBuf>,
-    /// The name in their certificates, where it is not their address.
+    /// Name in the other nodes' certificates, if it is not their address.
     pub(crate) name: Option<String>,
 }
 
-/// A certificate and its key, and the port where it is shown.
+/// Certificate, key, and port of the TLS listener.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeIdentity {
     pub(crate) certificate: PathBuf,

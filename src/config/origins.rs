@@ -1,35 +1,35 @@
-//! `CORS_ORIGINS`: the origins whose pages may use the API and open sockets.
+//! `CORS_ORIGINS`: origins whose pages may use the API and open sockets.
 
 use std::str::FromStr;
 
 use super::{ConfigError, variables::Variables};
 
 const VARIABLE: &str = "CORS_ORIGINS";
-/// Schemes of which no page has an origin: browsers send the page's own scheme with a socket, and `null` for
-/// a page from a file.
+/// Schemes that are never part of a page's origin. Browsers send the page's own scheme with a socket,
+/// and `null` for a page from a file.
 const NO_ORIGIN: [&str; 7] = ["about", "blob", "data", "file", "javascript", "ws", "wss"];
 
-/// The origins that are allowed.
+/// Allowed origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origins {
     Any,
     These(Vec<Origin>),
 }
 
-/// One origin as a browser sends it, or all below one domain.
+/// One origin as a browser sends it, or all subdomains of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Exact(String),
     Below {
-        /// `https://`
+        /// Such as `https://`.
         scheme: String,
-        /// `.example.com`, with a port where it is not the scheme's own.
+        /// Such as `.example.com`, with a port unless it is the scheme's default.
         domain: String,
     },
 }
 
 impl Origins {
-    /// Any, where the variable is not set or is `*`.
+    /// `Any` if the variable is unset or `*`.
     pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
         let origins = variables.list(VARIABLE);
         if origins.is_empty() || origins == ["*"] {
@@ -37,7 +37,7 @@ impl Origins {
         }
         let parse = |text: &String| {
             text.parse().map_err(|problem: &str| {
-                // The part before an `@` may be a password.
+                // Text before an `@` may be a password.
                 let shown = if text.contains('@') { "an origin" } else { text };
                 Variables::error(VARIABLE, &format!("{shown}: {problem}"))
             })
@@ -49,7 +49,7 @@ impl Origins {
         *self == Self::Any
     }
 
-    /// Whether a page of this origin is allowed; `origin` is the header's value.
+    /// Whether a page of this origin is allowed. `origin` is the header's value.
     pub(crate) fn allow(&self, origin: &[u8]) -> bool {
         match self {
             Self::Any => true,
@@ -70,7 +70,7 @@ impl Origin {
     }
 }
 
-/// Whether these are labels of a host's name.
+/// Whether these are labels of a host name.
 fn is_name(labels: &[u8]) -> bool {
     let in_label = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     labels.split(|byte| *byte == b'.').all(|label| !label.is_empty() && label.iter().all(in_label))
@@ -129,11 +129,11 @@ impl Origin {
     fn exact(scheme: &str, host: &str) -> Result<Self, &'static str> {
         const NO_HOST: &str = "is no origin: write a scheme, a host and perhaps a port, like https://portal.example:8443";
         if matches!(scheme, "http" | "https") {
-            // Browsers write names in small letters and ASCII, and leave out the scheme's own port.
+            // Browsers send names in lower case and ASCII, without the scheme's default port.
             let url = reqwest::Url::parse(&format!("{scheme}://{host}")).map_err(|_| NO_HOST)?;
             return Ok(Self::Exact(url.origin().ascii_serialization()));
         }
-        // An app's web view: capacitor://localhost, ionic://localhost.
+        // Web view of an app: capacitor://localhost, ionic://localhost.
         let (name, port) = host.split_once(':').unwrap_or((host, "1"));
         if is_name(name.as_bytes()) && port.parse::<u16>().is_ok() {
             return Ok(Self::Exact(format!("{scheme}://{host}")));
@@ -161,7 +161,7 @@ impl Origin {
 pub(crate) mod tests {
     use super::*;
 
-    /// The origins of a list as an operator writes it.
+    /// Parses a list as an operator writes it.
     pub(crate) fn origins(list: &str) -> Result<Origins, String> {
         let variables = std::iter::once((VARIABLE.to_owned(), list.to_owned())).collect();
         Origins::read(&variables).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! The variables of pushes.
+//! Variables of pushes.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
 
-/// Pushes through OneSignal, and what they say.
+/// Pushes through OneSignal, and their text.
 #[derive(Clone, Debug)]
 pub(crate) struct PushConfig {
     pub(crate) app_id: String,
     pub(crate) api_key: SecretString,
     pub(crate) base_url: String,
-    /// Stands before each person's id: OneSignal refuses some ids, such as `0` and `null`.
+    /// Prefix of each person's id: OneSignal refuses some ids, such as `0` and `null`.
     pub(crate) id_prefix: String,
-    /// How long after a message its push is due: those that come meanwhile join it.
+    /// Delay between a message and its push. Later messages join a waiting push.
     pub(crate) delay: Duration,
     pub(crate) title: String,
     pub(crate) text: String,
@@ -23,7 +23,7 @@ pub(crate) struct PushConfig {
 const DEFAULT_BASE_URL: &str = "https://api.onesignal.com";
 
 impl PushConfig {
-    /// `None` where no pushes are made.
+    /// `None` if pushes are off.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let (app_id, api_key) = ("ONESIGNAL_APP_ID", "ONESIGNAL_API_KEY");
         if variables.text(app_id).is_none() && variables.text(api_key).is_none() {
@@ -56,10 +56,10 @@ fn id_prefix(variables: &Variables) -> Result<String, ConfigError> {
     Err(Variables::error("PUSH_ID_PREFIX", problem))
 }
 
-/// How long a prefix may be, in bytes.
+/// Maximum length of a prefix in bytes.
 const ID_PREFIX_MAX: usize = 32;
 
-/// What a lock screen may show to anyone: neither who wrote nor what.
+/// Text without sender and content, as anyone can see a lock screen.
 const HIDDEN: (&str, &str) = ("New message", "Open the app to read it.");
 
 fn template(

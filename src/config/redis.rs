@@ -1,4 +1,4 @@
-//! The bus between nodes: one Redis, or a cluster of them.
+//! Bus between nodes: one Redis, or a Redis Cluster.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,26 @@ use super::{ConfigError, Variables, tls::Tls};
 
 const PORT: u16 = 6379;
 
-/// Where Redis is.
+/// Connection to Redis.
 #[derive(Clone, Debug)]
 pub(crate) struct RedisConfig {
     pub(crate) servers: RedisServers,
-    /// Who the node is to Redis, where that has users of its own (ACLs).
+    /// Name of the node's Redis user (ACL), if Redis has one.
     pub(crate) user: Option<String>,
     pub(crate) password: Option<SecretString>,
     pub(crate) tls: Tls,
-    /// A PEM file with further authorities to trust.
+    /// PEM file with additional authorities.
     pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RedisServers {
     One(HostPort),
-    /// Some of a Redis Cluster's nodes: they name the others. Never empty.
+    /// Some nodes of a Redis Cluster. They report the others. Never empty.
     Cluster(Vec<HostPort>),
 }
 
-/// A name or an IP address, and a port.
+/// Name or IP address, and port.
 pub(crate) type HostPort = (String, u16);
 
 impl RedisConfig {
@@ -39,7 +39,7 @@ impl RedisConfig {
             (Some(host), []) => {
                 RedisServers::One((host.to_owned(), variables.port("REDIS_PORT", PORT)?))
             }
-            // Nodes on one of them would not hear those on the other.
+            // Nodes on the one would not receive from nodes on the other.
             (Some(_), _) => {
                 let problem = "is set, and so is REDIS_HOST: the bus is one or the other";
                 return Err(Variables::error("REDIS_CLUSTER_NODES", problem));
@@ -61,7 +61,7 @@ impl RedisConfig {
         Ok(Some(Self { servers, user, password, tls, ca_file }))
     }
 
-    /// Every server that is named.
+    /// All configured servers.
     pub(crate) fn hosts(&self) -> &[HostPort] {
         self.servers.hosts()
     }

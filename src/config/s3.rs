@@ -4,21 +4,21 @@ use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
 
-/// Where the bucket is, and by which key.
+/// Bucket, server and access key.
 #[derive(Clone, Debug)]
 pub(crate) struct S3Config {
     pub(crate) bucket: String,
     pub(crate) region: String,
-    /// A server other than AWS's.
+    /// Server other than AWS's.
     pub(crate) endpoint: Option<String>,
-    /// Where clients reach that server, where it is not where this node does.
+    /// Address of that server for clients, if it differs from the node's.
     pub(crate) public_endpoint: Option<String>,
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: SecretString,
 }
 
 impl S3Config {
-    /// `None` where pictures are in the process.
+    /// `None` if pictures are stored by the node itself.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let Some(bucket) = variables.text("S3_BUCKET") else { return Ok(None) };
         variables.required("AWS_SECRET_ACCESS_KEY", "S3_BUCKET")?;
@@ -27,7 +27,7 @@ impl S3Config {
         if public_endpoint.is_some() {
             variables.required("S3_ENDPOINT", "S3_PUBLIC_ENDPOINT")?;
         }
-        // Other servers don't care, but it is signed.
+        // Other servers ignore the region, but it is part of the signature.
         let region = match (variables.text("AWS_REGION"), &endpoint) {
             (None, Some(_)) => "us-east-1".to_owned(),
             _ => variables.required("AWS_REGION", "S3_BUCKET")?,

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What a node reads from these variables.
+/// Configuration of a node with these variables.
 pub(crate) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::read(&variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
 }
@@ -276,7 +276,7 @@ fn a_redis_cluster_is_a_list_of_nodes_in_place_of_one_host() {
     }
     let both = problem(&[("REDIS_HOST", "redis"), ("REDIS_CLUSTER_NODES", nodes)]);
     assert!(both.starts_with("REDIS_CLUSTER_NODES: is set, and so is REDIS_HOST"), "{both}");
-    // It is all the bus that production needs.
+    // Production needs no other bus.
     let mut whole = PRODUCTION.to_vec();
     whole.retain(|(name, _)| *name != "REDIS_HOST");
     whole.push(("POSTGRES_HOST", "db"));

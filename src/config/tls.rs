@@ -1,16 +1,16 @@
-//! Whether a server beyond this machine is spoken to over TLS.
+//! Use of TLS for servers outside this machine.
 
 use std::{net::IpAddr, path::PathBuf};
 
 use super::{ConfigError, variables::Variables};
 
-/// How a connection is encrypted. A certificate is always verified.
+/// Encryption of a connection. A certificate is always verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tls {
-    /// Plain text: it is meant, or the server is on this machine.
+    /// Plain text: it is configured, or the server is on this machine.
     Off,
-    /// Nothing is set and the server is beyond this machine: TLS first. Where the server offers no
-    /// verified TLS, plain text and a warning.
+    /// TLS first, then plain text with a warning if the server offers no verified TLS. The default for
+    /// a server outside this machine.
     Preferred,
     /// TLS or no connection.
     Required,
@@ -39,8 +39,8 @@ impl Tls {
     }
 }
 
-/// Whether a connection to this host may leave the machine. A socket's path and a loopback address do
-/// not; a name may, unless it is `localhost`.
+/// Whether a connection to this host may leave the machine. A socket path or a loopback address does
+/// not. A name may, unless it is `localhost`.
 pub(crate) fn is_beyond_this_machine(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse::<IpAddr>() {
@@ -51,7 +51,7 @@ pub(crate) fn is_beyond_this_machine(host: &str) -> bool {
     !(name.starts_with('/') || name == "localhost" || name.ends_with(".localhost"))
 }
 
-/// Whether what is fetched from this URL crosses a network in plain text.
+/// Whether a request to this URL crosses a network in plain text.
 pub(crate) fn is_plain_beyond_this_machine(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| {
         url.scheme() == "http" && url.host_str().is_some_and(is_beyond_this_machine)

@@ -1,4 +1,4 @@
-//! The issuers of tokens.
+//! Issuers of tokens.
 
 use std::num::NonZeroU32;
 
@@ -6,15 +6,15 @@ use secrecy::SecretString;
 
 use super::{ConfigError, variables::Variables};
 
-/// The customers' issuer.
+/// Issuer of customers' tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct CognitoConfig {
     pub(crate) issuer: String,
-    /// App clients whose tokens are taken; empty: any of the pool.
+    /// App clients whose tokens are accepted. Empty: any client of the pool.
     pub(crate) client_ids: Vec<String>,
 }
 
-/// The dentists' issuer.
+/// Issuer of dentists' tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct DjangoConfig {
     pub(crate) secret: Option<SecretString>,
@@ -23,7 +23,7 @@ pub(crate) struct DjangoConfig {
 }
 
 impl CognitoConfig {
-    /// `None` where customers have no issuer.
+    /// `None` if customers have no issuer.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let client_ids = variables.list("COGNITO_CLIENT_IDS");
         if variables.text("COGNITO_ISSUER").is_some() {
@@ -41,7 +41,7 @@ impl CognitoConfig {
 }
 
 impl DjangoConfig {
-    /// `None` where dentists have no issuer.
+    /// `None` if dentists have no issuer.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let secret = variables.secret("DJANGO_JWT_SECRET");
         if variables.text("DJANGO_JWT_SECRET").is_some_and(|secret| secret.len() < 16) {
@@ -53,12 +53,12 @@ impl DjangoConfig {
     }
 }
 
-/// How freely the development issuer gives tokens.
+/// Extent of the development issuer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DevelopmentConfig {
-    /// To other machines than this one too.
+    /// Whether other machines may request tokens too.
     pub(crate) beyond_loopback: bool,
-    /// Tokens of admins too.
+    /// Whether it also issues tokens of admins.
     #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "there is no such issuer"))]
     pub(crate) admins: bool,
 }
@@ -72,7 +72,7 @@ impl DevelopmentConfig {
     }
 }
 
-/// How old a token may be at most, in seconds; none where its own end is all that counts.
+/// Maximum age of a token in seconds. `None`: only the token's own end counts.
 pub(super) fn max_token_age(variables: &Variables) -> Result<Option<NonZeroU32>, ConfigError> {
     let unit = "seconds; 0: no limit";
     variables.number("MAX_TOKEN_AGE_S", 0, 0..=u32::MAX, unit).map(NonZeroU32::new)

@@ -1,4 +1,4 @@
-//! The variables of traces: OpenTelemetry's own names, as its collectors' documentation has them.
+//! Variables of traces, with the standard names of OpenTelemetry.
 
 use std::time::Duration;
 
@@ -9,38 +9,38 @@ use secrecy::SecretString;
 
 use super::{ConfigError, limits::networks, variables::Variables};
 
-/// Where traces are told, and which.
+/// Export of traces, and sampling.
 #[derive(Clone, Debug)]
 pub(crate) struct TracesConfig {
-    /// The whole URL.
+    /// Complete URL.
     pub(crate) endpoint: String,
-    /// What the collector wants to see, a key for instance.
+    /// Headers that the collector requires, such as a key.
     pub(crate) headers: Vec<(String, SecretString)>,
-    /// How long it may take to take a batch.
+    /// Time limit for the export of a batch.
     pub(crate) timeout: Duration,
     pub(crate) service_name: String,
-    /// What else is said of the node with each batch.
+    /// Further resource attributes of each batch.
     pub(crate) resource: Vec<(String, String)>,
-    /// How many of the traces that begin here are told.
+    /// Share of the traces begun here that is sampled.
     pub(crate) ratio: f64,
-    /// Whether the word of a trusted caller counts.
+    /// Whether a trusted caller's sampling decision counts.
     pub(crate) is_parent_based: bool,
-    /// Who says which of their requests are told.
+    /// Callers whose sampling decision counts.
     pub(crate) trusted: Vec<IpNet>,
 }
 
 const DEFAULT_SERVICE_NAME: &str = "frontdesk";
-/// A busy node's traces, all of them, would be more than its messages.
+/// All traces of a busy node would be larger than its messages.
 const DEFAULT_RATIO: f64 = 0.01;
 
 impl TracesConfig {
-    /// The collector's name: a vendor's path may hold a key.
+    /// Host name of the collector. A vendor's path may hold a key.
     pub(crate) fn collector(&self) -> String {
         let url = reqwest::Url::parse(&self.endpoint).ok();
         url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// `None` where no traces are told.
+    /// `None` if no traces are exported.
     pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let Some(endpoint) = endpoint(variables)? else { return Ok(None) };
         let exporter = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
@@ -74,14 +74,14 @@ impl TracesConfig {
     }
 }
 
-/// The one of traces as it is; that of all signals with the path that traces have.
+/// The traces' endpoint as it is, or the general endpoint with the path of traces.
 fn endpoint(variables: &Variables) -> Result<Option<String>, ConfigError> {
     let of_all = variables.url("OTEL_EXPORTER_OTLP_ENDPOINT")?;
     let of_traces = variables.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?;
     Ok(of_traces.or_else(|| of_all.map(|url| format!("{url}/v1/traces"))))
 }
 
-/// How many traces are told, and whether a caller may say so.
+/// Sampling ratio, and whether a caller may decide.
 fn sampler(variables: &Variables) -> Result<(f64, bool), ConfigError> {
     let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
     let ratio = variables.number(argument, DEFAULT_RATIO, 0.0..=1.0, "a part of all traces")?;
@@ -100,7 +100,7 @@ fn sampler(variables: &Variables) -> Result<(f64, bool), ConfigError> {
     }
 }
 
-/// What is wrong with one is told without its value: it is a secret.
+/// Errors do not contain the value, which is a secret.
 fn headers(variables: &Variables) -> Result<Vec<(String, SecretString)>, ConfigError> {
     let (of_all, of_traces) = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS");
     let variable = if variables.text(of_traces).is_some() { of_traces } else { of_all };
@@ -112,7 +112,7 @@ fn headers(variables: &Variables) -> Result<Vec<(String, SecretString)>, ConfigE
     pairs(variables, variable)?.into_iter().map(check).collect()
 }
 
-/// `name=value,name=value`, each value in percent-encoding.
+/// Parses `name=value,name=value` with percent-encoded values.
 fn pairs(variables: &Variables, variable: &str) -> Result<Vec<(String, String)>, ConfigError> {
     let pair = |item: &String| {
         let (name, value) = item.split_once('=')?;

@@ -1,5 +1,5 @@
-//! The environment as typed look-ups. A variable that is set to nothing counts as unset, as
-//! container tools set it so.
+//! Typed access to the environment. An empty variable counts as unset, as container tools pass unset
+//! variables so.
 
 use std::{
     cell::RefCell,
@@ -19,11 +19,11 @@ use super::{
 
 pub(super) struct Variables {
     set: HashMap<String, String>,
-    /// Which were asked for, set or not.
+    /// Names that were read, set or not.
     read: RefCell<BTreeSet<String>>,
 }
 
-/// How variables of ours begin.
+/// Prefixes of our variables.
 const OURS: [&str; 23] = [
     "ADMIN_",
     "ALLOW_",
@@ -61,8 +61,8 @@ impl Variables {
         ConfigError::new(variable, problem)
     }
 
-    /// A line for each variable that is set, was not read, and is ours by its name's beginning or nearly one
-    /// that a node reads.
+    /// One line for each variable that is set, was not read, and has one of our prefixes or a name
+    /// close to a known one.
     pub(super) fn unread(&self) -> Vec<String> {
         let read = self.read.borrow();
         let begins = |name: &str| OURS.iter().any(|beginning| name.starts_with(beginning));
@@ -82,7 +82,7 @@ impl Variables {
         said.collect()
     }
 
-    /// An error about a variable that is not set, which names one that is set in its place.
+    /// Error about an unset variable. It names a similar variable that is set.
     pub(super) fn unset(&self, variable: &str, problem: &str) -> ConfigError {
         let mut instead = self.set.keys().filter(|name| nearest(name) == Some(variable));
         match instead.next() {
@@ -108,11 +108,11 @@ impl Variables {
     }
 
     pub(super) fn secret(&self, variable: &str) -> Option<SecretString> {
-        // Not trimmed: a blank may be part of a password.
+        // Not trimmed: a password may contain spaces.
         self.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
     }
 
-    /// A value of a kind that these words describe.
+    /// Parses a value. `must_be` describes it in the error.
     pub(super) fn parsed<T: FromStr>(
         &self,
         variable: &str,
@@ -125,7 +125,7 @@ impl Variables {
         })
     }
 
-    /// A number of a unit, within a range.
+    /// Number in a range. `unit` is shown in the error.
     pub(super) fn number<T>(
         &self,
         variable: &str,
@@ -153,7 +153,7 @@ impl Variables {
         Ok(self.switch(variable)?.unwrap_or(false))
     }
 
-    /// A flag for which it matters whether it is set at all.
+    /// Flag that distinguishes unset from false.
     pub(super) fn switch(&self, variable: &str) -> Result<Option<bool>, ConfigError> {
         match self.text(variable) {
             None => Ok(None),
@@ -186,11 +186,11 @@ impl Variables {
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// A URL over HTTP(S), without a slash at its end.
+    /// HTTP(S) URL without a trailing slash.
     pub(super) fn url(&self, variable: &str) -> Result<Option<String>, ConfigError> {
         let Some(text) = self.text(variable) else { return Ok(None) };
         match reqwest::Url::parse(text) {
-            // It would be logged with the URL.
+            // A password would be logged with the URL.
             Ok(url) if url.password().is_some() || !url.username().is_empty() => {
                 Err(Self::error(variable, "must not hold a user or a password"))
             }

@@ -4,7 +4,7 @@ use crate::config::{
     tls::Tls,
 };
 
-/// A configuration of production that every check finds in order.
+/// Production configuration that passes every check.
 const SECURE: [(&str, &str); 10] = [
     ("CLUSTER_SECRET", "0123456789abcdef0123456789abcdef"),
     ("POSTGRES_HOST", "127.0.0.1"),
@@ -18,7 +18,7 @@ const SECURE: [(&str, &str); 10] = [
     ("TRUSTED_PROXIES", "10.0.0.10"),
 ];
 
-/// Later variables replace those before; one that is set to nothing counts as unset.
+/// Later variables replace earlier ones. An empty variable counts as unset.
 fn config(more: &[(&str, &str)]) -> Config {
     read(&[&PRODUCTION[..], &SECURE, more].concat()).unwrap()
 }
