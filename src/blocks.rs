@@ -1,4 +1,4 @@
-//! People whom an admin has blocked.
+//! People blocked by an admin.
 //!
 //! A node holds them in memory, so no request queries the database. A small query checks for changes at
 //! a fixed interval, so that nothing depends on the bus. A hint on the bus triggers the check at once.

@@ -277,8 +277,7 @@ impl Config {
         unread.chain(cluster.into_iter().flatten()).collect()
     }
 
-    /// In production refuses a database that may lose committed data, unless this is explicitly
-    /// accepted.
+    /// In production refuses a database that may lose committed data, unless this is explicitly accepted.
     pub(crate) fn admit_database(&self, durability: &Durability) -> Result<(), ConfigError> {
         match durability.problem() {
             Some(problem) if self.production && !self.accept_unsafe_database => {

@@ -1,4 +1,4 @@
-//! One client connection, whatever carries it: what comes in, what goes out, and when it ends.
+//! A client connection on any transport: reading, writing and its end.
 
 pub(crate) mod engineio;
 pub(crate) mod joins;
@@ -37,7 +37,7 @@ use strangers::{Met, OtherSide};
 use token::{Older, Token};
 use typing::Typing;
 
-/// Who asks, and on which connection: what a command needs to know.
+/// Context of a command: the person and their connection.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
@@ -56,20 +56,20 @@ impl Caller {
         self.outbound.id()
     }
 
-    /// When the token ends, as it was last refreshed, in seconds since 1970; and how long it counts.
+    /// End of the current token in seconds since 1970, and the time for which it still counts.
     fn token(&self, now: Instant) -> (i64, Duration) {
         let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
         (token.expires_at(), token.left(now))
     }
 
-    /// Tells the session that its typist has stopped, if it was typing.
+    /// Publishes that the client stopped typing in the session, if it was typing.
     pub(crate) fn stop_typing(&self, id: SessionId) {
         if self.typing.stop(id) {
             self.app.bus.publish(Broadcast::typing(id, self.person(), false));
         }
     }
 
-    /// Hears the session no more, nor who is on its other side.
+    /// Leaves the session, and stops presence events of its other side.
     pub(crate) fn leave(&self, id: SessionId) {
         if let Some(other) = self.joins.end(id) {
             self.app.presence.unwatch(&other, self.conn());
@@ -79,8 +79,7 @@ impl Caller {
         self.outbound.mark(Mark::Left { session_id: id });
     }
 
-    /// From now on hears when the other side of the session comes and goes, or from their first message
-    /// on.
+    /// Starts presence events of the session's other side, at once or from their first message on.
     pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, other: &OtherSide) {
         if other.is_known() {
             self.met(&Met { session_id: id, number, person: other.person.clone() });
@@ -96,16 +95,16 @@ impl Caller {
         }
     }
 
-    /// A newer token of the same person.
+    /// Replaces the token by a newer one of the same person.
     pub(crate) fn refresh(&self, identity: Identity) -> Result<(), Older> {
         let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
         token.refresh(identity, Instant::now())
     }
 }
 
-/// Lives from its handshake until it is to end for this reason, or (`None`) nobody is there any more.
-/// What it says goes to `outbound`, whose other end writes it. `resumed` are the sessions in which its
-/// client was before, and `opened` is when it began to wait for pings.
+/// Runs a connection from its handshake to its end. Returns the close code, or `None` if the peer is
+/// gone. Outgoing frames go to `outbound`, whose other end writes them. `resumed` holds the client's
+/// earlier sessions. `opened` is the time from which the client waits for pings.
 pub(crate) async fn live(
     app: &Arc<App>,
     identity: Identity,
@@ -129,7 +128,7 @@ pub(crate) async fn live(
     if app.is_draining() {
         outbound.close(CloseCode::Draining);
     }
-    // Blocked between the handshake and here, where it was not among those that were closed.
+    // The person may have been blocked since the handshake, before this connection could be closed for it.
     if app.blocks.hold(outbound.person()) {
         outbound.close(CloseCode::NotAllowed);
     }
@@ -144,12 +143,12 @@ pub(crate) async fn live(
     connected.ended
 }
 
-/// Takes the connection out of everything however its task ends.
+/// Cleans up after the connection, however its task ends.
 struct Connected {
     app: Arc<App>,
     outbound: Arc<Outbound>,
     typing: Arc<Typing>,
-    /// Why it ends.
+    /// Close code, if there is one.
     ended: Option<CloseCode>,
 }
 

@@ -1,4 +1,4 @@
-//! Who people are: from the legacy directory, which is only ever read, or from none.
+//! Names of people, from the read-only legacy directory or without one.
 
 mod local;
 mod mysql;
@@ -14,17 +14,17 @@ use crate::{
     store::Source,
 };
 
-/// The longest name, in characters; a longer one is cut. The database enforces it too.
+/// Maximum length of a name in characters. Longer names are cut. The database enforces the limit too.
 const NAME_MAX_CHARS: usize = 200;
 
-/// The directory is away. Who is in a session already is shown by the last known name.
+/// Failure of the directory. Members of a session are then shown with the last known name.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
     #[error("{0}")]
     Unavailable(Source),
 }
 
-/// What the directory says of a person.
+/// Directory entry of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -32,13 +32,13 @@ pub(crate) struct Entry {
     pub(crate) email: Option<Email>,
 }
 
-/// Someone who knows people.
+/// Source of people's names.
 #[async_trait]
 pub(crate) trait Directory: Send + Sync + 'static {
-    /// What it says of the person; `None` where it doesn't know the person.
+    /// Entry of a person, or `None` if the person is unknown.
     async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError>;
 
-    /// Whether it says who may talk to whom.
+    /// Whether the directory knows which people may talk to each other.
     fn has_relations(&self) -> bool {
         false
     }
@@ -60,7 +60,7 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Directory>> {
 }
 
 impl Entry {
-    /// An entry as it may be shown: what is no name, URL or address is left out.
+    /// Entry for display, without invalid names, URLs and addresses.
     fn shown(person: &Person, name: &str, avatar_url: Option<&str>, email: Option<&str>) -> Self {
         let neutral = || person.kind.neutral_name().to_owned();
         Self {
@@ -71,7 +71,7 @@ impl Entry {
     }
 }
 
-/// A name, trimmed, bounded, on one line; `None` for an empty one.
+/// Name on one line, trimmed and bounded. `None` if it is empty.
 fn on_one_line(name: &str) -> Option<String> {
     let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
     let name: String = name.chars().map(letter).collect();

@@ -25,8 +25,7 @@ pub(crate) async fn run(app: &App, me: &Person, other: Person) -> Result<(Sessio
     if me.kind == PersonKind::Customer {
         may_wait(app, &me.id).await?;
     }
-    // The same look-up, and so the same answer, for people whom `me` may not talk to and for unknown
-    // people.
+    // The same look-up, and so the same answer, for people whom `me` may not talk to and for unknown people.
     if !app.people.may_talk(customer, dentist).await? {
         return Err(Error::PersonNotFound);
     }

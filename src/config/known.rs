@@ -102,8 +102,7 @@ pub(super) const KNOWN: [&str; 98] = [
     "TRUSTED_TRACERS",
 ];
 
-/// Up to `SHORT` letters a name is too close to many others. From `LONG` on, a third edit may be a
-/// slip.
+/// Up to `SHORT` letters a name is too close to many others. From `LONG` on, a third edit may be a slip.
 const SHORT: usize = 6;
 const LONG: usize = 12;
 

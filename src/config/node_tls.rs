@@ -12,8 +12,7 @@ const PORT: u16 = 3443;
 pub(crate) struct NodeTlsConfig {
     /// Certificate of this node.
     pub(crate) identity: Option<NodeIdentity>,
-    /// Authorities of the other nodes' certificates. If they are set, requests are carried over TLS
-    /// only.
+    /// Authorities of the other nodes' certificates. If they are set, requests are carried over TLS only.
     pub(crate) ca_file: Option<PathBuf>,
     /// Name in the other nodes' certificates, if it is not their address.
     pub(crate) name: Option<String>,

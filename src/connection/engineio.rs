@@ -1,7 +1,7 @@
-//! An Engine.IO session: one Socket.IO connection, whatever carries it now, polls or a WebSocket.
+//! Engine.IO session: one Socket.IO connection, carried by polls or a WebSocket.
 //!
-//! The session's task lives as long as the connection. What carries it comes and goes: it puts what
-//! the client says into `inbound`, and takes what is for the client from `frames`.
+//! The session's task lives as long as the connection. Its transport may change. A transport puts the
+//! client's packets into `inbound`, and takes packets for the client from `frames`.
 
 mod entry;
 mod outgoing;
@@ -43,12 +43,12 @@ use crate::{
 };
 use outgoing::Outgoing;
 
-/// How many packets of a client wait for the connection at most; further ones wait in the transport.
+/// Maximum number of a client's packets that wait for the connection. Further ones wait in the transport.
 const INBOUND: usize = 8;
-/// How long a session that has ended waits for one more poll to take what is left.
+/// Time for which an ended session waits for one more poll to take the rest.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What a transport has received.
+/// Data received by a transport.
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Message(String),
@@ -58,31 +58,31 @@ pub(crate) enum Inbound {
     Closed,
 }
 
-/// The session, as transports see it.
+/// Session as seen by transports.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Names the node, and is otherwise unguessable: who has it is the client.
+    /// Contains the node's name. The rest is unguessable, so possession identifies the client.
     sid: String,
     inbound: mpsc::Sender<Inbound>,
     outgoing: Mutex<Outgoing>,
     /// Set when the client has entered the namespace.
     outbound: OnceLock<Arc<Outbound>>,
     on_websocket: AtomicBool,
-    /// A WebSocket is being tried, so polls end at once.
+    /// Whether a WebSocket is being probed. Then polls end at once.
     probing: watch::Sender<bool>,
     polling: AtomicBool,
     posting: AtomicBool,
     upgrading: AtomicBool,
-    /// The token that came with the handshake.
+    /// Token of the handshake.
     token: Option<SecretString>,
-    /// A poll has told the client of the end.
+    /// Notified when a poll has reported the end to the client.
     told: Notify,
     ended: watch::Sender<Option<CloseCode>>,
 }
 
 impl Session {
-    /// Opens a session and starts its task. Its first frame is the handshake's answer. `token` came
-    /// with the handshake, and counts where the client connects without one.
+    /// Opens a session and starts its task. Its first frame is the answer to the handshake. `token` is
+    /// the handshake's. It counts if the client connects without one.
     pub(crate) fn open(
         app: &Arc<App>,
         entry: Entry,
@@ -110,7 +110,7 @@ impl Session {
             upgrades,
             ping_interval: app.config.ping_interval.as_millis(),
             ping_timeout: app.config.ping_timeout.as_millis(),
-            // Clients that heed it post no more at once, so that each post is short.
+            // Clients that respect this limit send short posts.
             max_payload: PACKET_MAX,
         };
         // The queue is empty, so there is room.
@@ -121,13 +121,13 @@ impl Session {
         session
     }
 
-    /// Whether this is the token that came with the handshake.
+    /// Whether this is the token of the handshake.
     pub(crate) fn began_with(&self, token: &SecretString) -> bool {
         let token = token.expose_secret().as_bytes();
         self.token.as_ref().is_some_and(|first| same(first.expose_secret().as_bytes(), token))
     }
 
-    /// Whose it is, once the client has entered the namespace.
+    /// The connection's queue, once the client has entered the namespace.
     pub(crate) fn outbound(&self) -> Option<&Arc<Outbound>> {
         self.outbound.get()
     }
@@ -136,31 +136,31 @@ impl Session {
         self.on_websocket.load(Ordering::SeqCst)
     }
 
-    /// This has been written.
+    /// Records a completed write.
     fn written(&self, written: Written) {
         if let Some(outbound) = self.outbound.get() {
             outbound.written(written);
         }
     }
 
-    /// Something came from the client that is no packet: a poll, or its move to a WebSocket.
+    /// Records a sign of life that is not a packet: a poll, or the move to a WebSocket.
     fn alive(&self) {
         if let Some(outbound) = self.outbound.get() {
             outbound.alive();
         }
     }
 
-    /// Whether the client is asked for a sign of life.
+    /// Whether the client owes a sign of life.
     fn waits_for_life(&self) -> bool {
         self.outbound.get().is_some_and(|outbound| outbound.liveness().waits())
     }
 
-    /// Hands on what a transport has received; false where the session has ended.
+    /// Passes on received data. False if the session has ended.
     async fn receive(&self, inbound: Inbound) -> bool {
         self.inbound.send(inbound).await.is_ok()
     }
 
-    /// Hands on a packet in its text form.
+    /// Passes on a packet in its text form.
     async fn receive_text(&self, text: &str) -> bool {
         let inbound = match engineio::parse(text) {
             Ok(engineio::Packet::Message(message)) => Inbound::Message(message.to_owned()),
@@ -172,14 +172,14 @@ impl Session {
         self.receive(inbound).await
     }
 
-    /// Resolves when the session has ended, with why.
+    /// Resolves with the close code when the session has ended.
     async fn until_ended(&self) -> CloseCode {
         let mut ended = self.ended.subscribe();
         ended.wait_for(Option::is_some).await.ok().and_then(|code| *code).unwrap_or(CloseCode::Bye)
     }
 }
 
-/// Takes the session out of the node's however its task ends.
+/// Removes the session from the node's table, however its task ends.
 struct Registered {
     app: Arc<App>,
     session: Arc<Session>,
@@ -216,17 +216,17 @@ async fn run(
             live(app, identity, outbound, resumed, Box::pin(incoming(reader)), opened).await
         }
         Err(Refusal::Evicted) => {
-            // Others need the place, and whatever else it takes.
+            // Others need its slot and memory.
             lingers = false;
             Some(CloseCode::TooManyConnections)
         }
         Err(Refusal::Closed(code)) => Some(code),
     };
     if matches!(code, Some(CloseCode::Unauthorized | CloseCode::NotAllowed)) {
-        // A client that is told so does not come back by itself, with the same token.
+        // A client with this packet does not reconnect by itself with the same token.
         drop(queue.try_send(Frame::Control(socketio::DISCONNECT).into()));
     }
-    // Where a WebSocket carries it, that one clears it.
+    // A WebSocket clears its queue itself.
     if code == Some(CloseCode::SlowReader)
         && let Ok(mut outgoing) = session.outgoing.try_lock()
     {
@@ -242,7 +242,7 @@ fn unguessable() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// The packets as what a connection hears.
+/// Packets as input of a connection.
 fn incoming(reader: Reader) -> impl Stream<Item = Incoming> {
     stream::unfold(reader, |mut reader| async {
         let inbound = reader.packets.recv().await?;
@@ -252,7 +252,7 @@ fn incoming(reader: Reader) -> impl Stream<Item = Incoming> {
 
 struct Reader {
     packets: mpsc::Receiver<Inbound>,
-    /// An event whose bytes are still to come: its id, and in how many pieces.
+    /// Event whose attachments are incomplete: its id, and how many are missing.
     bytes: Option<(Option<u64>, usize)>,
     outbound: Arc<Outbound>,
 }
@@ -281,7 +281,7 @@ impl Reader {
             Ok(Packet::Ack) => Incoming::Alive,
             Ok(Packet::Disconnect) => Incoming::End(CloseCode::Bye),
             Ok(Packet::Connect { namespace, .. }) if namespace != NAMESPACE => {
-                // Clients share one connection between namespaces: this one goes on.
+                // Clients share one connection between namespaces, so this one stays open.
                 let refused = socketio::connect_error(namespace, "Invalid namespace", None);
                 self.outbound.control(refused);
                 Incoming::Alive
@@ -292,7 +292,7 @@ impl Reader {
         }
     }
 
-    /// Nothing here takes bytes: when they have all come, the client hears so.
+    /// No event takes attachments. The error is sent when all have arrived.
     fn await_bytes(&mut self, id: Option<u64>, left: usize) -> Incoming {
         if left > 0 {
             self.bytes = Some((id, left));

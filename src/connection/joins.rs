@@ -1,7 +1,7 @@
-//! Which sessions a connection is in, or about to be.
+//! Joined sessions of a connection, and joins in progress.
 //!
-//! A client does not wait for the answer to a join before it leaves or joins again. So a join
-//! is noted when it arrives, and an earlier one finds out that it has been overtaken.
+//! A client does not wait for the answer to a join before it leaves or joins again. So a join is
+//! registered when it arrives, and an earlier one detects that it is overtaken.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,14 @@ use std::{
 
 use crate::{person::Person, session::SessionId};
 
-/// How many sessions one connection may be in.
+/// Maximum number of sessions of a connection.
 pub(crate) const JOINS_MAX: usize = 1_000;
 
-/// One join of one connection.
+/// Number of a join on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JoinNumber(u64);
 
-/// The joins of one connection.
+/// Joins of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Joins(Mutex<State>);
 
@@ -31,12 +31,12 @@ struct State {
 struct Current {
     number: JoinNumber,
     resumed: Option<Resumed>,
-    /// Whose presence the connection is told for it.
+    /// Person whose presence events the connection receives for this session.
     watched: Option<Person>,
 }
 
-/// A session that the connection came back to, until the client joins it by itself: it is not to
-/// hear twice what it has been sent since.
+/// Session that the connection has resumed, until the client joins it itself. Messages sent since must
+/// not be repeated.
 #[derive(Clone, Copy, Debug)]
 struct Resumed {
     from: u64,
@@ -48,7 +48,7 @@ impl Joins {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a join, which overtakes earlier ones of the session; `None` for one too many.
+    /// Registers a join, which overtakes earlier ones of the session. `None` if there are too many.
     pub(crate) fn begin(&self, id: SessionId) -> Option<JoinNumber> {
         let mut state = self.state();
         if state.current.len() >= JOINS_MAX && !state.current.contains_key(&id) {
@@ -62,7 +62,7 @@ impl Joins {
         Some(number)
     }
 
-    /// Notes that the client comes back to a session of which it has everything up to `from`.
+    /// Registers that the client resumes a session of which it has everything up to `from`.
     pub(crate) fn resume(&self, id: SessionId, from: u64) -> Option<JoinNumber> {
         let number = self.begin(id)?;
         if let Some(current) = self.state().current.get_mut(&id) {
@@ -71,7 +71,7 @@ impl Joins {
         Some(number)
     }
 
-    /// The connection has been sent everything up to here.
+    /// Records that everything up to here has been sent.
     pub(crate) fn sent(&self, id: SessionId, seq: u64) {
         let mut state = self.state();
         let resumed = state.current.get_mut(&id).and_then(|current| current.resumed.as_mut());
@@ -80,7 +80,7 @@ impl Joins {
         }
     }
 
-    /// From where a client that has everything up to `after` is to be answered.
+    /// Position from which to answer a client that has everything up to `after`.
     pub(crate) fn beyond_resumed(&self, id: SessionId, after: u64) -> u64 {
         let state = self.state();
         match state.current.get(&id).and_then(|current| current.resumed) {
@@ -89,8 +89,8 @@ impl Joins {
         }
     }
 
-    /// The client's own join is answered: from now on it gets what it asks for. False where the
-    /// join has been overtaken.
+    /// Marks the client's own join as answered: from now on its own positions count. False if the join
+    /// has been overtaken.
     pub(crate) fn answered(&self, id: SessionId, number: JoinNumber) -> bool {
         let mut state = self.state();
         let current = state.current.get_mut(&id).filter(|current| current.number == number);
@@ -102,15 +102,15 @@ impl Joins {
         self.state().current.get(&id).is_some_and(|current| current.number == number)
     }
 
-    /// While it is in the session the connection is told of this person's presence.
-    /// False where it is not, or in another join.
+    /// Records the person whose presence events belong to this join. False if the connection has left,
+    /// or joined anew.
     pub(crate) fn watch(&self, id: SessionId, number: JoinNumber, person: &Person) -> bool {
         let mut state = self.state();
         let current = state.current.get_mut(&id).filter(|current| current.number == number);
         current.map(|current| current.watched = Some(person.clone())).is_some()
     }
 
-    /// The connection leaves the session; whose presence it is to be told no more.
+    /// Ends the join. Returns the person whose presence events are no longer needed.
     pub(crate) fn end(&self, id: SessionId) -> Option<Person> {
         let mut state = self.state();
         let watched = state.current.remove(&id)?.watched?;
@@ -148,7 +148,7 @@ mod tests {
         let join = joins.begin(id).unwrap();
         joins.sent(id, 12);
         assert_eq!((joins.beyond_resumed(id, 10), joins.beyond_resumed(id, 20)), (14, 20));
-        // Whoever asks for what lies before its own offset means it.
+        // A client that requests messages before its own offset gets them.
         assert_eq!(joins.beyond_resumed(id, 9), 9);
         assert!(!joins.answered(id, overtaken) && joins.answered(id, join));
         assert_eq!(joins.beyond_resumed(id, 10), 10);

@@ -1,7 +1,8 @@
-//! A connection's outbound queue: bounded, and never waited for.
+//! Outbound queue of a connection. It is bounded, and nothing waits for it.
 //!
-//! Law I8: a full queue ends its connection as a slow reader; it comes back with `after` and misses
-//! nothing. Nobody else notices. What waits is charged to its person and the node ([`crate::memory`]).
+//! Law I8: a full queue closes its connection as a slow reader. The client reconnects with `after` and
+//! misses nothing. Other connections are unaffected. Waiting frames are charged to their person and the
+//! node ([`crate::memory`]).
 
 mod frame;
 mod liveness;
@@ -43,24 +44,24 @@ pub(crate) use liveness::Next;
 pub(crate) use turns::PageTurn;
 pub(crate) use written::Written;
 
-/// How many frames wait for a reader at most.
+/// Maximum number of waiting frames.
 pub(crate) const QUEUE: usize = 256;
-/// How many bytes: one frame more than that may wait, so that any frame can be sent.
+/// Maximum bytes of waiting frames. One frame may exceed it, so that any frame can be sent.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// With so many bytes waiting the client's next requests wait too: it reads too little for more.
+/// Waiting bytes above which the client's next requests wait too, as it reads too slowly.
 const BUSY_BYTES: usize = 512 * 1024;
-/// How many large answers (joins, pages of what it missed) it has being made.
+/// Maximum number of large answers (joins, catch-up pages) in preparation.
 const PAGES: usize = 2;
-/// How many of them are history, which waits for its turn and must leave room for what is live.
+/// Maximum number of queued history frames. History waits for its turn, so that live frames have room.
 const HISTORY: usize = 32;
-/// How many of its own sends a connection remembers; far more than it can have under way.
+/// Number of own sends that a connection remembers, far more than it can have in progress.
 const OWN_SENDS: usize = 256;
 
-/// A connection's number on its node.
+/// Number of a connection on its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(pub(crate) u64);
 
-/// The end of the queue that everyone but the connection itself holds.
+/// Sending side of a connection's queue.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     id: ConnectionId,
@@ -70,15 +71,15 @@ pub(crate) struct Outbound {
     receipts: Arc<Receipts>,
     counts: Arc<ConnectionCounts>,
     memory: Arc<Memory>,
-    /// The packets that wait, as they are counted.
+    /// Memory account of the waiting frames.
     reader: Arc<Reader>,
     room: Notify,
-    /// For those who wait for their turn.
+    /// Wakes tasks that wait for their turn.
     taken: Arc<Notify>,
     pages: Arc<Semaphore>,
     history: Arc<Semaphore>,
     ending: Arc<Ending>,
-    /// Sends whose acknowledgement is this connection's copy: the room's is left out.
+    /// Sends whose acknowledgement is this connection's copy. The room's copy is left out.
     own_sends: Mutex<VecDeque<(SessionId, ClientId)>>,
     strangers: Strangers,
     liveness: Liveness,
@@ -137,7 +138,7 @@ impl Outbound {
         self.framing
     }
 
-    /// Enqueues what a room hears, unless it is this connection's own.
+    /// Enqueues a broadcast, unless it is a copy of this connection's own send.
     pub(crate) fn push(&self, broadcast: &Arc<Broadcast>) {
         if !self.is_own(broadcast) && !self.is_cut_off() {
             if let Some(heard) = broadcast.heard() {
@@ -147,18 +148,18 @@ impl Outbound {
         }
     }
 
-    /// Enqueues the answer to the request of this id, and what the client has by it.
+    /// Enqueues the answer to a request, and the client's position after it.
     pub(crate) fn answer(&self, id: u64, result: Result<&RawValue, &Error>, mark: Option<Mark>) {
         self.enqueue(Frame::Answer(self.framing.answer(id, result), mark));
     }
 
-    /// Enqueues something that concerns this connection alone.
+    /// Enqueues an event for this connection only.
     pub(crate) fn tell<E: Event>(&self, event: &E) {
         let data = serde_json::value::to_raw_value(event).unwrap_or_default();
         self.enqueue(Frame::Text(self.framing.push(E::NAME, &data)));
     }
 
-    /// Notes what the client has, for a framing that tells it.
+    /// Enqueues the client's position, if the framing reports it.
     pub(crate) fn mark(&self, mark: Mark) {
         if self.framing == Framing::SocketIo {
             self.enqueue(Frame::Mark(mark));
@@ -169,24 +170,24 @@ impl Outbound {
         self.enqueue(Frame::Ping);
     }
 
-    /// Enqueues a ping beside the framing's own.
+    /// Enqueues a ping in addition to the framing's own.
     pub(crate) fn probe(&self) {
         self.enqueue(Frame::Probe);
     }
 
-    /// From now on the client has to show life: somebody wants to know whether it is there.
+    /// Requires a sign of life from the client, as somebody depends on its presence.
     pub(crate) fn expect_life(&self) {
         self.liveness.expect();
     }
 
-    /// Something came from the client: it has the messages that were written before.
+    /// Records a sign of life. The client has all messages written before.
     pub(crate) fn alive(&self) {
         for (session_id, seq) in self.liveness.alive() {
             self.receipts.delivered(session_id, &self.person, seq);
         }
     }
 
-    /// Enqueues a packet of the framing's own.
+    /// Enqueues a packet of the framing itself.
     pub(crate) fn control(&self, text: Utf8Bytes) {
         self.enqueue(Frame::Control(text));
     }
@@ -205,20 +206,20 @@ impl Outbound {
         Queued { charge: Some(self.reader.charge(frame.bytes())), frame }
     }
 
-    /// How many bytes wait, and for how long nothing of them was taken; `None` where nothing waits.
+    /// Waiting bytes, and the time since any were taken. `None` if nothing waits.
     pub(crate) fn waiting(&self) -> Option<(usize, Duration)> {
         self.reader.waiting()
     }
 
-    /// This has been written.
+    /// Records a completed write.
     pub(crate) fn written(&self, mut written: Written) {
-        // Before those are woken who look whether there is room.
+        // Before tasks are woken that check for room.
         drop(written.charge.take());
         self.counts.wrote(self.framing, written.frames, written.copies.len());
         self.counts.delivery.written(&written.copies);
         self.room.notify_one();
         self.taken.notify_waiters();
-        // One's own are on their way to the other side, not from there.
+        // Messages by the person's own side are not deliveries from the other side.
         written.delivered.retain(|(_, author, _)| *author != Some(self.person.kind));
         for (id, author, _) in &written.delivered {
             if author.is_some() {
@@ -230,12 +231,12 @@ impl Outbound {
         self.liveness.written(marks, written.probe);
     }
 
-    /// Whether more is waiting than the client should add to by asking.
+    /// Whether too much is waiting for further requests.
     pub(crate) fn is_busy(&self) -> bool {
         self.reader.bytes() > BUSY_BYTES || self.queue.capacity() < QUEUE / 2
     }
 
-    /// Resolves when something has been written, since the last time.
+    /// Resolves when something has been written since the last call.
     pub(crate) async fn until_written(&self) {
         self.room.notified().await;
     }
@@ -245,22 +246,22 @@ impl Outbound {
         self.tell(&ServerDraining { reconnect_after_ms });
     }
 
-    /// Ends the connection; the first reason counts.
+    /// Ends the connection. The first reason counts.
     pub(crate) fn close(&self, code: CloseCode) {
         self.ending.close(code);
     }
 
-    /// Why the connection ends, if it does.
+    /// Reason for the end of the connection, if it ends.
     pub(crate) fn closing(&self) -> Option<CloseCode> {
         self.ending.code()
     }
 
-    /// Whether it ends to give back memory, at once.
+    /// Whether the connection ends at once to release memory.
     pub(crate) fn is_evicted(&self) -> bool {
         self.ending.is_evicted()
     }
 
-    /// Whether its person may hear nothing more, and is only told what became of their own requests.
+    /// Whether the person is blocked. Then only answers to their own requests are sent.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.closing() == Some(CloseCode::NotAllowed)
     }
@@ -270,7 +271,7 @@ impl Outbound {
         self.ending.until().await
     }
 
-    /// From now on, the room's copy of this send is not for this connection.
+    /// From now on the room's copy of this send is left out.
     pub(crate) fn remember_own(&self, session_id: SessionId, client_id: &ClientId) {
         let mut own_sends = self.own_sends();
         if own_sends.len() >= OWN_SENDS {
@@ -279,7 +280,7 @@ impl Outbound {
         own_sends.push_back((session_id, client_id.clone()));
     }
 
-    /// The send came to nothing new: there will be no copy of it.
+    /// The send created no message, so no copy will come.
     pub(crate) fn forget_own(&self, session_id: SessionId, client_id: &ClientId) {
         self.take_own(session_id, client_id);
     }

@@ -1,4 +1,4 @@
-//! The read loop: frames in, commands under way, their answers out, and the connection's clock.
+//! Read loop: receives frames, runs commands, sends their answers, and handles timers.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::{
     wire::{CloseCode, Incoming, broadcast::Broadcast, told::AuthExpiring},
 };
 
-/// How many commands one connection has under way at most; further frames wait in the socket.
+/// Maximum number of concurrent commands of a connection. Further frames wait in the socket.
 const IN_FLIGHT: usize = 32;
-/// How long a connection that is told to end waits for the answers under way.
+/// Time limit for pending answers when a connection is closed.
 const ANSWERS: Duration = Duration::from_secs(6);
-/// How long before its token ends a connection is told so.
+/// Time between the notice of a token's end and that end.
 const EXPIRING: Duration = Duration::from_secs(60);
 
-/// A command's outcome, with the id under which the client waits for it.
+/// Outcome of a command, and the id of the client's request.
 struct Answered {
     id: Option<u64>,
     result: Result<Done, Error>,
@@ -35,13 +35,13 @@ struct Reading<'a> {
     caller: &'a Caller,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     pinged: Instant,
-    /// The end, in seconds since 1970, that the client has been told of.
+    /// Token end, in seconds since 1970, of which the client has been notified.
     told_of: Option<i64>,
-    /// What it may say; none where that is not limited.
+    /// Limit of incoming frames, or `None` if unlimited.
     frames: Option<Frames>,
 }
 
-/// Runs until the connection is to end for this reason, or (`None`) the peer is gone.
+/// Runs until the connection ends. Returns the close code, or `None` if the peer is gone.
 pub(super) async fn run(
     caller: &Caller,
     resumed: Vec<Resumed>,
@@ -74,9 +74,9 @@ pub(super) async fn run(
             }
             Some(answered) = reading.under_way.next() => reading.answer(answered),
             met = caller.outbound.strangers().until_met() => caller.met(&met),
-            // Whoever does not read what there is may not ask for more.
+            // A client with too much unread data may not send further requests.
             () = caller.outbound.until_written(), if caller.outbound.is_busy() => {
-                // It takes what it is given, so it is there, though its pongs are not read yet.
+                // The socket takes data, so the client is there, though its pongs are not read yet.
                 caller.outbound.liveness().takes();
             }
             () = caller.outbound.liveness().until_changed() => {}
@@ -99,11 +99,10 @@ pub(super) async fn run(
     }
 }
 
-/// How a connection ends.
+/// End of a connection.
 enum End {
     Closed(CloseCode),
-    /// Nobody is there to be told. To one that is merely silent a close would say that it need not
-    /// come back.
+    /// No peer to notify. A silent peer gets no close frame, which would mean that it need not reconnect.
     Gone,
 }
 
@@ -112,7 +111,7 @@ impl Reading<'_> {
         self.under_way.len() < IN_FLIGHT && !self.caller.outbound.is_busy()
     }
 
-    /// Begins what is asked for; why the connection ends, if it does.
+    /// Starts the requested command. Returns the end of the connection, if there is one.
     fn take(&mut self, incoming: Incoming) -> Option<End> {
         let fits = self.frames.as_ref().map_or(Ok(()), Frames::take);
         let fits = fits.map_err(|wait| self.caller.app.limits.refuse_frame(wait));
@@ -142,7 +141,7 @@ impl Reading<'_> {
         })
     }
 
-    /// It asked for too much: when to ask again.
+    /// Counts a refusal. Returns the time after which to retry.
     fn refused(&mut self, wait: Duration) -> Duration {
         self.frames.as_mut().map_or(wait, |frames| frames.refused(wait))
     }
@@ -153,22 +152,22 @@ impl Reading<'_> {
         }
         self.say(&answered);
         if let Ok(Done::Joined { at, turn, .. }) = answered.result {
-            // Its answer is queued, and counted there.
+            // The queued answer is charged separately.
             drop(turn);
             if let Some(other) = &at.other {
                 self.caller.watch(at.session_id, at.number, other);
             }
-            // Only now, behind the answer: what is live must not overtake what was read.
+            // Only after the answer: live messages must not overtake those read.
             self.go_on(join::go_live(self.caller.clone(), at));
         }
     }
 
-    /// Something goes on by itself, with no one waiting for its answer.
+    /// Runs work that no client waits for.
     fn go_on(&mut self, work: impl Future<Output = Result<Done, Error>> + Send + 'static) {
         self.under_way.push(work.map(|result| Answered { id: None, result }).boxed());
     }
 
-    /// Answers, and notes what the client has by it.
+    /// Sends the answer, and marks the client's new position.
     fn say(&self, answered: &Answered) {
         let outbound = &self.caller.outbound;
         if outbound.is_cut_off() && matches!(answered.result, Ok(Done::Joined { .. })) {
@@ -191,7 +190,7 @@ impl Reading<'_> {
         }
     }
 
-    /// What is under way is decided and told, within bounds.
+    /// Completes pending commands and sends their answers, within a time limit.
     async fn finish_answers(&mut self) {
         let rest = async {
             while let Some(answered) = self.under_way.next().await {
@@ -201,7 +200,7 @@ impl Reading<'_> {
         drop(timeout(ANSWERS, rest).await);
     }
 
-    /// Does what is due by the clock; when to look again, or why the connection ends.
+    /// Runs due timers. Returns the next wake-up, or the end of the connection.
     fn tick(&mut self) -> Result<Instant, End> {
         let config = &self.caller.app.config;
         let now = Instant::now();
@@ -225,7 +224,7 @@ impl Reading<'_> {
         Ok(typing_until.map_or(wake, |until| wake.min(until)))
     }
 
-    /// Tells of a token that ends soon, and ends with it. When to look again.
+    /// Announces the end of the token, and ends with it. Returns the next wake-up.
     fn token(&mut self, now: Instant) -> Result<Instant, CloseCode> {
         let (expires_at, left) = self.caller.token(now);
         if left.is_zero() {

@@ -1,9 +1,9 @@
-//! Socket.IO's connection state recovery: telling a client where it is, so that it can come back there.
+//! Socket.IO's connection state recovery: the server reports a client's position, from which it can resume.
 //!
-//! A stock client remembers the last text that ended an event's arguments, and hands it back with
-//! its `pid` when it reconnects. The reference server appends that text to every event. Clients that
-//! know nothing of it (those of Dart and Python among them) then call their handlers with an argument
-//! too many, so here it is an event of its own, behind what it speaks of, once a write.
+//! A stock client remembers the last argument of an event if it is a string, and sends it with its
+//! `pid` when it reconnects. The reference server appends this string to every event. Clients without
+//! support (such as those of Dart and Python) then call their handlers with an extra argument. So here
+//! it is a separate event, behind the events that it covers, once per write.
 
 use axum::extract::ws::Utf8Bytes;
 
@@ -18,21 +18,21 @@ use crate::{
     },
 };
 
-/// What changes in what a client has, beside the messages that it is sent.
+/// Change of the client's position beside the messages that it is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mark {
-    /// It is about to hear that it is in a session, of which it has everything up to here.
+    /// The client is about to be in a session, of which it has everything up to here.
     Entered {
         session_id: SessionId,
         epoch: EpochId,
         up_to: u64,
     },
-    /// It has everything up to here: an answer had it.
+    /// An answer contained everything up to here.
     UpTo {
         session_id: SessionId,
         seq: u64,
     },
-    /// It has this one: the acknowledgement of its own send.
+    /// The acknowledgement of the client's own send contained this message.
     Has {
         session_id: SessionId,
         seq: u64,
@@ -42,17 +42,17 @@ pub(crate) enum Mark {
     },
 }
 
-/// What the client of one connection has, by what has been written to it.
+/// Position of a connection's client, by the frames written to it.
 #[derive(Debug, Default)]
 pub(crate) struct Recovery {
     offset: Offset,
     changed: bool,
-    /// The client must not hear more before it has been told.
+    /// Whether the position must be sent before any other frame.
     urgent: bool,
 }
 
 impl Recovery {
-    /// What is written for these frames, in their order, with the offset where it has changed.
+    /// Texts for these frames in order, with the position if it has changed.
     pub(crate) fn texts(&mut self, frames: impl IntoIterator<Item = Frame>) -> Vec<Utf8Bytes> {
         let mut texts = Vec::new();
         for frame in frames {
@@ -75,12 +75,13 @@ impl Recovery {
         match mark {
             Mark::Entered { session_id, epoch, up_to } => {
                 if *counted != epoch {
-                    // Positions of another epoch bring nothing back.
+                    // Positions of another epoch cannot be resumed.
                     *counted = epoch;
                     places.clear();
                 }
                 places.insert(session_id, Place::at(up_to));
-                // Were the answer cut off behind the client's back, it would think that it is in.
+                // If the connection broke right after the answer, the client would believe that it is
+                // in the session.
                 self.urgent = true;
             }
             Mark::UpTo { session_id, seq } => {

@@ -1,5 +1,5 @@
-//! Whose presence a connection is not told yet: presence of someone is shown once that someone has
-//! written in the session. Else whoever opens a session with a stranger could watch them.
+//! Sessions without presence events yet. A person's presence is shown only after they have written in
+//! the session. Otherwise anyone could watch a stranger by opening a session with them.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The other side of an open session, as a member who joins it finds them.
+/// Other side of an open session, as seen by a member who joins it.
 #[derive(Clone, Debug)]
 pub(crate) struct OtherSide {
     pub(crate) person: Person,
@@ -24,8 +24,8 @@ pub(crate) struct OtherSide {
 }
 
 impl OtherSide {
-    /// `read` is what was read of the session behind it. A message of the other side that is in neither
-    /// comes later, by its number.
+    /// `read` holds messages read after `session`. A message of the other side in neither of them
+    /// arrives later, by its number.
     pub(crate) async fn of(
         store: &dyn Store,
         me: &Person,
@@ -39,13 +39,13 @@ impl OtherSide {
         Ok(Some(Self { person, has_written }))
     }
 
-    /// Whether they may be watched.
+    /// Whether their presence may be shown.
     pub(crate) fn is_known(&self) -> bool {
         self.has_written
     }
 }
 
-/// A session whose other side has written now.
+/// Session whose other side has just written for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Met {
     pub(crate) session_id: SessionId,
@@ -53,7 +53,7 @@ pub(crate) struct Met {
     pub(crate) person: Person,
 }
 
-/// The sessions of a connection whose other side has not written yet. As many as it has joined at most.
+/// Sessions of a connection whose other side has not written yet. At most as many as it has joined.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     state: Mutex<State>,
@@ -71,17 +71,17 @@ impl Strangers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This join waits for the first message of `person`.
+    /// Waits for the first message of `person`, for this join.
     pub(crate) fn wait_for(&self, id: SessionId, number: JoinNumber, person: Person) {
         self.state().waiting.insert(id, (number, person));
     }
 
-    /// The connection has left the session.
+    /// Removes a session that the connection has left.
     pub(crate) fn forget(&self, id: SessionId) {
         self.state().waiting.remove(&id);
     }
 
-    /// The client has a message of the other side's.
+    /// Records that the client has a message of the other side.
     pub(crate) fn heard(&self, session_id: SessionId) {
         let mut state = self.state();
         let Some((number, person)) = state.waiting.remove(&session_id) else { return };
@@ -89,7 +89,7 @@ impl Strangers {
         self.met.notify_one();
     }
 
-    /// Resolves when one is a stranger no more. Nothing is lost where it is dropped.
+    /// Resolves when the other side of a session has written. Cancellation loses nothing.
     pub(crate) async fn until_met(&self) -> Met {
         loop {
             if let Some(met) = self.state().met.pop() {
@@ -120,7 +120,7 @@ mod tests {
         let met = Met { session_id: id, number, person: person.clone() };
         assert_eq!(strangers.until_met().now_or_never(), Some(met));
         assert_eq!(strangers.until_met().now_or_never(), None);
-        // Nobody is met in a session that was left.
+        // A session that was left reports nothing.
         strangers.wait_for(id, number, person);
         strangers.forget(id);
         strangers.heard(id);

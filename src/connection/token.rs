@@ -1,4 +1,4 @@
-//! The token that a connection lives by.
+//! Token of a connection.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use crate::auth::{Identity, LEEWAY};
 
-/// A token, from the moment in which it was shown.
+/// A token, and the time at which it was shown.
 #[derive(Debug)]
 pub(crate) struct Token {
     identity: Identity,
-    /// When its leeway is over, as the clock stood when it was shown.
+    /// End of the token with its leeway, computed from the clock at the time it was shown.
     until: Instant,
 }
 
-/// It ends before the one that the connection has.
+/// The new token ends before the current one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Older;
 
@@ -25,8 +25,7 @@ impl Token {
         Self { identity, until }
     }
 
-    /// Takes a newer one in its place, with what that one says of its bearer; the same one may be
-    /// shown again.
+    /// Replaces the token and its identity by a newer one. The same token may be shown again.
     pub(crate) fn refresh(&mut self, newer: Identity, shown: Instant) -> Result<(), Older> {
         if newer.expires_at < self.identity.expires_at {
             return Err(Older);
@@ -34,19 +33,19 @@ impl Token {
         let before = (self.identity.expires_at, self.until);
         *self = Self::new(newer, shown);
         if self.identity.expires_at == before.0 {
-            // What the clock says now lengthens none.
+            // The current clock must not extend the token.
             self.until = self.until.min(before.1);
         }
         Ok(())
     }
 
-    /// When it ends, in seconds since 1970.
+    /// End of the token, in seconds since 1970.
     pub(crate) fn expires_at(&self) -> i64 {
         self.identity.expires_at
     }
 
-    /// How long it still counts, its leeway included: by the clock, or by the time that has passed since
-    /// it was shown, whichever is less. So a clock that jumps back lengthens no token.
+    /// Time for which the token still counts, including the leeway: by the clock, or by the time since
+    /// it was shown, whichever is less. So a clock that jumps back extends no token.
     pub(crate) fn left(&self, now: Instant) -> Duration {
         self.left_at(now, Timestamp::now())
     }
@@ -56,7 +55,7 @@ impl Token {
     }
 }
 
-/// Until its leeway is over by this clock; nothing where it is, a year at most.
+/// Time left by this clock, including the leeway: at least zero, at most a year.
 fn left(identity: &Identity, clock: Timestamp) -> Duration {
     let end = (identity.expires_at + LEEWAY).saturating_mul(1_000);
     let millis = u64::try_from(end.saturating_sub(clock.as_millisecond())).unwrap_or(0);
@@ -88,11 +87,11 @@ mod tests {
         about(token.left_at(now, clock - minutes(60)), minutes(11));
         about(token.left_at(now + minutes(5), clock - minutes(55)), minutes(6));
         assert!(token.left_at(now + minutes(11), clock - minutes(49)).is_zero());
-        // By a clock that is ahead it has ended, and by one that is not it has not.
+        // A clock that is ahead ends the token early, a correct one does not.
         about(token.left_at(now, clock + minutes(9)), minutes(2));
         assert!(token.left_at(now, clock + minutes(60)).is_zero());
         about(token.left_at(now + minutes(1), clock + minutes(1)), minutes(10));
-        // One from a time out of this world is none that counts for ever.
+        // A token with an absurd end does not count for ever.
         assert!(
             Token::new(Identity { expires_at: i64::MAX - LEEWAY, ..identity(0) }, now).left(now)
                 <= minutes(525_600)

@@ -1,5 +1,5 @@
-//! Where a client is typing. Said to others at once, again every few seconds while it goes on, and taken
-//! back when its client falls silent, sends, leaves or drops.
+//! Typing state of a client. It is published at once and every few seconds while typing continues, and
+//! withdrawn when the client falls silent, sends, leaves or disconnects.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::session::SessionId;
 
-/// How long a client types without saying so again.
+/// Time after which typing ends without a new event.
 const SPELL: Duration = Duration::from_secs(6);
-/// How often others are told while it goes on: some have just come.
+/// Interval of publishing ongoing typing, for people who have just joined.
 const AGAIN: Duration = Duration::from_secs(3);
-/// How soon a client can begin again, however often it says so.
+/// Minimum time between two starts that are published.
 const REST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Spell {
     until: Instant,
 }
 
-/// The sessions in which one connection's client types.
+/// Sessions in which a connection's client types.
 #[derive(Debug, Default)]
 pub(crate) struct Typing(Mutex<HashMap<SessionId, Spell>>);
 
@@ -34,7 +34,7 @@ impl Typing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client says that it types; whether others are to be told.
+    /// Records that the client types. Returns whether to publish it.
     pub(crate) fn start(&self, id: SessionId, now: Instant) -> bool {
         let mut spells = self.spells();
         let until = now + SPELL;
@@ -52,13 +52,13 @@ impl Typing {
         due
     }
 
-    /// It types no more; whether others are to be told.
+    /// Records that the client has stopped. Returns whether to publish it.
     pub(crate) fn stop(&self, id: SessionId) -> bool {
         let mut spells = self.spells();
         spells.get_mut(&id).is_some_and(|spell| std::mem::take(&mut spell.active))
     }
 
-    /// Where it has fallen silent, and when to look again.
+    /// Sessions in which typing has expired, and the next time to check.
     pub(crate) fn expired(&self, now: Instant) -> (Vec<SessionId>, Option<Instant>) {
         let mut spells = self.spells();
         let silent = spells.iter().filter(|(_, spell)| spell.active && now >= spell.until);
@@ -67,7 +67,7 @@ impl Typing {
         (silent, spells.values().map(|spell| spell.until).min())
     }
 
-    /// Where it types, now that the connection ends.
+    /// Ends all typing with the connection. Returns the affected sessions.
     pub(crate) fn end(&self) -> Vec<SessionId> {
         self.spells().drain().filter(|(_, spell)| spell.active).map(|(id, _)| id).collect()
     }
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(typing.expired(at(8_999)), (vec![], Some(at(9_000))));
         assert_eq!(typing.expired(at(9_000)), (vec![id], None));
         assert!(!typing.stop(id), "it is taken back once");
-        // A client that flickers is told of once a second.
+        // A flickering client is published at most once a second.
         assert!(typing.start(id, at(20_000)) && typing.stop(id));
         let told = (0..100).filter(|n| typing.start(id, at(20_000 + n * 9)) | typing.stop(id));
         assert_eq!(told.count(), 0);

@@ -1,4 +1,4 @@
-//! The native framing on a WebSocket.
+//! Native framing on a WebSocket.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -24,14 +24,14 @@ use crate::{
     wire::{CloseCode, Framing, Incoming, native},
 };
 
-/// How long a closing connection may take to hand over what it has still to say.
+/// Time limit for the last frames of a closing connection.
 pub(super) const GOODBYE: Duration = Duration::from_secs(2);
-/// A slow reader gets longer to take the frame that says so.
+/// Time limit for a slow reader, which needs longer to take the close frame.
 const SLOW_GOODBYE: Duration = Duration::from_secs(10);
-/// One whose memory is needed has little time.
+/// Time limit for a connection whose memory is needed.
 const EVICTED_GOODBYE: Duration = Duration::from_secs(1);
 
-/// How long a connection that ends so may take to hand over its last words.
+/// Time limit for the last frames, by close code.
 pub(super) fn goodbye(code: CloseCode, outbound: &Outbound) -> Duration {
     match code {
         CloseCode::SlowReader if outbound.is_evicted() => EVICTED_GOODBYE,
@@ -40,9 +40,9 @@ pub(super) fn goodbye(code: CloseCode, outbound: &Outbound) -> Duration {
     }
 }
 
-/// Serves one socket until it ends, and holds its places as long.
+/// Serves a socket until it ends, and holds its slots for as long.
 pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _places: Vec<Place>) {
-    // Held to the end: a node that drains waits for what is still to be said.
+    // Held to the end: a draining node waits for the last frames.
     let _open = app.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);
     let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
@@ -56,7 +56,7 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _p
         writing::run(Encoding::Native, &written, &mut frames, &mut sink, finished, patience);
     let mut write = pin!(write);
     let incoming = stream.by_ref().map(incoming);
-    // Whoever sends while the other end is gone finds out by the read loop or the write's patience.
+    // If the peer is gone, the read loop or the write's time limit ends the connection.
     let code = tokio::select! {
         ended = live(&app, identity, &outbound, Vec::new(), incoming, Instant::now()) => ended,
         () = &mut write => None,
@@ -64,12 +64,12 @@ pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _p
     let Some(code) = code else { return };
     let patience = goodbye(code, &outbound);
     if finish.send(code).is_ok() && timeout(patience, &mut write).await.is_ok() {
-        // The peer answers the close; dropping the socket before could cut off what was just said.
+        // The peer answers the close. Dropping the socket earlier could cut off the last frames.
         drop(timeout(GOODBYE, stream.for_each(|_| ready(()))).await);
     }
 }
 
-/// Accepts a socket only to say why it ends, as a browser sees no status of a refused handshake.
+/// Accepts a socket only to send a close code, as browsers do not show the status of a refused handshake.
 pub(crate) async fn refuse(mut socket: WebSocket, code: CloseCode) {
     let goodbye = async {
         if socket.send(close_frame(code)).await.is_ok() {
@@ -79,7 +79,7 @@ pub(crate) async fn refuse(mut socket: WebSocket, code: CloseCode) {
     drop(timeout(GOODBYE, goodbye).await);
 }
 
-/// The WebSocket's own goodbye.
+/// Close frame of the WebSocket.
 pub(super) fn close_frame(code: CloseCode) -> Message {
     Message::Close(Some(CloseFrame { code: code.code(), reason: code.reason().into() }))
 }
@@ -94,7 +94,7 @@ fn incoming(frame: Result<Message, SocketError>) -> Incoming {
     }
 }
 
-/// Why a frame could not be read: for what the peer did, the code that says so.
+/// Close code for a frame that could not be read, or `None` if the connection broke.
 pub(super) fn broken(error: SocketError) -> Option<CloseCode> {
     use tungstenite::{Error as E, error::ProtocolError::ResetWithoutClosingHandshake};
     match *error.into_inner().downcast::<E>().ok()? {

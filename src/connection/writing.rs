@@ -1,4 +1,4 @@
-//! The write loop: takes what is queued and hands it to the socket, many frames in one write.
+//! Write loop: passes queued frames to the socket, many in one write.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::wire::{CloseCode, Framing};
 
-/// Frames that go into one write at most.
+/// Maximum number of frames in one write.
 const BATCH: usize = 64;
 
-/// How frames become messages of the socket.
+/// Encoding of frames as messages of the socket.
 pub(super) enum Encoding<'a> {
     Native,
     SocketIo(&'a mut Recovery),
@@ -33,11 +33,11 @@ fn native(frame: Frame) -> Message {
     }
 }
 
-/// Ends when it has said why the connection ends, which `finish` tells it, or the socket is gone.
+/// Runs until it has sent the close code received from `finish`, or the socket is gone.
 ///
-/// `taken` hears what the socket has taken. `patience` is how long one write may take: a reader that
-/// takes nothing for so long is dead. A slow reader's frames are dropped when it is to end, so that
-/// their memory is back at once.
+/// `taken` is called after each completed write. `patience` limits a single write: a reader that takes
+/// nothing for so long is dead. When a slow reader is closed, its frames are dropped, so that their
+/// memory is free at once.
 pub(super) async fn run(
     mut encoding: Encoding<'_>,
     taken: &(dyn Fn(Written) + Sync),
@@ -84,7 +84,7 @@ pub(super) async fn run(
     }
 }
 
-/// Writes these, and says how many frames it took.
+/// Writes a batch and returns the number of frames written.
 async fn write(
     encoding: &mut Encoding<'_>,
     batch: &mut Vec<Queued>,
@@ -110,7 +110,7 @@ async fn write(
     sink.flush().await.map(|()| frames)
 }
 
-/// Says what is still to be said, then why it ends.
+/// Writes the remaining frames, then the close code.
 async fn say_goodbye(
     encoding: &mut Encoding<'_>,
     code: CloseCode,
@@ -120,11 +120,11 @@ async fn say_goodbye(
 ) {
     let mut rest = Vec::new();
     if code == CloseCode::SlowReader {
-        // Nothing more gets in, nor stays.
+        // The queue accepts no further frames, and the waiting ones are dropped.
         queue.close();
     }
     while let Ok(queued) = queue.try_recv() {
-        // A slow reader has had its chance; it finds what it missed with `after`.
+        // A slow reader reads the missed messages with `after` when it reconnects.
         if code != CloseCode::SlowReader {
             rest.push(queued);
         }
@@ -132,7 +132,7 @@ async fn say_goodbye(
     let written = Written::of(&mut rest);
     if let Ok(frames) = write(encoding, &mut rest, sink).await {
         taken(written.in_frames(frames));
-        // A peer that is gone needs no goodbye.
+        // The peer may be gone already.
         drop(sink.send(close_frame(code)).await);
     }
 }
@@ -183,7 +183,7 @@ mod tests {
             finish.send(CloseCode::Bye).unwrap();
         };
         tokio::join!(write, end);
-        // Where the client is goes before the first message, and behind each.
+        // The client's position precedes the first message, and follows each write.
         assert_eq!(*counted.lock().unwrap(), [(3, 1), (2, 1)]);
         assert_eq!(sink.get_ref().len(), 3 + 2 + 1, "the close is none of them");
     }

@@ -1,6 +1,6 @@
-//! The directory of a node without a legacy one: any well-formed id is someone, shown by a neutral
-//! name unless `people.json` in the data directory has a better one: `{"customer:<id>": "Name",
-//! "dentist:<id>": {"name": "Name", "email": …, "avatarUrl": …}}`.
+//! Directory of a node without a legacy one. Any well-formed id is a person, with a neutral name unless
+//! `people.json` in the data directory has a better one: `{"customer:<id>": "Name", "dentist:<id>":
+//! {"name": "Name", "email": …, "avatarUrl": …}}`.
 
 use std::{collections::HashMap, io::ErrorKind, path::Path};
 
@@ -15,7 +15,7 @@ pub(super) struct Local {
     people: HashMap<String, Written>,
 }
 
-/// A person as the file has them.
+/// Person in the file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {

@@ -1,7 +1,7 @@
-//! The legacy directory in MySQL.
+//! Legacy directory in MySQL.
 //!
-//! Law I11: it can't be written. Every connection is set to read-only transactions as it is made,
-//! and this module holds no statement but the three look-ups.
+//! Law I11: it cannot be written. Every new connection is set to read-only transactions, and this
+//! module runs no statements but the three look-ups.
 
 mod encryption;
 
@@ -22,13 +22,14 @@ use crate::{
 };
 use encryption::Pools;
 
-/// What every connection is told first.
+/// First statement on every connection.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
-/// How long a look-up may take, with the wait for a connection.
+/// Time limit of a look-up, including the wait for a connection.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// How soon a connection that says nothing is asked whether it still is one.
+/// Idle time before TCP probes a connection.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Connections at most. None is kept idle: each look-up makes one, and resolves the server's name for it.
+/// Maximum number of connections. None stays idle: each look-up opens one, and resolves the server's
+/// name for it.
 const POOL_SIZE: usize = 5;
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(super) struct Mysql {
 }
 
 impl Mysql {
-    /// Connects at the first look-up, not now: chat starts without it.
+    /// Connects at the first look-up, so that a node starts without the directory.
     pub(super) fn open(config: &MysqlConfig) -> anyhow::Result<Self> {
         let constraints = PoolConstraints::new(0, POOL_SIZE)
             .ok_or_else(|| anyhow::anyhow!("the pool's limits are the wrong way round"))?;
@@ -62,8 +63,8 @@ impl Mysql {
         })
     }
 
-    /// A look-up on a connection of the pool. A look-up that fails with its connection is tried again on a
-    /// new one.
+    /// Runs a look-up on a connection of the pool. A look-up that fails with its connection is retried
+    /// once on a new one.
     async fn look_up<T, F>(
         &self,
         work: impl Fn(Conn) -> F + Send + Sync,
@@ -124,13 +125,13 @@ impl Directory for Mysql {
     }
 }
 
-/// The first column is the id, `email` and `avatar_url` are what they are called, and whatever else
-/// there is are parts of the name.
+/// Reads a row. The first column is the id, `email` and `avatar_url` have these names, and all other
+/// columns are parts of the name.
 fn entry(person: &Person, row: Row) -> Option<Entry> {
     let names: Vec<String> =
         row.columns_ref().iter().map(|column| column.name_str().to_lowercase()).collect();
     let mut columns = names.into_iter().zip(row.unwrap().into_iter().map(text));
-    // MySQL finds the number 7 by "7abc", and "Ada" by "ADA": that is somebody else's id.
+    // MySQL finds the number 7 by "7abc", and "Ada" by "ADA". Such a row has another id.
     let (_, id) = columns.next()?;
     if id.as_deref() != Some(person.id.as_str()) {
         return None;
@@ -146,7 +147,7 @@ fn entry(person: &Person, row: Row) -> Option<Entry> {
     Some(Entry::shown(person, &name.join(" "), avatar_url.as_deref(), email.as_deref()))
 }
 
-/// A column as text; an id may be a number.
+/// Column as text. An id may be a number.
 fn text(value: Value) -> Option<String> {
     match value {
         Value::Bytes(bytes) => String::from_utf8(bytes).ok(),
@@ -156,7 +157,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-/// What the database said, by its code: the text may quote a row.
+/// Error code of the database. Its text may quote a row, so it is left out.
 #[derive(Debug, thiserror::Error)]
 #[error("MySQL error {code} (SQLSTATE {state}){}", remedy(*.code))]
 struct Refused {
@@ -164,7 +165,7 @@ struct Refused {
     state: String,
 }
 
-/// What the commonest of its codes are about.
+/// Likely causes of the most common codes.
 fn remedy(code: u16) -> &'static str {
     match code {
         1045 => ": MYSQL_USER, MYSQL_PASSWORD, or it wants MYSQL_TLS",
@@ -185,11 +186,11 @@ fn unavailable(error: Error) -> DirectoryError {
     })
 }
 
-/// The codes by which a server ends a connection: it shuts down, it aborts or kills the connection, it has
-/// waited for too long.
+/// Codes with which a server ends a connection: it shuts down, it aborts or kills the connection, or
+/// the connection was idle for too long.
 const ENDINGS: [u16; 7] = [1053, 1079, 1152, 1184, 1927, 3169, 4031];
 
-/// Whether the failure is one of its connection, and not of the look-up.
+/// Whether the connection failed, and not the look-up.
 fn is_of_its_connection(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::Driver(DriverError::ConnectionClosed) => true,
@@ -306,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn over_tls_only_with_a_certificate_that_is_trusted() {
         let mut config = config().await;
-        // One whom the server lets in by TLS only.
+        // This user may connect over TLS only.
         config.user = "encrypted".into();
         let ada = customer("sub-ada");
         assert!(Mysql::open(&config).unwrap().person(&ada).await.is_err());
@@ -316,7 +317,7 @@ mod tests {
         config.ca_file = Some(Servers::get().await.certificate.clone());
         let trusted = Mysql::open(&config).unwrap();
         assert_eq!(trusted.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
-        // Where nothing is set TLS is found; without a verified one plain text is all that is left.
+        // Without a setting TLS is used, or plain text if there is no verified TLS.
         config.tls = Tls::Preferred;
         let preferred = Mysql::open(&config).unwrap();
         assert_eq!(preferred.person(&ada).await.unwrap().unwrap().name, "Ada Lovelace");
@@ -344,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn i11_a_write_to_the_directory_is_refused() {
         let directory = directory().await;
-        // A connection that comes back from the pool is as read-only as a new one.
+        // A connection that returns from the pool is read-only too.
         for _ in 0..2 {
             let mut connection = directory.pool.get_conn().await.unwrap();
             for write in [

@@ -1,8 +1,7 @@
-//! People as chat knows them: what the directory has said, for a while, and the store's rows kept up
-//! with it.
+//! Cached directory entries, and the copies of names in the store.
 //!
-//! Only who opens a session with someone new waits for the directory. Everyone else is shown as the
-//! store has them; whoever was not looked up for a lifetime is, behind the scenes, one at a time.
+//! Only opening a session with a new person waits for the directory. Everyone else is shown from the
+//! store. A person without a cached entry is looked up in the background, one at a time.
 
 mod relations;
 
@@ -24,13 +23,13 @@ use crate::{
 };
 use relations::Relations;
 
-/// How many entries are kept.
+/// Maximum number of cached entries.
 const ENTRIES: u64 = 10_000;
-/// How long nobody is, at most: an account that was just made is soon found.
+/// Maximum lifetime of a negative result, so that a new account is soon found.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// How long a directory that has failed is left alone.
+/// Pause after a failure of the directory.
 const REST: Duration = Duration::from_secs(1);
-/// How many people wait to be looked up again; one more waits until they are seen the next time.
+/// Maximum number of people waiting for a background look-up. Others wait until they are seen again.
 const QUEUE: usize = 1_024;
 
 type Found = Option<Arc<Entry>>;
@@ -40,15 +39,15 @@ pub(crate) struct People {
     store: Arc<dyn Store>,
     found: Cache<Person, Found>,
     relations: Relations,
-    /// Until when the directory is left alone, and why.
+    /// End of the pause after a failure, and the error.
     resting: Mutex<Option<(Instant, DirectoryError)>>,
     queue: mpsc::Sender<Person>,
-    /// Who is in the queue: each once.
+    /// People in the queue, each once.
     queued: DashSet<Person>,
     counts: DirectoryCounts,
 }
 
-/// How long what was found counts.
+/// Lifetime of a cached result.
 struct Lifetime(Duration);
 
 impl Lifetime {
@@ -95,14 +94,13 @@ impl People {
         people
     }
 
-    /// What the directory says of a person; `None` where it doesn't know the person. One look-up at
-    /// a time for each.
+    /// Entry of a person, or `None` if the person is unknown. Concurrent look-ups of a person are combined.
     pub(crate) async fn look_up(&self, person: &Person) -> Result<Found, DirectoryError> {
         let found = self.found.try_get_with_by_ref(person, self.ask(person)).await;
         found.map_err(|error| DirectoryError::clone(&error))
     }
 
-    /// A person is there: if it is time to, they are looked up soon.
+    /// Records that a person was seen, and queues a look-up if none is cached.
     pub(crate) fn seen(&self, person: &Person) {
         if self.found.contains_key(person) || !self.queued.insert(person.clone()) {
             return;
@@ -112,13 +110,13 @@ impl People {
         }
     }
 
-    /// The members of a session were shown to someone.
+    /// Records that the members of a session were shown.
     pub(crate) fn shown(&self, session: &Session) {
         self.seen(&session.customer.person);
         self.seen(&session.dentist.person);
     }
 
-    /// Adds what only this member may see: a dentist sees the customer's e-mail, where it is at hand.
+    /// Adds data for this member only: a dentist sees the customer's e-mail address, if it is cached.
     pub(crate) async fn disclose(&self, me: &Person, session: &mut Session) {
         if me.kind == PersonKind::Dentist {
             let customer = self.found.get(&session.customer.person).await.flatten();
@@ -126,7 +124,7 @@ impl People {
         }
     }
 
-    /// How many people wait to be looked up again.
+    /// Number of people waiting for a background look-up.
     pub(crate) fn waiting(&self) -> usize {
         self.queued.len()
     }
@@ -139,7 +137,7 @@ impl People {
     async fn keep_looking_up(self: Arc<Self>, mut seen: mpsc::Receiver<Person>) {
         while let Some(person) = seen.recv().await {
             self.queued.remove(&person);
-            // Whoever can't be looked up now is shown by the last known name until the next time.
+            // After a failure the last known name is shown until the next look-up.
             drop(self.look_up(&person).await);
         }
     }
@@ -155,7 +153,7 @@ impl People {
         Ok(found.map(Arc::new))
     }
 
-    /// One look-up in the directory, unless it is left alone.
+    /// Queries the directory once and counts the result. Fails at once during a pause.
     async fn counted<T>(
         &self,
         asked: impl Future<Output = Result<T, DirectoryError>>,
@@ -177,7 +175,7 @@ impl People {
         answer.inspect_err(|error| self.rest(error))
     }
 
-    /// Why the directory is left alone, if it is.
+    /// Error of the current pause, if there is one.
     fn resting(&self) -> Option<DirectoryError> {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, error) = resting.as_ref()?;

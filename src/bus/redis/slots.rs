@@ -1,8 +1,7 @@
 //! Detection of moved slots in a cluster.
 //!
 //! A node that gives a slot away ends the subscriptions of its channels. It reports this in a push that
-//! the client does not forward, and no connection ends. So the slots are compared periodically on each
-//! node.
+//! the client does not forward, and no connection ends. So the slots are compared periodically on each node.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,9 +1,8 @@
 //! Probes of whether Redis takes writes and delivers. An answering server may be the wrong one.
 //!
 //! After a failover, open connections may stay with the old master. It answers a PING, even delivers
-//! what its own clients publish, and refuses every write. So a probe writes, and counts the receivers
-//! of what it publishes. If it fails, the connections are made anew, which resolves the server's name
-//! again.
+//! messages of its own clients, and refuses every write. So a probe writes, publishes a message, and
+//! counts its receivers. If it fails, the connections are made anew, which resolves the server's name again.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -58,7 +58,7 @@ fn each_warning_is_one_line_that_names_the_variable_and_what_to_set() {
         assert!(line.starts_with(&format!("{variable}: ")), "{line}");
         assert!(line.contains("; set "), "it says what to set: {line}");
         assert_eq!(line.lines().count(), 1, "{line}");
-        // A node warns of plain text once it knows what the server offers.
+        // A node warns of plain text after it has tried TLS with the server.
         let warned = config(&[more]).warnings().contains(&line);
         assert_eq!(warned, !name.ends_with("-tls"), "{name}");
         assert_eq!(config(&[more]).refusal(), None);

@@ -1,7 +1,7 @@
-//! How a client comes in: as a stranger, or by a token that came with the handshake.
+//! Entry of a client: as a stranger, or with a token from the handshake.
 //!
-//! A stranger has a place among strangers, and loses it where it stays while others come. It gives the
-//! place back as soon as its token is proved: what is done for it then is done for a person.
+//! A stranger has a slot among strangers, and may lose it when others arrive. It releases the slot once
+//! its token is verified: from then on the work is done for a known person.
 
 use axum::extract::ws::Utf8Bytes;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,27 +24,27 @@ use crate::{
     },
 };
 
-/// How long a client may take to enter the namespace. The time of strangers shrinks as they become many.
+/// Time limit for entering the namespace. It shrinks for strangers as they become many.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it may try.
+/// Maximum number of attempts.
 const CONNECT_TRIES: usize = 10;
 
-/// The entry of a session.
+/// Entry of a session.
 pub(crate) struct Entry {
-    /// None where the handshake brought a token that counts.
+    /// `None` if the handshake had a valid token.
     stranger: Option<Stranger>,
     known: Option<Known>,
-    /// The address's. Held to the end.
+    /// Slots of the address, held to the end.
     of_address: Vec<Place>,
 }
 
-/// The bearer of a token, and the places of that user.
+/// Bearer of a valid token, and that user's slots.
 struct Known {
     identity: Identity,
     places: Vec<Place>,
 }
 
-/// The person who has entered, the sessions in which it was before, and the places that it has to the end.
+/// The person who has entered, their sessions to resume, and the slots held to the end.
 pub(super) struct Entered {
     pub(super) identity: Identity,
     pub(super) resumed: Vec<Resumed>,
@@ -52,7 +52,7 @@ pub(super) struct Entered {
 }
 
 impl Entry {
-    /// Opens the door for a client at this address, with what the handshake brought.
+    /// Prepares the entry of a client at this address, with the token of the handshake.
     pub(crate) async fn open(
         app: &App,
         address: Address,
@@ -68,7 +68,7 @@ impl Entry {
         Ok(Self { stranger, known, of_address })
     }
 
-    /// Waits for the client to enter the namespace with a token that counts.
+    /// Waits for the client to enter the namespace with a valid token.
     pub(super) async fn enter(
         self,
         app: &App,
@@ -77,7 +77,7 @@ impl Entry {
         first: Option<&SecretString>,
     ) -> Result<Entered, Refusal> {
         let patience = self.stranger.as_ref().map_or(CONNECT_TIMEOUT, Stranger::patience);
-        // The client hears the first ping when it is in: until then the time is short.
+        // The client gets its first ping after it has entered, so the time limit is short.
         let deadline = Instant::now() + patience.min(app.config.ping_interval);
         let door = Door { app, queue, first, deadline };
         let proving = door.prove(packets, self.known);
@@ -92,7 +92,7 @@ impl Entry {
         drop(self.stranger);
         let Known { identity, mut places } = match known {
             Ok(known) => known,
-            // Not for good: places of a node that was killed are free again in a while.
+            // Not a permanent refusal: slots of a killed node become free after a while.
             Err(identity) => {
                 let admitted = Known::admit(app, identity).await;
                 admitted.map_err(|_| CloseCode::TooManyConnections)?
@@ -105,9 +105,9 @@ impl Entry {
     }
 }
 
-/// Why a client does not come in.
+/// Reason for refusing a client.
 pub(super) enum Refusal {
-    /// Its place was needed. It is not waited for.
+    /// The slot was needed. Nothing waits for this client.
     Evicted,
     Closed(CloseCode),
 }
@@ -119,25 +119,25 @@ impl From<CloseCode> for Refusal {
 }
 
 impl Known {
-    /// None where the token does not count, or its user has too many connections: the client is told when
-    /// it connects.
+    /// `None` if the token is invalid, or its user has too many connections. The client gets the error
+    /// when it connects.
     async fn by(app: &App, token: &SecretString) -> Option<Self> {
         let identity = app.identify(without_scheme(token.expose_secret())).await.ok()?;
         Self::admit(app, identity).await.ok()
     }
 
-    /// A place for one connection more of this user.
+    /// Takes a slot for one more connection of this user.
     async fn admit(app: &App, identity: Identity) -> Result<Self, Error> {
         let places = app.limits.places([Account::User(identity.person.clone())]).await?;
         Ok(Self { identity, places })
     }
 }
 
-/// Where a client tries to enter.
+/// State of a client's attempts to enter.
 struct Door<'a> {
     app: &'a App,
     queue: &'a mpsc::Sender<Queued>,
-    /// The token that came with the handshake.
+    /// Token of the handshake.
     first: Option<&'a SecretString>,
     deadline: Instant,
 }
@@ -151,7 +151,7 @@ impl Door<'_> {
         self.answer(socketio::connect_error(NAMESPACE, error.code(), Some(error))).await
     }
 
-    /// The next message of the client.
+    /// Next message of the client.
     async fn message(&self, packets: &mut mpsc::Receiver<Inbound>) -> Result<String, CloseCode> {
         loop {
             let packet = tokio::select! {
@@ -160,7 +160,7 @@ impl Door<'_> {
             };
             match packet {
                 Ok(Some(Inbound::Message(text))) => return Ok(text),
-                // Some clients say that they are there before they are asked.
+                // Some clients send a pong before any ping.
                 Ok(Some(Inbound::Pong)) => {}
                 Ok(Some(Inbound::Bad(code))) => return Err(code),
                 _ => return Err(CloseCode::Bye),
@@ -168,7 +168,7 @@ impl Door<'_> {
         }
     }
 
-    /// Whose token the client connects with, with that user's places where they are taken already.
+    /// Verifies the client's token. Returns the user's slots too, if the handshake has taken them.
     async fn prove(
         &self,
         packets: &mut mpsc::Receiver<Inbound>,
@@ -198,7 +198,8 @@ impl Door<'_> {
             }
             match self.identify(given).await {
                 Ok(identity) => return Ok((Err(identity), auth)),
-                // Not the client's fault, and a refusal would keep it away: it is to come back.
+                // The issuer is unavailable. A refusal would keep the client away, but this close code
+                // makes it reconnect.
                 Err(AuthError::IssuerUnavailable) => return Err(CloseCode::Draining),
                 Err(error) => self.refuse(&error.into()).await?,
             }
@@ -206,7 +207,7 @@ impl Door<'_> {
         Err(CloseCode::Unauthorized)
     }
 
-    /// Whether a client connects with the token that came with the handshake.
+    /// Whether the client connects with the token of the handshake.
     fn is_first(&self, given: Option<&str>) -> bool {
         let (Some(given), Some(first)) = (given, self.first) else { return given.is_none() };
         same(given.as_bytes(), without_scheme(first.expose_secret()).as_bytes())
@@ -218,8 +219,8 @@ impl Door<'_> {
     }
 }
 
-/// Under which `pid` the client goes on, and what it comes back to: if it can't be brought back to
-/// all that it was in, it begins anew.
+/// Returns the client's `pid` and its sessions to resume. If one of them cannot be resumed, the client
+/// starts anew.
 async fn recover(
     app: &App,
     identity: &Identity,
@@ -227,7 +228,7 @@ async fn recover(
 ) -> Result<(String, Vec<Resumed>), CloseCode> {
     if let Some((pid, offset)) = auth.recovery() {
         let resumed = join::look_up(app, &identity.person, offset).await;
-        // Without the database nobody can say. The client keeps what it has, and tries again.
+        // Without the database the result is unknown. The client keeps its state and tries again.
         if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
             return Ok((pid.to_owned(), resumed));
         }

@@ -1,10 +1,10 @@
-//! Packets for a session's client, until a transport takes them.
+//! Packets for a session's client that wait for a transport.
 
 use tokio::sync::mpsc;
 
 use crate::connection::{outbound::Queued, recovery::Recovery};
 
-/// Packets for the client, and the position that it has by those that were taken.
+/// Packets for the client, and the client's position by those that were taken.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) frames: mpsc::Receiver<Queued>,
@@ -12,7 +12,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Nothing more gets in, nor stays.
+    /// Rejects further packets and drops the waiting ones.
     pub(super) fn clear(&mut self) {
         self.frames.close();
         while self.frames.try_recv().is_ok() {}

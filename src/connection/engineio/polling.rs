@@ -1,5 +1,4 @@
-//! The session carried by HTTP: a GET waits for what the server says, a POST brings what the client
-//! says.
+//! HTTP transport of a session: a GET waits for packets to the client, a POST brings the client's.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -20,19 +19,19 @@ use crate::{
     },
 };
 
-/// How many packets one poll brings at most: Python's client takes no more, and would come back for ever.
+/// Maximum number of packets per poll. Python's client takes no more, and would reconnect for ever.
 const PACKETS_MAX: usize = 16;
-/// How many bytes, with one packet more: what is left goes with the next poll.
+/// Bytes at which a poll takes no more packets. The rest goes with the next poll.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// The largest body of a POST, in bytes: the reference server's.
+/// Maximum body of a POST in bytes, as in the reference server.
 const POST_MAX: usize = 1_000_000;
 
-/// A request that this session can't take now; a second one at a time ends it.
+/// Request that the session cannot accept now. A second concurrent one ends the session.
 #[derive(Debug)]
 pub(crate) struct BadRequest;
 
-/// Why a POST was not taken as a whole.
+/// Reason why a POST was not accepted completely.
 #[derive(Debug)]
 pub(crate) enum PostError {
     BadRequest,
@@ -52,7 +51,7 @@ impl From<TooLarge> for PostError {
     }
 }
 
-/// One request of its kind at a time.
+/// Permission for one request of its kind at a time.
 struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
@@ -67,13 +66,13 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Waits until there is something for the client.
+/// Waits until there are packets for the client.
 pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
     let Some(_turn) = Turn::take(&session.polling) else { return end(session).await };
     if session.is_on_websocket() {
         return Err(BadRequest);
     }
-    // It comes behind the answer to the last one.
+    // A poll shows that the client has the answer to the previous one.
     session.alive();
     let mut outgoing = session.outgoing.lock().await;
     let Outgoing { frames, recovery } = &mut *outgoing;
@@ -86,7 +85,7 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
                 let Some(first) = first else { return Ok(engineio::CLOSE.to_owned()) };
                 let (mut bytes, mut packets) = (first.frame.bytes(), first.frame.packets());
                 batch.push(first);
-                // Behind them the client may be told its place.
+                // One packet is reserved for the client's position.
                 while bytes < BATCH_BYTES && packets < PACKETS_MAX - 1 {
                     let Ok(next) = frames.try_recv() else { break };
                     bytes += next.frame.bytes();
@@ -107,15 +106,14 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
             packets.push(engineio::PING);
         }
         session.written(written.in_frames(packets.len()));
-        // There may be nothing to say: what was noted changes nothing.
+        // There may be nothing to send, if a mark did not change the position.
         if !packets.is_empty() {
             return Ok(engineio::join(&packets));
         }
     }
 }
 
-/// Takes in what a client says, packet by packet as it comes. `patience` is how long the body may keep this
-/// waiting in all.
+/// Receives a client's packets as they arrive. `patience` limits the total wait for the body.
 pub(crate) async fn post(
     session: &Session,
     body: Body,
@@ -128,9 +126,9 @@ pub(crate) async fn post(
     let mut pieces = Pieces { body: body.into_data_stream(), patience };
     let taken = take(session, &mut pieces).await;
     if matches!(taken, Err(PostError::TooLarge)) {
-        // Some clients would send nothing more, and poll on: this one is to come back.
+        // Some clients would send nothing more and continue polling. This close code makes them reconnect.
         session.receive(Inbound::Bad(CloseCode::TooBig)).await;
-        // It reads the answer when it has written all.
+        // The client reads the response only after it has written the whole body.
         while let Ok(Some(_)) = pieces.next().await {}
     }
     taken
@@ -154,10 +152,10 @@ async fn take(session: &Session, pieces: &mut Pieces) -> Result<(), PostError> {
     Ok(receive(session, packets.end()).await?)
 }
 
-/// A body as it comes.
+/// Body as it arrives.
 struct Pieces {
     body: BodyDataStream,
-    /// How long it may still keep the server waiting.
+    /// Time for which it may still keep the server waiting.
     patience: Duration,
 }
 
@@ -176,8 +174,8 @@ async fn receive(session: &Session, packet: Vec<u8>) -> Result<(), BadRequest> {
     if session.receive_text(&packet).await { Ok(()) } else { Err(BadRequest) }
 }
 
-/// As the reference server does: a client that polls twice at once, or whose packets are no text, has lost
-/// its way.
+/// Ends the session, as the reference server does: a client with two concurrent polls, or with packets
+/// that are not text, is broken.
 async fn end<T>(session: &Session) -> Result<T, BadRequest> {
     session.receive(Inbound::Bad(CloseCode::BadFrame)).await;
     Err(BadRequest)

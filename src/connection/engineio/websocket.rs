@@ -1,4 +1,4 @@
-//! The session carried by a WebSocket, from the start or after an upgrade from polling.
+//! WebSocket transport of a session, from the start or after an upgrade from polling.
 
 use std::{
     pin::pin,
@@ -25,7 +25,7 @@ use crate::{
     wire::engineio,
 };
 
-/// How long an upgrade may take.
+/// Time limit of an upgrade.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Carries a session that began on this WebSocket.
@@ -35,7 +35,7 @@ pub(crate) async fn carry(app: Arc<App>, session: Arc<Session>, socket: WebSocke
     run(&app, &session, sink, stream).await;
 }
 
-/// A WebSocket that is being tried for a session; one at a time.
+/// WebSocket that is being probed for a session. Only one at a time.
 pub(crate) struct Upgrading(Arc<Session>);
 
 impl Upgrading {
@@ -51,7 +51,7 @@ impl Drop for Upgrading {
     }
 }
 
-/// Carries a session that has been polling, if the client goes through with it.
+/// Carries a session that has been polling, if the client completes the upgrade.
 pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSocket) {
     let session = &upgrading.0;
     let (mut sink, mut stream) = socket.split();
@@ -67,12 +67,12 @@ pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSock
         session.probing.send_replace(false);
         return;
     }
-    // It has moved behind the answer to its last poll.
+    // The client moved after the answer to its last poll, so it is alive.
     session.alive();
     run(&app, session, sink, stream).await;
 }
 
-/// The client asks whether the WebSocket works, waits for its last poll to end, and moves over.
+/// Handshake of the upgrade: the client probes the WebSocket, waits for its last poll to end, and moves.
 async fn probe(
     session: &Session,
     sink: &mut SplitSink<WebSocket, Message>,
@@ -99,7 +99,7 @@ async fn run(
     mut stream: SplitStream<WebSocket>,
 ) {
     let _open = app.sockets.subscribe();
-    // A poll that was under way ends at once, as the session was probed.
+    // A pending poll ended at once when the session was probed.
     let mut outgoing = session.outgoing.lock().await;
     let Outgoing { frames, recovery } = &mut *outgoing;
     let (finish, finished) = oneshot::channel();
@@ -109,7 +109,7 @@ async fn run(
     let write = writing::run(encoding, &written, frames, &mut sink, finished, patience);
     let mut write = pin!(write);
     let ended = async {
-        // Whoever says no more may still listen, until the session has ended.
+        // A client that sends nothing more may still receive, until the session has ended.
         tokio::select! {
             () = read(session, &mut stream) => {}
             _ = session.until_ended() => {}
@@ -129,13 +129,13 @@ async fn run(
     }
 }
 
-/// Hands on what the client says, until it says no more.
+/// Passes on the client's packets until there are no more.
 async fn read(session: &Session, stream: &mut SplitStream<WebSocket>) {
     loop {
         let open = match stream.next().await {
             Some(Ok(Message::Text(text))) => session.receive_text(&text).await,
             Some(Ok(Message::Binary(_))) => session.receive(Inbound::Binary).await,
-            // It counts as a frame.
+            // Control frames count towards the frame limit.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.receive(Inbound::Pong).await,
             Some(Ok(Message::Close(_))) | None => {
                 session.receive(Inbound::Closed).await;

@@ -1,4 +1,4 @@
-//! Frames that wait in the outbound queue, and the memory that they hold.
+//! Frames in the outbound queue, and their memory.
 
 use std::sync::Arc;
 
@@ -17,29 +17,30 @@ use crate::{
     },
 };
 
-/// The bytes that a frame takes beside its text at most: its place, and a broadcast's head.
+/// Maximum overhead of a frame beside its text, in bytes: its entry in the queue, and a broadcast's fields.
 const AROUND: usize = 64;
 const AROUND_BROADCAST: usize = 512;
 
-/// One thing to send.
+/// A frame to send.
 #[derive(Debug)]
 pub(crate) enum Frame {
     Broadcast(Arc<Broadcast>),
     History(Box<Broadcast>, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     Text(Utf8Bytes),
-    /// An answer, and what its client has by it.
+    /// Answer, and the client's position after it.
     Answer(Utf8Bytes, Option<Mark>),
-    /// A packet of the framing's own, beside the connection.
+    /// Packet of the framing itself, outside the connection.
     Control(Utf8Bytes),
     Ping,
-    /// A ping beside the framing's own, for a sign of life. A poll leaves it out: the next poll is one.
+    /// Ping in addition to the framing's own, for a sign of life. A poll omits it, as the next poll is
+    /// a sign of life.
     Probe,
-    /// Nothing to send: what the client has by what was sent.
+    /// The client's position after the frames before. Not sent as a frame.
     Mark(Mark),
 }
 
 impl Frame {
-    /// The bytes that it holds.
+    /// Memory of the frame in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Broadcast(broadcast) => held_by(broadcast),
@@ -49,17 +50,18 @@ impl Frame {
         }
     }
 
-    /// How many packets of Socket.IO it becomes at most, without the place that a client is told behind all.
+    /// Maximum number of Socket.IO packets, without the position that may follow all frames.
     pub(crate) fn packets(&self) -> usize {
         match self {
-            // The place is told before what comes next.
+            // The position is sent before the next frame.
             Self::Mark(Mark::Entered { .. }) => 1,
             Self::Mark(_) | Self::Probe => 0,
             _ => 1,
         }
     }
 
-    /// Up to where it brings a session's messages, and who wrote them, if it was one alone.
+    /// Session, kind of author and last `seq` of the delivered messages. No author for an answer with
+    /// several.
     pub(super) fn delivers(&self) -> Option<(SessionId, Option<PersonKind>, u64)> {
         let broadcast = match self {
             Self::Broadcast(broadcast) => broadcast.as_ref(),
@@ -77,7 +79,7 @@ impl Frame {
         }
     }
 
-    /// As it is written in a framing. The native one has pings of its own.
+    /// Text of the frame in a framing. The native framing has its own pings.
     pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
         match self {
             Self::Broadcast(broadcast) => broadcast.text(framing),
@@ -89,17 +91,17 @@ impl Frame {
     }
 }
 
-/// The bytes that a broadcast holds: its data, and the text of a framing, which is made when it is
-/// written. One that many connections share is counted for each.
+/// Memory of a broadcast: its data, and its text in a framing, which is made when it is written. A
+/// shared broadcast is counted for each connection.
 fn held_by(broadcast: &Broadcast) -> usize {
     2 * broadcast.size() + AROUND_BROADCAST
 }
 
-/// A frame that waits, with what it is charged for.
+/// A waiting frame, and its memory charge.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) frame: Frame,
-    /// None of a framing's own, before there is a connection.
+    /// `None` for the framing's own packets before there is a connection.
     pub(super) charge: Option<Charge>,
 }
 

@@ -1,9 +1,9 @@
-//! Signs of life of a connection's client, and the messages that wait for one.
+//! Signs of life of a connection's client, and messages that wait for one.
 //!
-//! Bytes that the kernel took may never reach a phone that sleeps. A message counts as delivered when
-//! something comes from the client after the message was written: a frame, a pong, the next poll. An
-//! idle client is asked for that by a probe, which a WebSocket carries as a ping. A client that leaves a
-//! probe unanswered for the ping time-out is gone.
+//! Bytes taken by the kernel may never reach a sleeping phone. A message counts as delivered when
+//! something arrives from the client after it was written: a frame, a pong, the next poll. An idle
+//! client gets a probe, which a WebSocket carries as a ping. A client that leaves a probe unanswered
+//! for the ping time-out is dead.
 
 use std::{
     collections::HashMap,
@@ -15,22 +15,22 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::session::SessionId;
 
-/// The shortest time between two probes of a connection.
+/// Minimum interval between two probes of a connection.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The liveness of one connection.
+/// Liveness of one connection.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     pulse: Mutex<Pulse>,
     changed: Notify,
 }
 
-/// The next step of a connection that is not found dead.
+/// Next step of a live connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Next {
-    /// A probe is to be enqueued now.
+    /// Whether to enqueue a probe now.
     pub(crate) probe: bool,
-    /// When to look again.
+    /// Time of the next check.
     pub(crate) wake: Instant,
 }
 
@@ -45,25 +45,25 @@ impl Liveness {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Messages up to these were written, and perhaps a probe.
+    /// Records a write: the last messages of sessions, and whether a probe was included.
     pub(super) fn written(&self, marks: impl IntoIterator<Item = (SessionId, u64)>, probe: bool) {
         if self.pulse().written(Instant::now(), marks, probe) {
             self.changed.notify_one();
         }
     }
 
-    /// From now on the client has to show life.
+    /// Requires a sign of life from now on.
     pub(super) fn expect(&self) {
         self.pulse().waits = true;
         self.changed.notify_one();
     }
 
-    /// Something came from the client. The messages that it has by now.
+    /// Records a sign of life. Returns the messages that the client has by now.
     pub(super) fn alive(&self) -> HashMap<SessionId, u64> {
         self.pulse().alive(Instant::now())
     }
 
-    /// The socket takes what waits for it, while nothing is read from it.
+    /// The socket takes data while nothing is read from it.
     pub(crate) fn takes(&self) {
         self.pulse().heard = Instant::now();
     }
@@ -73,19 +73,19 @@ impl Liveness {
         self.pulse().waits
     }
 
-    /// The next step; `None` where the client is found dead. `reads` says whether its frames are read
-    /// at the moment: an answer that nobody reads is no answer that is missing.
+    /// The next step, or `None` if the client is dead. `reads` is whether its frames are being read: an
+    /// unread answer is not a missing one.
     pub(crate) fn next(&self, reads: bool, interval: Duration, timeout: Duration) -> Option<Next> {
         self.pulse().next(Instant::now(), reads, interval, timeout)
     }
 
-    /// Resolves when [`Liveness::next`] may be another than it was.
+    /// Resolves when the result of [`Liveness::next`] may have changed.
     pub(crate) async fn until_changed(&self) {
         self.changed.notified().await;
     }
 }
 
-/// The same by a clock that is given.
+/// State of [`Liveness`], with the time as an argument.
 #[derive(Debug)]
 struct Pulse {
     heard: Instant,
@@ -93,14 +93,14 @@ struct Pulse {
     probe: Option<Probe>,
     last_probe: Option<Instant>,
     paused: bool,
-    /// Messages up to here of each session were written, and nothing has come from the client since.
+    /// Last message of each session that was written since the client's last sign of life.
     unproved: HashMap<SessionId, u64>,
 }
 
-/// A probe that is not answered.
+/// An unanswered probe.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// Since when its answer can come.
+    /// Earliest time of its answer.
     since: Instant,
     written: bool,
 }
@@ -117,7 +117,7 @@ impl Pulse {
         }
     }
 
-    /// Whether it begins to wait for a sign of life.
+    /// Returns whether it begins to wait for a sign of life.
     fn written(
         &mut self,
         now: Instant,
@@ -125,7 +125,7 @@ impl Pulse {
         probe: bool,
     ) -> bool {
         if let Some(queued) = self.probe.as_mut().filter(|queued| !queued.written) {
-            // A write before its own shows that its turn comes.
+            // A write before the probe's own shows progress, so the time limit starts anew.
             *queued = Probe { since: now, written: probe };
         }
         let waited = self.waits;
@@ -207,14 +207,14 @@ mod tests {
         pulse.written(at(start, 5_000), [(SessionId(new_id()), 1)], false);
         let asked = pulse.next(at(start, 5_000), true, INTERVAL, TIMEOUT).unwrap();
         assert_eq!(asked, Next { probe: true, wake: at(start, 25_000) });
-        // A slow link: what is written before the probe gives it more time, what comes behind does not.
+        // Slow link: a write before the probe extends the time limit, a write behind it does not.
         pulse.written(at(start, 6_000), [(SessionId(new_id()), 2)], false);
         pulse.written(at(start, 7_000), [], true);
         pulse.written(at(start, 9_000), [(SessionId(new_id()), 3)], false);
         let waits = pulse.next(at(start, 26_999), true, INTERVAL, TIMEOUT).unwrap();
         assert_eq!(waits, Next { probe: false, wake: at(start, 27_000) });
         assert_eq!(pulse.next(at(start, 27_000), true, INTERVAL, TIMEOUT), None);
-        // A client that answers stays, and is asked once a second at most.
+        // An answering client stays, and gets at most one probe a second.
         pulse.alive(at(start, 26_999));
         pulse.written(at(start, 27_000), [(SessionId(new_id()), 4)], false);
         assert!(pulse.next(at(start, 27_000), true, INTERVAL, TIMEOUT).unwrap().probe);

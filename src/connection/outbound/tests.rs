@@ -1,4 +1,4 @@
-//! The queue is full, or its reader slow.
+//! Full queues and slow readers.
 
 use super::*;
 use crate::{metrics::memory::MemoryCounts, person::PersonKind, wire::new_id};

@@ -1,4 +1,4 @@
-//! Turns: what is large or much waits here until its reader has room for it.
+//! Turns: large answers and history wait here until their reader has room.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// With so many bytes waiting the history waits: live events must fit beside it.
+/// Waiting bytes above which history waits, so that live events have room.
 const HISTORY_BYTES: usize = 1024 * 1024;
 
 impl Outbound {
-    /// Waits until a large answer may be made: the client reads what it has asked for before, and it is
-    /// this connection's turn, and its person's.
+    /// Waits until a large answer may be made: the client has read enough, and it is the turn of this
+    /// connection and of its person.
     pub(crate) async fn page(&self) -> Option<PageTurn> {
         let turn = Arc::clone(&self.pages).acquire_owned().await.ok()?;
         self.until(|| !self.is_busy()).await;
@@ -29,8 +29,7 @@ impl Outbound {
         })
     }
 
-    /// Waits for room for a message of the history: the reader sets the pace here. `None` where
-    /// nobody reads any more.
+    /// Waits for room for a history message, at the reader's pace. `None` if nobody reads any more.
     pub(crate) async fn history_turn(&self) -> Option<HistoryTurn<'_>> {
         let turn = Arc::clone(&self.history).acquire_owned().await.ok()?;
         self.until(|| self.reader.bytes() <= HISTORY_BYTES).await;
@@ -41,7 +40,7 @@ impl Outbound {
         Some(HistoryTurn { outbound: self, turn, place })
     }
 
-    /// Waits for what only the reader can bring about.
+    /// Waits for a condition that only the reader can bring about.
     async fn until(&self, fits: impl Fn() -> bool) {
         loop {
             let taken = self.taken.notified();
@@ -53,14 +52,14 @@ impl Outbound {
     }
 }
 
-/// Room in the queue for one message of the history.
+/// Room in the queue for one history message.
 pub(crate) struct HistoryTurn<'a> {
     outbound: &'a Outbound,
     turn: OwnedSemaphorePermit,
     place: mpsc::Permit<'a, Queued>,
 }
 
-/// Leave to make one large answer.
+/// Permission to make one large answer.
 #[derive(Debug)]
 pub(crate) struct PageTurn {
     reader: Arc<Reader>,
@@ -72,21 +71,21 @@ pub(crate) struct PageTurn {
 
 impl Drop for PageTurn {
     fn drop(&mut self) {
-        // Nothing may be written behind it.
+        // No write may follow that would wake the waiting tasks.
         drop(self.charge.take());
         self.taken.notify_waiters();
     }
 }
 
 impl PageTurn {
-    /// Waits for the node's turn, before the database is asked.
+    /// Waits for the node's turn, before the database is queried.
     pub(crate) async fn begin(&mut self) {
         if let Some(making) = &mut self.making {
             making.begin().await;
         }
     }
 
-    /// It is made, and waits for its reader: this much, until the turn is dropped.
+    /// Charges the finished answer's bytes until the turn is dropped.
     pub(crate) fn made(&mut self, bytes: usize) {
         self.charge = Some(self.reader.charge(bytes));
         self.making = None;
@@ -94,7 +93,7 @@ impl PageTurn {
 }
 
 impl HistoryTurn<'_> {
-    /// Enqueues it, unless it is this connection's own.
+    /// Enqueues the message, unless it is this connection's own.
     pub(crate) fn send(self, broadcast: Broadcast) {
         if !self.outbound.is_own(&broadcast) {
             let frame = Frame::History(Box::new(broadcast), self.turn);

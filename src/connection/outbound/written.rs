@@ -1,4 +1,4 @@
-//! What a write to a socket has brought.
+//! Effects of a write to a socket.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// What a socket has taken.
+/// Frames that a socket has taken.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
-    /// As many as were written: a framing may leave some out, and add its own.
+    /// Number of frames written. A framing may omit some and add its own.
     pub(crate) frames: usize,
-    /// For what was written, until it is.
+    /// Memory charge, held until the write is complete.
     pub(super) charge: Option<Charge>,
-    /// The largest of them, in bytes.
+    /// Size of the largest frame, in bytes.
     largest: usize,
-    /// New messages, a copy each.
+    /// Copies of new messages.
     pub(crate) copies: Vec<Copied>,
-    /// What is traced is held until all of it is written.
+    /// Traced broadcasts, held until all frames are written.
     pub(super) traced: Vec<Arc<Broadcast>>,
-    /// Messages up to here of these sessions, by who wrote them.
+    /// Last `seq` of messages per session, by kind of author.
     pub(super) delivered: Vec<(SessionId, Option<PersonKind>, u64)>,
-    /// A probe is among them.
+    /// Whether a probe is included.
     pub(crate) probe: bool,
 }
 
 impl Written {
-    /// All of these frames, with their charges; how many are written is known when they are.
+    /// Collects these frames and their charges. The number of frames is set after the write.
     pub(crate) fn of(queued: &mut [Queued]) -> Self {
         let mut written = Self::default();
         for Queued { frame, charge } in queued {
@@ -55,15 +55,15 @@ impl Written {
         written
     }
 
-    /// It is broken off: the charge for what the socket still holds, the frame that it writes and the
-    /// one behind it.
+    /// For an interrupted write: the charge for data that the socket still holds, namely the current
+    /// frame and the next one.
     pub(crate) fn broken_off(self) -> Option<Charge> {
         let mut charge = self.charge?;
         charge.shrink_to(2 * self.largest);
         Some(charge)
     }
 
-    /// It took so many frames.
+    /// Sets the number of frames written.
     pub(crate) fn in_frames(self, frames: usize) -> Self {
         Self { frames, ..self }
     }

@@ -1,4 +1,4 @@
-//! The pool, over TLS or in plain text: as the configuration has it, or as the server lets it.
+//! Connection pool over TLS or in plain text, as configured or as the server allows.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,16 +10,16 @@ use crate::{
     tls,
 };
 
-/// Each way that may be taken, the one that is, and its pool.
+/// Candidates for connection options, the chosen ones, and their pool.
 pub(super) struct Pools {
     first: Opts,
-    /// Plain text, for a server beyond this machine that nothing is set for.
+    /// Plain text, for a server outside this machine without a TLS setting.
     fallback: Option<Opts>,
     taken: OnceCell<Opts>,
     pool: Mutex<Option<Pool>>,
 }
 
-/// Law I14: what it connects with does not print.
+/// Law I14: connection options are not printed.
 impl std::fmt::Debug for Pools {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Pools")
@@ -44,14 +44,14 @@ impl Pools {
         pool.get_conn().await
     }
 
-    /// Begins with a new pool: connections that were being given back when their server went without a word
-    /// wait for its answer, and take their places in the pool meanwhile.
+    /// Starts a new pool. Connections that were being returned when their server vanished silently wait
+    /// for its answer, and occupy slots of the old pool meanwhile.
     pub(super) fn renew(&self) {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// TLS first, and plain text only where the server answers to it and to TLS does not. What was taken
-    /// once stays: a server that has answered by TLS is never spoken to without.
+    /// Tries TLS first. Chooses plain text only if the server answers to it and not to TLS. The choice
+    /// is final: a server that has answered over TLS is never used without it.
     async fn agree(&self) -> mysql_async::Result<Opts> {
         let Some(plain) = &self.fallback else { return Ok(self.first.clone()) };
         let Err(refused) = Conn::new(self.first.clone()).await else {
@@ -60,7 +60,7 @@ impl Pools {
         if Conn::new(plain.clone()).await.is_err() {
             return Err(refused);
         }
-        // A server that was starting meanwhile refuses the first and takes the second.
+        // A server that was starting may have refused TLS and then accepted plain text.
         let Err(refused) = Conn::new(self.first.clone()).await else {
             return Ok(self.first.clone());
         };
@@ -69,7 +69,7 @@ impl Pools {
     }
 }
 
-/// TLS as everywhere in the node: the system's authorities and those of the file, none built in.
+/// TLS with the system's authorities and those of `MYSQL_CA_FILE`, and no built-in ones.
 fn ssl(config: &MysqlConfig) -> anyhow::Result<SslOpts> {
     let authorities = tls::authorities("MYSQL_CA_FILE", config.ca_file.as_deref())?;
     let der = authorities.into_iter().map(|authority| authority.to_vec().into()).collect();

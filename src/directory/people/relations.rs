@@ -1,4 +1,4 @@
-//! Relations: whether two people may talk, by the directory.
+//! Permission of two people to talk, from the directory.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use moka::future::Cache;
 use super::{DirectoryError, People};
 use crate::person::PersonId;
 
-/// How many answers are kept.
+/// Maximum number of cached answers.
 const ANSWERS: u64 = 10_000;
-/// How long one counts: a relation that was just made, or has ended, is soon seen.
+/// Lifetime of an answer: a new or ended relation is soon seen.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// By customer and dentist.
+/// Answers by customer and dentist.
 pub(super) type Relations = Cache<(PersonId, PersonId), bool>;
 
 pub(super) fn cache() -> Relations {
@@ -20,8 +20,8 @@ pub(super) fn cache() -> Relations {
 }
 
 impl People {
-    /// Whether the two may open a session. A directory that is away lets nobody: a session that can't
-    /// be opened for the moment is a nuisance, one that should not be there is a breach.
+    /// Whether the two may open a session. An unavailable directory permits none: a session that cannot
+    /// be opened for a moment is a nuisance, a forbidden one is a breach.
     pub(crate) async fn may_talk(
         &self,
         customer: &PersonId,

@@ -13,14 +13,14 @@ use crate::{
     wire::new_id,
 };
 
-/// A directory in the test's hands.
+/// Directory controlled by the test.
 struct Puppet {
     asked: AtomicUsize,
     down: AtomicBool,
     name: Mutex<Option<&'static str>>,
-    /// Its answer to who may talk to whom; nothing where it has no such query.
+    /// Answer to whether two people may talk. `None`: no such query.
     may_talk: Mutex<Option<bool>>,
-    /// A look-up takes one.
+    /// A look-up takes one permit.
     gate: Semaphore,
 }
 
@@ -136,7 +136,7 @@ async fn after_its_lifetime_an_entry_is_asked_for_again() {
         world.shown_to(&world.dentist).await.customer.name == "Ada Lovelace"
     })
     .await;
-    // Whom the directory has forgotten keeps the last known name.
+    // A person that the directory has forgotten keeps the last known name.
     *world.directory.name.lock().unwrap() = None;
     eventually("nobody", async || world.people.look_up(&world.customer).await.unwrap().is_none())
         .await;
