@@ -70,7 +70,8 @@ pub(crate) struct Verifier {
     max_age: Option<i64>,
 }
 
-/// Fields that are read before the signature is checked. They only choose the verifier and its key.
+/// Fields that are read before the signature is checked. They choose the verifier and its key. The time of
+/// issue is used only after the check.
 struct Unverified<'a> {
     token: &'a str,
     algorithm: Algorithm,
@@ -197,7 +198,7 @@ impl<'a> Unverified<'a> {
         Ok(Identity { expires_at, ..identity })
     }
 
-    /// The same as [`Self::claims`], with the first of these keys whose signature fits.
+    /// The same as [`Self::claims`], with the first of these keys that fits the signature.
     fn claims_by<T: DeserializeOwned>(&self, keys: &[Arc<DecodingKey>]) -> Result<T, AuthError> {
         let mut read = Err(WRONG_SIGNATURE);
         for key in keys {

@@ -176,7 +176,7 @@ async fn b4_an_odd_kid_is_an_unknown_kid() {
         assert_eq!(world.verifier.verify(&odd).await, Err(AuthError::IssuerUnavailable));
     }
     assert!(world.refuses(&world.issuer.sign_as(&claims, Some("k".repeat(10_000)))).await);
-    // A key set with one key needs no `kid`.
+    // The `kid` is optional.
     assert!(world.verifier.verify(&world.issuer.sign_as(&claims, None)).await.is_ok());
 }
 

@@ -1,5 +1,5 @@
-//! Typed access to the environment. An empty variable counts as unset, as container tools pass unset
-//! variables so.
+//! Typed access to the environment. An empty variable counts as unset, because container
+//! tools pass unset variables as empty ones.
 
 use std::{
     cell::RefCell,

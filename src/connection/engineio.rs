@@ -223,7 +223,7 @@ async fn run(
         Err(Refusal::Closed(code)) => Some(code),
     };
     if matches!(code, Some(CloseCode::Unauthorized | CloseCode::NotAllowed)) {
-        // A client with this packet does not reconnect by itself with the same token.
+        // A client that receives this packet does not reconnect by itself with the same token.
         drop(queue.try_send(Frame::Control(socketio::DISCONNECT).into()));
     }
     // A WebSocket clears its queue itself.

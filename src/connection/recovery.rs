@@ -80,8 +80,8 @@ impl Recovery {
                     places.clear();
                 }
                 places.insert(session_id, Place::at(up_to));
-                // If the connection broke right after the answer, the client would believe that it is
-                // in the session.
+                // The position precedes the answer. If the connection broke between them, the client
+                // would otherwise believe that it is in the session, and not resume it.
                 self.urgent = true;
             }
             Mark::UpTo { session_id, seq } => {

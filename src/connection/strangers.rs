@@ -24,8 +24,8 @@ pub(crate) struct OtherSide {
 }
 
 impl OtherSide {
-    /// `read` holds messages read after `session`. A message of the other side in neither of them
-    /// arrives later, by its number.
+    /// `read` holds messages read after `session`. A message of the other side in neither of them has a
+    /// higher number and arrives later.
     pub(crate) async fn of(
         store: &dyn Store,
         me: &Person,

@@ -1,7 +1,7 @@
 //! Legacy directory in MySQL.
 //!
-//! Law I11: it cannot be written. Every new connection is set to read-only transactions, and this
-//! module runs no statements but the three look-ups.
+//! Law I11: it cannot be written. Every new connection is set to read-only transactions, and after that
+//! this module runs only the three look-ups.
 
 mod encryption;
 

@@ -174,8 +174,8 @@ async fn receive(session: &Session, packet: Vec<u8>) -> Result<(), BadRequest> {
     if session.receive_text(&packet).await { Ok(()) } else { Err(BadRequest) }
 }
 
-/// Ends the session, as the reference server does: a client with two concurrent polls, or with packets
-/// that are not text, is broken.
+/// Ends the session, as the reference server does: a client with two concurrent requests of one kind, or
+/// with packets that are not text, is broken.
 async fn end<T>(session: &Session) -> Result<T, BadRequest> {
     session.receive(Inbound::Bad(CloseCode::BadFrame)).await;
     Err(BadRequest)

@@ -35,7 +35,7 @@ pub(crate) enum Frame {
     /// Ping in addition to the framing's own, for a sign of life. A poll omits it, as the next poll is
     /// a sign of life.
     Probe,
-    /// The client's position after the frames before. Not sent as a frame.
+    /// Change of the client's position. It is not sent itself.
     Mark(Mark),
 }
 
