@@ -258,7 +258,7 @@ async fn words_are_reduced_by_the_language_that_is_set() {
     assert!(unknown.starts_with("SEARCH_LANGUAGE: "), "{unknown}");
 }
 
-/// A stranger searches, so there are no hits.
+/// A member and a stranger search.
 pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
     let (customer, _, id) = world.pair().await;
     world

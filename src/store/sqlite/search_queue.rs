@@ -22,13 +22,14 @@ use crate::store::{
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
-/// Maximum bytes of text in one batch: a send that arrives meanwhile waits.
+/// Maximum size of the texts in one batch, in characters as SQLite's `length` counts: a send that
+/// arrives meanwhile waits.
 const BATCH_BYTES: i64 = 64 * 1024;
 
 pub(super) const SEARCH_QUEUE: &str = "search_queue";
 const SEARCH_AGAIN: &str = "search_again";
 
-/// ?1 maximum of messages, ?2 maximum bytes of text, ?3 maximum of attempts. Returns waiting
+/// ?1 maximum of messages, ?2 maximum of characters, ?3 maximum of attempts. Returns waiting
 /// messages, new ones first.
 const TAKE: &str = "select message, attempts from (select q.message, q.attempts, \
       sum(coalesce(length(m.body), 0)) over next as bytes, row_number() over next as place \
