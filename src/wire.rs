@@ -172,7 +172,7 @@ pub(crate) enum Incoming {
 /// Reason why a connection is closed. `docs/protocol.md` describes the client's reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub(crate) enum CloseCode {
-    /// The client said goodbye.
+    /// A normal close by the client.
     Bye,
     /// The node shuts down: reconnect, with jitter.
     Draining,

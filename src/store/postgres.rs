@@ -79,7 +79,7 @@ pub(crate) struct Postgres {
     pool: Pool,
     /// One permit for each connection that queries may use.
     reads: Semaphore,
-    /// One permit for each change of a message: a change may wait for another one of its session,
+    /// One permit for each change of a message. A change may wait for the lock of its message's row,
     /// and holds a connection meanwhile.
     amends: Semaphore,
     changes: Changes,

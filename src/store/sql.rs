@@ -110,7 +110,7 @@ macro_rules! session {
     };
 }
 
-/// Their other tables, beside the member.
+/// Joins of the session's other tables to the member `me`.
 macro_rules! beside_me {
     () => {
         "join sessions c on c.id = me.session_id \

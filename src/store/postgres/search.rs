@@ -291,8 +291,8 @@ async fn select(client: &Object, sql: &str, params: Params<'_>) -> Result<Vec<Ro
     })
 }
 
-/// Whether a statement failed because of its input: it took too long, or exceeded a limit of the
-/// database or its functions. The connection and the database are healthy.
+/// Whether a statement failed because of its input: it took too long, or the database or its
+/// functions can't process the values. The connection and the database are healthy.
 pub(super) fn is_of_its_input(code: &SqlState) -> bool {
     *code == SqlState::QUERY_CANCELED
         || *code == SqlState::INTERNAL_ERROR

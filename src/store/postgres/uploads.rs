@@ -1,4 +1,4 @@
-//! Pictures that may be uploaded.
+//! Pictures that may be uploaded, in PostgreSQL.
 
 use jiff::Timestamp;
 

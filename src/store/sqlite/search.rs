@@ -1,4 +1,4 @@
-//! Full text search with FTS5. It matches; ranking and snippets are done here.
+//! Full text search with FTS5. FTS5 matches; ranking and snippets are made here.
 
 use std::{
     path::{Path, PathBuf},

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 /// Time without a commit, with sends waiting, after which the node counts as down.
 const STALLED: Duration = Duration::from_secs(5);
-/// Time for which a failed try counts while nothing waits. After it the node receives sends again.
+/// Time for which a failed try counts while nothing waits. After it the node counts as up again.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// State of the commits.
