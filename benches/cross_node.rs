@@ -1,9 +1,10 @@
-//! What a message costs where the two ends of its session are on different nodes, on PostgreSQL and
-//! Redis: messages a second, and the nodes' CPU time a message, in either framing.
+//! Cost of a message between two nodes, on PostgreSQL and Redis: messages per second, and the
+//! nodes' CPU time per message, in both framings.
 //!
-//! `cargo bench --bench cross_node [-- SESSIONS MESSAGES ROUNDS]`: so many sessions, so many messages
-//! in each, so many times, the framings taking turns. Clients and servers share the machine, so the rate is the machine's; the CPU time, read from
-//! `/proc`, is the nodes' own. Every message is checked to arrive once and in order.
+//! `cargo bench --bench cross_node [-- SESSIONS MESSAGES ROUNDS]`: number of sessions, messages in
+//! each, and rounds. The framings alternate. Clients and servers share the machine, so the rate is
+//! the machine's. The CPU time, read from `/proc`, is the nodes' own. The benchmark checks that
+//! every message arrives once and in order.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +20,7 @@ use frontdesk_test_support::{Client, Desk, Framing, Node};
 use serde_json::json;
 use tokio::{sync::Barrier, task::JoinSet};
 
-/// How many sends each client has under way.
+/// Number of unanswered sends of each client.
 const WINDOW: usize = 4;
 
 struct Session {
@@ -38,7 +39,7 @@ impl Session {
         Self { id, patient, doctor }
     }
 
-    /// Sends all, keeping a few under way, while the other end listens.
+    /// Sends all messages, with a few unanswered at a time, while the other end receives them.
     async fn run(&mut self, messages: usize) {
         let sending = async {
             let mut under_way = std::collections::VecDeque::new();
@@ -72,7 +73,7 @@ fn cpu_ms(pid: u32) -> u64 {
     (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
 }
 
-/// One round's figures.
+/// Results of one round.
 struct Round {
     messages_per_s: f64,
     cpu_us: f64,
@@ -146,7 +147,7 @@ async fn main() {
     };
     line("messages a second", |round| round.messages_per_s);
     line("server CPU, µs a message", |round| round.cpu_us);
-    // Later rounds find the memory of those before; the first shows what a connection takes.
+    // Later rounds reuse memory of earlier ones; only the first shows the memory of a connection.
     println!("KiB a connection        {:>8.1}", native[0].memory_kib);
     let ratio = median(socketio, |round| round.cpu_us) / median(native, |round| round.cpu_us);
     println!("\nSocket.IO takes {ratio:.2} times the CPU of the native framing");

@@ -1,9 +1,9 @@
-//! What slow readers cost everyone else: how long a message takes from its sender to its reader while
-//! others in a busy session read, and while they do not.
+//! Effect of slow readers on everyone else: delivery time of a message while others in a busy
+//! session read, and while they do not.
 //!
-//! `cargo bench --bench slow_readers [-- MESSAGES ROUNDS]`: so many messages a phase, the phases taking
-//! turns so many times. A talker fills a session with large messages at the same pace in both; its
-//! readers read in one phase, and in the other they stall until they are closed with 4408, and come back.
+//! `cargo bench --bench slow_readers [-- MESSAGES ROUNDS]`: messages in a phase, and rounds of the
+//! two phases. A talker fills a session with large messages at the same rate in both. In one phase
+//! its readers read. In the other they stall until they are closed with 4408, and reconnect.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,13 +24,13 @@ use tokio::{
     time::{interval, sleep},
 };
 
-/// How many read the busy session, or don't.
+/// Number of connections in the busy session that read or stall.
 const READERS: usize = 20;
-/// How often the talker says something, and how many bytes.
+/// Interval of the talker's messages, and their size in bytes.
 const PACE: Duration = Duration::from_millis(5);
 const SIZE: usize = 30_000;
 
-/// Says something large all the time, until it is dropped.
+/// Sends large messages until it is dropped.
 async fn talk(mut talker: Client, session: String, round: usize) {
     let (body, mut ticks) = ("x".repeat(7_500).replace('x', "😀"), interval(PACE));
     assert_eq!(body.len(), SIZE);
@@ -42,12 +42,13 @@ async fn talk(mut talker: Client, session: String, round: usize) {
         });
         talker.ask("message:send", &text).await;
         drop(talker.answers_so_far());
-        // It reads its answers.
+        // The talker reads its answers.
         drop(tokio::time::timeout(Duration::from_micros(100), talker.next()).await);
     }
 }
 
-/// Hears the busy session and reads, or does not and comes back when it is closed; until it is dropped.
+/// Joins the busy session and reads; or stalls, and reconnects after the close. Runs until it is
+/// dropped.
 async fn hear(address: SocketAddr, token: String, session: String, reads: bool) {
     loop {
         let mut client = Client::connect(address, &token).await;
@@ -60,7 +61,7 @@ async fn hear(address: SocketAddr, token: String, session: String, reads: bool) 
     }
 }
 
-/// How long each message took.
+/// Delivery time of each message.
 async fn phase(desk: &Desk, messages: usize, round: usize, reads: bool) -> Vec<Duration> {
     let (customer, dentist, busy) = desk.pair().await;
     let mut others = JoinSet::new();

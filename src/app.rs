@@ -1,4 +1,4 @@
-//! The handles that a request may use.
+//! Shared handles for request handlers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -29,7 +29,7 @@ use crate::{
     wire::new_id,
 };
 
-/// One node, put together.
+/// All parts of one node.
 pub(crate) struct App {
     pub(crate) config: Config,
     verifier: Verifier,
@@ -45,25 +45,25 @@ pub(crate) struct App {
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Arc<Limits>,
-    /// The budget of what waits for readers.
+    /// Memory budget for data that waits for readers.
     pub(crate) memory: Arc<Memory>,
-    /// What `/health` found, for a second.
+    /// Last result of the `/health` checks, kept for a second.
     pub(crate) findings: Findings,
-    /// This node's name in logs and in `/health`.
+    /// Name of this node in logs and in `/health`.
     pub(crate) node: String,
     pub(crate) started: Instant,
-    /// Turns of costly reads.
+    /// Permits for costly reads.
     pub(crate) reads: Reads,
-    /// Every open socket holds a receiver.
+    /// Every open socket holds a receiver, so that a drain waits for all of them.
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
     pub(crate) engines: DashMap<String, Arc<Session>>,
-    /// Where other nodes were last.
+    /// Last known addresses of other nodes.
     pub(crate) peers: DashMap<String, NodeAddress>,
-    /// What nodes know each other by.
+    /// Secret shared by the nodes, for signatures between them.
     pub(crate) secret: Arc<ClusterSecret>,
     pub(crate) node_tls: NodeTls,
-    /// Requests that other nodes have carried here.
+    /// Requests that other nodes have carried here, against replays.
     pub(crate) carried: Replays,
     draining: watch::Sender<bool>,
     #[cfg(feature = "embedded")]
@@ -71,7 +71,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Connects to everything; the second value ends when the writer has decided all that it took.
+    /// Connects to all services. The returned task ends when the writer has decided all sends that it
+    /// accepted.
     pub(crate) async fn open(
         #[cfg_attr(not(feature = "embedded"), expect(unused_mut))] mut config: Config,
         #[cfg_attr(not(feature = "embedded"), expect(unused_variables))] port: u16,
@@ -137,7 +138,7 @@ impl App {
         Ok((Arc::new(app), written))
     }
 
-    /// Who bears this token, and may come in: the one way by which a token counts.
+    /// Verifies a token and refuses blocked people. Every token is checked here.
     pub(crate) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
         let verified = self.verifier.verify(token).await;
         let admitted = verified.and_then(|identity| {
@@ -148,19 +149,19 @@ impl App {
         admitted
     }
 
-    /// Whether someone may send or change a message now: not while they are blocked, be it since they
-    /// began to ask, and no faster than users may.
+    /// Checks that a person may send or change a message now: not blocked since the request began, and within
+    /// the rate limit.
     pub(crate) fn may_write(&self, person: &Person) -> Result<(), Error> {
         self.still_admits(person)?;
         self.limits.send(person)
     }
 
-    /// Whether someone who was let in has not been blocked since.
+    /// Checks that an admitted person has not been blocked since.
     pub(crate) fn still_admits(&self, person: &Person) -> Result<(), Error> {
         if self.blocks.hold(person) { Err(Error::Blocked) } else { Ok(()) }
     }
 
-    /// Whether the node is on its way out: it takes no new sockets.
+    /// Whether the node is draining: it accepts no new sockets.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }

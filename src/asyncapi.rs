@@ -1,7 +1,6 @@
-//! `/asyncapi.json`: what is said on sockets, in both framings, made from the types that say it.
+//! `/asyncapi.json`: the events on sockets, in both framings, generated from the Rust types.
 //!
-//! The events are the lines of [`REQUESTS`] and [`EVENTS`], the codes those of the tables of errors and of
-//! reasons to close.
+//! Events come from [`REQUESTS`] and [`EVENTS`], codes from the tables of errors and of close codes.
 
 use std::sync::LazyLock;
 
@@ -21,7 +20,7 @@ use crate::{
 static DOCUMENT: LazyLock<Bytes> =
     LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
 
-/// What is said on sockets, as JSON.
+/// AsyncAPI description of the events on sockets, as JSON.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
     responses((status = 200, body = Value, description = "AsyncAPI 3.0"), Problems<(Anyone,)>)
@@ -136,7 +135,7 @@ fn channel(
     })
 }
 
-/// What is gathered, event by event.
+/// Parts of the document, collected event by event.
 #[derive(Default)]
 struct Parts {
     schemas: Schemas,
@@ -202,7 +201,7 @@ fn channel_of(framing: Framing) -> &'static str {
     }
 }
 
-/// Keys have no colons.
+/// Key of an event in the document. Keys have no colons.
 fn key(name: &str) -> String {
     name.replace(':', ".")
 }
@@ -237,7 +236,7 @@ fn answered(framing: Framing, data: &Value, error: &Value) -> Value {
     let refused = one_of(false, "error", error);
     match framing {
         Framing::Native => json!({ "oneOf": [done, refused] }),
-        // The fields of `data` are at the top level too.
+        // In Socket.IO the fields of `data` are repeated at the top level.
         Framing::SocketIo => arguments(&[json!({ "oneOf": [{ "allOf": [done, data] }, refused] })]),
     }
 }

@@ -1,5 +1,5 @@
-//! What stands in when nothing is configured: a database in a file, an S3 server, an issuer of
-//! tokens, and a page to try the node on. A build without the cargo feature `embedded` has none of it.
+//! Stand-ins for services that are not configured: a database in a file, an S3 server, a token issuer, and a
+//! demo page. A build without the cargo feature `embedded` has none of them.
 
 pub(crate) mod issuer;
 pub(crate) mod s3;
@@ -22,22 +22,22 @@ use axum::{
 
 use crate::{app::App, error::Error, store::sqlite::Sqlite};
 
-/// The database's file in the data directory.
+/// Name of the database file in the data directory.
 const DATABASE: &str = "frontdesk.db";
 
-/// Opens the embedded database, making its directory where there is none.
+/// Opens the embedded database. Creates its directory if it is missing.
 pub(crate) fn database(data_dir: &Path) -> anyhow::Result<Sqlite> {
     make_data_dir(data_dir)?;
     lock(data_dir)?;
     let path = data_dir.join(DATABASE);
-    // SQLite gives its other files the rights of this one.
+    // SQLite gives its other files the permissions of this one.
     for_this_user_only(fs::OpenOptions::new().append(true))
         .open(&path)
         .with_context(|| format!("DATA_DIR: can't write {}", path.display()))?;
     Sqlite::open(&path)
 }
 
-/// What is in there is patients' conversations, and a key.
+/// Creates the data directory for this user only: it holds patients' conversations and a key.
 fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -46,23 +46,24 @@ fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("DATA_DIR: can't make {}", data_dir.display()))
 }
 
-/// Makes the file where there is none, so that nobody else may read it.
+/// Options that create a missing file which only this user can read.
 fn for_this_user_only(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
     options.create(true).mode(0o600)
 }
 
-/// Two processes on one file would not hear each other's messages: the second does not start.
+/// Locks the data directory. Two processes on one database would not receive each other's messages, so the
+/// second one does not start.
 fn lock(data_dir: &Path) -> anyhow::Result<()> {
     let path = data_dir.join("frontdesk.lock");
     let file = fs::File::create(&path).with_context(|| path.display().to_string())?;
     file.try_lock()
         .with_context(|| format!("DATA_DIR: another process is using {}", data_dir.display()))?;
-    // The lock lasts as long as the process: the system lets go of it however that ends.
+    // The lock lasts as long as the process: the system releases it however the process ends.
     std::mem::forget(file);
     Ok(())
 }
 
-/// What this node does without, and what it has instead.
+/// Services that are not configured, with their stand-ins.
 pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
     let config = &app.config;
     let mut stand_ins = Vec::new();
@@ -89,7 +90,7 @@ pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
     stand_ins
 }
 
-/// The page and the issuer's routes.
+/// Routes of the demo page and of the issuer.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/", get(async || Redirect::to("/demo/")))
@@ -100,14 +101,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), issuer::guard))
 }
 
-/// A file of the page.
+/// One file of the demo page.
 macro_rules! file {
     ($name:literal, $content_type:literal) => {
         ($name, concat!($content_type, "; charset=utf-8"), include_str!(concat!("../web/", $name)))
     };
 }
 
-/// The page: each file's name, type and text.
+/// The demo page: name, content type and text of each file.
 const PAGE: [(&str, &str, &str); 16] = [
     file!("index.html", "text/html"),
     file!("style.css", "text/css"),
@@ -127,7 +128,7 @@ const PAGE: [(&str, &str, &str); 16] = [
     file!("dom.js", "text/javascript"),
 ];
 
-/// Nothing comes from elsewhere but people's avatars, which are wherever the directory says.
+/// Everything comes from this node except avatars, whose URLs come from the directory.
 const PAGE_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' blob: data: http: https:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";

@@ -1,6 +1,6 @@
-//! What can be wrong with a request, and the one table that says how each is told.
+//! Errors of a request, and the table of their codes and statuses.
 //!
-//! An error answers one request and its connection lives on. What ends a connection is a
+//! An error answers one request, and its connection stays open. Connections end with a
 //! [`crate::wire::CloseCode`].
 
 use std::{borrow::Cow, time::Duration};
@@ -19,10 +19,10 @@ use crate::{
     store::{StoreError, search::TooCostly, uploads::Declined},
 };
 
-/// Why a request was not done.
+/// Reason why a request failed.
 #[derive(Clone, Debug, thiserror::Error, EnumIter)]
 pub(crate) enum Error {
-    /// A field that is missing or out of its limits: its name and what is wrong with it.
+    /// A field that is missing or out of its limits: its name and the problem.
     #[error("{0}: {1}")]
     Invalid(Cow<'static, str>, String),
     #[error("the request has no token")]
@@ -65,7 +65,7 @@ pub(crate) enum Error {
     TooOld,
     #[error("{0}")]
     LimitReached(&'static str),
-    /// How long until there is room for one more.
+    /// Time until one more request is allowed.
     #[error("too many in a short time; try again later")]
     RateLimited(Duration),
     #[error("there are too many connections already")]
@@ -93,21 +93,21 @@ pub(crate) enum Error {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WireError {
-    /// What went wrong, for programs.
+    /// Error code for programs.
     code: &'static str,
-    /// For people, and not to be parsed.
+    /// Explanation for people; not to be parsed.
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
 impl Error {
-    /// A field, or what the request is as a whole, and what is wrong with it.
+    /// An invalid field, or the request as a whole, and the problem.
     pub(crate) fn invalid(name: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
         Self::Invalid(name.into(), problem.into())
     }
 
-    /// The table: wire code, HTTP status, and when to try again, if that makes sense.
+    /// The table: wire code, HTTP status, and the delay before a retry, if a retry makes sense.
     fn row(&self) -> (&'static str, StatusCode, Option<Duration>) {
         let soon = Some(Duration::from_secs(1));
         match self {
@@ -170,7 +170,7 @@ impl Error {
         WireError {
             code: self.code(),
             detail: self.to_string(),
-            // Rounded up: who comes at that moment is not to be early.
+            // Rounded up, so that a client that retries at that moment is not too early.
             retry_after_ms: retry_after
                 .and_then(|after| after.as_micros().div_ceil(1_000).try_into().ok()),
         }
@@ -210,7 +210,7 @@ impl From<Unamendable> for Error {
     }
 }
 
-/// The adapters log what happened to them; a client hears that it should come again.
+/// Logs the cause. The client receives only the general error.
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
@@ -218,7 +218,7 @@ impl From<StoreError> for Error {
                 tracing::warn!(error = %source, "the store is not available");
                 Self::Unavailable
             }
-            // One session's trouble, and often one person's doing.
+            // It concerns one session and is often caused by one person, so it is no warning.
             StoreError::Contended(source) => {
                 tracing::info!(error = %source, "the store gave up on a statement");
                 Self::Unavailable
@@ -231,7 +231,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// The database is well: nothing is logged.
+/// Nothing is logged, because the database is healthy.
 impl From<TooCostly> for Error {
     fn from(TooCostly: TooCostly) -> Self {
         Self::SearchTooCostly
@@ -262,7 +262,7 @@ impl From<ImagesError> for Error {
     }
 }
 
-/// Logged where it was asked: for a second after that nobody asks it.
+/// Not logged here, but at the query; for a second after that the directory is not queried.
 impl From<DirectoryError> for Error {
     fn from(DirectoryError::Unavailable(_): DirectoryError) -> Self {
         Self::Unavailable

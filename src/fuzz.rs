@@ -1,7 +1,7 @@
-//! The parsers of bytes from outside, and what holds of each whatever the bytes are: for `fuzz/`,
-//! and for a test that runs them on what the fuzzers have kept.
+//! Parsers of bytes from outside, and properties that hold for any input. `fuzz/` uses them, and a test that
+//! replays the fuzzers' corpus.
 //!
-//! Each stands beside what it is about, so that nothing has to be more visible for it.
+//! Each function is beside the code that it checks, so that no item has to be more visible for it.
 
 #[cfg(feature = "embedded")]
 pub use crate::{auth::fuzz::tokens, store::sqlite::fuzz::searches};

@@ -1,4 +1,4 @@
-//! The HTTP side: one file a noun, and what they share.
+//! The HTTP API: one file per noun, and shared parts.
 
 pub(crate) mod admin;
 pub(crate) mod answers;

@@ -1,8 +1,8 @@
-//! This node's connections, and the one way by which anything reaches them.
+//! This node's connections, and the only route of delivery to them.
 //!
-//! Law I4: whatever is delivered to a connection's room was heard on the bus or filled in from the
-//! store, and comes through [`Hub::deliver`]. Law I10: the engine's lock is never held across an
-//! await; what is enqueued is enqueued under it, so that order is the engine's order.
+//! Law I4: everything delivered to a connection's room was received from the bus or backfilled from the
+//! store, and comes through [`Hub::deliver`]. Law I10: the engine's lock is never held across an await.
+//! Frames are enqueued under it, so that they keep the engine's order.
 
 mod epoch;
 mod gaps;
@@ -40,7 +40,7 @@ use subscriptions::Subscriptions;
 
 type Engine = Rooms<Room, ConnectionId, Arc<Broadcast>>;
 
-/// This node's side of every room that someone on it is in.
+/// This node's side of every room that has a connection here.
 pub(crate) struct Hub {
     engine: Mutex<Engine>,
     connections: DashMap<ConnectionId, Arc<Outbound>>,
@@ -49,20 +49,20 @@ pub(crate) struct Hub {
     bus: Arc<dyn Bus>,
     store: Arc<dyn Store>,
     counts: HubCounts,
-    /// Rooms whose gap is being filled.
+    /// Rooms whose missing messages are being backfilled.
     filling: Mutex<HashSet<SessionId>>,
     revisions: Revisions,
-    /// Rooms whose changes are being looked for.
+    /// Rooms whose missing changes are being backfilled.
     refilling: Mutex<HashSet<SessionId>>,
     fills: Semaphore,
-    /// As the last check found it.
+    /// Epoch found by the last check.
     epoch: Mutex<Option<Epoch>>,
-    /// A node says that who is blocked has changed.
+    /// Hint from a node that the list of blocks has changed.
     hinted: Notify,
 }
 
 impl Hub {
-    /// Starts the hub on what the bus hears.
+    /// Starts the hub on the events of the bus.
     pub(crate) fn start(
         bus: Arc<dyn Bus>,
         events: BusEvents,
@@ -107,7 +107,7 @@ impl Hub {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in; from here on its person's inbox is heard.
+    /// Registers a connection and subscribes it to its person's inbox.
     pub(crate) async fn connect(&self, outbound: &Arc<Outbound>) {
         self.connections.insert(outbound.id(), Arc::clone(outbound));
         let inbox = Room::User(outbound.person().clone());
@@ -115,13 +115,13 @@ impl Hub {
         self.go_live(&inbox, outbound.id(), 0);
     }
 
-    /// An id for a connection, unique on this node.
+    /// New id for a connection, unique on this node.
     pub(crate) fn new_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Puts a connection into a session's room, catching up, that has read the session as it is at these
-    /// positions. How far it had heard the room live before.
+    /// Puts a connection into a session's room, in the state of catching up. It has read the session at these
+    /// positions. Returns the position up to which it received the room live before.
     pub(crate) async fn enter_session(
         &self,
         id: SessionId,
@@ -131,14 +131,14 @@ impl Hub {
     ) -> Option<u64> {
         let room = Room::Session(id);
         let heard = self.engine().join(&room, conn, last_seq);
-        // Behind the join: the sessions of rooms that nobody is in are forgotten.
+        // After the join, because the revisions of rooms without connections are removed.
         self.revisions.begin(id, rev);
         self.subscription(&room).await;
         heard
     }
 
-    /// Puts a connection into a room, catching up. Law I5: when it returns, the bus subscription
-    /// stands (or the bus is away, and the check of the heads covers for it); history is read after.
+    /// Puts a connection into a room, in the state of catching up. Law I5: when it returns, the bus
+    /// subscription stands (or the bus is away, and the head check covers for it). History is read after.
     async fn enter(&self, room: &Room, conn: ConnectionId) {
         self.engine().join(room, conn, 0);
         self.subscription(room).await;
@@ -154,7 +154,7 @@ impl Hub {
         self.engine().is_in(room, conn)
     }
 
-    /// Takes a connection out of a room.
+    /// Removes a connection from a room.
     pub(crate) fn leave(&self, room: &Room, conn: ConnectionId) {
         let emptied = self.engine().leave(room, conn);
         if emptied {
@@ -162,29 +162,29 @@ impl Hub {
         }
     }
 
-    /// Takes a connection out of everything.
+    /// Removes a connection from all rooms and from this node.
     pub(crate) fn disconnect(&self, conn: ConnectionId) {
         let emptied = self.engine().disconnect(conn);
         self.connections.remove(&conn);
         self.subscriptions.reconsider(emptied);
     }
 
-    /// How many connections there are.
+    /// Number of connections.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Tells of each room that someone is in.
+    /// Calls `tell` with each room that has a connection.
     pub(crate) fn each_room(&self, mut tell: impl FnMut(&Room)) {
         self.engine().positions().for_each(|(room, _)| tell(room));
     }
 
-    /// Every connection, for what concerns them all.
+    /// All connections.
     pub(crate) fn connections(&self) -> Vec<Arc<Outbound>> {
         self.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Brings a broadcast to the room's subscribers: at once, or when its turn has come.
+    /// Delivers a broadcast to the room's subscribers: at once, or when the messages before it have come.
     pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
         if broadcast.expects_life() {
             for conn in self.engine().subscribers(&broadcast.room) {
@@ -223,13 +223,13 @@ impl Hub {
         }
     }
 
-    /// Whether it tells of a change that the room has heard of: an older one would undo a newer one.
+    /// Whether the room already received this change or a newer one: an older one would undo a newer one.
     fn is_known_change(&self, broadcast: &Broadcast) -> bool {
         let Room::Session(id) = &broadcast.room else { return false };
         broadcast.rev().is_some_and(|rev| self.revisions.is_heard(*id, rev))
     }
 
-    /// Resolves when a node has said so since the last time.
+    /// Waits for the next hint that the list of blocks has changed.
     pub(crate) async fn until_hinted(&self) {
         self.hinted.notified().await;
     }
@@ -241,19 +241,19 @@ impl Hub {
         }
     }
 
-    /// Tells one connection something that it shares with others.
+    /// Sends a shared broadcast to one connection.
     pub(crate) fn tell(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {
         self.enqueue(conn, broadcast);
     }
 
-    /// Ends every connection, spread out, so that they do not come back elsewhere all at once.
+    /// Closes every connection, spread over this time, so that clients do not reconnect all at once.
     pub(crate) async fn drain(&self, spread: Duration) {
         Self::release(self.connections(), spread).await;
-        // Connections that came in while the node began to drain.
+        // Connections accepted while the drain began.
         self.connections().iter().for_each(|outbound| outbound.close(CloseCode::Draining));
     }
 
-    /// Ends these connections, spread out.
+    /// Closes these connections, spread over this time.
     async fn release(connections: Vec<Arc<Outbound>>, spread: Duration) {
         let mut leaving: Vec<_> = connections
             .into_iter()

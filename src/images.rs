@@ -1,7 +1,7 @@
-//! Pictures: they go from a client to S3 and from S3 to a client by presigned URLs, past this node,
-//! which only looks at what has come before it lets it become a message.
+//! Pictures. Clients upload and fetch them from S3 by presigned URLs, past this node. The node only checks an
+//! uploaded picture before it may be part of a message.
 //!
-//! Where no bucket is configured the same code talks to an S3 server in this process.
+//! If no bucket is configured, the same code uses an S3 server in this process.
 
 mod bucket;
 mod format;
@@ -39,38 +39,38 @@ use thumbnails::Thumbnails;
 
 use crate::config::Config;
 
-/// The largest picture, in bytes.
+/// Maximum size of a picture, in bytes.
 pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
-/// How long a client has to begin its upload. A URL can't be revoked, so it is short.
+/// Time limit for a client to begin its upload. It is short, because a URL can't be revoked.
 pub(crate) const UPLOAD_EXPIRES: Duration = Duration::from_mins(5);
-/// How long a picture may be fetched by a URL, also by a person who is blocked meanwhile.
+/// Validity of a URL to fetch a picture, also for a person who is blocked meanwhile.
 const FETCH_EXPIRES: Duration = Duration::from_mins(1);
-/// How many pictures are checked at a time. Each takes twice [`SIZE_MAX`] of memory at most.
+/// Maximum number of concurrent checks of pictures. Each takes at most twice [`SIZE_MAX`] of memory.
 const CHECKS: usize = 4;
-/// How much of a file is looked at first: its measures are nearly always in there.
+/// Bytes of a file that are read first. They nearly always contain its width and height.
 const FIRST_BYTES: u64 = 256 * 1024;
 
-/// What a caller can do about it: try again, or not. It names no key.
+/// Errors by what the caller can do: try again, or not. They contain no key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImagesError {
     /// S3 is away or slow, or refuses this node.
     #[error("{0}")]
     Unavailable(String),
-    /// The picture is not what it should be, or not there.
+    /// The picture is not as it should be, or not there.
     #[error("{0}")]
     Refused(&'static str),
-    /// What was uploaded is not it, and will not become it.
+    /// The uploaded object is wrong, and will stay so.
     #[error("{0}")]
     Wrong(&'static str),
 }
 
-/// Words for the person who sends a picture.
+/// Error texts for the person who sends a picture.
 const NO_PICTURE: &str = "is no picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF";
 const NO_MEASURES: &str = "is broken: it has no width and height. Choose another picture";
 const TOO_LARGE: &str = "has more than 50 million pixels: make it smaller, and send it again";
 const NO_METADATA: &str = "is broken: its metadata can't be read. Choose another picture";
 
-/// A picture that may be sent: its kind by its bytes, and its measures as it is shown.
+/// A picture that may be sent: its format by its bytes, and its size as displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) format: Format,
@@ -78,48 +78,48 @@ pub(crate) struct Checked {
     pub(crate) height: u32,
 }
 
-/// What a client is to do to upload a picture.
+/// Request by which a client uploads a picture.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invitation {
     method: String,
     url: String,
-    /// They are signed: the upload must carry each of them as it is.
+    /// Signed headers: the upload must carry each of them unchanged.
     headers: BTreeMap<String, String>,
     expires_at: Timestamp,
 }
 
-/// By what scheme, host and port a client reached this node; the embedded server is there too.
+/// Scheme, host and port by which a client reached this node, and so the embedded server.
 #[derive(Debug)]
 pub(crate) struct Origin(String);
 
 impl Origin {
-    /// As the client's request says, and a proxy that speaks TLS for this node.
+    /// Reads the client's request, with the header of a proxy that terminates TLS for this node.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let host: Authority = text(header::HOST.as_str())?.parse().ok()?;
-        // The last proxy's word is the first in the list.
+        // With several proxies the first value is the client's own scheme.
         let scheme = text("x-forwarded-proto").and_then(|list| list.split(',').next());
         let secure = scheme.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
         Some(Self(format!("{}://{host}", if secure { "https" } else { "http" })))
     }
 }
 
-/// The bucket and what is done with it.
+/// The bucket, and the work on its pictures.
 #[derive(Debug)]
 pub(crate) struct Images {
     bucket: Bucket,
     thumbnails: Thumbnails,
-    /// One permit a picture that is looked at: it is in memory.
+    /// One permit for each picture being checked: it is in memory.
     checks: Semaphore,
-    /// A message that showed a picture is deleted, or an upload is no picture: the sweep removes it.
+    /// Wakes the sweep: a message with a picture was deleted, or an upload is no picture.
     pub(crate) withdrawn: Notify,
     #[cfg(feature = "embedded")]
     pub(crate) embedded: Option<std::sync::Arc<crate::embedded::s3::Server>>,
 }
 
 impl Images {
-    /// Nothing is asked of S3 yet: a node starts without it.
+    /// Makes no request to S3 yet, so that a node starts without it.
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(s3) = &config.s3 {
             return Ok(Self::on(Bucket::open(s3)));
@@ -154,7 +154,7 @@ impl Images {
         self.bucket.ping().await
     }
 
-    /// A presigned PUT of one picture of this type and length, once.
+    /// Presigned PUT of one picture of this type and length, for one upload.
     pub(crate) async fn invite(
         &self,
         key: &ObjectKey,
@@ -173,15 +173,15 @@ impl Images {
         })
     }
 
-    /// Checks an upload: it is there, is as long as was signed, and is a picture by its bytes, whatever
-    /// type was announced: pickers often name another. Erases its metadata.
+    /// Checks an upload: it exists, has the signed length, and is a picture by its bytes. The announced type
+    /// does not count, because file pickers often report a wrong one. Erases its metadata.
     pub(crate) async fn check(&self, key: &ObjectKey, size: u64) -> Result<Checked, ImagesError> {
         let turn = timeout(bucket::DEADLINE, self.checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
         };
         let key = key.original();
-        // The first bytes of a large file refuse most of what is no picture.
+        // The first bytes of a large file suffice to refuse most files that are no picture.
         for first in [FIRST_BYTES, size] {
             let found = self.bucket.read(&key, first).await?;
             let found = found.ok_or(ImagesError::Refused("was not uploaded"))?;
@@ -190,7 +190,7 @@ impl Images {
             }
             let checked = match format::look(&found.bytes) {
                 Look::Picture(format, width, height) => Some(bounded(format, width, height)?),
-                // A long preamble: thumbnails of the telephone's own, colour profiles, maps of depth.
+                // A long header: the phone's own thumbnails, colour profiles, or depth maps.
                 Look::Unmeasured => None,
                 Look::Unknown => return Err(ImagesError::Wrong(NO_PICTURE)),
             };
@@ -203,7 +203,7 @@ impl Images {
         Err(ImagesError::Wrong(NO_MEASURES))
     }
 
-    /// Erases place, device and comments from an uploaded picture, before anyone else may fetch it.
+    /// Erases location, device and comments from an uploaded picture, before anyone else may fetch it.
     async fn erase_metadata(
         &self,
         key: &str,
@@ -221,7 +221,7 @@ impl Images {
         }
     }
 
-    /// A URL that shows the picture for a minute, as nothing but the type that it was checked for.
+    /// URL that shows the picture for a minute, only as the type found by the check.
     pub(crate) async fn locate(
         &self,
         key: &ObjectKey,
@@ -232,7 +232,7 @@ impl Images {
         self.bucket.presign_get(&key.original(), format, name, from).await
     }
 
-    /// The same for its thumbnail; the picture itself, while there is none or where none can be made.
+    /// URL of the thumbnail. It is the picture's own URL while there is no thumbnail, or if none can be made.
     pub(crate) async fn locate_thumbnail(
         &self,
         key: &ObjectKey,
@@ -244,7 +244,7 @@ impl Images {
             return self.locate(key, format, name, from).await;
         }
         match self.bucket.size(&key.thumbnail()).await? {
-            // What stands for one that can't be made.
+            // An empty object stands for a thumbnail that can't be made.
             Some(0) => self.locate(key, format, name, from).await,
             Some(_) => self.bucket.presign_get(&key.thumbnail(), Format::Jpeg, name, from).await,
             None => {
@@ -254,12 +254,12 @@ impl Images {
         }
     }
 
-    /// Has a thumbnail made, when there is time for it.
+    /// Queues a thumbnail, to be made when there is time.
     pub(crate) fn want_thumbnail(&self, key: &ObjectKey, format: Format) {
         self.thumbnails.want(key, format);
     }
 
-    /// Removes a picture and its thumbnail; fine where there is neither.
+    /// Removes a picture and its thumbnail, if they exist.
     pub(crate) async fn remove(&self, key: &ObjectKey) -> Result<(), ImagesError> {
         self.bucket.delete(&key.thumbnail()).await?;
         self.bucket.delete(&key.original()).await

@@ -1,9 +1,9 @@
-//! What members' connections hear of their sessions wherever they are: `session:updated`, after each
-//! change, whether or not they have joined; and in a session `message:updated`.
+//! Updates for members of a session, whether or not they have joined: `session:updated` after each change,
+//! and in a session `message:updated`.
 //!
-//! A session is told of as the database has it when it is told, so counts are exact; in a busy one that
-//! is once a second. A node that is killed before it tells leaves it to the next change, or to the list
-//! that a client reads when it comes back.
+//! A session is published as the database has it at that moment, so counts are exact. A busy session is
+//! published once a second. If a node is killed before it publishes, the next change brings the state, or the
+//! list that a client reads when it reconnects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// How soon it tries again, where the database is away.
+/// Retry delay while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Tells members of their sessions, and of messages that change.
+/// Publishes changed sessions to their members, and changed messages.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     changed: Pace<SessionId, ()>,
@@ -29,7 +29,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Starts to tell by this bus.
+    /// Starts publishing on this bus.
     pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let inbox = Arc::new(Self::default());
         tokio::spawn(Arc::clone(&inbox).keep_updating(Arc::clone(&bus)));
@@ -37,12 +37,12 @@ impl Inbox {
         inbox
     }
 
-    /// The session is another now for one of its members at least.
+    /// Queues a session that has changed for one of its members at least.
     pub(crate) fn changed(&self, id: SessionId) {
         self.changed.put(id, (), |(), ()| ());
     }
 
-    /// The message is another now. Who changes it to and fro is heard once a second.
+    /// Queues a changed message. A message that changes repeatedly is published once a second.
     pub(crate) fn amended(&self, message: &Message) {
         self.changed(message.session_id);
         let latest = |waiting: &mut Message, message: Message| {
@@ -61,7 +61,7 @@ impl Inbox {
         }
     }
 
-    /// Tells what waits, as the node ends.
+    /// Publishes everything that is queued, as the node ends.
     pub(crate) async fn flush(&self, store: &dyn Store, bus: &dyn Bus) {
         for (_, message) in self.amended.take_all() {
             bus.publish(Broadcast::message_updated(&message));

@@ -1,8 +1,7 @@
 //! frontdesk: real-time chat between an organisation's customers and its professionals.
 //!
-//! The way of one message, a verb a hop: **send** ([`commands`]) → **append** ([`store`]) →
-//! **publish** ([`bus`]) → **deliver** ([`hub`]) → **enqueue** ([`connection`]). `ARCHITECTURE.md`
-//! tells the rest.
+//! The way of one message: **send** ([`commands`]) → **append** ([`store`]) → **publish** ([`bus`]) →
+//! **deliver** ([`hub`]) → **enqueue** ([`connection`]). `ARCHITECTURE.md` has the rest.
 
 mod app;
 mod asyncapi;

@@ -1,8 +1,8 @@
-//! How much one user and one address may have: token buckets, and places for connections.
+//! Limits of one user and one address: token buckets, and slots for connections ([`Place`]).
 //!
-//! A node decides at once by what it knows itself, and tells the bus in its own time; what comes back,
-//! the account over all nodes, is set against the local one. Nothing that is sent waits for Redis.
-//! While Redis is away each node counts for itself, and begins anew with it when it is back.
+//! A node decides at once by its own counts, and reports its usage to the bus in the background. The bus
+//! returns the debt over all nodes, which is set against the local bucket. No send waits for Redis. While
+//! Redis is away each node counts for itself, and begins anew when it is back.
 
 pub(crate) mod address;
 mod crowd;
@@ -43,35 +43,35 @@ pub(crate) use places::{Accepted, Place, Stranger};
 use places::{Counted, Places};
 use rate::Rate;
 
-/// How many seconds' worth of sends fit at once: what was written offline is flushed.
+/// Burst of sends, in seconds of the rate: apps send what was written offline.
 const SENDS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
-/// How many of requests: an app asks for much when it starts, and many people share an address.
+/// Burst of requests, in seconds of the rate. An app sends many when it starts, and people share addresses.
 const REQUESTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
-/// How often the bus is told.
+/// Interval of the reports to the bus.
 const TELL: Duration = Duration::from_millis(150);
-/// How long the bus may take. One that took longer is away.
+/// Time limit of a call to the bus. A slower bus counts as away.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a bus that is away is tried.
+/// Retry interval while the bus is away.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the places of this node are noted again; a note holds for [`crate::bus::HELD`].
+/// Interval to renew this node's slots on the bus. Their lease is [`crate::bus::HELD`].
 const RENEW: Duration = Duration::from_secs(7);
-/// How often what is of no use any more is forgotten.
+/// Interval to remove buckets that are no longer needed.
 const SHRINK: Duration = Duration::from_secs(5);
-/// How many accounts are told of in one round trip.
+/// Maximum number of accounts in one round trip.
 const CHUNK: usize = 256;
-/// An account that nobody has, to see whether Redis does what limits need.
+/// Account of nobody, to check that Redis can run the limits' script.
 const PROBE: &str = "probe";
-/// How many Socket.IO sessions of one address may be on their way in, so that no address takes the
-/// places of all.
+/// Maximum number of Socket.IO sessions of one address that have not entered yet, so that no address takes
+/// the slots of all.
 const ENTERING: u32 = 128;
-/// How many strangers may be on their way in by Socket.IO, and how many TCP connections may be idle, of
-/// all addresses together. Each is a quarter of the descriptors at most.
+/// Maximum number of strangers (Socket.IO sessions that have not entered yet) and of idle TCP connections,
+/// over all addresses. Each is at most a quarter of the descriptors.
 const STRANGERS_MAX: usize = 4_096;
 const IDLE_MAX: usize = 8_192;
-/// When a client that has too many connections may try again.
+/// Retry delay for a client with too many connections.
 pub(crate) const PLACES_RETRY: Duration = Duration::from_secs(10);
 
-/// Who is limited.
+/// Subject of a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Account {
     User(Person),
@@ -92,27 +92,27 @@ pub(crate) struct Limits {
     sends: Option<Rate>,
     sends_a_second: Option<NonZeroU32>,
     requests: Option<Rate>,
-    /// Sessions that a user opens.
+    /// Sessions opened by a user.
     opens: Option<Rate>,
-    /// How many sessions of a customer may wait for their first answer.
+    /// Maximum number of a customer's sessions that wait for their first answer.
     unanswered: Option<NonZeroU32>,
     of_user: Option<NonZeroU32>,
     of_address: Option<NonZeroU32>,
     trusted_proxies: Vec<IpNet>,
-    /// Sockets.
+    /// Slots of sockets.
     places: Places,
-    /// TCP connections that are not sockets: idle ones, and those whose request is still to come.
+    /// Slots of TCP connections that are not sockets: idle ones, and those whose request is still to come.
     accepted: Places,
-    /// Socket.IO sessions on their way in, of each address and of all.
+    /// Socket.IO sessions that have not entered yet: of each address, and of all.
     entering: Places,
     strangers: Arc<Crowd>,
-    /// TCP connections that ask for nothing, but those of trusted proxies and of nodes.
+    /// Idle TCP connections, without those of trusted proxies and of nodes.
     idle: Arc<Crowd>,
     refusals: Refusals,
-    /// None where this node is alone.
+    /// `None` if this node is alone.
     bus: Option<Arc<dyn Bus>>,
     away: AtomicBool,
-    /// It was said that proxies seem to be missing from the configuration.
+    /// Whether the warning about a missing proxy was logged.
     warned: AtomicBool,
 }
 
@@ -146,37 +146,37 @@ impl Limits {
         limits
     }
 
-    /// Whom a request is from.
+    /// Address of a request's client.
     pub(crate) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Address {
         let proxies = &self.trusted_proxies;
         let unbelieved = !address::is_trusted(peer, proxies) && headers.contains_key(FORWARDED_FOR);
         if unbelieved && !self.warned.swap(true, Ordering::Relaxed) {
-            // Behind a proxy that is not set everyone is one address. Its own is told where it can't be
-            // that of a stranger who says such things.
+            // Behind a proxy that is not configured, all clients have one address. The proxy's address is
+            // logged only if it is private: otherwise the peer may be a stranger who forged the header.
             let from = if is_inside(peer) { peer.to_string() } else { "elsewhere".to_owned() };
             tracing::warn!(from, "TRUSTED_PROXIES: does not name who sends X-Forwarded-For");
         }
         Address::of(peer, headers, proxies)
     }
 
-    /// Whether what this peer says of others is believed.
+    /// Whether this peer's forwarding headers are trusted.
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         address::is_trusted(peer, &self.trusted_proxies)
     }
 
-    /// One send, by whatever way.
+    /// Counts one send, from HTTP or a socket.
     pub(crate) fn send(&self, sender: &Person) -> Result<(), Error> {
         let Some(sends) = &self.sends else { return Ok(()) };
         sends.take(&Account::User(sender.clone())).map_err(|wait| self.refuse(Limit::Sends, wait))
     }
 
-    /// One session more, with whomever: finding the one that is open is none.
+    /// Counts one new session. Returning an open one does not count.
     pub(crate) fn open(&self, opener: &Person) -> Result<(), Error> {
         let Some(opens) = &self.opens else { return Ok(()) };
         opens.take(&Account::User(opener.clone())).map_err(|wait| self.refuse(Limit::Opens, wait))
     }
 
-    /// How many open sessions of a customer may have no answer yet; one more is
+    /// Maximum number of a customer's open sessions without an answer. For one more, see
     /// [`Limits::refuse_unanswered`].
     pub(crate) fn unanswered(&self) -> Option<NonZeroU32> {
         self.unanswered
@@ -187,24 +187,24 @@ impl Limits {
         Error::LimitReached("too many of your sessions wait for an answer")
     }
 
-    /// One request over HTTP, a handshake among them.
+    /// Counts one HTTP request. Handshakes are requests too.
     pub(crate) fn request(&self, address: Address) -> Result<(), Error> {
         let Some(requests) = &self.requests else { return Ok(()) };
         let taken = requests.take(&Account::Address(address));
         taken.map_err(|wait| self.refuse(Limit::Requests, wait))
     }
 
-    /// The frames of a new connection.
+    /// Limit of the frames of a new connection.
     pub(crate) fn frames(&self) -> Option<Frames> {
         self.sends_a_second.map(Frames::new)
     }
 
-    /// One frame was too much.
+    /// Error for a frame over the limit. Counts the refusal.
     pub(crate) fn refuse_frame(&self, wait: Duration) -> Error {
         self.refuse(Limit::Frames, wait)
     }
 
-    /// A connection is closed, as its client goes on though it is told.
+    /// Counts a connection that is closed because its client continues despite refusals.
     pub(crate) fn flooded(&self) {
         self.refusals.count(Limit::Flood);
     }
@@ -214,8 +214,7 @@ impl Limits {
         Error::RateLimited(wait)
     }
 
-    /// Takes in a TCP connection, unless its address has too many that ask for nothing. A proxy has
-    /// as many as it needs.
+    /// Accepts a TCP connection, unless its address has too many idle ones. Proxies are not limited.
     pub(crate) fn accept(self: &Arc<Self>, peer: IpAddr) -> Option<Accepted> {
         if self.trusts(peer) {
             return Some(Accepted::unlimited());
@@ -234,12 +233,12 @@ impl Limits {
         Some(Accepted::new(of_address, self.idle.enter(address)))
     }
 
-    /// How long a TCP connection that comes now may ask for nothing.
+    /// Time limit for a new TCP connection to send a request.
     pub(crate) fn idle_patience(&self, most: Duration) -> Duration {
         self.idle.patience(most)
     }
 
-    /// Lets a Socket.IO session of this address try to come in, unless there are many of it.
+    /// Lets a Socket.IO session of this address begin to enter, unless the address has too many of them.
     pub(crate) fn enter(
         self: &Arc<Self>,
         address: Address,
@@ -254,8 +253,8 @@ impl Limits {
         Ok(Stranger::new(self.strangers.enter(address), patience, place))
     }
 
-    /// A place for a connection on each of these accounts, for as long as they are held. Waits for the
-    /// bus within bounds, and not where it is known to be away.
+    /// Takes a slot for a connection on each of these accounts, for as long as the slots are held. The wait
+    /// for the bus is bounded, and left out if the bus is known to be away.
     pub(crate) async fn places(
         self: &Arc<Self>,
         accounts: impl IntoIterator<Item = Account>,
@@ -280,7 +279,7 @@ impl Limits {
             if count.saturating_add(elsewhere) > limit {
                 return Err(self.too_many(kind));
             }
-            // Another one came or went meanwhile, and may have been noted before.
+            // Another connection may have come or gone meanwhile, and its count may be on the bus already.
             self.places.changed_since(&account, count);
         }
         Ok(places)
@@ -291,7 +290,7 @@ impl Limits {
         Error::TooManyConnections
     }
 
-    /// Notes on the bus how many places are held here; how many are held elsewhere, if it says so.
+    /// Reports to the bus how many slots are held here. Returns how many are held elsewhere, if it answers.
     async fn hold(&self, held: &[(String, u32)]) -> Option<Vec<u32>> {
         let bus = self.bus.as_ref().filter(|_| !self.is_away() && !held.is_empty())?;
         self.within(bus.hold(held)).await
@@ -323,20 +322,20 @@ impl Limits {
             }
             let Some(bus) = &self.bus else { continue };
             if self.is_away() {
-                // Whoever goes meanwhile is not noted: a note runs out by itself.
+                // Released slots are not reported meanwhile: their leases run out.
                 self.places.forget_changes();
                 if now < try_at {
                     continue;
                 }
                 try_at = now + RETRY;
-                // What limits need is a script that writes: not every Redis that answers runs it.
+                // Limits need a script that writes. Not every Redis that answers runs it.
                 let probe = [(PROBE.to_owned(), 0)];
                 if self.within(bus.hold(&probe)).await.is_none() {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);
                 tracing::info!("Redis answers again: limits count over all nodes");
-                // It may be empty.
+                // Redis may be empty now.
                 renew_at = now;
             }
             for rate in self.rates() {
@@ -376,7 +375,7 @@ impl Limits {
     }
 }
 
-/// Whether an address is one of a private network, or of this machine.
+/// Whether an address belongs to a private network or to this machine.
 fn is_inside(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),

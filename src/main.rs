@@ -1,10 +1,10 @@
-//! The program: all of it is in the library.
+//! The program. All of its code is in the library.
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// It gives the memory of a wave of connections back to the system; glibc's keeps it.
+/// Returns the memory of a wave of connections to the system; glibc's allocator keeps it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,9 +1,9 @@
-//! Memory that waits for readers: what is queued for connections, HTTP answers that nobody has read
-//! yet, and answers while they are made.
+//! Memory held for readers: queues of connections, HTTP answers that are not read yet, and answers in
+//! preparation.
 //!
-//! Law I8: there is one budget for the node and one for each account. Over either, the reader whose
-//! oldest bytes have waited longest ends as a slow reader. Who reads is not among them. A large answer
-//! waits for its turn before the database is asked.
+//! Law I8: there is one budget for the node and one for each account. Over either, the reader whose oldest
+//! bytes have waited longest is closed as a slow reader. A client that reads is not affected. A large answer
+//! waits for its turn before the database is queried.
 
 mod backlog;
 mod ending;
@@ -33,38 +33,38 @@ use backlog::Backlog;
 use share::{Share, evict};
 
 const MIB: usize = 1024 * 1024;
-/// The budget's part of the memory that the process may use.
+/// Divisor of the process's memory for the default budget.
 const PART: u64 = 4;
-/// The smallest budget that is taken by itself.
+/// Minimum of the default budget.
 const LEAST: usize = 64 * MIB;
-/// The bytes that wait for all readers of one account at most. One answer more may wait.
+/// Maximum bytes that wait for all readers of one account. One further answer may wait.
 pub(crate) const OF_ACCOUNT: usize = 8 * MIB;
-/// The most that one large answer takes while it is made: two pages as messages, as JSON, and as the
-/// frame of a framing that has its fields twice.
+/// Maximum memory of one large answer in preparation: two pages as messages, as JSON, and as a frame of the
+/// framing that has its fields twice.
 const PAGE: usize = 2 * MIB;
-/// How many large answers one account has being made.
+/// Maximum number of large answers in preparation for one account.
 const PAGES_OF_ACCOUNT: usize = 2;
-/// How long evicted readers have to give back their bytes before the next are chosen.
+/// Time for evicted readers to give back their bytes before the next are chosen.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// One node's.
+/// Memory budget of one node.
 #[derive(Debug)]
 pub(crate) struct Memory {
     budget: usize,
-    /// The bytes that may wait: the rest of the budget is for answers that are made.
+    /// Maximum bytes that may wait. The rest of the budget is for answers in preparation.
     most: usize,
     of_account: usize,
     waiting: AtomicUsize,
     shares: DashMap<Account, Arc<Share>>,
     next_id: AtomicU64,
-    /// One permit a large answer that is being made.
+    /// One permit for each large answer in preparation.
     making: Arc<Semaphore>,
     over: Notify,
     counts: MemoryCounts,
 }
 
 impl Memory {
-    /// Starts to keep within the budget: this one in bytes, or a part of the memory that there is.
+    /// Starts to enforce the budget: this one in bytes, or a part of the available memory.
     pub(crate) fn start(budget: Option<usize>, counts: MemoryCounts) -> Arc<Self> {
         let (budget, from) = budget.map_or_else(default_budget, |bytes| (bytes, "variable"));
         tracing::info!(mib = budget / MIB, from, "budget of what waits for readers");
@@ -89,10 +89,10 @@ impl Memory {
         })
     }
 
-    /// A new reader of an account, which ends with `ending`.
+    /// A new reader of an account. It is closed by `ending`.
     pub(crate) fn reader(self: &Arc<Self>, account: Account, ending: &Arc<Ending>) -> Arc<Reader> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        // Held until the reader is in it: the share of no reader is forgotten.
+        // Locked until the reader is in it, because a share without readers is removed.
         let share = self.shares.entry(account.clone()).or_insert_with(|| Arc::new(Share::new()));
         let reader = Arc::new(Reader {
             id,
@@ -114,7 +114,7 @@ impl Memory {
         }
     }
 
-    /// Whether so many bytes more would be too much for an account.
+    /// Whether this many bytes more would exceed an account's budget.
     pub(crate) fn is_full(&self, account: &Account, bytes: usize) -> bool {
         let waiting = self.shares.get(account).map_or(0, |share| share.waiting());
         let full = waiting + bytes > self.of_account;
@@ -124,12 +124,12 @@ impl Memory {
         full
     }
 
-    /// How many bytes wait, and how many may be held in all.
+    /// Number of bytes that wait, and the budget.
     pub(crate) fn usage(&self) -> (usize, usize) {
         (self.waiting.load(Ordering::Relaxed), self.budget)
     }
 
-    /// The counters of readers that end as too much waits for them.
+    /// Counters of the readers that are evicted.
     pub(crate) fn counts(&self) -> &MemoryCounts {
         &self.counts
     }
@@ -156,7 +156,7 @@ impl Memory {
         }
     }
 
-    /// Ends the readers of the oldest bytes, whosever they are.
+    /// Evicts the readers of the oldest bytes, of any account.
     fn evict(&self) {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let Some(over) = waiting.checked_sub(self.most).filter(|over| *over > 0) else { return };
@@ -208,7 +208,7 @@ mod tests {
         let codes: Vec<_> = held.iter().map(|(_, ending)| ending.code()).collect();
         assert_eq!(codes, [Some(CloseCode::SlowReader), None, None]);
         assert_eq!((spared.code(), memory.usage().0), (None, 10 * MIB));
-        // It is on its way out: what it still holds costs no second one.
+        // The first reader is ending already, so the bytes that it still holds evict no second one.
         let (third, ending) = reader(&memory, "flood");
         let _more = third.charge(1);
         assert!(held.iter().skip(1).all(|(_, ending)| ending.code().is_none()));

@@ -1,4 +1,4 @@
-//! A message, the draft that becomes one, and what it is made of.
+//! A message, its draft, and its parts.
 
 pub(crate) mod amend;
 
@@ -14,19 +14,19 @@ use crate::{
     session::SessionId,
 };
 
-/// The longest body, in Unicode scalar values. The database enforces it too.
+/// Maximum length of a body, in Unicode scalar values. The database enforces it too.
 pub(crate) const BODY_MAX_CHARS: usize = 8_000;
 
-/// A message's identity, a `UUIDv7`; its place in the session is its `seq`.
+/// Identity of a message, a `UUIDv7`. Its position in the session is its `seq`.
 pub(crate) type MessageId = Uuid;
 
-/// The client's own key for one send, which makes a retry harmless: 1 to 64 visible ASCII characters.
+/// The client's own key of one send, which makes a retry safe: 1 to 64 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[!-~]{1,64}$", examples("01JD2Y8W-3"))]
 pub(crate) struct ClientId(Arc<str>);
 
-/// Text that can't be a `clientId`.
+/// Error for a text that is no `clientId`.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 64 visible ASCII characters")]
 pub(crate) struct InvalidClientId;
@@ -57,9 +57,9 @@ impl TryFrom<String> for ClientId {
     }
 }
 
-/// What a person wrote: not empty, not only blanks, no NUL, at most 8,000 characters.
+/// Text of a message: not empty, not only blanks, no NUL, at most 8,000 characters.
 ///
-/// Everything else is stored as it is; showing it as text is the reader's duty.
+/// Everything else is stored as it is. Clients must show it as plain text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(
@@ -70,7 +70,7 @@ impl TryFrom<String> for ClientId {
 )]
 pub(crate) struct Body(String);
 
-/// Text that can't be a message's body.
+/// Error for a text that is no message body.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum InvalidBody {
     #[error("must not be empty or only blanks")]
@@ -86,7 +86,7 @@ impl Body {
         &self.0
     }
 
-    /// How many bytes it has in JSON, at most.
+    /// Maximum number of bytes in JSON.
     pub(crate) fn json_len(&self) -> usize {
         let escaped = |byte: u8| match byte {
             ..=0x1f => 6,
@@ -104,7 +104,7 @@ impl TryFrom<String> for Body {
         if text.contains('\0') {
             return Err(InvalidBody::Nul);
         }
-        // Bytes first: counting the characters of a megabyte is work that its sender need not cause.
+        // Bytes first, so that the characters of a text of a megabyte are not counted.
         if text.len() > BODY_MAX_CHARS * 4 || text.chars().count() > BODY_MAX_CHARS {
             return Err(InvalidBody::TooLong);
         }
@@ -115,14 +115,14 @@ impl TryFrom<String> for Body {
     }
 }
 
-/// Law I14: a body never reaches a log, not by `{:?}` either.
+/// Law I14: a body never reaches a log, not even by `{:?}`.
 impl fmt::Debug for Body {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Body({} bytes)", self.0.len())
     }
 }
 
-/// What a message is made of.
+/// Kind of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MessageKind {
@@ -130,15 +130,15 @@ pub(crate) enum MessageKind {
     Image,
 }
 
-/// A picture that has been checked, as a message shows it.
+/// A checked picture, as a message shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Image {
     pub(crate) key: String,
     pub(crate) content_type: String,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
-    /// In pixels, as it is shown.
+    /// In pixels, as displayed.
     pub(crate) width: u32,
     pub(crate) height: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,20 +146,20 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// One that is not there: no upload has an empty key.
+    /// A picture that does not exist: no upload has an empty key.
     pub(crate) fn nameless() -> Self {
         let (key, content_type) = (String::new(), String::new());
         Self { key, content_type, size: 0, width: 0, height: 0, file_name: None }
     }
 }
 
-/// One emoji of Unicode.
+/// One Unicode emoji.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(min_length = 1, max_length = 32, examples("👍"))]
 pub(crate) struct Emoji(String);
 
-/// Text that is no emoji.
+/// Error for a text that is no emoji.
 #[derive(Debug, thiserror::Error)]
 #[error("must be one emoji")]
 pub(crate) struct NotAnEmoji;
@@ -168,7 +168,7 @@ impl FromStr for Emoji {
     type Err = NotAnEmoji;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // With or without the selector that says whether it has colour: one and the same.
+        // The forms with and without the presentation selector are the same emoji.
         let emoji = emojis::get(text).ok_or(NotAnEmoji)?;
         Ok(Self(emoji.as_str().to_owned()))
     }
@@ -182,27 +182,27 @@ impl TryFrom<String> for Emoji {
     }
 }
 
-/// Who has reacted with an emoji, in the order in which they did.
+/// People who have reacted with an emoji, in the order of their reactions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Reaction {
     pub(crate) emoji: Emoji,
     pub(crate) by: Vec<Person>,
 }
 
-/// A message that has been accepted but not yet committed.
+/// A message that is accepted but not committed yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) id: MessageId,
     pub(crate) session_id: SessionId,
     pub(crate) sender: Person,
     pub(crate) client_id: ClientId,
-    /// Missing only beside a picture.
+    /// Absent only beside a picture.
     pub(crate) body: Option<Body>,
     pub(crate) image: Option<Image>,
     pub(crate) reply_to: Option<MessageId>,
 }
 
-/// A committed message, in the form that clients see.
+/// A committed message, as clients receive it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message {
@@ -213,7 +213,7 @@ pub(crate) struct Message {
     pub(crate) client_id: ClientId,
     pub(crate) sender: Profile,
     pub(crate) kind: MessageKind,
-    /// Empty for clients where it is missing: the message is deleted, or only a picture.
+    /// Clients receive an empty text if it is absent: the message is deleted, or only a picture.
     #[serde(serialize_with = "or_empty")]
     #[schema(value_type = String, max_length = 8000)]
     pub(crate) body: Option<Body>,
@@ -228,7 +228,7 @@ pub(crate) struct Message {
     pub(crate) edited_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deleted_at: Option<Timestamp>,
-    /// The session's revision that changed it last.
+    /// The session's revision of its last change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rev: Option<u64>,
 }

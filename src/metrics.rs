@@ -1,9 +1,8 @@
-//! What a node counts, for Prometheus: no name, id, address or text of anybody's.
+//! Metrics of a node, for Prometheus. They contain no name, id, address or text of any person.
 //!
-//! One file a noun. Each part of the node holds the counters that it counts with, made beforehand for
-//! every value that a label has; so counting is an addition, and every series is there from the start.
-//! Requests alone ([`http`]) are looked up by their route, which only the router knows: a series of
-//! theirs begins with its first one.
+//! There is one file per noun. Each part of the node holds its counters, made in advance for every value of a
+//! label. So counting is an addition, and every series exists from the start. Only requests ([`http`]) are
+//! looked up by their route, which only the router knows: their series begin with the first request.
 
 pub(crate) mod auth;
 pub(crate) mod bus;
@@ -43,7 +42,7 @@ pub(crate) use text::Format;
 /// One label.
 type Label = [(&'static str, &'static str); 1];
 
-/// How long an answer serves: whoever asks without end is no work for the database.
+/// Lifetime of an answer, so that frequent scrapes are no work for the database.
 const RECENT: Duration = Duration::from_secs(1);
 
 /// Counters of one name, by the values of one label.
@@ -100,26 +99,26 @@ fn histograms<const N: usize>(
     histograms
 }
 
-/// How long something took.
+/// A histogram of durations.
 fn durations(registry: &mut Registry, name: &str, help: &str) -> Histogram {
     let histogram = Histogram::durations();
     registry.register(name, help, histogram.clone());
     histogram
 }
 
-/// How many there were at once.
+/// A histogram of sizes.
 fn sizes(registry: &mut Registry, name: &str, help: &str) -> Histogram {
     let histogram = Histogram::sizes();
     registry.register(name, help, histogram.clone());
     histogram
 }
 
-/// A count as a gauge has it.
+/// A count as a gauge value.
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The node's own metrics.
+/// Metrics of this node.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -145,7 +144,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Starts to count; `app` is what the node is asked for when it is scraped.
+    /// Registers all metrics.
     pub(crate) fn start() -> Self {
         let mut registry = Registry::default();
         #[cfg(target_os = "linux")]
@@ -180,7 +179,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as it is, or was at most a second ago.
+    /// All metrics, at most a second old.
     pub(crate) async fn text(&self, app: &Arc<App>, format: Format) -> Arc<str> {
         let openmetrics = self.recent.get_with(Format::OpenMetrics, self.openmetrics(app)).await;
         if format == Format::OpenMetrics {

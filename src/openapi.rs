@@ -1,8 +1,8 @@
-//! `/openapi.json`: what the HTTP side takes and gives, made from the handlers and the types that do it.
+//! `/openapi.json`: the HTTP API, generated from its handlers and types.
 //!
-//! A route and its documentation are one line of `router.rs` ([`at`]), so neither is without the other.
-//! A handler says what it takes and what it gives; what can go wrong is a list of
-//! [`problems`], in the words of the one table of errors.
+//! A route and its documentation are one line of `router.rs` ([`at`]), so neither exists without the other. A
+//! handler documents its input and output. Its errors are lists of [`problems`], with the texts of the one
+//! table of errors.
 
 pub(crate) mod problems;
 
@@ -23,7 +23,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::{app::App, http::problem::Problem};
 
-/// What is said of the whole.
+/// Description of the whole API.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -51,7 +51,7 @@ use crate::{app::App, http::problem::Problem};
 )]
 struct Whole;
 
-/// A route: its path, and handlers with their documentation ([`utoipa_axum::routes`]), which name none.
+/// A route: its path, and handlers with their documentation ([`utoipa_axum::routes`]), which name no path.
 pub(crate) fn at(
     path: &str,
     (schemas, mut paths, handlers): UtoipaMethodRouter<Arc<App>>,
@@ -64,7 +64,7 @@ pub(crate) fn at(
     (schemas, paths, handlers)
 }
 
-/// Handlers of different nouns have the same name.
+/// Names an operation by noun and verb, because handlers of different nouns have the same name.
 fn name(operation: &mut Operation) {
     let noun = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
     let verb = operation.operation_id.take().unwrap_or_default();
@@ -79,7 +79,7 @@ fn each_operation(item: &mut PathItem, mut tell: impl FnMut(&mut Operation)) {
 static DOCUMENT: LazyLock<Bytes> =
     LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
 
-/// The document, of the routes that there are.
+/// The document of all routes.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     let (_, routes) = crate::router::routes().split_for_parts();
     let mut document = Whole::openapi();
@@ -100,7 +100,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// What the types don't say by themselves.
+/// Adds the parts that types can't declare.
 fn complete(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(Parameter {
@@ -130,12 +130,12 @@ pub(crate) async fn openapi() -> impl IntoResponse {
     json_document(DOCUMENT.clone())
 }
 
-/// A document that is the same until the node is another version.
+/// A document that changes only with the node's version.
 pub(crate) fn json_document(json: Bytes) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json)
 }
 
-/// A schema as it would be written by hand.
+/// A schema written by hand.
 pub(crate) fn schema(written: &Value) -> RefOr<Schema> {
     serde_json::from_value(written.clone()).map_or_else(|_| Schema::default().into(), RefOr::T)
 }
@@ -145,7 +145,7 @@ pub(crate) fn reference<T: ToSchema>() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(T::name()))
 }
 
-/// A type of the code, by which a document names it and says what it is.
+/// A type of the code, by which a document refers to it and describes it.
 pub(crate) struct Documented {
     schemas: fn(&mut Schemas),
     reference: fn() -> RefOr<Schema>,
@@ -163,14 +163,14 @@ impl Documented {
         Self { schemas, reference: reference::<T> }
     }
 
-    /// Notes what it is, with what it is made of, and names it.
+    /// Adds the type's schema and the schemas inside it, and returns a reference.
     pub(crate) fn tell(&self, schemas: &mut Schemas) -> RefOr<Schema> {
         (self.schemas)(schemas);
         (self.reference)()
     }
 }
 
-/// A `seq` or a revision that a client says: what fits into 64 bits.
+/// Schema of a `seq` or a revision from a client: a number of 64 bits.
 pub(crate) fn count() -> RefOr<Schema> {
     schema(&json!({ "type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX }))
 }
@@ -179,12 +179,12 @@ pub(crate) fn header(description: &str, written: &Value) -> Header {
     HeaderBuilder::new().schema(Some(schema(written))).description(Some(description)).build()
 }
 
-/// A message's id.
+/// Schema of a message id.
 pub(crate) fn message_id() -> RefOr<Schema> {
     schema(&json!({ "type": "string", "format": "uuid" }))
 }
 
-/// A part of the path.
+/// A parameter in the path.
 pub(crate) fn in_path(name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
     ParameterBuilder::new()
         .name(name)

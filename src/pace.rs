@@ -1,4 +1,4 @@
-//! Telling of things that change often: at once, and then at most once a second each.
+//! Throttle for things that change often: each is published at once, and then at most once a second.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How long what was told of is left alone.
+/// Minimum time between two publications of one thing.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a round waits for more to tell of with it.
+/// Time for which a round waits for further changes.
 const GATHER: Duration = Duration::from_millis(30);
-/// How much goes into one round.
+/// Maximum number of changes in one round.
 const ROUND: usize = 500;
-/// How much waits at most. What comes on top is not told of: a client reads it when it comes back.
+/// Maximum number of waiting changes. Further ones are dropped: a client reads them when it reconnects.
 const WAITING_MAX: usize = 65_536;
 
-/// What waits to be told of, by what it is about.
+/// Changes that wait to be published, by their subject.
 #[derive(Debug)]
 pub(crate) struct Pace<K, V> {
     state: Mutex<State<K, V>>,
@@ -46,7 +46,7 @@ impl<K: Clone + Eq + Hash, V> Pace<K, V> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a change, together with one that waits already.
+    /// Adds a change. It is merged with one that waits already.
     pub(crate) fn put(&self, key: K, value: V, merge: impl FnOnce(&mut V, V)) {
         let mut state = self.state();
         if let Some(waiting) = state.waiting.get_mut(&key) {
@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash, V> Pace<K, V> {
         }
     }
 
-    /// Waits for something to tell of, and takes it.
+    /// Waits for changes that are due, and takes them.
     pub(crate) async fn take(&self) -> Vec<(K, V)> {
         loop {
             let changed = self.changed.notified();
@@ -84,7 +84,7 @@ impl<K: Clone + Eq + Hash, V> Pace<K, V> {
         self.state().waiting.drain().collect()
     }
 
-    /// What is due now, or when something will be.
+    /// Changes that are due now, or the time when the next one will be.
     fn due(&self, now: Instant) -> Result<Vec<(K, V)>, Option<Instant>> {
         let mut state = self.state();
         state.told.retain(|_, told| now < *told + PAUSE);

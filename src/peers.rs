@@ -1,8 +1,8 @@
-//! The other nodes: where they are, and how a request gets to the one that it is for.
+//! The other nodes: their addresses, and how a request reaches the node that it is for.
 //!
-//! A load balancer without stickiness brings a poll to any node. Its session's id names the node that
-//! holds it, and that is where the request is carried; an upgrade to a WebSocket becomes a tunnel.
-//! A node gets nothing of a client's before it has shown that it knows the cluster's secret.
+//! A load balancer without stickiness sends a poll to any node. The session's id names the node that holds
+//! the session, and the request is carried there. An upgrade to a WebSocket becomes a tunnel. A node receives
+//! nothing from a client before it has proved that it knows the cluster's secret.
 
 mod answer;
 mod carry;
@@ -26,14 +26,14 @@ pub(crate) use tls::NodeTls;
 
 use crate::{app::App, bus::NodeAddress, config::HostPort};
 
-/// How long an announcement holds.
+/// Lease of a node's address on the bus, in seconds.
 pub(crate) const ANNOUNCED_SECS: i64 = 20;
-/// How often a node announces itself.
+/// Interval at which a node renews its address.
 const ANNOUNCE: Duration = Duration::from_secs(5);
-/// How soon it tries again, where the bus is away.
+/// Retry delay while the bus is away.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Why a request could not be carried.
+/// Reason why a request could not be carried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
     #[error("there is no such node now")]
@@ -44,7 +44,7 @@ pub(crate) enum PeerError {
     Unproven,
 }
 
-/// Tells the others where this node is, again and again.
+/// Publishes this node's address to the others, at intervals.
 pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_port: Option<u16>) {
     let Some(redis) = &app.config.redis else { return };
     let mut warned = false;
@@ -74,7 +74,7 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_po
     }
 }
 
-/// The address of this machine on the way to one of these; nothing is sent.
+/// Address of this machine on the route to one of these hosts. Nothing is sent.
 async fn way_to(hosts: &[HostPort]) -> Option<IpAddr> {
     for (host, port) in hosts {
         if let Some(address) = way_to_one(host, *port).await {
@@ -100,11 +100,11 @@ async fn way_to_one(host: &str, port: u16) -> Option<IpAddr> {
     None
 }
 
-/// Where a node is, or was when the bus was last asked with success.
+/// Address of a node, or its last known address if the bus can't be queried.
 async fn whereabouts(app: &App, node: &str) -> Result<NodeAddress, PeerError> {
     match app.bus.whereabouts(node).await {
         Ok(Some(address)) => drop(app.peers.insert(node.to_owned(), address)),
-        // Whoever is at its address now is not to have what was for it.
+        // Another process may be at the old address, and must not receive requests for this node.
         Ok(None) => drop(app.peers.remove(node)),
         Err(_) => {}
     }

@@ -1,4 +1,4 @@
-//! Who takes part: a customer or a dentist, named by the id that their token carries.
+//! People: customers and dentists, named by the id in their token.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-/// Which side of the desk a person is on.
+/// Side of the desk on which a person is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PersonKind {
@@ -24,7 +24,7 @@ impl PersonKind {
         }
     }
 
-    /// What a person is called whose name nobody knows.
+    /// Name of a person whose name is unknown.
     pub(crate) fn neutral_name(self) -> &'static str {
         match self {
             Self::Customer => "Patient",
@@ -50,7 +50,7 @@ impl FromStr for PersonKind {
 #[schema(value_type = String, pattern = "^[A-Za-z0-9._:@-]{1,128}$", examples("7"))]
 pub(crate) struct PersonId(Arc<str>);
 
-/// Text that is not a person's kind or id.
+/// Error for a text that is no person's kind or id.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 128 of A-Z a-z 0-9 . _ : @ -")]
 pub(crate) struct InvalidPerson;
@@ -74,7 +74,7 @@ impl FromStr for PersonId {
     }
 }
 
-/// In JSON an id may be a number too: Django numbers its users.
+/// In JSON an id may be a number too, because Django numbers its users.
 impl<'de> Deserialize<'de> for PersonId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Written;
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for PersonId {
     }
 }
 
-/// Someone who can be a member of a session.
+/// A person who can be a member of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Person {
     pub(crate) kind: PersonKind,
@@ -125,12 +125,12 @@ impl fmt::Display for Person {
     }
 }
 
-/// Where a picture of a person is: an `http(s)` URL of at most 2,000 characters.
+/// URL of a person's picture: `http(s)`, at most 2,000 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(max_length = 2000, pattern = "^https?://")]
 pub(crate) struct AvatarUrl(String);
 
-/// Text that is no such URL.
+/// Error for a text that is no such URL.
 #[derive(Debug, thiserror::Error)]
 #[error("must be an http(s) URL of at most 2,000 characters")]
 pub(crate) struct InvalidAvatarUrl;
@@ -145,19 +145,19 @@ impl FromStr for AvatarUrl {
     type Err = InvalidAvatarUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // As the parser writes it: without what a browser would see and a reader would not.
+        // As the parser writes it, without characters that a browser interprets and a reader does not see.
         let url = reqwest::Url::parse(text).map_err(|_| InvalidAvatarUrl)?;
         let allowed = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= 2_000;
         allowed.then(|| Self(url.into())).ok_or(InvalidAvatarUrl)
     }
 }
 
-/// An e-mail address that may well be one: enough to show it, not to trust it.
+/// A plausible e-mail address: good enough to show it, not to trust it.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(max_length = 254)]
 pub(crate) struct Email(String);
 
-/// Text that can't be an e-mail address.
+/// Error for a text that is no e-mail address.
 #[derive(Debug, thiserror::Error)]
 #[error("must be an e-mail address")]
 pub(crate) struct InvalidEmail;
@@ -169,7 +169,7 @@ impl FromStr for Email {
         let text = text.trim();
         let odd = |letter: char| letter.is_whitespace() || letter.is_control();
         match text.rsplit_once('@') {
-            // The longest that mail can be sent to has 254 bytes.
+            // 254 bytes is the maximum length of an address that mail can be sent to.
             Some((name, host))
                 if !name.is_empty()
                     && !host.is_empty()
@@ -183,7 +183,7 @@ impl FromStr for Email {
     }
 }
 
-/// Law I14: an address never reaches a log, not by `{:?}` either.
+/// Law I14: an address never reaches a log, not even by `{:?}`.
 impl fmt::Debug for Email {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Email")
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(url("https://a.example/ä b").unwrap(), "https://a.example/%C3%A4%20b");
         let long = |count| format!("https://a.example/{}", "x".repeat(count));
         assert!(url(&long(1_900)).is_ok());
-        // What is short as it was written may be long as it is shown.
+        // A URL may become longer when it is encoded.
         let grows = format!("https://a.example/{}", "ä".repeat(400));
         for bad in ["", "/a.png", "javascript:alert(1)", "data:,x", "http://", &long(2_000), &grows]
         {

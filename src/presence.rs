@@ -1,10 +1,10 @@
-//! Who is connected anywhere, and telling those who share a joined session with them.
+//! Presence of people on any node, sent to those who share a joined session with them.
 //!
-//! Each node notes its people on the bus, and looks there, every few seconds, for those whom its
-//! connections watch. Whoever only looks needs nobody to tell: a node that is killed is noticed because
-//! its announcement runs out ([`crate::peers::ANNOUNCED_SECS`]), a bus that comes back empty is filled
-//! again. Whoever goes is kept for a while, and is gone for others after two looks, so that a phone
-//! that loses its connection for a moment does not flicker.
+//! Each node writes its people to the bus, and reads there, every few seconds, the state of those whom its
+//! connections watch. Reading at intervals needs no notifications: a killed node is noticed because its lease
+//! runs out ([`crate::peers::ANNOUNCED_SECS`]), and a bus that comes back empty is filled again. A person who
+//! disconnects is kept for a while, and is offline for others after two reads, so that a phone that loses its
+//! connection for a moment does not flicker.
 
 use std::{
     collections::HashMap,
@@ -29,38 +29,38 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// How often a node looks for the people that are watched.
+/// Interval at which a node reads the state of the watched people.
 const LOOK: Duration = Duration::from_secs(3);
-/// How often it notes its own again.
+/// Interval at which a node writes its own people again.
 const NOTE: Duration = Duration::from_secs(15);
-/// How often it writes down that they are here: what is known of the people of a node that is killed.
+/// Interval at which a node stores the time of its people's presence, for the case that the node is killed.
 const SEEN: Duration = Duration::from_secs(60);
-/// How long someone is kept who has no connection here any more.
+/// Time for which a person without a connection here is kept.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
-/// How long it may take to find out when someone was last seen; others wait for it.
+/// Time limit to read when a person was last seen. Other people's states wait for it.
 const LAST_SEEN: Duration = Duration::from_millis(500);
-/// How many people are asked or told of at once.
+/// Maximum number of people in one request to the bus or the store.
 const CHUNK: usize = 500;
-/// How many of its own a node asks the bus for, to find out whether it has forgotten them: enough to
-/// notice where one of several servers has.
+/// Number of its own people that a node reads from the bus, to detect that the bus has lost them: enough to
+/// notice if one of several servers has.
 const SAMPLE: usize = 32;
-/// How long what was noted just now may take to be seen, on this node and others.
+/// Time for a new entry to be visible on all nodes.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long nobody is missed after the bus was away or came back empty: others find it out by themselves,
-/// and note their people then.
+/// Time for which nobody counts as gone after the bus was away or came back empty: other nodes detect this by
+/// themselves, and write their people then.
 const CALM: Duration = Duration::from_secs(10);
 
-/// One node's side of it.
+/// One node's side of presence.
 pub(crate) struct Presence {
     bus: Arc<dyn Bus>,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
-    /// How many connections each person has here.
+    /// Number of connections of each person here.
     here: DashMap<Person, usize>,
     watched: Mutex<Watched>,
-    /// Someone is watched of whom nothing is known yet.
+    /// Wakes the reader: the state of a watched person is unknown.
     asked: Notify,
-    /// The bus does not know any more who is here, nor where this node is.
+    /// The bus has lost this node's people and its address.
     forgotten: Notify,
 }
 
@@ -70,11 +70,11 @@ struct Watched {
     known: HashMap<Person, State>,
 }
 
-/// What the watchers of someone were told.
+/// State of a person as sent to their watchers.
 #[derive(Clone, Copy, Debug)]
 struct State {
     online: bool,
-    /// The last look did not find them.
+    /// The last read did not find them.
     missed: bool,
     last_seen: Option<Timestamp>,
 }
@@ -93,7 +93,7 @@ impl Presence {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Someone has one connection more on this node, until [`Presence::disconnect`].
+    /// Counts one more connection of a person on this node, until [`Presence::disconnect`].
     pub(crate) async fn connect(&self, person: &Person) {
         let first = {
             let mut count = self.here.entry(person.clone()).or_default();
@@ -105,7 +105,7 @@ impl Presence {
         }
     }
 
-    /// One of the person's connections on this node is gone, with all that it watched.
+    /// Removes a connection of a person, with everything that it watched.
     pub(crate) fn disconnect(self: &Arc<Self>, person: &Person, conn: ConnectionId) {
         let mut watched = self.watched();
         for nobody_watches in watched.watchers.disconnect(conn) {
@@ -130,16 +130,16 @@ impl Presence {
             return;
         }
         let gone = std::slice::from_ref(&person);
-        // One that the bus does not hear of is gone with the node, or when the note runs out.
+        // If this does not reach the bus, the entry ends with the node or with its lease.
         let mut noted = self.bus.go(gone).await;
         if self.here.contains_key(&person) {
-            // Back meanwhile, and perhaps noted before it was taken out.
+            // The person is back, and may have been written before the removal.
             noted = self.bus.come(gone).await;
         }
         if let Err(error) = noted {
             tracing::debug!(%error, "who goes is not noted");
         }
-        // Their last connection decides, on whatever node.
+        // The person's last connection on any node decides.
         if !self.is_online(&person).await.unwrap_or(false)
             && let Err(error) = self.store.hasten_pushes(&person).await
         {
@@ -150,7 +150,7 @@ impl Presence {
         }
     }
 
-    /// This node ends: its people are here no more.
+    /// Removes this node's people from the bus, as the node ends.
     pub(crate) async fn end(&self) {
         let people = self.people();
         for chunk in people.chunks(CHUNK) {
@@ -165,18 +165,18 @@ impl Presence {
         self.here.iter().map(|entry| entry.key().clone()).collect()
     }
 
-    /// From now on the connection is told when this person comes or goes; and first, how it is now.
+    /// Sends the connection this person's present state, and each change from now on.
     pub(crate) fn watch(&self, person: &Person, conn: ConnectionId) {
         let mut watched = self.watched();
         watched.watchers.join(person, conn, 0);
-        // Told under the lock, as everything is: what is told last is what is known.
+        // Sent under the lock, as all states are: the last one sent is the known one.
         match watched.known.get(person) {
             Some(state) => self.hub.tell(conn, &Self::broadcast(person, *state)),
             None => self.asked.notify_one(),
         }
     }
 
-    /// The connection is told no more.
+    /// Stops sending this person's state to the connection.
     pub(crate) fn unwatch(&self, person: &Person, conn: ConnectionId) {
         let mut watched = self.watched();
         if watched.watchers.leave(person, conn) {
@@ -184,7 +184,7 @@ impl Presence {
         }
     }
 
-    /// Whether someone is connected to any node.
+    /// Whether a person is connected to any node.
     pub(crate) async fn is_online(&self, person: &Person) -> Result<bool, BusError> {
         if self.here.get(person).is_some_and(|count| *count > 0) {
             return Ok(true);
@@ -218,7 +218,7 @@ impl Presence {
                 calm_until = Instant::now() + CALM;
             }
             if full && self.is_forgotten().await {
-                // It came back empty: note everyone, and where they are.
+                // The bus came back empty: write everyone again, and this node's address.
                 calm_until = Instant::now() + CALM;
                 self.forgotten.notify_one();
                 failed = self.note().await.is_err();
@@ -229,12 +229,12 @@ impl Presence {
         }
     }
 
-    /// Resolves when the bus has forgotten about this node.
+    /// Resolves when the bus has lost this node's entries.
     pub(crate) async fn until_forgotten(&self) {
         self.forgotten.notified().await;
     }
 
-    /// Whether the bus no longer knows of someone who is here.
+    /// Whether the bus has lost a person who is here.
     async fn is_forgotten(&self) -> bool {
         let some: Vec<Person> =
             self.here.iter().take(SAMPLE).map(|entry| entry.key().clone()).collect();
@@ -242,12 +242,12 @@ impl Presence {
         if missing.is_empty() {
             return false;
         }
-        // Whoever came just now may be on the way there.
+        // The entry of a person who has just come may be on its way.
         sleep(SETTLE).await;
         !self.missing(missing).await.is_empty()
     }
 
-    /// Those of these people here whom the bus does not know.
+    /// The people in this list who are here but missing on the bus.
     async fn missing(&self, people: Vec<Person>) -> Vec<Person> {
         if people.is_empty() {
             return people;
@@ -258,8 +258,8 @@ impl Presence {
         missing.map(|(person, _)| person).collect()
     }
 
-    /// Looks for everyone who is watched, or only for those of whom nothing is known; in calm nobody is
-    /// missed.
+    /// Reads the state of all watched people, or only of those whose state is unknown. While `is_calm`,
+    /// nobody counts as gone.
     async fn look(&self, full: bool, is_calm: bool) -> Result<(), BusError> {
         let people: Vec<Person> = {
             let watched = self.watched();
@@ -275,7 +275,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Tells the watchers, where it is news.
+    /// Sends a new state to the watchers.
     async fn found(&self, person: &Person, online: bool, is_calm: bool) {
         let online = online || self.here.contains_key(person);
         let before = {
@@ -288,7 +288,7 @@ impl Presence {
                     return;
                 }
             } else if is_calm && !online {
-                // Nobody can tell yet.
+                // Offline is not certain yet.
                 return;
             }
             before
@@ -298,13 +298,13 @@ impl Presence {
         } else {
             match timeout(LAST_SEEN, self.store.last_seen(person)).await {
                 Ok(Ok(last_seen)) => last_seen,
-                // The next look finds it, or the one after that.
+                // The next read finds it, or the one after that.
                 _ => return,
             }
         };
         let state = State { online, missed: !online, last_seen };
         let mut watched = self.watched();
-        // Nobody may watch any more.
+        // All watchers may have left meanwhile.
         let watchers: Vec<ConnectionId> = watched.watchers.subscribers(person).collect();
         if watchers.is_empty() {
             return;

@@ -1,7 +1,7 @@
-//! Pushes: whoever is connected nowhere hears of a message by OneSignal.
+//! Pushes by OneSignal, for people who are connected nowhere.
 //!
-//! Each node takes jobs that are due from the store ([`crate::store::push_jobs`]), a few at a time.
-//! Nothing of this is in a send's way: a send writes its job beside its message, and that is all.
+//! Each node leases due jobs from the store ([`crate::store::push_jobs`]), a few at a time. Sends do not wait
+//! for pushes: a send only writes its job beside its message.
 
 mod onesignal;
 mod wording;
@@ -33,25 +33,25 @@ use crate::{
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
 
-/// How often a node looks for jobs that are due.
+/// Interval at which a node reads due jobs.
 const EVERY: Duration = Duration::from_millis(500);
-/// How long it rests where the store does not answer.
+/// Pause after a failure of the store.
 const REST: Duration = Duration::from_secs(5);
-/// How many pushes a node makes at the same time.
+/// Maximum number of concurrent pushes of a node.
 const UNDER_WAY_MAX: usize = 16;
-/// How long a job is a node's own: well beyond what one attempt can take.
+/// Lease of a job: well beyond the duration of one attempt.
 const LEASE: Duration = Duration::from_secs(60);
-/// How often a push is tried in all. With the pauses between, that is over some hours.
+/// Maximum number of attempts of a push. With the pauses between them they take some hours.
 const ATTEMPTS_MAX: u32 = 12;
-/// The longest pause before the second attempt; before each further one it is four times as long.
+/// Maximum pause before the second attempt. Before each further one it is four times as long.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
-/// How long a job that was given up can be looked at.
+/// Time for which a job that was given up is kept.
 const DEAD_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const SURVEY_EVERY: Duration = Duration::from_secs(600);
 
-/// Starts to make pushes, if they are set up. The task ends when the node drains and what was under
-/// way is settled; what it no longer takes is there for the other nodes, or the next start.
+/// Starts to make pushes, if they are configured. The task ends when the node drains and its pushes under way
+/// are settled. Remaining jobs are left to other nodes, or to the next start.
 pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<Option<JoinHandle<()>>> {
     let Some(config) = app.config.pushes.clone() else { return Ok(None) };
     let service = OneSignal::new(&config)?;
@@ -66,15 +66,15 @@ struct Pushes {
     app: Arc<App>,
     service: OneSignal,
     config: PushConfig,
-    /// The last attempt failed; said once, not for every push.
+    /// The last attempt failed. This is logged once, not for every push.
     failing: AtomicBool,
-    /// That OneSignal did not know an id was logged; once, as many people never take pushes.
+    /// An unknown id was logged. This happens once only, because many people never accept pushes.
     alias_warned: AtomicBool,
 }
 
 impl Pushes {
     async fn run(self: Arc<Self>) {
-        // What ends in there says how long the service wants to be left alone.
+        // Each task returns the pause that the service asks for.
         let mut under_way: JoinSet<Option<Duration>> = JoinSet::new();
         let mut draining = pin!(self.app.until_draining());
         let mut quiet_until = Instant::now();
@@ -104,12 +104,12 @@ impl Pushes {
         while under_way.join_next().await.is_some() {}
     }
 
-    /// Looks after the queue as a whole.
+    /// Maintains the queue: removes old jobs that were given up.
     async fn survey(&self) {
         note_failure(self.app.store.forget_dead_pushes(DEAD_KEPT).await);
     }
 
-    /// Takes as many jobs as there is room for.
+    /// Leases as many jobs as there is room for.
     async fn take(
         self: &Arc<Self>,
         under_way: &mut JoinSet<Option<Duration>>,
@@ -126,17 +126,16 @@ impl Pushes {
         Ok(())
     }
 
-    /// One attempt. Where the store fails it is left as it is: its lease runs out, and it is taken
-    /// again.
+    /// One attempt. If the store fails, the job stays as it is: its lease runs out, and it is taken again.
     async fn attempt(&self, job: &PushJob) -> Option<Duration> {
         let store = &self.app.store;
         if job.attempts > ATTEMPTS_MAX {
-            // Whoever took it last never settled it.
+            // The last node that took it never settled it.
             let unsettled = PushError::Refused { code: "unsettled".to_owned() };
             return self.settle_failure(job, unsettled).await;
         }
         let note = match store.push_note(job).await {
-            // Whoever may not come in is not called.
+            // A blocked person receives no pushes.
             Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
             Ok(_) => {
                 self.app.metrics.pushes.spared.inc();
@@ -148,15 +147,15 @@ impl Pushes {
                 return None;
             }
         };
-        // Where that can't be asked a push too many is better than none.
+        // If presence can't be read, one push too many is better than none.
         if self.app.presence.is_online(&job.person).await.unwrap_or(false) {
             let outcome = if job.attempts == 1 {
-                // A phone that sleeps looks connected, so it is asked for a sign of life. A connection that
-                // gives none ends, and the push is due then (`Presence`).
+                // A sleeping phone looks connected, so a sign of life is requested. A connection that gives
+                // none ends, and then the push is due (`Presence`).
                 self.app.bus.publish(Broadcast::life_expected(job.person.clone()));
                 let config = &self.app.config;
-                // A node that the question did not reach knows when a ping is missed, the others know of a
-                // node that is killed when its announcement runs out.
+                // A node that did not receive the request notices a missed ping. A killed node is noticed
+                // when its lease runs out.
                 let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
                 let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
                 store.put_off_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED).await
@@ -234,8 +233,8 @@ fn note_failure(outcome: Result<(), StoreError>) {
     }
 }
 
-/// How long to wait after so many attempts: as the service asks, or exponentially longer. By chance,
-/// so that what failed together does not come back together.
+/// Pause after so many attempts: as the service asks, or exponentially longer. It is random, so that jobs
+/// that failed together are not retried together.
 fn pause(attempts: u32, asked: Option<Duration>) -> Duration {
     let chance = rand::random::<f64>();
     if let Some(asked) = asked {

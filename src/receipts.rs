@@ -1,6 +1,6 @@
-//! Delivery marks: up to where a member's devices have had a session's messages. They are noted when
-//! a client shows life behind messages that were written to it, and told to the session as
-//! `message:delivered`.
+//! Delivery marks: the position up to which a member's devices have received a session's messages. A mark is
+//! recorded when a client gives a sign of life after messages were written to it, and published to the
+//! session as `message:delivered`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,25 +16,24 @@ use crate::{
     wire::broadcast::Broadcast,
 };
 
-/// How soon it tries again, where the database is away.
+/// Retry delay while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Notes and tells what has been delivered. A mark that is lost with its node is made up for by the
-/// next one.
+/// Records and publishes delivery marks. A mark that is lost with its node is replaced by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     delivered: Pace<(SessionId, Person), u64>,
 }
 
 impl Receipts {
-    /// Starts to note in this store, and to tell by this bus.
+    /// Starts recording in this store, and publishing on this bus.
     pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>, inbox: Arc<Inbox>) -> Arc<Self> {
         let receipts = Arc::new(Self::default());
         tokio::spawn(Arc::clone(&receipts).keep_noting(store, bus, inbox));
         receipts
     }
 
-    /// A client of this person's has the session's messages up to here.
+    /// Queues the mark that a client of this person has the session's messages up to `seq`.
     pub(crate) fn delivered(&self, session_id: SessionId, to: &Person, seq: u64) {
         let further = |waiting: &mut u64, seq: u64| *waiting = (*waiting).max(seq);
         self.delivered.put((session_id, to.clone()), seq, further);
@@ -56,7 +55,7 @@ impl Receipts {
                         bus.publish(Broadcast::message_delivered(&mark));
                         inbox.changed(mark.session_id);
                     }
-                    // They are taken again when their pause is over.
+                    // They are taken again after their pause.
                     for Delivered { session_id, to, seq } in locked {
                         self.delivered(session_id, &to, seq);
                     }

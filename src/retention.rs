@@ -1,4 +1,4 @@
-//! Removes what is kept for a while only: what messages said before they were edited or deleted.
+//! Removal of data that is kept for a while only: texts of messages before they were edited or deleted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How often it looks for them.
+/// Interval of the removal.
 const EVERY: Duration = Duration::from_hours(1);
-/// How many are removed in one transaction: sends wait for none of them.
+/// Maximum number removed in one transaction, so that no send waits for it.
 const BATCH: u32 = 200;
-/// How long the database has for others between two.
+/// Pause between two transactions, which leaves the database to others.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// At the start, and then each hour. Several nodes may do it at once.
+/// Removes old texts at the start, and then each hour. Several nodes may do it at once.
 pub(crate) async fn keep_forgetting(app: Arc<App>) {
     let Some(age) = app.config.limits.edits_retention else { return };
     let mut hours = interval(EVERY);

@@ -1,4 +1,4 @@
-//! Every route, a line each.
+//! Every route, one per line.
 
 use std::sync::Arc;
 
@@ -31,15 +31,15 @@ use crate::{
     traces,
 };
 
-/// The largest body of a request, in bytes: a message of the longest body, in the widest encoding.
+/// Maximum size of a request's body, in bytes: a message with the longest body, in the widest encoding.
 const BODY_MAX: usize = 128 * 1024;
 
-/// All of them, each with its documentation; those of the stand-ins, which production has not, are below.
+/// All routes, with their documentation. The stand-ins' routes, which production does not have, are below.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     routes_of_clients().merge(routes_of_probes()).merge(routes_of_operators())
 }
 
-/// On both ports.
+/// Routes on both ports.
 #[rustfmt::skip]
 fn routes_of_probes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -48,7 +48,7 @@ fn routes_of_probes() -> OpenApiRouter<Arc<App>> {
         .routes(at("/version", routes!(health::version)))
 }
 
-/// On `ADMIN_PORT` alone, where it is set.
+/// Routes on `ADMIN_PORT` only, if it is set.
 #[rustfmt::skip]
 fn routes_of_operators() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -104,7 +104,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         Some(_) => {
             let object =
                 axum::routing::get(crate::embedded::s3::object).put(crate::embedded::s3::object);
-            // As a bucket's: the signature is over the whole path.
+            // The path of a bucket, because the signature covers the whole path.
             router.route("/frontdesk-images/{session}/{name}", object)
         }
         None => router,
@@ -112,7 +112,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     layered(router, app)
 }
 
-/// Layers of every answer.
+/// Adds the layers of every answer.
 fn layered(router: Router<Arc<App>>, app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
     let router = router
@@ -134,14 +134,14 @@ fn layered(router: Router<Arc<App>>, app: Arc<App>) -> Router {
         .layer(always("x-frame-options", "DENY"))
         .layer(always("referrer-policy", "no-referrer"))
         .layer(always("content-security-policy", CONTENT_SECURITY_POLICY))
-        // Conversations are not for caches. A page that is made for them says so itself.
+        // Conversations must not be cached. A page that may be cached sets its own header.
         .layer(always("cache-control", "no-store"))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), hsts::layer))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), carried::layer))
         .with_state(app)
 }
 
-/// Nothing comes from elsewhere; `connect-src 'self'` covers a socket to the same host.
+/// Everything comes from this node. `connect-src 'self'` covers a socket to the same host.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -152,19 +152,21 @@ fn always(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<Hea
 
 fn cors(origins: &Origins) -> CorsLayer {
     let layer = match origins.clone() {
-        // Without credentials: a browser takes none from a wildcard.
+        // Without credentials: browsers accept none with a wildcard.
         Origins::Any => CorsLayer::new().allow_origin(AllowOrigin::any()),
         listed @ Origins::These(_) => {
             let is_listed = move |origin: &HeaderValue, _: &Parts| listed.allow(origin.as_bytes());
             CorsLayer::new()
                 .allow_origin(AllowOrigin::predicate(is_listed.clone()))
-                // A client that asks for them gets nothing by it, and would not go on without.
+                // A client that requests credentials gains nothing by them, but would fail without this
+                // header.
                 .allow_credentials(AllowCredentials::predicate(is_listed))
         }
     };
     layer
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
-        // Pages send headers of their own (`extraHeaders`), and of tools like Sentry. Nothing here believes them.
+        // Pages send headers of their own (`extraHeaders`), and of tools like Sentry. None of them is trusted
+        // here.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([problem::REQUEST_ID, header::RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(600))

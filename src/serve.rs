@@ -1,4 +1,4 @@
-//! A node's life: listen, serve, drain, end.
+//! Life of a node: listen, serve, drain, end.
 
 mod admin;
 mod nodes;
@@ -24,35 +24,36 @@ use crate::{
     retention, router, traces,
 };
 
-/// How long a client may take to send its request's head.
+/// Time limit for a client to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for a proxy, whose connections wait for the next request: longer than proxies keep them, as
-/// a request that comes while its connection is closed is lost. ALB keeps them for 60 s.
+/// The same for a proxy, whose connections wait for the next request. It is longer than proxies keep
+/// connections (ALB: 60 s), because a request that comes while its connection is closed is lost.
 const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// The largest head, in bytes, that is read into memory.
+/// Maximum size of a request's head in memory, in bytes.
 const HEAD_MAX: usize = 32 * 1024;
-/// How long a client may take nothing of what is written to it.
+/// Time limit for a client that takes nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The bytes that the kernel holds of one connection for each direction; twice as much at most.
+/// Bytes that the kernel buffers for each direction of a connection; at most twice as many.
 const SOCKET_BUFFER: u32 = 64 * 1024;
-/// Connections that wait to be accepted at most.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// How long a drain may take in all, from the signal to the end.
+/// Time limit of a whole drain, from the signal to the end.
 const GRACE: Duration = Duration::from_secs(23);
-/// How long the answers under way on sockets and their goodbyes may take, after the last was told.
+/// Time limit for the last answers and close frames on sockets, from when the last socket is signalled to
+/// close.
 const GOODBYES: Duration = Duration::from_secs(9);
-/// How long requests may take to finish, and how long the writer.
+/// Time limit for requests to finish, and the same for the writer.
 const FINISH: Duration = Duration::from_secs(5);
-/// How long what was decided last may take to reach those who wait for it.
+/// Time limit for the last decisions to reach the clients that wait for them.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// How long the collector may take to be told the last traces.
+/// Time limit to send the last traces to the collector.
 const LAST_TRACES: Duration = Duration::from_secs(2);
-/// `EAFNOSUPPORT` of Linux.
+/// `EAFNOSUPPORT` on Linux.
 const NO_SUCH_FAMILY: i32 = 97;
-/// How long accepting rests where descriptors have run out.
+/// Pause of accepting when descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
-/// Runs a node until SIGTERM or SIGINT, then drains it: within 25 s whatever happens.
+/// Runs a node until SIGTERM or SIGINT, then drains it, within 25 s in any case.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(refusal) = config.refusal() {
         return Err(refusal.into());
@@ -71,7 +72,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     let mut terminated = pin!(terminated);
-    // It may wait for its database for a while.
+    // Opening may wait for the database for a while.
     let (app, written) = tokio::select! {
         opened = App::open(config, address.port()) => opened?,
         () = &mut terminated => return Ok(()),
@@ -85,12 +86,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::spawn(indexer::keep_indexing(Arc::clone(&app)));
     tokio::spawn(retention::keep_forgetting(Arc::clone(&app)));
     let pushing = push::start(&app)?;
-    // Every connection holds a receiver: it is told to finish, and its end is seen.
+    // Every connection holds a receiver: it is signalled to finish, and its end is noticed.
     let (finishing, connections) = watch::channel(());
     let live = async {
         terminated.await;
         let deadline = Instant::now() + GRACE;
-        // The port stays open, so that whoever asks hears 503 rather than nothing.
+        // The port stays open, so that clients receive 503 rather than no answer.
         drain(&app, deadline).await;
         deadline
     };
@@ -104,7 +105,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     drop((listener, for_nodes, for_operators));
     finish(&app, &finishing, written, deadline).await;
     if let Some(pushing) = pushing {
-        // What is cut short is taken by another node, or at the next start.
+        // A push that is cut short is taken by another node, or at the next start.
         within(LAST_ANSWERS, deadline, pushing).await;
     }
     if let Some(mut exporting) = exporting {
@@ -114,7 +115,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens on the port of this variable, and names the one that is at fault where it can't.
+/// Listens on the port of this variable. An error names the variable that is wrong.
 fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     bind(address).map_err(|error| {
@@ -131,8 +132,8 @@ fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Binds with buffers of the kernel that are bounded: what is accepted has the listener's. Linux
-/// doubles what is set, for its own overhead.
+/// Binds with bounded buffers of the kernel: accepted connections inherit them from the listener. Linux
+/// doubles the size for its own overhead.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -142,7 +143,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Waits for something: so long at most, and not beyond the deadline. False where it did not come.
+/// Waits at most this long, and not beyond the deadline. False if the result did not come.
 async fn within<T>(limit: Duration, deadline: Instant, what: impl Future<Output = T>) -> bool {
     timeout_at(deadline.min(Instant::now() + limit), what).await.is_ok()
 }
@@ -172,7 +173,7 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Rece
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // One too many is closed: no head was read that could be answered.
+                // A connection over the limit is closed without an answer, because no head was read.
                 let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
                 let proxy = app.limits.trusts(peer.ip());
                 let head_timeout =
@@ -182,7 +183,7 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Rece
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                // Out of descriptors: those who are connected stay; the others wait in the backlog.
+                // Out of descriptors: open connections stay, and new ones wait in the backlog.
                 tracing::error!(%error, "can't accept connections");
                 sleep(ACCEPT_REST).await;
             }
@@ -195,8 +196,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The other end of a connection, and its place among those of its address: until the connection ends
-/// or becomes a socket.
+/// The other end of a connection, and its slot among those of its address, until the connection ends or
+/// becomes a socket.
 struct From {
     peer: SocketAddr,
     accepted: Arc<Accepted>,
@@ -209,7 +210,7 @@ fn serve_connection(
     router: Router,
     finishing: watch::Receiver<()>,
 ) -> JoinHandle<()> {
-    // Small frames go out at once. A socket that can't be set so is slower, not wrong.
+    // Small frames are sent at once. A socket without this option is slower, not wrong.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
@@ -225,7 +226,7 @@ fn serve_stream(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let (head_timeout, place) = (from.head_timeout, Arc::clone(&from.accepted));
-    // One whose answers wait unread may end for their memory.
+    // A connection whose answers wait unread may be closed to free their memory.
     let ending = Arc::<Ending>::default();
     let of_answers = Arc::clone(&ending);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -255,7 +256,7 @@ fn serve_stream(
         let ended = tokio::select! {
             ended = &mut connection => ended,
             _ = ending.until() => return,
-            // Others need the place, and it asks for nothing.
+            // Others need the slot, and this connection is idle.
             () = place.evicted() => return,
             _ = finishing.changed() => {
                 connection.as_mut().graceful_shutdown();
@@ -268,7 +269,7 @@ fn serve_stream(
     })
 }
 
-/// Readiness goes 503 and no socket comes in; those that are open are told, and closed spread out.
+/// Readiness becomes 503 and no socket is accepted. Open sockets are notified, and closed spread over time.
 async fn drain(app: &App, deadline: Instant) {
     app.begin_draining();
     tracing::info!(connections = app.hub.len(), "draining");
@@ -278,7 +279,7 @@ async fn drain(app: &App, deadline: Instant) {
     }
 }
 
-/// Requests finish, then the writer, then the node.
+/// Waits for requests, then for the writer, then for the rest of the node.
 async fn finish(
     app: &App,
     finishing: &watch::Sender<()>,
@@ -297,6 +298,6 @@ async fn finish(
     within(LAST_ANSWERS, deadline, answered).await;
     app.presence.end().await;
     within(LAST_ANSWERS, deadline, app.inbox.flush(&*app.store, &*app.bus)).await;
-    // What was committed last is still on its way to the bus.
+    // The last commits are still on their way to the bus.
     app.bus.flush().await;
 }

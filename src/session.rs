@@ -12,19 +12,19 @@ use crate::{
     person::{AvatarUrl, Email, Person, PersonKind},
 };
 
-/// A session's identity, a `UUIDv7`.
+/// Identity of a session, a `UUIDv7`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
 #[serde(transparent)]
 pub(crate) struct SessionId(pub(crate) Uuid);
 
-/// The epoch of the order, within which `seq` counts. Clients compare it, and nothing else.
+/// Epoch of the order, within which `seq` counts. Clients only compare it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub(crate) struct EpochId(pub(crate) Uuid);
 
-/// Whether a session takes messages.
+/// Whether a session accepts messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SessionStatus {
@@ -53,7 +53,7 @@ impl FromStr for SessionStatus {
     }
 }
 
-/// Text that is no status.
+/// Error for a text that is no status.
 #[derive(Debug, thiserror::Error)]
 #[error("must be open or closed")]
 pub(crate) struct InvalidStatus;
@@ -64,11 +64,11 @@ pub(crate) struct InvalidStatus;
 pub(crate) struct Member {
     #[serde(flatten)]
     pub(crate) person: Person,
-    /// The last name that the directory gave.
+    /// The latest name from the directory.
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) avatar_url: Option<AvatarUrl>,
-    /// Never stored: the directory's, for those who may see it.
+    /// Never stored: it comes from the directory, for members who may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<Email>,
 }
@@ -90,23 +90,23 @@ pub(crate) struct Session {
     pub(crate) last_seq: u64,
     /// The epoch in which `lastSeq` and every other `seq` count.
     pub(crate) epoch: EpochId,
-    /// How far this member has read.
+    /// Position up to which this member has read.
     pub(crate) read_seq: u64,
-    /// How far the other side has read.
+    /// Position up to which the other side has read.
     pub(crate) other_read_seq: u64,
-    /// Grows by one with each change of a message: by it a client finds what has changed.
+    /// Grows by one with each change of a message, so that a client can find the changes.
     pub(crate) rev: u64,
-    /// Up to where this member's devices have had messages.
+    /// Position up to which this member's devices have received messages.
     pub(crate) delivered_seq: u64,
-    /// Up to where the other side's have.
+    /// Position up to which the other side's devices have received messages.
     pub(crate) other_delivered_seq: u64,
-    /// Messages of the other side beyond `read_seq`.
+    /// Number of messages of the other side beyond `read_seq`.
     pub(crate) unread: u64,
     pub(crate) muted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_message: Option<Message>,
     pub(crate) created_at: Timestamp,
-    /// When the last message came, or the session was opened.
+    /// Time of the last message, or of the session's opening.
     pub(crate) active_at: Timestamp,
 }
 
@@ -119,8 +119,8 @@ impl Session {
         }
     }
 
-    /// Whose presence `me` is told of, once they have written: the other side's, while the session is
-    /// open.
+    /// Person whose presence is sent to `me`, once that person has written: the other side, while the session
+    /// is open.
     pub(crate) fn watched_by(&self, me: &Person) -> Option<Person> {
         (self.status == SessionStatus::Open).then(|| self.other(me).clone())
     }

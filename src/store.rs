@@ -1,7 +1,7 @@
-//! Where sessions and messages are kept: one trait, two databases, one contract suite.
+//! The store of sessions and messages: one trait, two databases, one contract suite.
 //!
-//! Law I6 is theirs to keep: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
-//! `clientId` that its sender has used before gives the first result again.
+//! The store keeps law I6: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
+//! `clientId` that its sender has used before returns the first result again.
 
 pub(crate) mod audit;
 pub(crate) mod blocks;
@@ -47,35 +47,36 @@ use uploads::{Declined, NewUpload, Upload};
 
 use search::{Hits, TooCostly, terms::Terms};
 
-/// The most that one look-up returns, whatever is asked for. Of messages, and of sessions with their last
-/// messages, it returns as many as fit into [`PAGE_BYTES`] too, and one in any case.
+/// Maximum of rows that one query returns, whatever its limit. A page of messages, or of sessions
+/// with their last messages, also has to fit into [`PAGE_BYTES`], but always has its first row.
 pub(crate) const PAGE_MAX: u32 = 200;
 pub(crate) use sql::{AROUND_A_BODY, PAGE_BYTES};
 
-/// What became of one draft.
+/// Outcome of one draft.
 #[derive(Clone, Debug)]
 pub(crate) enum Appended {
-    /// It is committed, as this message.
+    /// Committed as this message.
     Committed(Message),
-    /// Its `clientId` was committed before: the first result, as it stands.
+    /// Its `clientId` was committed before: the first result, as it is now.
     Repeated(Message),
     /// Nothing was written.
     Refused(Refusal),
-    /// Nothing was written: somebody else has locked its session. It can be tried again at once.
+    /// Nothing was written: another transaction has locked its session. It can be tried again at
+    /// once.
     Locked,
 }
 
-/// Why a draft can't be appended.
+/// Reason why a draft can't be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// There is no such session, or its sender is no member: the two must look the same.
+    /// The session does not exist, or the sender is no member. Both look the same to a client.
     SessionNotFound,
     SessionClosed,
-    /// The message that it answers is not in this session.
+    /// The message that it replies to is not in this session.
     ReplyNotFound,
-    /// Its picture is not its sender's, or a message has taken it already.
+    /// The picture belongs to another person, or a message shows it already.
     ImageNotFound,
-    /// The database found a value that it does not take.
+    /// The database rejected a value.
     Value,
 }
 
@@ -87,13 +88,13 @@ pub(crate) struct NewSession {
     pub(crate) dentist: Member,
 }
 
-/// Which sessions to list, latest activity first.
+/// Filter of the session list, latest activity first.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionPage {
     pub(crate) status: Option<SessionStatus>,
-    /// Only what comes after this one in the list.
+    /// Only sessions after this one in the list.
     pub(crate) after: Option<(Timestamp, SessionId)>,
-    /// Only what has been active since.
+    /// Only sessions that were active after this time.
     pub(crate) since: Option<Timestamp>,
     pub(crate) limit: u32,
 }
@@ -102,20 +103,20 @@ pub(crate) struct SessionPage {
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) sessions: Vec<Session>,
-    /// There are more within the limit, which did not fit.
+    /// There are more sessions within the limit, which did not fit into the page.
     pub(crate) is_cut: bool,
 }
 
-/// Which part of a history to read; it comes in `seq` order either way.
+/// Part of a history to read, always in `seq` order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Span {
-    /// The first ones after this `seq`.
+    /// The first messages after this `seq`.
     After(u64),
-    /// The last ones before this `seq`.
+    /// The last messages before this `seq`.
     Before(u64),
 }
 
-/// How far a session is.
+/// Latest `seq` and revision of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) id: SessionId,
@@ -123,15 +124,15 @@ pub(crate) struct Head {
     pub(crate) rev: u64,
 }
 
-/// How far a member has read, after a read mark.
+/// Read position of a member, after a read mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReadMark {
     pub(crate) seq: u64,
-    /// Whether the mark moved it; it never goes backwards.
+    /// Whether the mark moved it. It never goes backwards.
     pub(crate) moved: bool,
 }
 
-/// What a message said until it was changed.
+/// Text of a message before a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastBody {
@@ -139,26 +140,26 @@ pub(crate) struct PastBody {
     pub(crate) replaced_at: Timestamp,
 }
 
-/// What a member wants of a session: to close or open it, to mute it or not.
+/// Changes that a member makes to a session: close or open it, mute or unmute it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setting {
     pub(crate) status: Option<SessionStatus>,
     pub(crate) muted: Option<bool>,
 }
 
-/// What became of it.
+/// Outcome of a [`Setting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
     Done {
-        /// It is open or closed now, and was not before.
+        /// Whether the status has changed.
         status: bool,
         muted: bool,
     },
-    /// It can't be opened again: another one is open between the two.
+    /// It can't be opened again: these two people have another open session.
     AnotherIsOpen,
 }
 
-/// How far a member's devices have had a session's messages.
+/// The `seq` up to which a member's devices have received a session's messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delivered {
     pub(crate) session_id: SessionId,
@@ -166,36 +167,36 @@ pub(crate) struct Delivered {
     pub(crate) seq: u64,
 }
 
-/// The outcome of a round of delivery marks.
+/// Outcome of a batch of delivery marks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeliveryMarks {
-    /// Marks that moved, and how far.
+    /// Marks that moved, with their new positions.
     pub(crate) moved: Vec<Delivered>,
-    /// Marks whose rows somebody else has locked: nothing was written.
+    /// Marks whose rows another transaction has locked. Nothing was written for them.
     pub(crate) locked: Vec<Delivered>,
 }
 
-/// What a caller can do about a failure: try again, or not. It names no value of any row.
+/// A failure, by what the caller can do about it. It contains no value of any row.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The database is away, slow or restarting; whether a write was committed is unknown.
+    /// The database is down, slow or restarting. Whether a write was committed is unknown.
     #[error("unavailable: {0}")]
     Unavailable(Source),
-    /// It gave up on the statement for a lock that another holds, or for its time. Nothing was written;
-    /// a part of it, or the same later, may go through.
+    /// The statement ran into a lock of another transaction, or into its time limit. Nothing was
+    /// written. A smaller part, or the same later, may succeed.
     #[error("contended: {0}")]
     Contended(Source),
-    /// Its disk is full or broken. Nothing was written.
+    /// The database's disk is full or broken. Nothing was written.
     #[error("no disk: {0}")]
     Disk(Source),
-    /// It refused the statement, and would again.
+    /// The database rejected the statement, and would do so again.
     #[error("refused: {0}")]
     Refused(Source),
 }
 
 pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
 
-/// A database of sessions and messages. Every look-up on a person's behalf is by membership.
+/// A database of sessions and messages. Every query for a person checks the membership.
 #[async_trait]
 pub(crate) trait Store:
     PushJobs
@@ -209,25 +210,27 @@ pub(crate) trait Store:
     + Sync
     + 'static
 {
-    /// The same, as long as it takes.
+    /// [`Store::append_within`] with the usual limit.
     #[cfg(test)]
     async fn append(&self, drafts: &[Draft]) -> Result<Vec<Appended>, StoreError> {
         self.append_within(drafts, Duration::from_secs(4)).await
     }
 
-    /// Commits the drafts in one transaction, in their order, and answers in that order. One that
-    /// is refused or locked takes none with it. No two drafts may be one send tried twice (the same
-    /// session, sender and `clientId`). The database gives up after this time, where it can.
+    /// Commits the drafts in one transaction, in their order. The outcomes have the same order. A
+    /// draft that is refused or locked does not affect the others. No two drafts may be tries of
+    /// one send (the same session, sender and `clientId`). The database gives up after `limit`, if
+    /// it supports that.
     async fn append_within(
         &self,
         drafts: &[Draft],
         limit: Duration,
     ) -> Result<Vec<Appended>, StoreError>;
 
-    /// Opens a session, or finds the one that is open between the two: its id, and whether it is new.
+    /// Opens a session, or finds the open one of these two people. Returns its id, and whether it
+    /// is new.
     async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
 
-    /// The session that is open between the two.
+    /// The open session of these two people.
     async fn open_between(
         &self,
         customer: &PersonId,
@@ -237,18 +240,18 @@ pub(crate) trait Store:
     /// A session that `me` is a member of.
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// How far a session is that `me` is a member of, and in which epoch.
+    /// Head of a session that `me` is a member of, and its epoch.
     async fn head(&self, me: &Person, id: SessionId)
     -> Result<Option<(Head, EpochId)>, StoreError>;
 
     /// The sessions that `me` is a member of.
     async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;
 
-    /// Sessions of `me` that have unread messages, with how many: counted among the last 100 of each, of the
-    /// 1,000 that were active last.
+    /// Unread counts of the sessions of `me` that have unread messages. Only the last 100 messages
+    /// of each session count, and only the 1,000 sessions with the latest activity.
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError>;
 
-    /// Messages of a session that `me` is a member of; none where it isn't.
+    /// Messages of a session; empty if `me` is not a member.
     async fn history(
         &self,
         me: &Person,
@@ -257,8 +260,8 @@ pub(crate) trait Store:
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// Messages of a session that `me` is a member of, that were changed after this revision, in the
-    /// order of their last change.
+    /// Messages of a session that `me` is a member of, changed after this revision, in the order of
+    /// their last change.
     async fn changes(
         &self,
         me: &Person,
@@ -267,7 +270,7 @@ pub(crate) trait Store:
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// Changes a message of a session that `me` is a member of, if the rules let it.
+    /// Changes a message of a session that `me` is a member of, if the rules allow it.
     async fn amend(
         &self,
         me: &Person,
@@ -276,10 +279,10 @@ pub(crate) trait Store:
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError>;
 
-    /// Notes that a member may upload a picture.
+    /// Records that a member may upload a picture.
     async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError>;
 
-    /// A picture of a session that `me` is a member of, shown or not.
+    /// A picture of a session that `me` is a member of, shown by a message or not.
     async fn upload(
         &self,
         me: &Person,
@@ -287,30 +290,31 @@ pub(crate) trait Store:
         key: &ImageKey,
     ) -> Result<Option<Upload>, StoreError>;
 
-    /// Pictures that no message shows and that were asked for before this or are to be removed now,
-    /// the oldest first.
+    /// Pictures that no message shows and that were requested before this time or are due for
+    /// removal, the oldest first.
     async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError>;
 
-    /// Notes that the objects of these pictures are gone. Those that were asked for before this are
-    /// forgotten, unless a message shows them after all.
+    /// Records that the objects of these pictures are removed. Deletes the rows of those that were
+    /// requested before this time, unless a message shows them.
     async fn forget_uploads(&self, keys: &[ObjectKey], before: Timestamp)
     -> Result<(), StoreError>;
 
-    /// Notes that what was uploaded is no picture.
+    /// Records that the uploaded object is not a picture.
     async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError>;
 
-    /// What a message said before each change, for admins alone: this asks no membership.
+    /// Earlier texts of a message, for admins only: membership is not checked.
     async fn past_bodies(
         &self,
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError>;
 
-    /// Messages after `seq`, for the hub to fill a gap of a live room (its subscribers are members).
+    /// Messages after `seq`: the hub's backfill of a live room, whose subscribers are members.
     async fn fill(&self, id: SessionId, after: u64, limit: u32)
     -> Result<Vec<Message>, StoreError>;
 
-    /// Messages changed after this revision, in the order of their last change, for the hub too.
+    /// Messages changed after this revision, in the order of their last change: the hub's backfill
+    /// too.
     async fn changed(
         &self,
         id: SessionId,
@@ -318,10 +322,11 @@ pub(crate) trait Store:
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// How far each of these sessions is.
+    /// Heads of these sessions.
     async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError>;
 
-    /// Moves the read position of `me` forward, at most to the session's end; `None` for no member.
+    /// Moves the read position of `me` forward, at most to the session's end. `None` if not a
+    /// member.
     async fn mark_read(
         &self,
         me: &Person,
@@ -329,8 +334,8 @@ pub(crate) trait Store:
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError>;
 
-    /// Messages of sessions that `me` is a member of, the best hits first. A search that takes too long
-    /// is its caller's: it says nothing about the database.
+    /// Messages of sessions that `me` is a member of, the best hits first. [`TooCostly`] is an
+    /// error of the caller's query, not of the database.
     async fn search(
         &self,
         me: &Person,
@@ -339,7 +344,7 @@ pub(crate) trait Store:
         limit: u32,
     ) -> Result<Result<Hits, TooCostly>, StoreError>;
 
-    /// Changes a session that `me` is a member of; `None` for no member.
+    /// Changes a session. `None` if `me` is not a member.
     async fn set_session(
         &self,
         me: &Person,
@@ -347,19 +352,19 @@ pub(crate) trait Store:
         setting: Setting,
     ) -> Result<Option<Set>, StoreError>;
 
-    /// Each of these sessions as each of its members sees it, for their inboxes.
+    /// Each of these sessions as seen by each of its members, for their inboxes.
     async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError>;
 
     /// Moves delivery marks forward, at most to the sessions' ends.
     async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError>;
 
-    /// Notes that these people are connected now, or were until now.
+    /// Records that these people are connected now, or were until now.
     async fn seen(&self, people: &[Person]) -> Result<(), StoreError>;
 
-    /// When someone was last connected.
+    /// Time when someone was last connected.
     async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Corrects a person's name and picture wherever the person is a member.
+    /// Updates a person's name and avatar in all their sessions.
     async fn rename(
         &self,
         person: &Person,
@@ -367,20 +372,20 @@ pub(crate) trait Store:
         avatar_url: Option<&AvatarUrl>,
     ) -> Result<(), StoreError>;
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Why it can't be used now, where that is known: a plain sentence.
+    /// Known reason why the database can't be used now: a plain sentence.
     fn unfit(&self) -> Option<String> {
         None
     }
 
-    /// How its connections are, where it has a pool of them.
+    /// State of the connection pool, if there is one.
     fn pool(&self) -> Option<Status> {
         None
     }
 
-    /// The worth of its commits, where an operator decides that.
+    /// Durability of commits, if it depends on the operator's settings.
     fn durability(&self) -> Option<Durability> {
         None
     }

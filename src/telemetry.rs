@@ -1,7 +1,7 @@
 //! Logs: pretty on a terminal, JSON lines otherwise.
 //!
-//! Law I14: no token, body or key reaches a log. Bodies, tokens and secrets have types that do not
-//! print; requests are logged by route, never by path or query; databases' errors by their codes.
+//! Law I14: no token, body or key reaches a log. Bodies, tokens and secrets have types that do not print.
+//! Requests are logged by route, never by path or query; errors of databases by their codes.
 
 use std::{
     fmt,
@@ -24,9 +24,9 @@ use crate::{config::LogConfig, traces};
 /// Starts logging to standard output, for the whole process.
 pub fn start(config: LogConfig) {
     let json = config.json.unwrap_or_else(|| !io::stdout().is_terminal());
-    // Libraries are heard from when something is wrong with them, whatever the level.
+    // Libraries log only warnings and errors, whatever the level is.
     let level = config.level.as_str().to_lowercase();
-    // The embedded S3 server's words hold paths and signatures: its answers say enough.
+    // The embedded S3 server would log paths and signatures. Its answers show enough.
     let filter = format!("warn,frontdesk={level},fred=error,s3s=off,s3s_fs=off");
     let filter = EnvFilter::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
@@ -38,7 +38,7 @@ pub fn start(config: LogConfig) {
     }
 }
 
-/// Lines of JSON with the trace that they belong to, under the names that OpenTelemetry has for it.
+/// Lines of JSON with the ids of their trace and span, under OpenTelemetry's names for them.
 struct WithTrace<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for WithTrace<F>

@@ -1,4 +1,4 @@
-//! Whose word about a server's certificate counts.
+//! Authorities that are trusted for servers' certificates.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use rustls::{
 
 use crate::config::ConfigError;
 
-/// The system's authorities, and those of the PEM file that a variable names.
+/// The system's authorities, and those of the PEM file named in a variable.
 pub(crate) fn authorities(
     variable: &str,
     file: Option<&Path>,
 ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    // A system may have some that can't be used: that is no reason to do without the others.
+    // A system may have unusable authorities: only they are left out.
     let usable =
         |authority: &CertificateDer<'static>| RootCertStore::empty().add(authority.clone()).is_ok();
     let mut authorities = rustls_native_certs::load_native_certs().certs;
@@ -36,7 +36,7 @@ pub(crate) fn authorities(
     Ok(authorities)
 }
 
-/// One warning for a server beyond this machine that offers no verified TLS.
+/// Warns of a server beyond this machine that offers no verified TLS.
 pub(crate) fn warn_of_plain_text(prefix: &str, server: &str, refused: &anyhow::Error) {
     let reason = format!("{refused:#}");
     tracing::warn!(

@@ -1,11 +1,11 @@
-//! Traces: the way of one message over the nodes, a span a hop, told to a collector by OTLP.
+//! Traces: the way of one message over the nodes, one span per hop, exported to a collector by OTLP.
 //!
-//! Whether a trace is told is decided once, where it begins, and goes along with it: on the bus, and with
-//! a request that is carried to another node. Of one that is not told no span is made, so that it costs
-//! a look at a thread's variable. What others think of is taken from them as a name only: see [`Asked`].
+//! Sampling is decided once, where a trace begins. The decision goes along with the trace: on the bus, and
+//! with a request that is carried to another node. An unsampled trace has no spans: it costs only a read of a
+//! thread-local variable. From untrusted callers only the ids are taken: see [`Asked`].
 //!
-//! Law I14: spans hold our own words and counts. No id of a person, a session or a message, no body, no
-//! path and no query is told.
+//! Law I14: spans hold our own words and counts. No id of a person, a session or a message, no body, no path
+//! and no query is exported.
 
 mod export;
 mod hop;
@@ -38,10 +38,10 @@ pub(crate) use export::{Exporting, look_at_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
 
-/// The header that names a request's parent.
+/// Header that names a request's parent span.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(parent::NAME);
 
-/// One for the process, as with logs. None where traces are told to nobody.
+/// One for the process, as with logs. Unset if no traces are exported.
 static TRACES: OnceLock<Traces> = OnceLock::new();
 
 struct Traces {
@@ -51,12 +51,12 @@ struct Traces {
     messaging_system: &'static str,
 }
 
-/// Begins to tell traces, if there is somebody to tell.
+/// Starts to export traces, if a collector is configured.
 pub(crate) fn start(config: &Config, node: &str) -> anyhow::Result<Option<Exporting>> {
     let Some(traces) = &config.traces else { return Ok(None) };
     let resource = resource(traces, node);
     let (outbox, exporting) = Exporting::start(traces, &resource)?;
-    // Which are told is decided before there is a span.
+    // Sampling is decided before there is a span.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(resource)
@@ -101,19 +101,19 @@ struct Sampling {
     is_parent_based: bool,
 }
 
-/// What a request says of the trace that it belongs to, and how much that counts.
+/// Trace that a request names, and how far it is trusted.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// Whoever asks, with the trace that they name: it goes on, and whether it is told we decide. Their
-    /// word would let anyone have all of theirs told.
+    /// Untrusted caller: keep its trace id, make our own sampling decision. Otherwise anyone could have all
+    /// of their traces exported.
     Anyone(Option<TraceParent>),
-    /// One whose word counts.
+    /// Trusted caller.
     Trusted(TraceParent),
     /// Another node has decided.
     Node(Option<TraceParent>),
 }
 
-/// It is decided: a trace is told, from here on or from there.
+/// Decision to sample a trace, with the parent of its next span.
 #[derive(Debug, PartialEq)]
 struct Told {
     parent: Option<TraceParent>,
@@ -126,7 +126,7 @@ impl Told {
 }
 
 impl Sampling {
-    /// Whether it is told. `chance` is from 0 to below 1.
+    /// Decides on sampling. `chance` is from 0 to below 1.
     fn decide(self, asked: Asked, chance: f64) -> Option<Told> {
         match asked {
             Asked::Node(parent) => parent.filter(TraceParent::is_told).map(Told::within),
@@ -139,7 +139,7 @@ impl Sampling {
     }
 }
 
-/// A hop of a trace that is told. It ends with this value.
+/// A hop of a sampled trace. It ends with this value.
 #[derive(Debug)]
 pub(crate) struct Span(sdk::Span);
 
@@ -157,18 +157,18 @@ impl Span {
         Some(Self(builder.start_with_context(tracer, &context)))
     }
 
-    /// What is asked for here.
+    /// Begins the span of a request to this node, if it is sampled.
     pub(crate) fn asked(asked: Asked, name: &'static str) -> Option<Self> {
         let told = TRACES.get()?.sampling.decide(asked, rand::random())?;
         Self::begin(told.parent.as_ref(), name, SpanKind::Server, None)
     }
 
-    /// A step of something that is told.
+    /// Begins a step of a sampled span.
     fn of(parent: &TraceParent, name: &'static str, kind: SpanKind) -> Option<Self> {
         Self::begin(Some(parent), name, kind, None)
     }
 
-    /// Messages that the bus had lost were read since then.
+    /// Begins the span of a backfill that has run since then, if it is sampled.
     pub(crate) fn filled(since: SystemTime, messages: usize) -> Option<Self> {
         let traces = TRACES.get()?;
         traces.sampling.decide(Asked::Anyone(None), rand::random())?;
@@ -190,13 +190,13 @@ impl Span {
         self.0.set_attribute(KeyValue::new(name, value));
     }
 
-    /// It came to nothing, for a reason that is one of our codes.
+    /// Marks the span as failed, with one of our codes as the reason.
     pub(crate) fn fail(&mut self, code: &'static str) {
         self.set("error.type", code);
         self.0.set_status(Status::error(""));
     }
 
-    /// Runs what was asked for within the span: what it causes, and its lines in the log, belong to it.
+    /// Runs a request within the span: the spans that it causes, and its log lines, belong to it.
     pub(crate) fn around<T: 'static, F: Future<Output = T> + Send + 'static>(
         self,
         start: impl FnOnce() -> F,
@@ -220,7 +220,7 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What the work under way on this task belongs to, if it is told.
+/// Parent for the spans of the work on this task, if it is sampled.
 pub(crate) fn current() -> Option<TraceParent> {
     TRACES.get()?;
     Context::map_current(|context| {
@@ -229,7 +229,7 @@ pub(crate) fn current() -> Option<TraceParent> {
     })
 }
 
-/// The ids of the trace and the span that a line of the log belongs to.
+/// Ids of the trace and the span of a log line.
 pub(crate) fn ids() -> Option<(String, String)> {
     TRACES.get()?;
     Context::map_current(|context| {
@@ -243,7 +243,7 @@ pub(crate) fn ids() -> Option<(String, String)> {
 #[derive(Debug)]
 pub(crate) struct Queued {
     parent: TraceParent,
-    /// Until it is in a batch.
+    /// Beginning of the wait, until the send is in a batch.
     since: Option<SystemTime>,
 }
 
@@ -252,13 +252,13 @@ impl Queued {
         current().map(|parent| Self { parent, since: Some(SystemTime::now()) })
     }
 
-    /// What it belongs to.
+    /// The span that it belongs to.
     pub(crate) fn parent(self) -> TraceParent {
         self.parent
     }
 }
 
-/// A try to commit a batch. A batch is of many traces: each of its sends that is told has this as a step
+/// An attempt to commit a batch. A batch belongs to many traces: each of its sampled sends has this as a step
 /// of its own.
 pub(crate) struct Append(Vec<Span>);
 
@@ -274,7 +274,7 @@ impl Append {
         let mut span = Span::of(&send.parent, "append", SpanKind::Client)?;
         span.set("db.system.name", TRACES.get()?.database_system);
         span.set("db.operation.name", "append");
-        // One alone is no batch.
+        // A single send is no batch.
         if size > 1 {
             span.set("db.operation.batch.size", count(size));
         }
@@ -295,8 +295,8 @@ impl Append {
     }
 }
 
-/// Another node goes on with the request. Whatever a client has named there is not for it: it believes
-/// us.
+/// Begins the span of a request that is carried to another node. A client's own `traceparent` is removed,
+/// because the other node trusts this one.
 pub(crate) fn carry(request: &mut Request, to: SocketAddr) -> Option<Span> {
     request.headers_mut().remove(TRACEPARENT);
     let mut span = Span::of(&current()?, "carry", SpanKind::Client)?;
@@ -308,7 +308,7 @@ pub(crate) fn carry(request: &mut Request, to: SocketAddr) -> Option<Span> {
     Some(span)
 }
 
-/// It has answered so, if it has.
+/// Ends the span of a carried request, with the status of the answer if there is one.
 pub(crate) fn carried(span: Option<Span>, status: Option<StatusCode>) {
     match (span, status) {
         (Some(mut span), Some(status)) => {
@@ -330,19 +330,19 @@ mod tests {
         let quiet: TraceParent =
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00".parse().unwrap();
         let sampling = Sampling { ratio: 0.1, is_parent_based: true };
-        // By chance, whatever they say; the trace is theirs.
+        // Untrusted: by chance, whatever the caller's flag is. The trace id is the caller's.
         for parent in [None, Some(told.clone()), Some(quiet.clone())] {
             assert_eq!(sampling.decide(Asked::Anyone(parent.clone()), 0.1), None);
             assert_eq!(sampling.decide(Asked::Anyone(parent.clone()), 0.09), Some(Told { parent }));
         }
-        // Whose word counts has it kept, unless the sampler says that nobody's does.
+        // Trusted: by the caller's flag, unless the sampler ignores all flags.
         let by = |is_parent_based, parent: &TraceParent, chance| {
             Sampling { is_parent_based, ..sampling }.decide(Asked::Trusted(parent.clone()), chance)
         };
         assert_eq!(by(true, &told, 0.9), Some(Told::within(told.clone())));
         assert_eq!(by(true, &quiet, 0.0), None);
         assert_eq!(by(false, &told, 0.9), None);
-        // Another node's decision stands: no word is one too.
+        // Another node's decision stands. No parent is a decision too.
         for is_parent_based in [true, false] {
             let sampling = Sampling { is_parent_based, ..sampling };
             let by_node = |parent: Option<&TraceParent>, chance| {

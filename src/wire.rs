@@ -1,5 +1,5 @@
-//! The one event vocabulary: what clients say, what the server says, and why a connection ends.
-//! Framings (`wire/`) carry it.
+//! The event vocabulary: client events, server events, and close codes. The framings in `wire/`
+//! carry it.
 
 pub(crate) mod broadcast;
 pub(crate) mod engineio;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::error::Error;
 pub(crate) use requests::{Amend, AuthRefresh, Content, InSession, Join, Post, Read, Send, What};
 
-/// What a client asks for; [`requests`] reads it.
+/// A request of a client; [`requests`] parses it.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
     Join(Join),
@@ -38,9 +38,9 @@ pub(crate) enum ClientEvent {
     AuthRefresh(AuthRefresh),
 }
 
-/// Reads a JSON object; what is wrong with it is told by the field's name.
+/// Parses a JSON object. An error names the field.
 pub(crate) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    // An array of the right values would pass for an object: its order must not become our API.
+    // An array of the right values would also parse: its order must not become part of our API.
     if !is_object(json) {
         return Err(Error::invalid("request", "expected a JSON object"));
     }
@@ -51,12 +51,13 @@ pub(crate) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     Ok(value)
 }
 
-/// Whether JSON is an object, if it is anything.
+/// Whether a JSON text is an object, provided that it is valid.
 pub(crate) fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// A count: JSON has one kind of number, so `8.0` is a whole one, as some clients write it.
+/// Parses a count. JSON has one type of number, so `8.0` is a whole number: some clients write it
+/// so.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct Whole;
 
@@ -79,7 +80,7 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     deserializer.deserialize_any(Whole)
 }
 
-/// The same where it may be left out.
+/// The same for an optional count.
 pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {
@@ -88,7 +89,7 @@ pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(
     Ok(Option::<Count>::deserialize(deserializer)?.map(|Count(count)| count))
 }
 
-/// Whatever is none is taken for none: what stands around it counts all the same.
+/// Parses a value that may be malformed: then it is `None`, and the fields around it still count.
 pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -96,7 +97,7 @@ pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     Ok(serde_json::from_str(json.get()).ok())
 }
 
-/// A number with nothing behind its point, as long as it is sure to be the one that was written.
+/// The whole number that a float represents, as long as floats are exact (below 2^53).
 pub(crate) fn as_whole(number: f64) -> Option<u64> {
     const BEYOND: f64 = 9_007_199_254_740_992.0;
     let fits = (0.0..BEYOND).contains(&number) && number.fract() == 0.0;
@@ -104,12 +105,12 @@ pub(crate) fn as_whole(number: f64) -> Option<u64> {
     fits.then_some(number as u64)
 }
 
-/// What is wrong with a piece of JSON, without a word of what it held.
+/// Description of a JSON error, without any part of the input.
 ///
-/// `serde_json` quotes what it found (`invalid type: string "…"`, ``unknown variant `…` ``): that may
+/// `serde_json` quotes the value (`invalid type: string "…"`, ``unknown variant `…` ``), which may
 /// be a body or a token.
 fn invalid(path: &str, error: &serde_json::Error) -> Error {
-    // Where it is no JSON the path may be the client's own: a field that we don't know.
+    // For a text that is not JSON, the path may contain a field name of the client.
     let name = if path == "." || !error.is_data() { "request" } else { path };
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
@@ -117,7 +118,7 @@ fn invalid(path: &str, error: &serde_json::Error) -> Error {
     let problem = if !error.is_data() {
         format!("is not JSON (column {})", error.column())
     } else if text.starts_with("UUID") {
-        // It quotes the character that is wrong.
+        // The original text quotes the wrong character.
         "must be a UUID".to_owned()
     } else if quotes.iter().any(|quoting| text.starts_with(quoting)) {
         let expected = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
@@ -128,17 +129,17 @@ fn invalid(path: &str, error: &serde_json::Error) -> Error {
     Error::invalid(name.to_owned(), problem)
 }
 
-/// How events are written for a connection.
+/// Format of events on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// One JSON object in each text frame, as `docs/protocol.md` says.
+    /// One JSON object in each text frame, as described in `docs/protocol.md`.
     Native,
     /// Socket.IO packets in Engine.IO messages.
     SocketIo,
 }
 
 impl Framing {
-    /// The answer to the request of this id.
+    /// The answer to the request with this id.
     pub(crate) fn answer(self, id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
         match self {
             Self::Native => native::answer(id, result),
@@ -146,7 +147,7 @@ impl Framing {
         }
     }
 
-    /// Something that the server says.
+    /// A server event.
     pub(crate) fn push(self, event: &str, data: &RawValue) -> Utf8Bytes {
         match self {
             Self::Native => native::push(event, data),
@@ -155,39 +156,39 @@ impl Framing {
     }
 }
 
-/// What a connection hears from its client, whatever carries it.
+/// A parsed frame or packet from a client, in either framing.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// Something to do, or what is wrong with it, and the id under which the client waits for it.
+    /// A request, or its error, and the id for the answer, if the client expects one.
     Request { id: Option<u64>, event: Result<ClientEvent, Error> },
-    /// A sign of life and no more.
+    /// A sign of life only.
     Alive,
-    /// The connection is to end.
+    /// The connection must be closed.
     End(CloseCode),
-    /// Nobody is there any more.
+    /// The client has disconnected.
     Gone,
 }
 
-/// Why a connection is closed; `docs/protocol.md` says what a client does about it.
+/// Reason why a connection is closed. `docs/protocol.md` describes the client's reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub(crate) enum CloseCode {
-    /// The client said goodbye.
+    /// A normal close by the client.
     Bye,
-    /// The node shuts down: come back, with jitter.
+    /// The node shuts down: reconnect, with jitter.
     Draining,
     /// A frame over the limit.
     TooBig,
-    /// A frame that is none, or not of this protocol.
+    /// A frame that can't be parsed, or is not of this protocol.
     BadFrame,
-    /// The token is missing, bad or expired.
+    /// The token is missing, invalid or expired.
     Unauthorized,
     /// The person is blocked.
     NotAllowed,
-    /// The outbound queue is full: come back with `after`.
+    /// The outbound queue is full: reconnect with `after`.
     SlowReader,
-    /// The client goes on asking for too much, though it is told.
+    /// The client continues to exceed a rate limit despite its errors.
     Flooding,
-    /// The user or the address has as many connections as it may have.
+    /// The user or the address has reached its maximum of connections.
     TooManyConnections,
 }
 

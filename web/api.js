@@ -1,6 +1,6 @@
 // The HTTP API for one person, with a token of the node's own issuer.
 
-/** How long before its end a token is left for a new one. */
+/** Remaining lifetime below which a token is replaced by a new one. */
 const FRESH_MS = 120_000;
 
 export class Api {
@@ -11,7 +11,7 @@ export class Api {
     this.#person = { kind, id };
   }
 
-  /** A token that is good for a while. */
+  /** A token that stays valid for a while. */
   async token() {
     const left = () => new Date(this.#issued.expiresAt) - Date.now();
     if (!this.#issued || left() < FRESH_MS) {
@@ -25,7 +25,7 @@ export class Api {
     return this.#issued.token;
   }
 
-  /** The token counts no more: the node may have another key. */
+  /** Discards the token: the node may have another key now. */
   forgetToken() {
     this.#issued = undefined;
   }
@@ -35,7 +35,7 @@ export class Api {
     return answer(response);
   }
 
-  /** What is behind a path, as bytes. */
+  /** The resource at a path, as bytes. */
   async blob(path) {
     const response = await this.#fetch('GET', path);
     if (!response.ok) await answer(response);

@@ -1,4 +1,4 @@
-// A client of the native framing: requests with answers, events, and coming back with `after`.
+// A client of the native framing: requests with answers, events, and reconnects with `after`.
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -9,18 +9,18 @@ export class Chat extends EventTarget {
   #nextId = 1;
   #tries = 0;
 
-  /** `getToken` is asked for a token before each connection. */
+  /** `getToken` is called for a token before each connection. */
   constructor(getToken) {
     super();
     this.#token = getToken;
     this.addEventListener('auth:expiring', async () => {
-      // Failing that, the server closes, and the next connection asks for a token again.
+      // On failure the server closes the connection, and the next one gets a new token.
       this.request('auth:refresh', { token: await this.#token() }).catch(() => {});
     });
     this.#connect();
   }
 
-  /** Resolves with the answer's data; rejects with its error, or when the connection goes. */
+  /** Resolves with the answer's data. Rejects with its error, or when the connection closes. */
   request(event, data) {
     return new Promise((resolve, reject) => {
       if (this.#socket?.readyState !== WebSocket.OPEN) {
@@ -33,7 +33,7 @@ export class Chat extends EventTarget {
     });
   }
 
-  /** Says something that has no answer. */
+  /** Sends an event without an answer. */
   say(event, data) {
     if (this.#socket?.readyState === WebSocket.OPEN) {
       this.#socket.send(JSON.stringify({ event, data }));
@@ -47,13 +47,13 @@ export class Chat extends EventTarget {
       url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
       socket = this.#socket = new WebSocket(url, ['bearer', await this.#token()]);
     } catch (error) {
-      // The node's own words; what a browser says of a node that is away helps nobody.
+      // Only the node's own errors are shown; a browser's network error is of no use to anyone.
       this.#emit('close', { refused: error.code ? error.message : undefined });
       return this.#again();
     }
     socket.onopen = () => this.#emit('open');
     socket.onmessage = ({ data }) => {
-      // Only now: a refused token closes a socket that was opened for it.
+      // Not before the first frame: a refused token closes a socket that did open.
       this.#tries = 0;
       const frame = JSON.parse(data);
       if ('id' in frame) this.#settle(frame.id, frame);
@@ -62,12 +62,12 @@ export class Chat extends EventTarget {
     socket.onclose = ({ code }) => {
       for (const id of [...this.#pending.keys()]) this.#settle(id, { error: { detail: 'connection lost' } });
       this.#emit('close', { code });
-      // Whoever is not allowed in would only be told so again.
+      // A blocked person would only be refused again.
       if (code !== 4403) this.#again();
     };
   }
 
-  // Exponential, with jitter, so that the clients of a restarted node don't all come at once.
+  // Exponential, with jitter, so that the clients of a restarted node don't all reconnect at once.
   #again() {
     const ceiling = Math.min(5_000, 200 * 2 ** this.#tries++);
     setTimeout(() => this.#connect(), ceiling * (0.5 + Math.random() / 2));

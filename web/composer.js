@@ -69,7 +69,7 @@ export class Composer {
     if (this.#sessionId) this.#show();
   }
 
-  /** Shows what has gone wrong, until the next thing is done. */
+  /** Shows an error until the next action. */
   warn(text) {
     this.#noted(el('span', { class: 'warning', role: 'alert' }, text));
   }
@@ -92,7 +92,7 @@ export class Composer {
     return this.#drafts.of(this.#sessionId);
   }
 
-  /** What goes with the text: one thing in place of another. The text itself stays. */
+  /** Sets the attachment of the text: a file, a reply or an edit replaces another. The text itself stays. */
   #change({ file, replyTo, editing }) {
     Object.assign(this.#draft, { file, replyTo, editing });
     this.#show();
@@ -107,7 +107,7 @@ export class Composer {
   #show() {
     const { text, file, replyTo, editing } = this.#draft;
     const shown = editing ? editing.text : text;
-    // Setting it moves the caret to the end.
+    // Setting the value moves the caret to the end.
     if (this.#text.value !== shown) this.#text.value = shown;
     const notes = [];
     if (editing) notes.push(el('span', {}, 'Change your message'));

@@ -1,40 +1,40 @@
-// The messages of one session, in their order, with what is on its way at the end.
+// The messages of one session, in their order, with unsent ones at the end.
 
 import { Line } from './line.js';
 
-/** Room above the first unread message: its heading, and a part of what came before. */
+/** Space above the first unread message: for its heading, and a part of the message before. */
 const UNREAD_TOP_PX = 64;
 
 export class Conversation {
-  /** The highest `seq` that is here, and the revision up to which changes are. */
+  /** The highest `seq` that is shown, and the revision up to which changes are applied. */
   lastSeq = 0;
   rev = 0;
   /** The epoch in which they count. */
   epoch;
-  /** Up to where this side has read: the other side's latest message that was in view. */
+  /** Read position of this side: the other side's latest message that was in view. */
   readSeq = 0;
   #list;
   #me;
   #api;
   #does;
-  #lines = new Map(); // sender's kind and clientId → line: a clientId is its sender's own
+  #lines = new Map(); // sender's kind and clientId → line: a clientId is unique only for its sender
   #byId = new Map();
   #otherReadSeq = 0;
   #otherDeliveredSeq = 0;
   #atEnd = true;
-  #inView = new Map(); // the other side's lines, and whether their end is in view, once that is known
+  #inView = new Map(); // the other side's lines → whether their end is in view, once known
   #views = new IntersectionObserver((changes) => this.#viewed(changes), { threshold: 0.5 });
 
-  /** `does` holds the actions of a line's buttons, and `viewed`, called when another part is in view. */
+  /** `does` holds the actions of a line's buttons, and `viewed`, called when the view has changed. */
   constructor(list, me, api, does) {
     this.#list = list;
     this.#me = me;
     this.#api = api;
-    // Whoever is at the end stays there, when the window or what is below changes its size.
+    // A view at the end stays there when the window or the elements below change their size.
     list.addEventListener('scroll', () => (this.#atEnd = this.#isAtEnd()));
     new ResizeObserver(() => this.#follow()).observe(list);
     document.addEventListener('visibilitychange', () => this.#read());
-    // A menu that is left is closed.
+    // A click outside closes a menu.
     document.addEventListener('click', ({ target }) => this.#closeMenus((menu) => !menu.contains(target)));
     list.addEventListener('keydown', ({ key }) => key === 'Escape' && this.#closeMenus(() => true));
     this.#does = { ...does, find: (id) => this.#byId.get(id), jump: (seq) => this.jump(seq) };
@@ -51,29 +51,29 @@ export class Conversation {
     this.lastSeq = this.rev = this.readSeq = this.#otherReadSeq = this.#otherDeliveredSeq = 0;
   }
 
-  /** The lowest `seq` that is here. */
+  /** The lowest `seq` that is shown. */
   get firstSeq() {
     const seqs = [...this.#byId.values()].map(({ seq }) => seq);
     return seqs.length ? Math.min(...seqs) : 0;
   }
 
-  /** How many messages of the other side are here and were not in view. */
+  /** Number of the other side's messages that are shown and were not in view. */
   get unread() {
     return [...this.#inView.keys()].filter(({ dataset }) => Number(dataset.seq) > this.readSeq).length;
   }
 
-  /** This side has read so far, here or on another device. */
+  /** Moves the read position of this side, from here or from another device. */
   isRead(seq) {
     this.readSeq = Math.max(this.readSeq, seq);
   }
 
-  /** Marks where the other side's unread messages begin, and shows them from there. */
+  /** Marks the beginning of the other side's unread messages, and shows them from there. */
   begin() {
     this.#firstUnread()?.classList.add('first-unread');
     this.#follow();
   }
 
-  /** The line of something that is being sent. */
+  /** The line of a message that is being sent. */
   pending(clientId, content) {
     const line = this.#line(this.#me.kind, clientId);
     line.pending(content);
@@ -82,12 +82,12 @@ export class Conversation {
     return line;
   }
 
-  /** A message, new or changed. */
+  /** Shows a message, new or changed. */
   show(message) {
     this.lastSeq = Math.max(this.lastSeq, message.seq);
     this.#byId.set(message.id, message);
     const line = this.#line(message.sender.kind, message.clientId);
-    // What was told first may come last: an older state does not undo a newer one.
+    // Events may arrive out of order: an older state does not replace a newer one.
     if (line.message && (line.message.rev ?? 0) > (message.rev ?? 0)) return;
     line.show(message);
     if (message.rev === this.rev + 1) this.rev = message.rev;
@@ -95,26 +95,26 @@ export class Conversation {
     this.#tick(line);
   }
 
-  /** How far the other side has had and read them. */
+  /** Moves the positions up to which the other side has received and read. */
   positions(readSeq = 0, deliveredSeq = 0) {
     this.#otherReadSeq = Math.max(this.#otherReadSeq, readSeq);
     this.#otherDeliveredSeq = Math.max(this.#otherDeliveredSeq, deliveredSeq);
     this.#lines.forEach((line) => this.#tick(line));
   }
 
-  /** Scrolls to a message and shows which one it is. */
+  /** Scrolls to a message and highlights it. */
   jump(seq) {
     const line = this.#list.querySelector(`[data-seq="${Number(seq)}"]`);
     if (!line) return false;
     line.scrollIntoView({ block: 'center' });
     line.classList.remove('found');
-    // Begun anew, also where it is still under way.
+    // Forces a layout, so that the animation restarts even while it runs.
     void line.offsetWidth;
     line.classList.add('found');
     return true;
   }
 
-  /** Messages from before: what is on the screen stays where it is. */
+  /** Shows earlier messages: the visible ones keep their places on the screen. */
   showOlder(messages) {
     const list = this.#list;
     const fromEnd = list.scrollHeight - list.scrollTop;
@@ -140,7 +140,7 @@ export class Conversation {
 
   #viewed(changes) {
     for (const { target, isIntersecting } of changes) {
-      // A line of a session that was left may come last.
+      // The last changes may belong to a session that was left.
       const line = this.#list.contains(target) && target.closest('li');
       if (line) this.#inView.set(line, isIntersecting);
     }
@@ -176,7 +176,7 @@ export class Conversation {
     return theirs.find(({ dataset }) => Number(dataset.seq) > this.readSeq);
   }
 
-  /** Stays at the end, but leaves no unread message behind out of view: more of them than fit are shown from the first. */
+  /** Stays at the end, but skips no unread message: if they do not fit, it shows them from the first. */
   #follow() {
     if (!this.#atEnd) return;
     this.toEnd();

@@ -1,4 +1,4 @@
-// Two people at one desk.
+// Two people side by side.
 
 import { Pane } from './pane.js';
 

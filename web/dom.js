@@ -1,4 +1,4 @@
-// Elements, made without markup: what others wrote is text wherever it goes.
+// Elements, created without markup: text of other people is never interpreted as HTML.
 
 /** An element with its class, data, listeners (`on`), attributes and children. */
 export function el(name, { class: className, data, on, ...attributes } = {}, ...children) {
@@ -14,13 +14,13 @@ export function el(name, { class: className, data, on, ...attributes } = {}, ...
   return element;
 }
 
-/** A button that shows a sign and tells its name to those who can't see it. */
+/** A button that shows a sign, with a name for assistive technology. */
 export function signButton(sign, label, listener, more = {}) {
   const sees = el('span', { 'aria-hidden': 'true' }, sign);
   return el('button', { type: 'button', title: label, 'aria-label': label, ...more, on: { click: listener } }, sees);
 }
 
-/** An icon of the page, with a name for those who can't see it. */
+/** An icon of the page, with a name for assistive technology. */
 export function icon(id, label) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
@@ -31,7 +31,7 @@ export function icon(id, label) {
   return svg;
 }
 
-/** Says what a button with an icon does now, and whether it is pressed. */
+/** Sets a button's icon and name, and whether it is pressed. */
 export function setButton(button, icon, label, pressed) {
   button.querySelector('use').setAttribute('href', `#${icon}`);
   button.title = label;
@@ -39,7 +39,7 @@ export function setButton(button, icon, label, pressed) {
   if (pressed !== undefined) button.setAttribute('aria-pressed', pressed);
 }
 
-/** A time of day today, a date before. */
+/** The time of day for today, otherwise the date. */
 export function when(time) {
   const date = new Date(time);
   const today = date.toDateString() === new Date().toDateString();

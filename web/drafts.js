@@ -14,7 +14,7 @@ export class Drafts {
     return this.#drafts.get(sessionId);
   }
 
-  /** Stores the text over a reload. */
+  /** Stores the text, so that it survives a reload. */
   store(sessionId) {
     const { text } = this.of(sessionId);
     storage((tab) => (text ? tab.setItem(this.#prefix + sessionId, text) : tab.removeItem(this.#prefix + sessionId)));
@@ -38,7 +38,7 @@ export class Drafts {
   }
 }
 
-// The tab's own storage: it stays on this device and ends with the tab. A browser may forbid it; then
+// The tab's own storage: it stays on this device and ends with the tab. If the browser forbids it,
 // a draft does not survive a reload.
 function storage(use) {
   try {

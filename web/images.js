@@ -1,20 +1,20 @@
-// Pictures: up by a presigned PUT, down by a presigned GET, neither through the chat itself.
+// Pictures: uploaded by a presigned PUT, downloaded by a presigned GET, never through the chat itself.
 
 import { el } from './dom.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/heic', 'image/heif'];
 const SIZE_MAX = 10 * 1024 * 1024;
-/** How large a thumbnail is shown, at most. */
+/** Maximum size of a thumbnail on the screen. */
 const [WIDTH, HEIGHT] = [240, 176];
 
-/** What is wrong with a file, if anything is. */
+/** The reason why a file can't be sent, if there is one. */
 export function problem(file) {
   if (!TYPES.includes(file.type)) return 'This is no picture that can be sent.';
   if (file.size > SIZE_MAX) return 'A picture may have 10 MB.';
   return undefined;
 }
 
-/** Uploads a file: its key, to send a message with. */
+/** Uploads a file. Returns its key, with which a message can be sent. */
 export async function upload(api, sessionId, file) {
   const wanted = { contentType: file.type, size: file.size, fileName: file.name.slice(-200) };
   const { imageKey, upload } = await api.request('POST', `/api/chats/${sessionId}/images`, wanted);
@@ -32,7 +32,7 @@ const path = (message, size) => {
 export function thumbnail(api, message) {
   const { width, height, fileName } = message.image;
   const name = fileName ?? 'Picture';
-  // Its room is kept: nothing moves when it comes.
+  // Its space is reserved: nothing moves when it loads.
   const scale = Math.min(1, WIDTH / width, HEIGHT / height);
   const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
   const img = el('img', { class: 'thumbnail', alt: name, ...size });
@@ -59,6 +59,6 @@ async function show(api, message, name) {
     dialog.showModal();
     dialog.addEventListener('close', () => URL.revokeObjectURL(img.src), { once: true });
   } catch {
-    // The line says already that there is no picture.
+    // The line already says that there is no picture.
   }
 }

@@ -1,4 +1,4 @@
-// One message of a conversation, as it is now.
+// One message of a conversation, in its current state.
 
 import { el, signButton, when } from './dom.js';
 import { thumbnail } from './images.js';
@@ -7,7 +7,7 @@ import { nameOf } from './people.js';
 export const EMOJI = ['👍', '❤️', '😂', '😮', '🙏'];
 const TICKS = { unsent: '◷', sent: '✓', delivered: '✓✓', read: '✓✓' };
 
-/** What a message is about, in one line. */
+/** Summary of a message in one line. */
 export function summary(message) {
   if (message.deletedAt) return 'Message deleted';
   return message.body || (message.image ? 'Picture' : '');
@@ -16,13 +16,13 @@ export function summary(message) {
 export class Line {
   element;
   message;
-  /** The end of the message, the same element whatever else changes. */
+  /** The end of the message: always the same element, whatever else changes. */
   foot;
   #me;
   #does;
   #picture;
 
-  /** `does` is what its buttons do: `reply`, `edit`, `remove`, `react`, `jump`, and `find` a message. */
+  /** `does` holds the actions of its buttons: `reply`, `edit`, `remove`, `react`, `jump`; and `find` for a message. */
   constructor(me, mine, api, does) {
     this.#me = me;
     this.#does = { api, ...does };
@@ -35,7 +35,7 @@ export class Line {
     return this.element.classList.contains('mine');
   }
 
-  /** What is being sent. */
+  /** Shows a message that is being sent. */
   pending({ body, file }) {
     const text = body || file?.name || 'Picture';
     this.element.replaceChildren(this.#bubble(el('p', { class: 'text', dir: 'auto' }, text)));
@@ -61,7 +61,7 @@ export class Line {
     this.#foot(`${message.editedAt && !message.deletedAt ? 'edited ' : ''}${when(message.createdAt)}`);
   }
 
-  /** How far it has come: sent, delivered or read. */
+  /** Shows its state: sent, delivered or read. */
   tick(state) {
     if (!this.mine || !this.message) return;
     const tick = this.foot.querySelector('.tick');
@@ -90,7 +90,7 @@ export class Line {
     const content = [];
     if (message.replyTo) content.push(this.#quote(message.replyTo));
     if (message.image) {
-      // It never changes: it is not fetched again because a reaction came.
+      // A picture never changes: it is not fetched again when a reaction arrives.
       this.#picture ??= thumbnail(this.#does.api, message);
       content.push(this.#picture);
     }
@@ -141,7 +141,7 @@ export class Line {
     return details;
   }
 
-  // Above the message, where there is room.
+  // Above the message, if there is enough space.
   #place(details) {
     const room = this.element.getBoundingClientRect().top - this.element.parentElement.getBoundingClientRect().top;
     details.classList.toggle('below', room < 90);

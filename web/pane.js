@@ -1,4 +1,4 @@
-// One person's side of the desk: their token, their connection, their sessions.
+// One person's side of the page: token, connection and sessions.
 
 import { Api } from './api.js';
 import { Chat } from './chat.js';
@@ -13,7 +13,7 @@ import { Search } from './search.js';
 
 const TYPING_ENDS_MS = 4_000;
 const OLDER = 50;
-/** What may be tried again; any other refusal is for good. */
+/** Errors after which a retry makes sense; any other refusal is final. */
 const PASSING = new Set(['busy', 'unavailable', 'draining', undefined]);
 
 export class Pane {
@@ -32,7 +32,7 @@ export class Pane {
   #typingTimer;
   #reading = false;
 
-  /** `first` is whom this person writes to as long as there is no session. */
+  /** `first` is the person to write to while there is no session. */
   constructor(root, me, first) {
     this.#root = root;
     this.#me = me;
@@ -75,7 +75,7 @@ export class Pane {
     hear('open', () => this.#connected());
     hear('close', ({ code, refused }) => {
       if (code === 4401) this.#api.forgetToken();
-      // A person who is shut out leaves nothing behind on this device.
+      // A blocked person leaves nothing behind on this device.
       if (code === 4403) this.#composer.clear();
       this.#state('away', code === 4403 ? 'not allowed' : (refused ?? 'reconnecting…'));
     });
@@ -157,7 +157,7 @@ export class Pane {
 
   async #select(id) {
     this.#root.classList.remove('listing');
-    // In a narrow pane the list goes away, and with it the button that had the focus.
+    // In a narrow pane the list disappears, and with it the button that had the focus.
     if (!this.#find('.rail').checkVisibility()) this.#focusMessages();
     if (id === this.#active) return;
     this.#chat.say('session:leave', { sessionId: this.#active });
@@ -190,10 +190,10 @@ export class Pane {
     const from = after ? { after, rev, epoch } : {};
     const joined = await this.#chat.request('session:join', { sessionId, ...from });
     const { session, messages, updated, resync } = joined;
-    // Another one may have been chosen meanwhile.
+    // Another session may have been selected meanwhile.
     if (sessionId !== this.#active) return;
     if (resync) {
-      // History was cut: the numbers that are here belong to other messages now.
+      // The history was cut: the numbers shown here belong to other messages now.
       this.#conversation.clear();
       this.#outbox.forEach((request, clientId) => this.#showUnsent(clientId, request));
     }
@@ -209,7 +209,7 @@ export class Pane {
     this.#read();
   }
 
-  /** A session as it is now. */
+  /** Replaces the state of a session. */
   #update(session) {
     this.#sessions.set(session.id, session);
     if (session.id === this.#active) {
@@ -220,10 +220,10 @@ export class Pane {
     this.#list();
   }
 
-  /** The list, and the unread messages beside the conversation and in it. */
+  /** Shows the list, and the unread counts beside the conversation and in it. */
   #list() {
     const here = this.#conversation.unread;
-    // The server's count may be from before a message was in view here.
+    // The server's count may be older than the view of a message here.
     const unread = ({ id, unread }) => (id === this.#active ? Math.min(here, unread) : unread);
     const sessions = [...this.#sessions.values()].map((session) => ({ ...session, unread: unread(session) }));
     this.#rail.show(sessions, this.#active);
@@ -264,7 +264,7 @@ export class Pane {
     this.#conversation.show(message);
   }
 
-  /** One from before what is here is shown as it is then, if it is asked for. */
+  /** A change of a message older than the shown ones is ignored: it is loaded in its current state later. */
   #showChanged(message) {
     if (message.seq >= this.#conversation.firstSeq) this.#show(message);
   }
@@ -274,7 +274,7 @@ export class Pane {
     this.#read();
   }
 
-  /** Marks as read what was in view: one request at a time, however fast someone scrolls. */
+  /** Marks the viewed messages as read: one request at a time, however fast someone scrolls. */
   async #read() {
     const { readSeq: seq } = this.#conversation;
     const session = this.#session();
@@ -285,7 +285,7 @@ export class Pane {
       const now = this.#sessions.get(session.id);
       now.readSeq = Math.max(now.readSeq, seq);
     } catch {
-      // It is sent again at the next join, or when something else is in view.
+      // The mark is sent again at the next join, or when the view changes.
       return;
     } finally {
       this.#reading = false;
@@ -306,7 +306,7 @@ export class Pane {
     await this.#send(clientId, request);
   }
 
-  /** A refused message stays to be seen, also where another session is shown just now. */
+  /** Keeps a refused message visible, even if another session is shown now. */
   #refuse(clientId, request, { message }) {
     request.refused = message;
     this.#outbox.set(clientId, request);
@@ -347,7 +347,7 @@ export class Pane {
     this.#header(this.#session());
   }
 
-  /** Goes to a message, whatever session it is in and however far back. */
+  /** Goes to a message, in any session and at any distance. */
   async #goTo({ sessionId, seq }) {
     if (!this.#sessions.has(sessionId)) {
       this.#update(await this.#api.request('GET', `/api/chats/${sessionId}`));

@@ -1,14 +1,14 @@
-// People as the page shows them: their name, and their picture or initials.
+// People as shown on the page: name, and avatar or initials.
 
 import { el } from './dom.js';
 
-/** Names that the server gives where the directory has none. */
+/** Names that the server sends if the directory has none. */
 const NEUTRAL = { customer: 'Patient', dentist: 'Dentist' };
-/** The longest id that is shown whole. */
+/** Maximum length of an id that is shown as a whole. */
 const ID_MAX = 12;
 const ID_END = 6;
 
-/** The directory's name; without one the neutral name with enough of the id to tell people apart. */
+/** The directory's name, or the neutral name with enough of the id to distinguish people. */
 export function nameOf({ kind, id, name }) {
   if (name && name !== NEUTRAL[kind]) return name;
   return `${NEUTRAL[kind]} ${id.length > ID_MAX ? id.slice(-ID_END) : id}`;

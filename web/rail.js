@@ -1,4 +1,4 @@
-// The sessions of one person: with whom, the last line and its time, and how much is unread.
+// The sessions of one person: the other member, the last line and its time, and the unread count.
 
 import { el, icon, when } from './dom.js';
 import { summary } from './line.js';
@@ -24,7 +24,7 @@ export class Rail {
     if (items.every((item, at) => item === this.#list.children[at])) return;
     const focused = this.#list.contains(document.activeElement) ? document.activeElement : undefined;
     this.#list.replaceChildren(...items);
-    // Moving an element takes the focus from it.
+    // Moving an element removes its focus.
     focused?.focus({ preventScroll: true });
   }
 
@@ -49,7 +49,7 @@ export class Rail {
     return item;
   }
 
-  /** The picture that is there already, unless the person has another now: it would be fetched anew. */
+  /** Reuses the existing avatar unless it has changed: a new element would fetch it again. */
   #face(button, { kind, id, name, avatarUrl }) {
     const shown = `${name} ${avatarUrl}`;
     if (button.dataset.face === shown) return button.firstChild;

@@ -1,4 +1,4 @@
-// Full text over one's own messages: what is found, with the words marked, and the way to it.
+// Full text search over one's own messages: hits with marked words, and links to them.
 
 import { el, when } from './dom.js';
 import { nameOf } from './people.js';
@@ -12,7 +12,7 @@ export class Search {
   #timer;
   #asked = 0;
 
-  /** `does.found` is told of the message that was chosen. */
+  /** `does.found` is called with the selected message. */
   constructor(form, api, does) {
     this.#form = form;
     this.#api = api;
@@ -56,7 +56,7 @@ export class Search {
     } catch (error) {
       found = error;
     }
-    // The answer to an older question may come last.
+    // The answer to an older query may arrive last.
     if (asked !== this.#asked) return;
     if (found instanceof Error) this.#results(el('li', { class: 'nothing' }, found.message));
     else if (found.length === 0) this.#results(el('li', { class: 'nothing' }, 'Nothing found'));

@@ -1,4 +1,4 @@
-//! Whom a request is for, as clients and proxies say.
+//! Client addresses in `X-Forwarded-For`, as clients and proxies send them.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A body of JSON, as each handler of HTTP reads it.
+//! A JSON body, as parsed by each HTTP handler.
 
 #![no_main]
 

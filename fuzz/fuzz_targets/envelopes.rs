@@ -1,4 +1,4 @@
-//! What comes from Redis: a channel's name, a line's end, and an envelope.
+//! Input from Redis: a channel's name, a line break, and an envelope.
 
 #![no_main]
 

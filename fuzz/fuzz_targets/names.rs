@@ -1,4 +1,4 @@
-//! What people, files, pictures and hosts are called.
+//! Names of people, files, pictures and hosts.
 
 #![no_main]
 

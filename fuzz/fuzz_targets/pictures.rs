@@ -1,4 +1,4 @@
-//! What was uploaded as a picture, and its thumbnail.
+//! Bytes uploaded as a picture, and their thumbnail.
 
 #![no_main]
 

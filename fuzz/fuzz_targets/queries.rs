@@ -1,4 +1,4 @@
-//! A query of HTTP, and cursors.
+//! An HTTP query, and cursors.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What is typed into a search box, and searched for in SQLite.
+//! Text of a search box, searched for in SQLite.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Tokens, where they are carried, claims that are signed well, and key sets.
+//! Tokens, their carriers, correctly signed claims, and key sets.
 
 #![no_main]
 

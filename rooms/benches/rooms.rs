@@ -1,4 +1,4 @@
-//! What the engine costs: `cargo bench -p frontdesk-rooms`.
+//! Benchmarks of the engine: `cargo bench -p frontdesk-rooms`.
 
 use divan::{Bencher, black_box};
 use frontdesk_rooms::Rooms;

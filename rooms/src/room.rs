@@ -9,9 +9,9 @@ use crate::{GoLive, HELD_MAX, Offer};
 
 #[derive(Debug)]
 pub(crate) struct Room<C, M> {
-    /// Delivered up to and including this number.
+    /// The last number delivered.
     position: u64,
-    /// How far each subscriber has read; `None` while it is catching up.
+    /// The last number read by each subscriber; `None` while it is catching up.
     subscribers: HashMap<C, Option<u64>>,
     /// Items with numbers beyond `position + 1`, at most [`HELD_MAX`].
     held: BTreeMap<u64, M>,
@@ -26,12 +26,12 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         self.position
     }
 
-    /// How far it had heard the room live before.
+    /// Returns the number up to which `conn` had read, if it was live.
     pub(crate) fn join(&mut self, conn: C) -> Option<u64> {
         self.subscribers.insert(conn, None).flatten()
     }
 
-    /// True where nobody is left.
+    /// Returns true if no subscriber is left.
     pub(crate) fn leave(&mut self, conn: C) -> bool {
         self.subscribers.remove(&conn);
         self.subscribers.is_empty()
@@ -48,7 +48,7 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         }
     }
 
-    /// True where it had delivered more than that.
+    /// Returns true if the room had delivered more than that.
     pub(crate) fn rewind(&mut self, position: u64) -> bool {
         self.held.clear();
         if self.position <= position {
@@ -85,7 +85,7 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
     fn deliver(&mut self, seq: u64, item: &M, deliver: &mut impl FnMut(C, &M)) {
         self.position = seq;
         for (conn, cursor) in &mut self.subscribers {
-            // A subscriber that read further than the room while it caught up skips what it has.
+            // A subscriber that read ahead of the room while it caught up skips what it has read.
             if cursor.is_some_and(|read| read < seq) {
                 *cursor = Some(seq);
                 deliver(*conn, item);

@@ -28,7 +28,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// The slow and obvious way: a list of pairs, and for each room the set of numbers it was offered.
+/// The naive model: a list of pairs, and for each room the set of numbers offered to it.
 #[derive(Default)]
 struct Model {
     members: BTreeSet<(u8, u8)>,
@@ -46,7 +46,7 @@ impl Model {
         self.offered.retain(|room, _| position.contains_key(room));
     }
 
-    /// What each live subscriber must hear, in order.
+    /// The items that each live subscriber must receive, in order.
     fn offer(&mut self, room: u8, seq: u64) -> Vec<(u8, u64)> {
         self.offered.entry(room).or_default().insert(seq);
         let mut heard = Vec::new();
@@ -80,7 +80,7 @@ proptest! {
                     let member = model.members.contains(&(room, conn));
                     let behind = rooms.go_live(&room, conn, position.saturating_sub(1));
                     let expected = if member { GoLive::Behind(position) } else { GoLive::Absent };
-                    // One who is live already and names an older number changes nothing.
+                    // A live subscriber that names an older number changes nothing.
                     prop_assert_eq!(behind, expected);
                     if member {
                         prop_assert_eq!(rooms.go_live(&room, conn, position), GoLive::Live);

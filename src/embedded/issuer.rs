@@ -1,6 +1,6 @@
-//! The development issuer: one RS256 key, a real key set, and tokens in the shape of both issuers,
-//! so that the verifiers of production run. It exists only where no other issuer is configured, and
-//! never with `NODE_ENV=production`.
+//! The development issuer: one RS256 key, a real key set, and tokens in the format of both production
+//! issuers, so that the production verifiers run. It exists only if no other issuer is configured, and never
+//! with `NODE_ENV=production`.
 
 use std::{
     fs,
@@ -39,19 +39,19 @@ use crate::{
     person::{PersonId, PersonKind},
 };
 
-/// The key's name in tokens and in the set.
+/// Key id in tokens and in the key set.
 const KEY_ID: &str = "development";
-/// How long a token lasts that a page asks for.
+/// Lifetime of a token that a page requests.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Issues tokens to whoever asks.
+/// Issues tokens without authentication.
 pub(crate) struct Issuer {
     base: String,
     key: EncodingKey,
     set: JwkSet,
 }
 
-/// Makes the node its own issuer, where it has no other, and points the verifiers at it.
+/// Makes the node its own issuer if none is configured, and points the verifiers at it.
 pub(crate) fn stand_in(config: &mut Config, port: u16) -> anyhow::Result<Option<Issuer>> {
     if !config.development_issuer() {
         return Ok(None);
@@ -108,7 +108,7 @@ impl Issuer {
     }
 }
 
-/// The last part of the issuer's URL for this kind of person.
+/// Last part of the issuer's URL for this kind of person.
 fn side(kind: PersonKind) -> &'static str {
     match kind {
         PersonKind::Customer => "customers",
@@ -116,7 +116,7 @@ fn side(kind: PersonKind) -> &'static str {
     }
 }
 
-/// Makes a key that only this user may read, and keeps it, so that tokens outlast a restart.
+/// Creates a key that only this user can read, and saves it, so that tokens remain valid after a restart.
 fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     let pair = KeyPair::generate(KeySize::Rsa2048).context("a key can't be made")?;
     let der: Pkcs8V1Der<'_> = pair.as_der().context("a key can't be written")?;
@@ -135,7 +135,7 @@ fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(pem.into_bytes())
 }
 
-/// Headers by which a proxy says for whom it asks, beside all that begin with [`FORWARDED`].
+/// Headers in which a proxy names its client, beside all that begin with [`FORWARDED`].
 const PROXIED: [&str; 13] = [
     "forwarded",
     "via",
@@ -153,8 +153,8 @@ const PROXIED: [&str; 13] = [
 ];
 const FORWARDED: &str = "x-forwarded-";
 
-/// Anyone who asks gets a token, so only this machine may ask: neither another machine, unless
-/// `DEV_ISSUER` says so, nor a proxy on this one, behind which anyone may be.
+/// Limits the issuer to this machine, because it needs no authentication. Other machines are allowed by
+/// `DEV_ISSUER`. Requests through a proxy are refused even from this machine: their client is unknown.
 pub(crate) async fn guard(
     State(app): State<Arc<App>>,
     request: Request,
@@ -166,11 +166,11 @@ pub(crate) async fn guard(
     if !is_near && !app.config.development.beyond_loopback {
         return Err(Error::Forbidden("development tokens are for the node's own machine"));
     }
-    // nginx speaks HTTP/1.0 to a node where it is not set up otherwise, and may name nobody.
+    // By default nginx sends HTTP/1.0 to a node, without a header that names the client.
     if is_proxied(request.headers()) || request.version() < Version::HTTP_11 {
         return Err(Error::Forbidden("development tokens are not given through a proxy"));
     }
-    // The page alone gives nothing away, and it shows why it gets no token.
+    // The page alone reveals nothing, and it shows why it gets no token.
     let is_page = !request.uri().path().starts_with("/dev/");
     if !is_page && !is_by_own_name(request.headers()) {
         return Err(Error::Forbidden(
@@ -195,8 +195,8 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether the node is called by a name that nobody else can give it: a page from elsewhere may have made a
-/// name of its own point here.
+/// Whether `Host` is `localhost` or an IP address. A page from elsewhere may point a host name of its own at
+/// this node (DNS rebinding).
 fn is_by_own_name(headers: &HeaderMap) -> bool {
     let authority: Option<Authority> =
         text(headers, header::HOST).and_then(|host| host.parse().ok());
@@ -204,13 +204,13 @@ fn is_by_own_name(headers: &HeaderMap) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok()
 }
 
-/// Whether no page from elsewhere asks, which its origin shows.
+/// Whether `Origin` is absent or this node, so that no page from elsewhere sends the request.
 fn is_from_here(headers: &HeaderMap) -> bool {
     let host = text(headers, header::HOST).unwrap_or_default();
     text(headers, header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
 }
 
-/// Whose token is asked for.
+/// Person for whom a token is requested.
 #[derive(Deserialize)]
 pub(crate) struct Ask {
     pub(crate) kind: PersonKind,

@@ -1,5 +1,5 @@
-//! The embedded S3 server: a bucket in the data directory, so that pictures go the same way as with
-//! AWS. This node talks to it without a network; clients come by presigned URLs through its router.
+//! The embedded S3 server: a bucket in the data directory, so that pictures take the same way as with AWS.
+//! This node calls it in-process. Clients reach it by presigned URLs through the node's router.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,13 +34,13 @@ use tokio::{fs::File, time::timeout};
 
 use crate::{app::App, error::Error, images::ObjectKey};
 
-/// The bucket's name, and so the first part of its URLs.
+/// Name of the bucket, which is the first part of its URLs.
 pub(crate) const BUCKET: &str = "frontdesk-images";
-/// How long an upload may take in all.
+/// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What of a client's request the server sees. It takes orders by further headers, such as to copy
-/// another object, and does not ask for them to be signed.
+/// Request headers that the server receives. Others are commands, such as to copy another object, and the
+/// server does not require them to be signed.
 const ASKED: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_TYPE,
@@ -49,7 +49,7 @@ const ASKED: [HeaderName; 6] = [
     header::IF_MODIFIED_SINCE,
     header::RANGE,
 ];
-/// What of its answer a client sees.
+/// Response headers that a client receives.
 const ANSWERED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -66,12 +66,12 @@ pub(crate) struct Server {
     bucket: PathBuf,
     key: String,
     secret: String,
-    /// Objects that are being uploaded: the file system sees them only when they are complete.
+    /// Objects being uploaded. The file system shows an object only when it is complete.
     uploading: DashSet<String>,
 }
 
 impl Server {
-    /// Makes the directory where there is none, and keys that nobody else ever learns.
+    /// Creates the directory if it is missing, and keys that never leave the process.
     pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Self> {
         let root = data_dir.join("images");
         let bucket = root.join(BUCKET);
@@ -86,17 +86,17 @@ impl Server {
         Ok(Self { service, bucket, key, secret, uploading: DashSet::new() })
     }
 
-    /// The access key's id and its secret.
+    /// ID and secret of the access key.
     pub(crate) fn keys(&self) -> (&str, &str) {
         (&self.key, &self.secret)
     }
 
-    /// What carries this node's own requests.
+    /// HTTP client of this node's own requests.
     pub(crate) fn client(&self) -> SharedHttpClient {
         SharedHttpClient::new(InProcess(self.service.clone()))
     }
 
-    /// Serves a request for this object; the server refuses what is not signed.
+    /// Serves a request for this object. The server refuses unsigned requests.
     pub(crate) async fn serve(
         &self,
         object: &str,
@@ -104,10 +104,10 @@ impl Server {
     ) -> Result<Response, Error> {
         let put = request.method() == Method::PUT;
         if request.headers().contains_key(header::TRANSFER_ENCODING) {
-            // The length that is signed would not be the body's.
+            // The signed length would not be the length of the body.
             return Err(Error::invalid("Transfer-Encoding", "is not for pictures"));
         }
-        // The one that comes first has it; S3 says so too.
+        // Of two uploads to one key the first one wins, as in S3.
         let turn = if put { self.begin(object) } else { None };
         if put && turn.is_none() {
             return Ok(StatusCode::CONFLICT.into_response());
@@ -126,8 +126,8 @@ impl Server {
         Ok(response)
     }
 
-    /// A message that shows it is on the disk when it is acknowledged: so is the picture, and what the
-    /// file system's server notes beside it.
+    /// Writes the picture and the server's metadata files to disk. An acknowledged message is on disk, so its
+    /// picture must be too.
     async fn sync(&self, object: &str) -> std::io::Result<()> {
         let root = self.bucket.ancestors().nth(1).unwrap_or(&self.bucket);
         let [of_bucket, of_object] =
@@ -141,7 +141,7 @@ impl Server {
                 Err(error) => return Err(error),
             }
         }
-        // The picture, then the directories down to it.
+        // The picture, then its parent directories.
         for path in self.bucket.join(object).ancestors().take(4) {
             File::open(path).await?.sync_all().await?;
         }
@@ -154,7 +154,7 @@ impl Server {
     }
 }
 
-/// An upload's turn, which ends with it, and with its client.
+/// Exclusive right to upload an object. It ends with the upload, or when the client disconnects.
 struct Uploading<'a> {
     all: &'a DashSet<String>,
     object: String,
@@ -175,7 +175,7 @@ fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     kept.collect()
 }
 
-/// `GET` and `PUT /frontdesk-images/{session}/{name}`: what a presigned URL is for, and nothing else.
+/// `GET` and `PUT /frontdesk-images/{session}/{name}`: only the uses of a presigned URL.
 pub(crate) async fn object(
     State(app): State<Arc<App>>,
     UrlPath((session, name)): UrlPath<(String, String)>,
@@ -187,7 +187,7 @@ pub(crate) async fn object(
     server.serve(&object, request).await
 }
 
-/// Calls the server as if it were at the other end of a connection.
+/// Calls the server in-process instead of over a connection.
 #[derive(Clone, Debug)]
 struct InProcess(S3Service);
 
@@ -209,7 +209,7 @@ impl HttpConnector for InProcess {
                 ConnectorError::other(error, None)
             };
             let mut request = request.try_into_http1x().map_err(|error| broken(Box::new(error)))?;
-            // A connection would have written it.
+            // A real connection would set this header.
             if let Some(host) =
                 request.uri().authority().and_then(|host| host.as_str().parse().ok())
             {

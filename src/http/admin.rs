@@ -1,4 +1,4 @@
-//! `/api/admin`: for those whose token says that they are admins.
+//! `/api/admin`: for callers whose token marks them as admins.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ pub(crate) struct Edits {
     items: Vec<PastBody>,
 }
 
-/// What a message said before each change, the first version first.
+/// Earlier texts of a message, the oldest first.
 ///
-/// It is kept for 30 days, or as long as the operator has set.
+/// They are kept for 30 days, or as long as the operator has set.
 #[utoipa::path(
     get, path = "", tag = "admin", params(OfMessage),
     responses((status = 200, body = Edits, description = "It leaves an entry in the audit log."), Problems<(Caller, NoAdmin, NoMessage)>)
@@ -34,7 +34,7 @@ pub(crate) async fn edits(
 ) -> Result<JsonBody<Edits>, Error> {
     let items = app.store.past_bodies(session_id, message_id).await?;
     let items = items.ok_or(Error::MessageNotFound)?;
-    // A look at texts that patients have taken back leaves a trace, or shows nothing.
+    // Reading texts that patients took back is recorded first. If that fails, nothing is shown.
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     app.store.note_act(&looked).await?;
     tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "an admin read a message's edits");

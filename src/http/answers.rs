@@ -1,4 +1,4 @@
-//! Answers over HTTP that are large: made in turns, and charged to their person until they are written.
+//! Large HTTP answers. They are prepared in turns, and charged to their person until they are written.
 
 use std::{
     pin::Pin,
@@ -26,23 +26,23 @@ use crate::{
     person::Person,
 };
 
-/// The bytes of an answer that the server takes at a time. A smaller answer is not counted: the server
-/// and the kernel hold as much of any.
+/// Bytes of an answer that the server takes at a time. A smaller answer is not charged: the server and the
+/// kernel buffer that much of any answer.
 const SLICE: usize = 8 * 1024;
-/// Room that an account must have for an answer more.
+/// Free budget that an account must have for a further answer.
 const PAGE: usize = 256 * 1024;
-/// When a client that reads too little may ask again.
+/// Retry delay for a client that reads too slowly.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a large answer waits for its turn.
+/// Time limit of the wait to prepare a large answer.
 const TURN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Of one request: whose its answer is, and what is held for it.
+/// State of one request: the person of its answer, and the budget reserved for it.
 #[derive(Clone)]
 pub(crate) struct Answering(Arc<Inner>);
 
 struct Inner {
     memory: Arc<Memory>,
-    /// Of the TCP connection.
+    /// End of the TCP connection.
     ending: Arc<Ending>,
     person: OnceLock<Person>,
     reader: OnceLock<Arc<Reader>>,
@@ -60,19 +60,19 @@ impl Answering {
         }))
     }
 
-    /// The answer is this person's.
+    /// Sets the person to whom the answer is charged.
     pub(crate) fn is_for(&self, person: &Person) {
         self.0.person.get_or_init(|| person.clone());
     }
 
-    /// Refuses more to a person who does not read what there is.
+    /// Refuses another answer to a person whose unread answers fill their budget.
     pub(crate) fn may_ask(&self, person: &Person) -> Result<(), Error> {
         let full = self.0.memory.is_full(&Account::User(person.clone()), PAGE);
         if full { Err(Error::RateLimited(RETRY)) } else { Ok(()) }
     }
 
-    /// Waits for a turn to make a large answer, which is kept until the answer is charged, and for the permit
-    /// to read it. The turn of the node is the last one, here as on sockets: nobody holds it and waits.
+    /// Waits for permission to prepare a large answer, held until the answer is charged, and for the permit
+    /// to read it. The node's own limit is acquired last, as on sockets: nobody holds it while waiting.
     pub(crate) async fn page(
         &self,
         permit: impl Future<Output = Result<ReadPermit, Error>>,
@@ -103,7 +103,7 @@ impl Answering {
     }
 }
 
-/// Lets handlers say whose the answer is, and charges what they answer.
+/// Lets handlers set the person of the answer, and charges the answer.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -114,7 +114,7 @@ pub(crate) async fn layer(
     let answering = Answering::new(&app.memory, ending);
     request.extensions_mut().insert(answering.clone());
     let response = next.run(request).await;
-    // A streamed body is never here as a whole.
+    // A streamed body is never in memory as a whole.
     let bytes = response.body().size_hint().exact().filter(|bytes| *bytes > SLICE as u64);
     let Some(charge) = bytes.and_then(|bytes| answering.charge(bytes, address)) else {
         return response;
@@ -122,8 +122,7 @@ pub(crate) async fn layer(
     response.map(|body| Body::new(Sliced { body, ready: Bytes::new(), charge: Some(charge) }))
 }
 
-/// A body that is given to the server a slice at a time, so that what is not written is held here, and
-/// counted.
+/// Body that the server receives in slices, so that the unwritten rest is held and charged here.
 struct Sliced {
     body: Body,
     ready: Bytes,
@@ -148,7 +147,7 @@ impl HttpBody for Sliced {
             }
         }
         let size = self.ready.len().min(SLICE);
-        // Copied: a part of it would hold the whole.
+        // Copied, because a slice of the buffer would keep the whole buffer.
         let slice = Bytes::copy_from_slice(&self.ready.split_to(size));
         if self.is_end_stream() {
             self.ready = Bytes::new();
@@ -196,7 +195,7 @@ mod tests {
         }
         assert!(taken == text && body.is_end_stream());
         assert_eq!(memory.usage().0, 0);
-        // Nor is one kept that nobody takes.
+        // An answer that nobody reads is released too.
         let charge = answering.charge(100_000, Some(address));
         let unread = Body::new(Sliced { body: Body::from(text), ready: Bytes::new(), charge });
         assert_eq!(memory.usage().0, 100_000);

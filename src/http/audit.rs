@@ -1,4 +1,4 @@
-//! `/api/admin/audit`: what administrators did.
+//! `/api/admin/audit`: acts of administrators.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::{
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct List {
-    /// The `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
     #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
-/// Acts of administrators, the latest first. They are kept for good, and nobody changes them.
+/// Acts of administrators, the latest first. They are kept forever and never changed.
 #[utoipa::path(
     get, path = "", tag = "admin", operation_id = "audit", params(List),
     responses((status = 200, body = Page<Entry>, description = "A page of it."), Problems<(Caller, NoAdmin, Input)>)

@@ -1,4 +1,4 @@
-//! `/api/admin/users`: who may not come in.
+//! `/api/admin/users`: blocked people.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub(crate) struct Because {
     reason: Option<Reason>,
 }
 
-/// Blocks someone, known here or not: they are cut off on every node within a second.
+/// Blocks a person, known here or not. Every node disconnects them within a second.
 #[utoipa::path(
     put, path = "", tag = "admin", params(OfUser), request_body = Option<Because>,
     responses(
@@ -57,7 +57,7 @@ pub(crate) async fn block(
     OfUser(user): OfUser,
     JsonOrNothing(because): JsonOrNothing<Because>,
 ) -> Result<JsonBody<Block>, Error> {
-    // Nobody would be left to take it back.
+    // Nobody might be left to undo it.
     if user == admin.person {
         return Err(Error::BlocksItself);
     }
@@ -66,7 +66,7 @@ pub(crate) async fn block(
     Ok(JsonBody(block.into()))
 }
 
-/// Blocks someone no longer.
+/// Unblocks a person.
 #[utoipa::path(
     delete, path = "", tag = "admin", params(OfUser),
     responses((status = 204, description = "Not blocked."), Problems<(Caller, NoAdmin, NoPerson)>)
@@ -84,13 +84,13 @@ pub(crate) async fn unblock(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct List {
-    /// The `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
     #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
-/// Everyone who is blocked, the latest first.
+/// Blocked people, the latest first.
 #[utoipa::path(
     get, path = "", tag = "admin", operation_id = "blocked", params(List),
     responses((status = 200, body = Page<Block>, description = "A page of them."), Problems<(Caller, NoAdmin, Input)>)

@@ -1,5 +1,5 @@
-//! Requests that another node has carried here: they are known by its signature, and their answers
-//! have ours.
+//! Requests that another node has carried here. They are recognized by its signature, and this node signs the
+//! answers.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use axum::{
 
 use crate::{app::App, peers::Carried};
 
-/// Notes on such a request that it is one ([`Carried`]). Its answer is signed as it leaves the node.
+/// Marks such a request with [`Carried`]. Its answer is signed as it leaves the node.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    // A node that is alone has nobody who would carry for it.
+    // Without Redis there are no other nodes.
     let is_alone = app.config.redis.is_none();
     let carried = if is_alone { None } else { Carried::read(&app.secret, &app.carried, &request) };
     let Some(carried) = carried else { return next.run(request).await };

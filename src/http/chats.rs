@@ -40,7 +40,7 @@ pub(crate) struct Open {
     dentist_id: Option<PersonId>,
 }
 
-/// The side that is named is the other one; either's id may be a number.
+/// The caller names the other side. An id may be a number.
 impl PartialSchema for Open {
     fn schema() -> RefOr<Schema> {
         let id = json!({ "oneOf": [
@@ -62,11 +62,11 @@ impl PartialSchema for Open {
 
 impl ToSchema for Open {}
 
-/// Opens a session with someone on the other side, or finds the one that is open.
+/// Opens a session with a person on the other side, or returns the open one.
 ///
-/// A user opens ten a minute, all nodes together; finding one that is open does not count. Of a customer
-/// fifty may be open in which the dentist has written nothing. Who is unknown and whom the caller may not
-/// talk to are the same `person_not_found`.
+/// Limit: ten new sessions a minute for each user, over all nodes; returning an open one does not count. A
+/// customer may have fifty open sessions in which the dentist has written nothing. An unknown person and a
+/// person whom the caller may not talk to give the same `person_not_found`.
 #[utoipa::path(
     post, path = "", tag = "chats", request_body = Open,
     responses(
@@ -99,17 +99,17 @@ pub(crate) async fn open(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct List {
-    /// Only those that are so.
+    /// Only sessions with this status.
     #[param(value_type = Option<SessionStatus>, inline)]
     status: Option<String>,
-    /// The `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
     #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
 impl List {
-    /// Of which sessions, from where on, and how many.
+    /// Status filter, position and page size.
     pub(super) fn page(&self) -> Result<(Option<SessionStatus>, Option<Place>, u32), Error> {
         let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
         let status = self.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
@@ -118,10 +118,11 @@ impl List {
     }
 }
 
-/// The caller's sessions, latest activity first.
+/// Sessions of the caller, latest activity first.
 ///
-/// A page ends before its limit where its last messages are long: `nextCursor` says whether there are more.
-/// What becomes active while you page comes at the end, perhaps for the second time: none is missing.
+/// A page with long last messages may have fewer sessions than its limit: `nextCursor` shows whether there
+/// are more. Sessions that become active during paging come at the end, perhaps for the second time, so that
+/// none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
     responses((status = 200, body = Page<Session>, description = "A page of them."), Problems<(OfCaller, Input, BusyNow)>)
@@ -148,7 +149,7 @@ pub(crate) async fn list(
         return Ok(JsonBody(Page { items, next_cursor }));
     }
     if let Some(Place { began, .. }) = place {
-        // What became active meanwhile has moved up, past the cursor: nobody is to miss it.
+        // Sessions that became active meanwhile have moved up, past the cursor. They must not be missed.
         let since = Some(began);
         let moved = SessionPage { status, after: None, since, limit: PAGE_MAX };
         items.extend(app.store.sessions(&me.person, &moved).await?.sessions);
@@ -175,7 +176,7 @@ pub(crate) async fn get(
     Ok(JsonBody(session))
 }
 
-/// What a member changes of a session.
+/// Changes that a member makes to a session.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = SessionChange)]
 pub(crate) struct Change {
@@ -206,12 +207,12 @@ pub(crate) async fn set(
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Unread {
     total: u64,
-    /// Of each session that has any.
+    /// Number of unread messages of each session that has any.
     #[schema(value_type = BTreeMap<String, u64>)]
     sessions: BTreeMap<SessionId, u64>,
 }
 
-/// How many messages wait to be read.
+/// Number of unread messages of the caller.
 #[utoipa::path(
     get, path = "", tag = "chats",
     responses((status = 200, body = Unread, description = "Counted among each session's last 100, of the 1,000 sessions that were active last."), Problems<(OfCaller, BusyNow)>)

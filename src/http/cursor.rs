@@ -1,7 +1,7 @@
-//! Pages: the opaque cursor, and how many items a page has.
+//! Pages: the opaque cursor and the page size.
 //!
-//! A cursor is a place in the caller's own list. It grants nothing: every look-up is by member, so
-//! one that was edited, or was another's, is only another place.
+//! A cursor is a position in the caller's own list. It grants nothing: every query is by member, so an edited
+//! or foreign cursor is only another position.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -21,20 +21,20 @@ use crate::{
     store::{PAGE_MAX, Span, audit::AuditPlace, blocks::BlockPlace},
 };
 
-/// How many items a page has that doesn't say.
+/// Default page size.
 const PAGE: u32 = 50;
 
-/// A page as it is answered.
+/// A page as answered.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
-    /// What asks for the next page; null at the end.
+    /// Cursor of the next page; null at the end.
     #[schema(required)]
     pub(crate) next_cursor: Option<String>,
 }
 
-/// A limit between 1 and [`PAGE_MAX`]; a larger one is cut to that.
+/// Page size between 1 and [`PAGE_MAX`]. A larger one is reduced to it.
 pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
     let Some(asked) = asked else { return Ok(PAGE) };
     match asked.parse::<u64>() {
@@ -43,7 +43,7 @@ pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
     }
 }
 
-/// What [`limit`] takes, for the document.
+/// Schema of the values that [`limit`] accepts.
 pub(crate) fn limit_schema() -> RefOr<Schema> {
     openapi::schema(&json!({
         "description": "How many items; more than 200 counts as 200.",
@@ -51,10 +51,10 @@ pub(crate) fn limit_schema() -> RefOr<Schema> {
     }))
 }
 
-/// A place in a list of sessions.
+/// A position in a list of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The activity of the first session when the paging began: what is later was not listed then.
+    /// Activity of the first session when the paging began. Later activity was not listed then.
     pub(crate) began: Timestamp,
     pub(crate) active_at: Timestamp,
     pub(crate) id: SessionId,
@@ -76,7 +76,7 @@ pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
     ours(place(), of_session, cursor)
 }
 
-/// A place in a history.
+/// Cursor of a position in a history.
 pub(crate) fn of_span(span: Span) -> String {
     encode(&match span {
         Span::After(seq) => format!("a{seq}"),
@@ -95,7 +95,7 @@ pub(crate) fn to_span(cursor: &str) -> Result<Span, Error> {
     ours(place(), of_span, cursor)
 }
 
-/// A place in a ranked list.
+/// Cursor of a position in a ranked list.
 pub(crate) fn of_offset(offset: u32) -> String {
     encode(&format!("f{offset}"))
 }
@@ -105,12 +105,12 @@ pub(crate) fn to_offset(cursor: &str) -> Result<u32, Error> {
     ours(place(), of_offset, cursor)
 }
 
-/// A place that we would write like this: numbers have other spellings (`+1`, `01`), ids too.
+/// Accepts only the spelling that this module writes. Numbers have others (`+1`, `01`), and ids too.
 fn ours<T: Copy>(place: Option<T>, write: fn(T) -> String, cursor: &str) -> Result<T, Error> {
     place.filter(|place| write(*place) == cursor).ok_or_else(invalid)
 }
 
-/// A place in the list of blocks.
+/// Cursor of a position in the list of blocks.
 pub(crate) fn of_block(at: Timestamp, person: &Person) -> String {
     encode(&format!("k{}.{person}", at.as_microsecond()))
 }
@@ -126,7 +126,7 @@ pub(crate) fn to_block(cursor: &str) -> Result<BlockPlace, Error> {
     place().ok_or_else(invalid)
 }
 
-/// A place in the audit log.
+/// Cursor of a position in the audit log.
 pub(crate) fn of_act((at, id): AuditPlace) -> String {
     encode(&format!("u{}.{}", at.as_microsecond(), id.simple()))
 }
@@ -140,7 +140,7 @@ pub(crate) fn to_act(cursor: &str) -> Result<AuditPlace, Error> {
     ours(place(), of_act, cursor)
 }
 
-/// Microseconds since 1970, and not before, where databases' times may end.
+/// Microseconds since 1970. Earlier times are refused, since they may be out of a database's range.
 fn time(micros: &str) -> Option<Timestamp> {
     Timestamp::from_microsecond(micros.parse::<u64>().ok()?.try_into().ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! `/docs`: a page to browse and try `/openapi.json` with. All of it is in the binary.
+//! `/docs`: a page to browse and try `/openapi.json`. All of it is in the binary.
 
 use std::{
     io::Read,
@@ -18,11 +18,11 @@ use crate::{
     openapi::problems::{Anyone, NoRoute, Problems},
 };
 
-/// Nothing comes from elsewhere and nothing is inline; its icons are `data:` in its styles.
+/// Everything comes from this node and nothing is inline. Icons are `data:` URLs in the styles.
 const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the page reads, wherever a proxy has put it; nobody else is asked what they think of it.
+/// Configuration of the page. The path is relative, for proxies with a prefix. No external validator is used.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(
         Config::from("../openapi.json")
@@ -33,17 +33,17 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     )
 });
 
-/// To the page.
+/// Redirects to the page.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
     responses((status = 303, description = "To `/docs/`.", headers(("Location" = String))), Problems<(Anyone,)>)
 )]
 pub(crate) async fn docs() -> Redirect {
-    // Relative, as a proxy may have put it elsewhere.
+    // Relative, because a proxy may add a prefix.
     Redirect::to("docs/")
 }
 
-/// The page.
+/// The page for browsing this API.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
     responses((status = 200, body = String, content_type = "text/html", description = "The page."), Problems<(Anyone,)>)
@@ -52,7 +52,7 @@ pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Error> {
     file(Path(String::new()), headers).await
 }
 
-/// A file of the page, compressed.
+/// A file of the page, compressed if the client accepts it.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
     params(("file" = String, Path, description = "Its name.")),
@@ -88,7 +88,7 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result
     Ok(response)
 }
 
-/// Whether a list of encodings has gzip in it, and does not refuse it.
+/// Whether a list of encodings accepts gzip.
 fn names_gzip(list: &HeaderValue) -> bool {
     let list = list.to_str().unwrap_or_default().to_ascii_lowercase();
     list.split(',').map(|item| item.replace(' ', "")).any(|item| {

@@ -1,4 +1,4 @@
-//! Bodies and queries of HTTP: whatever the bytes are, this holds.
+//! Properties of the parsers of HTTP bodies and queries, for any input.
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A body of JSON, as every handler reads it.
+/// A JSON body, parsed as by every handler.
 pub fn bodies(bytes: &[u8]) {
     read::<chats::Open>(bytes);
     read::<chats::Change>(bytes);
@@ -45,7 +45,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) {
     }
 }
 
-/// A query, and a cursor on its own. A cursor that is read is one that was made here.
+/// A query string, and a cursor on its own. An accepted cursor is one that this server can have written.
 pub fn queries(bytes: &[u8]) {
     let Ok(text) = from_utf8(bytes) else { return };
     is_ours(text);

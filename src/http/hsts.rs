@@ -1,4 +1,4 @@
-//! `Strict-Transport-Security`, for clients that came over TLS.
+//! `Strict-Transport-Security`, for clients that use TLS.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,12 +11,12 @@ use axum::{
 
 use crate::app::App;
 
-/// Where a proxy notes how it was asked.
+/// Header in which a proxy records the scheme of the client's request.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// Two years, as the lists of browsers ask for.
+/// Two years, as recommended for the preload lists of browsers.
 const TWO_YEARS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
-/// Adds the header where a trusted proxy was asked by https.
+/// Adds the header if a trusted proxy received the request by https.
 pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let is_trusted = peer.is_some_and(|ConnectInfo(peer)| app.limits.trusts(peer.ip()));
@@ -28,8 +28,8 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
-/// The client's own way is first, where several proxies have noted theirs. A client that forges it over
-/// http gains nothing: there browsers ignore the header that it brings.
+/// With several proxies the first value is the client's own scheme. A client that forges it over http gains
+/// nothing: browsers ignore the header there.
 fn says_https(headers: &HeaderMap) -> bool {
     let first = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
     let first = first.and_then(|list| list.split(|byte| *byte == b',').next());

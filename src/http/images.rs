@@ -1,4 +1,4 @@
-//! `/api/chats/{id}/images`: asking for an upload, and fetching what a message shows.
+//! `/api/chats/{id}/images`: requests for uploads, and the pictures of messages.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct Ask {
     #[schema(value_type = Format)]
     content_type: String,
-    /// In bytes.
+    /// Size in bytes.
     #[serde(deserialize_with = "wire::whole")]
     #[schema(minimum = 1, maximum = 10_485_760)]
     size: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Invited {
     upload: Invitation,
 }
 
-/// A place for one picture, and a URL to put it there. It is no message yet.
+/// Reserves a key for one picture, and gives a URL to upload it to. No message is sent yet.
 #[utoipa::path(
     post, path = "", tag = "images", params(InSession), request_body = Ask,
     responses(
@@ -94,12 +94,12 @@ pub(crate) async fn invite(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Fetch {
-    /// The picture as it was sent, or a JPEG of at most 320 × 320 pixels.
+    /// The original picture, or a JPEG of at most 320 × 320 pixels.
     #[param(value_type = Option<Size>, inline)]
     size: Option<String>,
 }
 
-/// What is asked for.
+/// Size of the requested picture.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "it is for the document")]
@@ -108,7 +108,7 @@ enum Size {
     Thumbnail,
 }
 
-/// The picture that the path names.
+/// Path parameters of a picture.
 struct OfImage;
 
 impl IntoParams for OfImage {
@@ -119,7 +119,8 @@ impl IntoParams for OfImage {
     }
 }
 
-/// The picture's URL, for a minute. The caller is a member, and a message shows the picture.
+/// Redirects to the picture's URL, which is valid for a minute. The caller must be a member, and a message
+/// must show the picture.
 #[utoipa::path(
     get, path = "", tag = "images", params(OfImage, Fetch),
     responses(

@@ -1,4 +1,4 @@
-//! Where each request is from, and whether its address may ask for one more.
+//! Address of each request, and its limit of requests.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,11 +15,11 @@ use crate::{
     peers::Carried,
 };
 
-/// What probes ask, which must be told that the node is there.
+/// Paths of probes. They are not limited, because a probe must learn that the node is there.
 const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
 
-/// Notes the client's [`Address`] on the request, and counts it. One that another node has carried here
-/// was counted there.
+/// Stores the client's [`Address`] in the request, and counts the request. A carried request was counted on
+/// the node that received it.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -27,7 +27,7 @@ pub(crate) async fn layer(
 ) -> Response {
     let carried = request.extensions().get::<Carried>();
     let address = if let Some(address) = carried.and_then(|carried| carried.client) {
-        // Nodes are not limited: they carry for many.
+        // Nodes are not limited: they carry requests of many clients.
         if let Some(accepted) = request.extensions().get::<Arc<Accepted>>() {
             accepted.give_back();
         }

@@ -36,7 +36,7 @@ pub(crate) struct History {
     before: Option<String>,
     #[param(schema_with = openapi::count)]
     after: Option<String>,
-    /// The `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
     #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
@@ -62,15 +62,14 @@ impl History {
 pub(crate) struct HistoryPage {
     #[serde(flatten)]
     page: Page<Message>,
-    /// The epoch in which each `seq` counts. Where it is another one than before, earlier pages are no
-    /// longer good.
+    /// The epoch in which each `seq` counts. If it has changed, earlier pages are no longer valid.
     epoch: EpochId,
 }
 
-/// The history, in the order in which it was committed.
+/// The history, in commit order.
 ///
-/// What is `before` a `seq`, or `after` one; without either it is the latest page, whose cursor goes
-/// backwards. A page ends before its limit where it would be over 256 KiB.
+/// Gives the messages `before` or `after` a `seq`. Without either it gives the latest page, whose cursor goes
+/// backwards. A page ends before its limit if it would exceed 256 KiB.
 #[utoipa::path(
     get, path = "", tag = "messages", params(InSession, History),
     responses((status = 200, body = HistoryPage, description = "A page of it."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
@@ -97,7 +96,7 @@ pub(crate) async fn history(
     Ok(JsonBody(HistoryPage { page, epoch }))
 }
 
-/// Sends a message. It is safe to repeat, on any node, for ever.
+/// Sends a message. It is safe to repeat with the same `clientId`, on any node and at any time.
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Post,
     responses(
@@ -123,7 +122,7 @@ pub(crate) struct Edit {
     body: Body,
 }
 
-/// Its sender says it in other words, for 24 hours, up to 20 times.
+/// Edits the caller's own message, up to 20 times within 24 hours.
 #[utoipa::path(
     patch, path = "", tag = "messages", params(OfMessage), request_body = Edit,
     responses(
@@ -142,7 +141,7 @@ pub(crate) async fn edit(
     commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
-/// Its sender takes it back, for 24 hours; a tombstone stays.
+/// Deletes the caller's own message within 24 hours. A tombstone remains.
 #[utoipa::path(
     delete, path = "", tag = "messages", params(OfMessage),
     responses(
@@ -159,7 +158,7 @@ pub(crate) async fn delete(
     commands::amend::run(&app, &me.person, amend).await.map(JsonBody)
 }
 
-/// Reacts with an emoji, with up to 10 of them.
+/// Reacts with an emoji. Each person may have up to 10 on a message.
 #[utoipa::path(
     put, path = "", tag = "messages", params(OfReaction),
     responses(
@@ -175,7 +174,7 @@ pub(crate) async fn react(
     set_reaction(app, me, reaction, true).await
 }
 
-/// Takes a reaction back.
+/// Removes a reaction.
 #[utoipa::path(
     delete, path = "", tag = "messages", params(OfReaction),
     responses(
@@ -210,7 +209,7 @@ pub(crate) struct Read {
     seq: u64,
 }
 
-/// How far the caller has read: never backwards, at most to the end.
+/// Sets the caller's read position. It never moves backwards, nor beyond the end.
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Read,
     responses((status = 200, body = Position, description = "Where the position is now."), Problems<(OfCaller, NoSession, OfBody)>)

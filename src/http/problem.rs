@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 problems, request ids, and the one log line that each request gets.
+//! Errors as RFC 9457 problems, request ids, and the one log line of each request.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,30 +14,31 @@ use utoipa::ToSchema;
 use super::traces;
 use crate::{app::App, error::Error, wire::new_id};
 
-/// The header that carries a request's id.
+/// Header of the request id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, for whom it is not enough to answer with it.
+/// Id of a request, for handlers that need it.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) String);
 
-/// What went wrong with a request (RFC 9457).
+/// Error of a request (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem<'a> {
     r#type: &'static str,
-    /// The status in words.
+    /// Status in words.
     title: &'a str,
     status: u16,
-    /// For people, and not to be parsed. Of `invalid_request` it begins with the name of what is wrong.
+    /// Explanation for people; not to be parsed. For `invalid_request` it begins with the name of the invalid
+    /// part.
     detail: String,
-    /// What went wrong, for programs.
+    /// Error code for programs.
     code: &'static str,
-    /// The same as in `X-Request-Id`.
+    /// Same value as in `X-Request-Id`.
     request_id: &'a str,
 }
 
-/// The response carries the error itself; [`layer`] writes it down, as it knows the request's id.
+/// The response carries the error itself. [`layer`] writes the body, because it knows the request's id.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -46,8 +47,8 @@ impl IntoResponse for Error {
     }
 }
 
-/// Gives the request its id, writes errors as problems, and logs one line: the route, never the
-/// path's values or the query, which may hold a token.
+/// Gives the request its id, writes errors as problems, and logs one line. The line has the route, but never
+/// the values in the path or the query, which may hold a token.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -72,7 +73,7 @@ pub(crate) async fn layer(
     counts.answered(route, name, response.status(), started.elapsed());
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    // Probes and polls come by the second, and a flood is not to become one of the log.
+    // Probes and polls come every second, and a flood of requests must not flood the log.
     let quiet = route.starts_with("/health")
         || route.starts_with("/socket.io")
         || response.status() == StatusCode::TOO_MANY_REQUESTS;
@@ -86,7 +87,7 @@ pub(crate) async fn layer(
     response
 }
 
-/// The caller's own id, if it is short and plain (it goes into the log), or a new one.
+/// The client's own id, if it is short and plain (it is logged), or a new one.
 fn request_id(request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let plain = |id: &&str| {

@@ -1,4 +1,4 @@
-//! What handlers ask of a request: who it is from, and a body, a path and a query that are parsed.
+//! Extractors for handlers: the caller, and the parsed body, path and query.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         let identity = app.identify(token.expose_secret()).await?;
         if let Some(answering) = parts.extensions.get::<Answering>() {
             answering.is_for(&identity.person);
-            // Writes go on: their answers are small.
+            // Writes remain allowed: their answers are small.
             if parts.method == Method::GET {
                 answering.may_ask(&identity.person)?;
             }
@@ -49,7 +49,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
-/// The caller, who is an admin.
+/// The caller, if they are an admin.
 pub(crate) struct Admin(pub(crate) Identity);
 
 impl FromRequestParts<Arc<App>> for Admin {
@@ -65,7 +65,7 @@ impl FromRequestParts<Arc<App>> for Admin {
     }
 }
 
-/// The caller, who is an admin and whose act is noted.
+/// The caller, if they are an admin, with the data for an entry in the audit log.
 pub(crate) struct ActingAdmin(pub(crate) Actor);
 
 impl FromRequestParts<Arc<App>> for ActingAdmin {
@@ -73,7 +73,7 @@ impl FromRequestParts<Arc<App>> for ActingAdmin {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
         let Admin(Identity { person, .. }) = Admin::from_request_parts(parts, app).await?;
-        // Both are noted before any handler runs.
+        // Both are set before any handler runs.
         let address = parts.extensions.get::<Address>().copied();
         let request_id = parts.extensions.get::<RequestId>().cloned();
         let (Some(address), Some(RequestId(request_id))) = (address, request_id) else {
@@ -83,7 +83,7 @@ impl FromRequestParts<Arc<App>> for ActingAdmin {
     }
 }
 
-/// The session that the path names. What can't be an id is a session that doesn't exist.
+/// Session named in the path. A malformed id is a session that doesn't exist.
 pub(crate) struct InSession(pub(crate) SessionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for InSession {
@@ -101,7 +101,7 @@ impl IntoParams for InSession {
     }
 }
 
-/// The session and the message that the path names.
+/// Session and message named in the path.
 pub(crate) struct OfMessage(pub(crate) SessionId, pub(crate) MessageId);
 
 impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
@@ -120,7 +120,7 @@ impl IntoParams for OfMessage {
     }
 }
 
-/// The same, and an emoji.
+/// Session, message and emoji named in the path.
 pub(crate) struct OfReaction(pub(crate) SessionId, pub(crate) MessageId, pub(crate) Emoji);
 
 impl<S: Send + Sync> FromRequestParts<S> for OfReaction {
@@ -144,7 +144,7 @@ impl IntoParams for OfReaction {
     }
 }
 
-/// The person that the path names, known here or not.
+/// Person named in the path, known here or not.
 pub(crate) struct OfUser(pub(crate) Person);
 
 impl<S: Send + Sync> FromRequestParts<S> for OfUser {
@@ -167,7 +167,7 @@ impl IntoParams for OfUser {
     }
 }
 
-/// How long a client may take to send a body.
+/// Time limit to receive a body.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
@@ -184,7 +184,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// The same, where everything in it may be left out, and so the body too.
+/// An optional JSON body, for types whose fields are all optional.
 pub(crate) struct JsonOrNothing<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
@@ -193,7 +193,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNot
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let is_json = is_json(request.headers());
         let body = body(request, state).await?;
-        // What is absent is `null` for some clients.
+        // Some clients send `null` for an absent body.
         match body.is_empty() || (is_json && body.trim_ascii() == b"null") {
             true => Ok(Self(T::default())),
             false if is_json => wire::object(&body).map(Self),
@@ -213,7 +213,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// The query's parameters.
+/// Parameters of the query string.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {

@@ -1,4 +1,4 @@
-//! `/api/chats/search`: full text over one's own messages.
+//! `/api/chats/search`: full-text search in the caller's own messages.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,25 +19,25 @@ use crate::{
     store::search::{Found, Hits, terms::Terms},
 };
 
-/// The longest query, in characters.
+/// Maximum length of a query, in characters.
 const QUERY_MAX: usize = 200;
-/// How many hits can be paged through: whoever needs more needs better words.
+/// Maximum number of hits over all pages. More hits call for a better query.
 const HITS_MAX: u32 = 1_000;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Search {
-    /// Words, `"a phrase"`, `or`, `-without`; accents don't count.
+    /// Words, `"a phrase"`, `or`, `-without`; accents are ignored.
     #[param(required, value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$")]
     q: Option<String>,
-    /// The `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
     #[param(schema_with = cursor::limit_schema)]
     limit: Option<String>,
 }
 
 impl Search {
-    /// What is looked for, how many hits are left out, and how many are wanted.
+    /// Query, offset and number of hits.
     pub(super) fn wanted(self) -> Result<(String, u32, u32), Error> {
         let query = self.q.ok_or_else(|| Error::invalid("q", "is missing"))?;
         if query.trim().is_empty() || query.contains('\0') || query.chars().count() > QUERY_MAX {
@@ -49,8 +49,8 @@ impl Search {
     }
 }
 
-/// Full text over the caller's own messages: the newest 1,000 that match, the best first. The first 16
-/// words of `q` count.
+/// Full-text search in the caller's own messages: the newest 1,000 that match, the best first. Only the first
+/// 16 words of `q` count.
 #[utoipa::path(
     get, path = "", tag = "chats", params(Search),
     responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(OfCaller, Input, BusyNow, Costly)>)
@@ -61,7 +61,7 @@ pub(crate) async fn search(
     Params(search): Params<Search>,
 ) -> Result<JsonBody<Page<Found>>, Error> {
     let (query, offset, limit) = search.wanted()?;
-    // Without a word there is nothing to find.
+    // A query without words has no hits.
     let Some(terms) = Terms::parse(&query) else {
         return Ok(JsonBody(Page { items: Vec::new(), next_cursor: None }));
     };

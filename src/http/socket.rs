@@ -22,20 +22,21 @@ use crate::{
     wire::CloseCode,
 };
 
-/// The largest frame and the largest message, in bytes.
+/// Maximum size of a frame and of a message, in bytes.
 const FRAME_MAX: usize = 64 * 1024;
-/// Bytes that a connection reads at a time: frames are small, and the default of 128 KiB is paid by
-/// every connection that says nothing.
+/// Read buffer of a connection, in bytes. Frames are small, and every idle connection would pay for the
+/// default of 128 KiB.
 const READ_BUFFER: usize = 2 * 1024;
-/// Bytes that are gathered before they are written.
+/// Bytes gathered before a write.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// Bytes that may be gathered: the largest frame is a join's in Socket.IO, with what has changed since.
+/// Maximum bytes to gather. The largest frame is the answer to a Socket.IO join, with the changes since.
 const WRITE_BUFFER_MAX: usize = 2 * 1024 * 1024;
 
-/// Begins a socket of the native framing: a WebSocket handshake.
+/// Opens a socket with the native framing, by a WebSocket handshake.
 ///
-/// The token is in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in `?token=`. One that
-/// does not count is told by closing with 4401, as browsers see no status.
+/// The token is in `Authorization`, in `Sec-WebSocket-Protocol: bearer, <token>`, or in `?token=`. With an
+/// invalid token the socket opens and is closed with 4401, because browsers don't show the status of a
+/// handshake.
 #[utoipa::path(
     get, path = "", tag = "sockets", security((), ("bearer" = [])),
     params(("token" = Option<String>, Query, description = "The token, where no header can carry it.")),
@@ -77,7 +78,7 @@ pub(crate) async fn connect(
                     .on_upgrade(|socket| websocket::refuse(socket, CloseCode::TooManyConnections))),
             }
         }
-        // Not the client's fault: a status lets it try elsewhere.
+        // Not the client's fault. A status lets it try elsewhere.
         Err(AuthError::IssuerUnavailable) => Err(Error::IssuerUnavailable),
         Err(error) => {
             let blocked = error == AuthError::Blocked;
@@ -87,7 +88,7 @@ pub(crate) async fn connect(
     }
 }
 
-/// A socket with small buffers and the limit on frames.
+/// Sets small buffers and the maximum frame size.
 pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(READ_BUFFER)
@@ -101,13 +102,13 @@ fn not_a_handshake(expected: &str) -> Error {
     Error::invalid("request", format!("expected {expected}"))
 }
 
-/// RFC 6455, section 4.2.1: the library takes any key.
+/// Required by RFC 6455, section 4.2.1. The library accepts any key.
 fn is_key(key: Option<&HeaderValue>) -> bool {
     key.and_then(|key| BASE64_STANDARD.decode(key).ok()).is_some_and(|key| key.len() == 16)
 }
 
-/// A browser says where a page comes from; what is no browser says nothing, and brings its token.
-/// Some apps say our own address.
+/// Browsers send the origin of the page. Other clients send none, and authenticate by their token. Some apps
+/// send our own address.
 pub(crate) fn origin_allowed(allowed: &Origins, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);

@@ -1,4 +1,4 @@
-//! `/socket.io/`: the handshake of Engine.IO, and its polls.
+//! `/socket.io/`: handshakes and polls of Engine.IO.
 
 use std::sync::Arc;
 
@@ -37,11 +37,11 @@ use crate::{
 struct Query {
     #[param(required, value_type = Transport, inline)]
     transport: Option<String>,
-    /// The protocol's revision, for a handshake: 4.
+    /// Protocol revision of a handshake: 4.
     #[serde(rename = "EIO")]
     #[param(rename = "EIO")]
     version: Option<String>,
-    /// The session that a handshake has begun.
+    /// Session id from the handshake.
     sid: Option<String>,
 }
 
@@ -52,7 +52,7 @@ enum Transport {
     WebSocket,
 }
 
-/// What is wrong with a request, in the words and numbers of the reference server.
+/// Errors of a request, with the texts and numbers of the reference server.
 pub(crate) enum Refused {
     UnknownTransport,
     UnknownSid,
@@ -61,7 +61,7 @@ pub(crate) enum Refused {
     Forbidden,
     UnsupportedVersion,
     TooLarge,
-    /// What the reference server knows nothing of.
+    /// An error that the reference server does not have.
     Other(Error),
 }
 
@@ -105,14 +105,14 @@ impl IntoResponse for Refused {
     }
 }
 
-/// What Engine.IO clients are told.
+/// Error body for Engine.IO clients.
 #[derive(Serialize, ToSchema)]
 struct EngineError {
     code: u8,
     message: &'static str,
 }
 
-/// The handshake of Engine.IO, and its polls; a WebSocket too, from the start or by upgrade.
+/// Handshakes and polls of Engine.IO. It also opens WebSockets, from the start or by upgrade.
 #[utoipa::path(
     get, path = "", tag = "sockets", security((), ("bearer" = [])), params(Query),
     responses(
@@ -147,7 +147,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Packets of a client that polls.
+/// Receives the packets of a client that polls.
 #[utoipa::path(
     post, path = "", tag = "sockets", security((), ("bearer" = [])), params(Query),
     request_body(content = Option<String>, content_type = "text/plain", description = "At most 1,000,000 bytes, 64 KiB of them in one packet."),
@@ -163,7 +163,7 @@ pub(crate) async fn packets(app: State<Arc<App>>, request: Request) -> Result<Re
     handle(app, request).await
 }
 
-/// The token that came with a request, if one did.
+/// Token of the request, if there is one.
 fn token(request: &Request) -> Option<SecretString> {
     from_handshake(request.headers(), request.uri().query().unwrap_or_default()).ok()
 }
@@ -202,8 +202,8 @@ async fn go_on(
     transport: Transport,
     request: Request,
 ) -> Result<Response, Refused> {
-    // The id is the session's key. A token beside it is the one that came with the handshake (which
-    // may have been refreshed since), or another one of the same person.
+    // The id is the session's key. A token beside it must be the one of the handshake (which may have been
+    // refreshed since), or another one of the same person.
     if let (Some(outbound), Some(token)) = (session.outbound(), token(&request))
         && !session.began_with(&token)
     {
@@ -213,7 +213,7 @@ async fn go_on(
             _ => return Err(Refused::Forbidden),
         }
     }
-    // The packets of one poll count until they are read: the next poll waits for that.
+    // Packets of a poll are charged until they are read. Over the budget, the next poll is refused.
     if let (Some(outbound), Some(answering)) =
         (session.outbound(), request.extensions().get::<Answering>())
     {
@@ -234,7 +234,7 @@ async fn go_on(
     }
 }
 
-/// The session is not here: its id names the node that has it, if any does.
+/// Handles a session that is not on this node. Its id names its node.
 async fn elsewhere(
     app: &Arc<App>,
     sid: &str,
@@ -246,7 +246,7 @@ async fn elsewhere(
     if !is_name || node == app.node || request.headers().contains_key(peers::CARRIED) {
         return Err(Refused::UnknownSid);
     }
-    // The client goes on polling, and moves over when it is elsewhere.
+    // The client continues to poll, and upgrades after it has moved to another node.
     if transport == Transport::WebSocket && app.is_draining() {
         return Err(Refused::BadRequest);
     }

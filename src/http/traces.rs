@@ -1,4 +1,4 @@
-//! The span of a request: it begins before its head is looked at, and ends with its answer's head.
+//! The span of a request. It begins before the head is examined, and ends with the answer's head.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -39,13 +39,13 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
     span.around(|| next.run(request), answered).await
 }
 
-/// Probes and scrapes tell nothing, and a poll waits for as long as nothing is said.
+/// Probes and scrapes carry no information, and a poll takes as long as there is no event.
 fn is_routine(route: &str, method: &Method) -> bool {
     let is_poll = method == Method::GET && route.starts_with("/socket.io");
     is_poll || route.starts_with("/health") || route == "/metrics"
 }
 
-/// A client's own word for a method, which is not ours to tell.
+/// Stands for a client's own method name, which must not reach a span.
 const OTHER: &str = "_OTHER";
 
 pub(crate) fn method(method: &Method) -> &'static str {
@@ -81,14 +81,14 @@ fn asked(app: &App, request: &Request) -> Asked {
     }
 }
 
-/// The trace that whoever asks names, if it is one.
+/// Trace named by the request, if there is exactly one and it is valid.
 fn named(headers: &HeaderMap) -> Option<TraceParent> {
     let mut all = headers.get_all(TRACEPARENT).iter();
     let only = all.next().filter(|_| all.next().is_none());
     only.map(HeaderValue::to_str)?.ok()?.parse().ok()
 }
 
-/// Whether it is from one of those whose word counts, or by way of one.
+/// Whether the request comes from or through a trusted network, so that its sampling decision counts.
 fn has_a_say(app: &App, request: &Request) -> bool {
     let trusted = app.config.traces.as_ref().map_or(&[][..], |traces| &traces.trusted);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();

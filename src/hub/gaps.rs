@@ -1,8 +1,8 @@
-//! Finding what the bus dropped, and filling it in from the store.
+//! Detection of lost broadcasts, and backfill from the store.
 //!
-//! Law I7: live delivery may lose or reorder. A message that comes early is a gap that shows at
-//! once; a quiet room shows none, so the heads of all live rooms are compared with the store's,
-//! often enough that nobody waits for a message, or for a change of one, longer than 5 s.
+//! Law I7: live delivery may lose or reorder. A message that comes early shows a gap at once. A quiet room
+//! shows none, so the positions of all live rooms are compared with the store's heads. Nobody waits longer
+//! than 5 s for a message or for a change of one.
 
 use std::{
     collections::HashMap,
@@ -20,15 +20,15 @@ use crate::{
     wire::broadcast::{Broadcast, Room},
 };
 
-/// How many gaps are filled at the same time.
+/// Maximum number of concurrent backfills.
 pub(super) const FILLS: usize = 4;
-/// How often the heads are compared.
+/// Interval of the head check.
 const CHECK: Duration = Duration::from_secs(2);
-/// What is on its way on the bus is given this long before it is read from the store.
+/// Time for a message on the bus to arrive before it is read from the store.
 const GRACE: Duration = Duration::from_millis(150);
-/// The same for a change: where a message changes to and fro it is told once a second.
+/// The same for a change. A message that changes repeatedly is published once a second.
 const CHANGE_GRACE: Duration = Duration::from_millis(1_300);
-/// How many heads one look-up asks for.
+/// Number of heads in one query.
 const CHUNK: usize = 1_000;
 
 impl Hub {
@@ -41,9 +41,9 @@ impl Hub {
         }
     }
 
-    /// Compares the position of every live session with its last message.
+    /// Compares the position of every live session with its head in the store.
     pub(super) async fn check_heads(self: &Arc<Self>) {
-        // Their positions now: the store is asked after, and has all that was published.
+        // Positions are taken before the query, so the store has all messages published up to them.
         let live: Vec<(SessionId, u64)> = {
             let engine = self.engine();
             let session = |(room, position): (&Room, u64)| match room {
@@ -92,7 +92,7 @@ impl Hub {
         Ok(())
     }
 
-    /// The room goes on from what there is.
+    /// Sets the room back to the stored position.
     fn rewind(&self, id: SessionId, last_seq: u64) {
         if self.engine().rewind(&Room::Session(id), last_seq) {
             self.counts.rewound.inc();
@@ -100,7 +100,7 @@ impl Hub {
         }
     }
 
-    /// Fills the room's gap, if it doesn't close by itself; false where it is being filled already.
+    /// Fills the room's gap, unless it closes by itself. False if it is being filled already.
     pub(super) fn fill(self: &Arc<Self>, id: SessionId) -> bool {
         let begun = self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         if begun {
@@ -122,7 +122,7 @@ impl Hub {
             if filled { &counts.filled } else { &counts.closed }.inc();
         };
         loop {
-            // Nobody is there any more, and nothing is missing.
+            // The room has no connections any more, so nothing is missing.
             let Some(position) = self.engine().position(&room) else { return done(filled) };
             let since = SystemTime::now();
             let missed = match self.store.fill(id, position, PAGE_MAX).await {
@@ -153,8 +153,7 @@ impl Hub {
         }
     }
 
-    /// Tells the room of changes up to this revision that it has not heard of, if they don't come by
-    /// themselves.
+    /// Sends the room the changes up to this revision that it has not received, unless the bus brings them.
     fn refill(self: &Arc<Self>, id: SessionId, head: u64) {
         if self.refilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             let hub = Arc::clone(self);
@@ -184,8 +183,8 @@ impl Hub {
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }
             }
-            // Behind the last page there is nothing: what is left was changed again later, or is the
-            // session's own.
+            // After the last page nothing is left: the remaining revisions were changed again later, or
+            // belong to the session itself.
             let last = changed.last().and_then(|message| message.rev);
             self.revisions.settle(id, last.unwrap_or(head));
         }

@@ -1,8 +1,8 @@
-//! Which changes of messages were heard in each live session, so that one that the bus lost is found.
+//! Revisions received in each live session, so that changes lost by the bus are found.
 //!
-//! Changes come in no order, and where a message changes to and fro not each is told. So there is a
-//! revision up to which everything is known, and some beyond it that were heard. Where others are
-//! missing, what has changed since is read, and told if it was not heard.
+//! Changes come in any order, and of a message that changes repeatedly not every change is published. So each
+//! session has a revision up to which everything is known, and a set of later ones that were received. If
+//! others are missing, the changes since are read, and sent if they were not received.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,7 +11,7 @@ use std::{
 
 use crate::session::SessionId;
 
-/// How many revisions are kept beyond the first that is missing. What comes on top is told twice.
+/// Maximum number of revisions kept beyond the first missing one. Later ones may be sent twice.
 const BEYOND_MAX: usize = 256;
 
 #[derive(Debug, Default)]
@@ -40,13 +40,13 @@ impl Revisions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Someone is in the session, and reads it as it is at this revision or later. Who was in it before
-    /// may lack earlier ones.
+    /// Begins at the revision that a joining connection has read. A session that is known already keeps its
+    /// state, because earlier connections may lack earlier revisions.
     pub(super) fn begin(&self, id: SessionId, rev: u64) {
         self.sessions().entry(id).or_insert_with(|| Heard::from(rev));
     }
 
-    /// The revisions so far are of another epoch. A change since this one may be sent twice.
+    /// Begins anew at this revision in a new epoch. A change since this revision may be sent twice.
     pub(super) fn restart(&self, id: SessionId, rev: u64) {
         if let Some(heard) = self.sessions().get_mut(&id) {
             *heard = Heard::from(rev);
@@ -63,7 +63,7 @@ impl Revisions {
         }
     }
 
-    /// Up to where everything is known.
+    /// Revision up to which everything is known.
     pub(super) fn up_to(&self, id: SessionId) -> Option<u64> {
         self.sessions().get(&id).map(|heard| heard.up_to)
     }
@@ -73,7 +73,7 @@ impl Revisions {
         sessions.get(&id).is_none_or(|heard| rev <= heard.up_to || heard.beyond.contains(&rev))
     }
 
-    /// Everything up to here was heard, or is told now.
+    /// Marks everything up to this revision as received, or sent now.
     pub(super) fn settle(&self, id: SessionId, rev: u64) {
         if let Some(heard) = self.sessions().get_mut(&id)
             && rev > heard.up_to
@@ -84,7 +84,7 @@ impl Revisions {
         }
     }
 
-    /// Forgets the sessions that nobody is in.
+    /// Removes the sessions without connections.
     pub(super) fn retain(&self, is_live: impl Fn(SessionId) -> bool) {
         self.sessions().retain(|id, _| is_live(*id));
     }

@@ -1,7 +1,7 @@
-//! Which subscriptions stand on the bus, kept in step with the rooms that someone is in.
+//! Subscriptions on the bus, kept in step with the rooms that have connections.
 //!
-//! Nothing is queued: a room whose state may have changed is marked, and one task brings the bus in
-//! step with what the engine says at that moment. So a leave that overtakes a join can't undo it.
+//! Nothing is queued. A room whose state may have changed is marked, and one task brings the bus in step with
+//! the engine's present state. So a leave that overtakes a join can't undo it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,11 +17,11 @@ use tokio::{
 use super::Hub;
 use crate::wire::broadcast::Room;
 
-/// How long a join waits for its subscription, before it is answered without one.
+/// Time limit for a join to wait for its subscription. After that it is answered without one.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// How soon a subscription that failed is tried again.
+/// Delay before a failed subscription is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How many channels one command names.
+/// Maximum number of channels in one command.
 const CHUNK: usize = 512;
 
 #[derive(Default)]
@@ -30,19 +30,19 @@ pub(super) struct Subscriptions {
     changed: Notify,
 }
 
-/// A room to look at again, with those who wait for it.
+/// A room to check again, with the joins that wait for it.
 type Marked = (Room, Vec<oneshot::Sender<()>>);
 
 #[derive(Default)]
 struct State {
     standing: HashSet<Room>,
-    /// Counts the times that the bus lost them all: a subscription of an earlier time is none.
+    /// Number of times that the bus lost all subscriptions. Subscriptions of earlier times do not stand.
     times_lost: u64,
-    /// Rooms to look at again, with those who wait for them.
+    /// Rooms to check again, with the joins that wait for them.
     marked: HashMap<Room, Vec<oneshot::Sender<()>>>,
-    /// The bus was cut off: when all stands again, all heads are checked.
+    /// The bus was interrupted. When all subscriptions stand again, all heads are checked.
     interrupted: bool,
-    /// The last round failed, so joins need not wait.
+    /// The last round failed, so joins do not wait.
     failing: bool,
 }
 
@@ -51,7 +51,7 @@ impl Subscriptions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks rooms that may need a subscription no longer.
+    /// Marks rooms that may no longer need a subscription.
     pub(super) fn reconsider(&self, rooms: impl IntoIterator<Item = Room>) {
         let mut state = self.state();
         for room in rooms {
@@ -63,7 +63,7 @@ impl Subscriptions {
 }
 
 impl Hub {
-    /// Returns when the room's subscription stands, or can't be had.
+    /// Waits until the room's subscription stands, or can't be made.
     pub(super) async fn subscription(&self, room: &Room) {
         let stands = {
             let mut state = self.subscriptions.state();
@@ -83,7 +83,7 @@ impl Hub {
         }
     }
 
-    /// The bus lost every subscription: make them again, then look for what was missed.
+    /// Subscribes to everything again after the bus lost all subscriptions. A head check follows.
     pub(super) fn resubscribe_all(&self) {
         let mut state = self.subscriptions.state();
         state.standing.clear();
@@ -107,11 +107,11 @@ impl Hub {
         }
     }
 
-    /// One round; `None` where nothing is marked.
+    /// Runs one round. Returns whether the bus was interrupted, or `None` if nothing is marked.
     async fn bring_in_step(self: &Arc<Self>) -> Option<bool> {
         let (wanted, unwanted, interrupted) = self.marked_rooms()?;
         for chunk in unwanted.chunks(CHUNK) {
-            // One that stays by mistake costs what is published in it, and nothing else.
+            // A subscription left by mistake only costs the traffic of its room.
             if let Err(error) = self.bus.unsubscribe(chunk).await {
                 tracing::debug!(error = %error, "could not unsubscribe");
             }
@@ -120,10 +120,10 @@ impl Hub {
         Some(interrupted)
     }
 
-    /// The rooms that were marked, by whether someone is in them, and whether the bus was cut off.
+    /// Marked rooms, by whether they have connections, and whether the bus was interrupted.
     ///
-    /// The engine is asked under the state's lock: whoever enters a room looks at the state after, and
-    /// finds it standing, or no longer standing, but never about to fall.
+    /// The engine is read under the state's lock. A connection that enters a room reads the state afterwards:
+    /// it finds the subscription standing or removed, but never about to be removed.
     fn marked_rooms(&self) -> Option<(Vec<Marked>, Vec<Room>, bool)> {
         let mut state = self.subscriptions.state();
         let marked = std::mem::take(&mut state.marked);
@@ -154,7 +154,7 @@ impl Hub {
             match self.bus.subscribe(chunk).await {
                 Ok(()) => {
                     let mut state = self.subscriptions.state();
-                    // Otherwise they are marked again already.
+                    // Otherwise they are already marked again.
                     if state.times_lost == times_lost {
                         state.standing.extend(chunk.iter().cloned());
                     }
@@ -174,7 +174,7 @@ impl Hub {
             }
             std::mem::replace(&mut state.failing, failed.is_some())
         };
-        // Whoever waits goes on: with the subscription, or with the check of the heads in its place.
+        // Waiting joins continue: with the subscription, or with the head check in its place.
         drop(waiters);
         if let Some(error) = failed {
             if !was_failing {

@@ -1,4 +1,4 @@
-//! The hub on a bus that does as the test says, and a real store.
+//! The hub on a bus that the test controls, with a real store.
 
 mod epoch;
 
@@ -24,11 +24,11 @@ use crate::{
     wire::{Framing, new_id},
 };
 
-/// A bus that carries nothing by itself.
+/// A bus that delivers nothing by itself.
 struct Puppet {
     said: Mutex<Vec<Broadcast>>,
     subscribed: Mutex<HashSet<Room>>,
-    /// One permit lets one subscription through.
+    /// A subscription needs a permit; a test takes it to hold subscriptions back.
     gate: Semaphore,
 }
 
@@ -88,7 +88,7 @@ impl Bus for Puppet {
     }
 }
 
-/// A hub with one session, whose dentist is about to listen.
+/// A hub with one session, to which the dentist is about to subscribe.
 struct World {
     hub: Arc<Hub>,
     bus: Arc<Puppet>,
@@ -134,12 +134,12 @@ impl World {
         Room::Session(self.session)
     }
 
-    /// A connection of the dentist's that hears the room live from the start of the session.
+    /// A connection of the dentist, live in the room from the start of the session.
     async fn listener(&self) -> Listener {
         self.listener_from(0).await
     }
 
-    /// A listener that has read the session up to here.
+    /// A connection that has read the session up to this `seq`.
     async fn listener_from(&self, seq: u64) -> Listener {
         let (outbound, queue) = outbound(&self.hub, &self.dentist);
         self.hub.connect(&outbound).await;
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// Commits messages of which the bus says nothing.
+    /// Commits messages without publishing them.
     async fn commit(&self, count: usize) -> Vec<Message> {
         let drafts: Vec<_> = (0..count).map(|number| self.draft(number)).collect();
         self.store.append(&drafts).await.unwrap();
@@ -273,7 +273,7 @@ async fn f12_i7_what_comes_twice_or_out_of_order_is_heard_once_and_in_order() {
         world.hear(&messages[seq - 1]).await;
     }
     assert_eq!(listener.seqs(5).await, [1, 2, 3, 4, 5]);
-    // A sixth that follows shows that nothing came in between.
+    // A sixth message shows that nothing else was delivered before it.
     world.commit(6).await;
     assert_eq!(listener.seq().await, 6);
 }
@@ -341,7 +341,7 @@ async fn f5_i7_a_change_that_the_bus_lost_is_told_within_5_s_and_one_that_was_he
     }
     let within = timeout(Duration::from_secs(5), listener.revs(3)).await;
     assert_eq!(within.expect("not within 5 s"), [3, 2, lost.rev.unwrap()]);
-    // The next one follows at once: nothing came twice in between, nor does it later.
+    // The next change follows at once: nothing was delivered twice before it, nor is it later.
     let next = edit(1, "again").await;
     let told = Broadcast::message_updated(&next);
     world.heard.send(BusEvent::Heard(Arc::new(told))).await.unwrap();
@@ -372,7 +372,7 @@ async fn f30_i2_when_the_last_one_goes_nothing_stays() {
     world.hub.disconnect(first.outbound.id());
     assert!(world.hub.is_in(&world.room(), second.outbound.id()));
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
-    // Whoever leaves and comes back at once is in.
+    // A connection that leaves and comes back at once is in the room.
     world.hub.leave(&world.room(), second.outbound.id());
     world.hub.enter_session(world.session, second.outbound.id(), 0, 0).await;
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));

@@ -1,4 +1,4 @@
-//! The bucket: each call to S3, with its limit in time.
+//! The bucket: each call to S3, with its time limit.
 
 use std::time::Duration;
 
@@ -24,19 +24,19 @@ use super::{
 };
 use crate::config::S3Config;
 
-/// How long one call may take, its second try included.
+/// Time limit of one call, its second attempt included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-/// How long the first try may take.
+/// Time limit of one attempt.
 const TRY: Duration = Duration::from_millis(2_400);
-/// How many times as long a call with a large body may take.
+/// Factor for the time limits of a call with a large body.
 const LARGE: u32 = 6;
-/// How long a connection may take to come about.
+/// Time limit to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// What was read of an object.
+/// Bytes that were read from an object.
 pub(super) struct Found {
     pub(super) bytes: Bytes,
-    /// The whole object's.
+    /// Size of the whole object.
     pub(super) size: u64,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Found {
 pub(super) struct Bucket {
     pub(super) client: Client,
     pub(super) name: String,
-    /// Where clients reach it, where it is not where this node does.
+    /// Endpoint for clients, if it differs from this node's.
     public_endpoint: Option<String>,
-    /// It is in this process: clients reach it where they reach the node.
+    /// The server is in this process: clients reach it at the node's own address.
     embedded: bool,
 }
 
@@ -64,7 +64,7 @@ impl Bucket {
     #[cfg(feature = "embedded")]
     pub(super) fn embedded(server: &crate::embedded::s3::Server) -> Self {
         let http = server.client();
-        // Nobody looks this name up.
+        // This name is never resolved.
         let client = client(http, server.keys(), "us-east-1", Some("http://embedded"));
         let name = crate::embedded::s3::BUCKET.to_owned();
         Self { client, name, public_endpoint: None, embedded: true }
@@ -75,7 +75,8 @@ impl Bucket {
         asked.map(drop).map_err(|error| unavailable(&error))
     }
 
-    /// Type, length and that there is nothing yet are signed: S3 refuses what differs.
+    /// Type, length and `If-None-Match: *` are signed: S3 refuses an upload that differs, or replaces an
+    /// object.
     pub(super) async fn presign_put(
         &self,
         key: &ObjectKey,
@@ -116,7 +117,7 @@ impl Bucket {
         request.map(|request| request.uri().to_owned()).map_err(|error| unavailable(&error))
     }
 
-    /// A signature holds for one host: the one that the client sees.
+    /// Configuration with the host that the client uses, because a signature is valid for one host.
     fn seen_from(&self, from: &Origin) -> aws_sdk_s3::config::Builder {
         let config = Config::builder();
         match &self.public_endpoint {
@@ -126,7 +127,7 @@ impl Bucket {
         }
     }
 
-    /// The object's first bytes, so many at most; nothing where there is no object.
+    /// Reads the first bytes of an object, at most so many. `None` if there is no object.
     pub(super) async fn read(&self, key: &str, first: u64) -> Result<Option<Found>, ImagesError> {
         let first = first.min(SIZE_MAX);
         let range = format!("bytes=0-{}", first.saturating_sub(1));
@@ -142,7 +143,7 @@ impl Bucket {
         timeout(limit, reading).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
-    /// The object's size; nothing where there is none.
+    /// Size of an object. `None` if there is no object.
     pub(super) async fn size(&self, key: &str) -> Result<Option<u64>, ImagesError> {
         match self.client.head_object().bucket(&self.name).key(key).send().await {
             Ok(output) => Ok(Some(length(output.content_length()))),
@@ -186,17 +187,17 @@ fn client(
         .credentials_provider(Credentials::new(key, secret, None, None, "frontdesk"))
         .retry_config(RetryConfig::standard().with_max_attempts(2))
         .timeout_config(times(1))
-        // A browser would have to compute them.
+        // Otherwise browsers would have to compute checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(endpoint) = endpoint {
-        // Servers other than AWS's have no names for their buckets.
+        // Servers other than AWS have no host names for their buckets.
         config = config.endpoint_url(endpoint).force_path_style(true);
     }
     Client::from_conf(config.build())
 }
 
-/// The limits in time of a call, so many times as long as most.
+/// Time limits of a call, multiplied by this factor.
 fn times(factor: u32) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -230,11 +231,11 @@ fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     if error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchBucket") {
         return false;
     }
-    // 416: the object is empty, so that it has no first byte.
+    // 416: the object is empty, so it has no first byte.
     error.raw_response().is_some_and(|answer| matches!(answer.status().as_u16(), 404 | 416))
 }
 
-/// What went wrong, in words that hold no key and no URL.
+/// Description of the error, without keys and URLs.
 fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ImagesError {
     let text = match error {
         SdkError::TimeoutError(_) => return too_slow(),

@@ -1,4 +1,4 @@
-//! What a picture is: told by its first bytes, never by its name or by what its sender says.
+//! Formats of pictures, detected by their first bytes, never by a name or by the sender's claim.
 
 use std::{fmt, str::FromStr};
 
@@ -6,11 +6,11 @@ use image::metadata::Orientation;
 use imagesize::{Compression, ImageType};
 use utoipa::ToSchema;
 
-/// The most pixels that a picture may have. A file of a few bytes can claim billions, and each reader
-/// would unpack them. While fuzzing it is less, so that a try takes milliseconds.
+/// Maximum number of pixels of a picture. A file of a few bytes can claim billions, and each reader would
+/// decode them. Under fuzzing it is lower, so that a run takes milliseconds.
 pub(crate) const PIXELS_MAX: u64 = if cfg!(feature = "fuzzing") { 250_000 } else { 50_000_000 };
 
-/// A kind of picture that may be sent. None of them can hold a script.
+/// A picture format that may be sent. None of them can contain a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(as = ImageFormat)]
 pub(crate) enum Format {
@@ -20,14 +20,14 @@ pub(crate) enum Format {
     Png,
     #[schema(rename = "image/webp")]
     Webp,
-    /// What some telephones call `image/heif`.
+    /// Some phones call it `image/heif`.
     #[schema(rename = "image/heic")]
     Heic,
     #[schema(rename = "image/gif")]
     Gif,
 }
 
-/// Text that names no kind of picture.
+/// Error for a text that is no accepted format.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "is no kind of picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF (`image/jpeg`, …)"
@@ -35,7 +35,7 @@ pub(crate) enum Format {
 pub(crate) struct InvalidFormat;
 
 impl Format {
-    /// The media type, as it is signed, stored and served.
+    /// Media type, as signed, stored and served.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
@@ -46,7 +46,7 @@ impl Format {
         }
     }
 
-    /// How names of such files end; the first is the one that a nameless file gets.
+    /// File extensions. A file without a name gets the first one.
     pub(super) fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Jpeg => &["jpg", "jpeg"],
@@ -57,7 +57,7 @@ impl Format {
         }
     }
 
-    /// What unpacks it for a thumbnail; nothing here unpacks HEIC.
+    /// Decoder for thumbnails. There is none for HEIC.
     pub(super) fn decoder(self) -> Option<image::ImageFormat> {
         match self {
             Self::Jpeg => Some(image::ImageFormat::Jpeg),
@@ -84,10 +84,10 @@ impl FromStr for Format {
     type Err = InvalidFormat;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A media type may have parameters, and is the same in capitals (RFC 9110, section 8.3.1).
+        // A media type may have parameters, and ignores case (RFC 9110, section 8.3.1).
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
-            // Names that telephones and old browsers have for them.
+            // Names used by phones and old browsers.
             "image/jpg" | "image/pjpeg" => Ok(Self::Jpeg),
             "image/heif" => Ok(Self::Heic),
             kind => {
@@ -104,14 +104,14 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a file's first bytes tell.
+/// Result of examining a file's first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Its kind, and width and height as it is shown.
+    /// Format, and width and height as displayed.
     Picture(Format, u32, u32),
-    /// Its kind; its measures come later in the file, if at all.
+    /// The format is known. The size comes later in the file, if at all.
     Unmeasured,
-    /// Nothing that may be sent.
+    /// No accepted format.
     Unknown,
 }
 
@@ -125,7 +125,7 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     let (Ok(width), Ok(height)) = (size.width.try_into(), size.height.try_into()) else {
         return Look::Unknown;
     };
-    // The canvas that is announced need not be what is in there.
+    // The announced canvas may differ from the content.
     if format == Format::Webp {
         match webp_frame(bytes) {
             Some((w, h)) if w <= width && h <= height => {}
@@ -136,7 +136,7 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     Look::Picture(format, width, height)
 }
 
-/// The measures of the first frame of a WebP: decoders unpack it before they compare.
+/// Size of the first frame of a WebP. Decoders unpack it before they compare it with the canvas.
 ///
 /// <https://developers.google.com/speed/webp/docs/riff_container>
 fn webp_frame(bytes: &[u8]) -> Option<(u32, u32)> {
@@ -146,17 +146,17 @@ fn webp_frame(bytes: &[u8]) -> Option<(u32, u32)> {
         let length = usize::try_from(u32::from_le_bytes([*l0, *l1, *l2, *l3])).ok()?;
         rest = match &[*a, *b, *c, *d] {
             b"VP8 " => {
-                // A frame tag of 3 bytes and a start code of 3, then 14 bits each.
+                // A frame tag of 3 bytes and a start code of 3, then 14 bits for each side.
                 let [w0, w1, h0, h1] = *data.get(6..10)?.first_chunk()?;
                 let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
                 return Some((side(w0, w1), side(h0, h1)));
             }
             b"VP8L" => {
-                // A signature of 1 byte, then 14 bits each, less one.
+                // A signature of 1 byte, then 14 bits for each side, less one.
                 let bits = u32::from_le_bytes(*data.get(1..5)?.first_chunk()?);
                 return Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1));
             }
-            // A frame of an animation has its own chunks, behind its place.
+            // A frame of an animation has its own chunks, after its 16 bytes of fields.
             b"ANMF" => data.get(16..)?,
             _ => data.get(length.checked_add(length % 2)?..)?,
         };
@@ -168,8 +168,8 @@ fn is_on_its_side(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// The measures of a JPEG, as it is shown: of its frame, and of how it was held, which the first EXIF
-/// before it says (ITU-T T.81, annex B). Fill bytes may stand before any marker.
+/// Size of a JPEG as displayed: the size of its frame, turned by the orientation in the first EXIF before it
+/// (ITU-T T.81, annex B). Fill bytes may precede any marker.
 fn jpeg_measures(bytes: &[u8]) -> Option<(u32, u32)> {
     let mut rest = bytes.get(2..)?;
     let mut orientation = None;
@@ -182,9 +182,9 @@ fn jpeg_measures(bytes: &[u8]) -> Option<(u32, u32)> {
         let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
         let segment = after.get(2..length)?;
         match *marker {
-            // A scan, or the end: there was no frame.
+            // A scan, or the end: there is no frame.
             0xda | 0xd9 => return None,
-            // The other markers of this range are of tables.
+            // The other markers of this range are no frames.
             0xc0..=0xcf if !matches!(*marker, 0xc4 | 0xc8 | 0xcc) => {
                 let [_, h0, h1, w0, w1] = *segment.first_chunk()?;
                 let side = |high, low| u32::from(u16::from_be_bytes([high, low]));

@@ -1,4 +1,4 @@
-//! Pictures, and names that people give: whatever the bytes are, this holds.
+//! Properties of the checks of pictures and of names from people, for any input.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,10 +23,10 @@ use crate::{
     person::{AvatarUrl, Email, PersonId},
 };
 
-/// What was uploaded as a picture.
+/// An uploaded picture.
 pub fn pictures(bytes: &[u8]) {
     let Look::Picture(format, ..) = look(bytes) else { return };
-    // What is told by its first bytes can't be told as another by those that follow.
+    // The first bytes decide the format: later bytes can't change it.
     let first = look(bytes.get(..bytes.len() / 2).unwrap_or_default());
     assert!(!matches!(first, Look::Picture(other, ..) if other != format));
     let mut erased = bytes.to_vec();
@@ -42,7 +42,7 @@ pub fn pictures(bytes: &[u8]) {
     assert!(!thumbnail.windows(6).any(|part| part == b"Exif\0\0"));
 }
 
-/// A name of anything.
+/// A name of any kind.
 pub fn names(bytes: &[u8]) {
     let Ok(text) = from_utf8(bytes) else { return };
     of_pictures(text);

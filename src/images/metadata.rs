@@ -1,10 +1,10 @@
-//! Metadata in a picture's file: place, time, device, comments. It is erased before the other side may
-//! fetch the file.
+//! Metadata in a picture's file: place, time, device, comments. It is erased before the other side may fetch
+//! the file.
 //!
-//! Erasing overwrites the metadata in place and keeps the file's length and structure: the uploader's URL
-//! has signed the length, and positions that the file itself names stay right. Erasing twice changes
-//! nothing more, so a send that is tried again finds the file as it should be. Colour profiles and the
-//! orientation of a JPEG, PNG or WebP stay; a HEIC keeps its orientation outside of its metadata.
+//! Erasing overwrites the metadata in place and keeps the file's length and structure: the upload URL has
+//! signed the length, and offsets within the file stay valid. Erasing twice changes nothing more, so a
+//! repeated send finds the file as expected. Colour profiles and the orientation of a JPEG, PNG or WebP stay.
+//! A HEIC keeps its orientation outside its metadata.
 
 mod gif;
 mod heic;
@@ -20,7 +20,7 @@ use image::metadata::Orientation;
 
 use super::Format;
 
-/// A file whose structure can't be followed: its metadata can't be found.
+/// The file's structure can't be parsed, so its metadata can't be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -37,7 +37,7 @@ pub(super) fn erase(bytes: &mut [u8], format: Format) -> Result<bool, Broken> {
     Ok(file.changed)
 }
 
-/// A file, and whether it differs from what it was.
+/// A file, and whether it was changed.
 struct File<'a> {
     bytes: &'a mut [u8],
     changed: bool,
@@ -52,7 +52,7 @@ impl File<'_> {
         self.bytes.get(at).copied()
     }
 
-    /// The bytes of a range; nothing where the file ends before it does.
+    /// Bytes of a range. `None` if the file ends before it.
     fn get(&self, range: Range<usize>) -> Option<&[u8]> {
         self.bytes.get(range)
     }
@@ -61,7 +61,7 @@ impl File<'_> {
         self.bytes.get(at..)?.first_chunk().copied()
     }
 
-    /// Overwrites a range with zeros, as far as the file goes.
+    /// Overwrites a range with zeros, at most to the end of the file.
     fn zero(&mut self, range: Range<usize>) {
         let end = range.end.min(self.bytes.len());
         for byte in self.bytes.get_mut(range.start..end).into_iter().flatten() {
@@ -70,14 +70,14 @@ impl File<'_> {
         }
     }
 
-    /// Overwrites what is there, if the file goes so far.
+    /// Overwrites bytes at this offset, if the file is long enough.
     fn write(&mut self, at: usize, new: &[u8]) {
         let Some(old) = self.bytes.get_mut(at..at.saturating_add(new.len())) else { return };
         self.changed |= old != new;
         old.copy_from_slice(new);
     }
 
-    /// Overwrites EXIF with as little of it as tells the orientation. Returns whether any is left: an
+    /// Replaces EXIF with a minimal one that has only the orientation. Returns whether any EXIF is left: an
     /// upright picture needs none.
     fn keep_orientation(&mut self, exif: Range<usize>) -> bool {
         let orientation = self.get(exif.clone()).and_then(Orientation::from_exif_chunk);

@@ -1,4 +1,4 @@
-//! Names: those of objects, which nobody can guess, and those of files, which people give.
+//! Names: random ones for objects, and those that people give to files.
 
 use std::{fmt, str::FromStr};
 
@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 use super::Format;
 use crate::session::SessionId;
 
-/// What the API calls a picture: 32 hexadecimal digits of chance, in one session.
+/// Random name of a picture within one session: 32 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Hash, ToSchema)]
 #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
 pub(crate) struct ImageKey(u128);
 
-/// Text that can't be the name of a picture.
+/// Error for a text that is no image key.
 #[derive(Debug, thiserror::Error)]
 #[error("must be an imageKey that this service gave")]
 pub(crate) struct InvalidImageKey;
@@ -42,21 +42,21 @@ impl fmt::Display for ImageKey {
     }
 }
 
-/// Law I14: a key never reaches a log, not by `{:?}` either.
+/// Law I14: a key never reaches a log, not even by `{:?}`.
 impl fmt::Debug for ImageKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("ImageKey")
     }
 }
 
-/// A picture's object in the bucket.
+/// Key of a picture's object in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ObjectKey {
     session_id: SessionId,
     image: ImageKey,
 }
 
-/// What the thumbnail's object has behind the picture's name.
+/// Suffix of the thumbnail's key after the picture's key.
 const THUMBNAIL: &str = "-320";
 
 impl ObjectKey {
@@ -64,7 +64,7 @@ impl ObjectKey {
         Self { session_id, image }
     }
 
-    /// Reads what [`ObjectKey::original`] or [`ObjectKey::thumbnail`] has written.
+    /// Parses a key as [`ObjectKey::original`] or [`ObjectKey::thumbnail`] writes it.
     #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (session, image) = text.split_once('/')?;
@@ -87,7 +87,7 @@ impl ObjectKey {
     }
 }
 
-/// What a sender's file was called.
+/// Name of the sender's file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(
@@ -96,12 +96,12 @@ impl ObjectKey {
 )]
 pub(crate) struct FileName(String);
 
-/// The longest name of a file, in Unicode scalar values. The database enforces it too.
+/// Maximum length of a file name, in Unicode scalar values. The database enforces it too.
 const FILE_NAME_MAX: usize = 200;
-/// How much of a longer name's end stays: the kind of the file is there.
+/// Characters kept from the end of a longer name: the extension is there.
 const FILE_NAME_END: usize = 20;
 
-/// Text that can't be the name of a file.
+/// Error for a text that is no file name.
 #[derive(Debug, thiserror::Error)]
 #[error("must have one character or more, no control characters, no slashes")]
 pub(crate) struct InvalidFileName;
@@ -130,8 +130,8 @@ impl TryFrom<String> for FileName {
     }
 }
 
-/// A `Content-Disposition`: shown, and saved under its name where someone saves it. The name's end is
-/// the picture's kind, whatever it was: a picture that is a page too must not be saved as one.
+/// `Content-Disposition` of a picture: shown inline, and saved under its name. The name always ends with an
+/// extension of the format: a picture that is a web page too must not be saved as one.
 pub(super) fn disposition(name: Option<&FileName>, format: Format) -> String {
     let mut name = name.map_or("picture", FileName::as_str).to_owned();
     let ends = name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
@@ -139,7 +139,7 @@ pub(super) fn disposition(name: Option<&FileName>, format: Format) -> String {
     if !ends.is_some_and(|end| extensions.contains(&end.as_str())) {
         name = format!("{name}.{}", extensions.first().unwrap_or(&"img"));
     }
-    // For those that can't read the other form; nothing in it can end the quotes.
+    // For clients that can't read the other form. None of these characters can end the quotes.
     let plain: String = name
         .chars()
         .map(|letter| match letter {

@@ -1,4 +1,4 @@
-//! Small pictures for tests, and some that only pretend.
+//! Small pictures for tests, and files that only claim to be pictures.
 
 use std::io::Cursor;
 
@@ -11,7 +11,7 @@ pub(crate) const HEIC: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\
     \0\0\0\x30meta\0\0\0\0\0\0\0\x24iprp\0\0\0\x1cipco\
     \0\0\0\x14ispe\0\0\0\0\0\0\0\x40\0\0\0\x30";
 
-/// What is no picture, whatever it is called.
+/// Files that are no pictures.
 pub(crate) const NO_PICTURES: [&[u8]; 8] = [
     b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>",
     b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"/>",
@@ -23,7 +23,7 @@ pub(crate) const NO_PICTURES: [&[u8]; 8] = [
     b"",
 ];
 
-/// A picture that stripes make hard to mistake.
+/// A picture with distinctive stripes.
 pub(crate) fn picture(format: Format, width: u32, height: u32) -> Vec<u8> {
     let stripes = RgbImage::from_fn(width, height, |x, _| {
         image::Rgb(if x % 2 == 0 { [200, 30, 30] } else { [30, 30, 200] })
@@ -34,7 +34,7 @@ pub(crate) fn picture(format: Format, width: u32, height: u32) -> Vec<u8> {
     file.into_inner()
 }
 
-/// A JPEG as a telephone saves it: with how it was held, and perhaps where.
+/// A JPEG as a phone saves it, with its orientation in EXIF.
 pub(crate) fn jpeg_with_exif(width: u32, height: u32, orientation: u8) -> Vec<u8> {
     let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -45,7 +45,7 @@ pub(crate) fn jpeg_with_exif(width: u32, height: u32, orientation: u8) -> Vec<u8
     file
 }
 
-/// A PNG of a few bytes that says it has 50,000 × 50,000 pixels.
+/// A PNG of a few bytes that claims 50,000 × 50,000 pixels.
 pub(crate) fn bomb() -> Vec<u8> {
     let mut file =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xc3\x50\0\0\xc3\x50\x08\x02\0\0\0".to_vec();

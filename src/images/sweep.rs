@@ -1,5 +1,5 @@
-//! Removes pictures that no message shows: those of deleted messages and those that are no pictures at
-//! once, those that nobody has sent after a day.
+//! Removal of pictures that no message shows. Pictures of deleted messages, and files that are no pictures,
+//! are removed at once; uploads that nobody has sent are removed after a day.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{app::App, error::Error, store::uploads};
 
-/// How often each node looks for them. A node looks at once for what it has withdrawn itself.
+/// Interval of the sweep on each node. A node sweeps at once for what it has withdrawn itself.
 const EVERY: Duration = Duration::from_mins(1);
-/// How many are removed at a time.
+/// Maximum number of pictures removed at a time.
 const BATCH: u32 = 100;
 
-/// At the start, and then again and again. Several nodes may do it at once.
+/// Sweeps at the start and then at intervals. Several nodes may sweep at once.
 pub(crate) async fn keep_sweeping(app: Arc<App>) {
     let mut minutes = interval(EVERY);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,7 +29,7 @@ pub(crate) async fn keep_sweeping(app: Arc<App>) {
     }
 }
 
-/// The objects go first: their rows are how they are found.
+/// Removes the objects before their rows: the rows are needed to find them.
 async fn sweep(app: &App) -> Result<usize, Error> {
     let mut removed = 0;
     loop {

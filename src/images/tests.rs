@@ -1,4 +1,4 @@
-//! Against the embedded server, through its own routes, as a client comes.
+//! Tests against the embedded server, with requests as a client sends them.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Desk {
         self.images.embedded.as_ref().unwrap()
     }
 
-    /// What a client does with a URL.
+    /// Sends a request to a URL, as a client does.
     async fn ask(
         &self,
         method: &str,
@@ -201,11 +201,11 @@ async fn b51_b54_b55_a_url_is_for_one_picture_of_one_type_and_length_once() {
     let chunked = chunked.header("transfer-encoding", "chunked").body(Body::empty()).unwrap();
     assert!(desk.server().serve(&desk.key.original(), chunked).await.is_err());
 
-    // A header that would make a copy of another picture of it is not heard.
+    // A header that would copy another picture over this one is ignored.
     let copying = with("x-amz-copy-source", &format!("/frontdesk-images/{}", desk.key.thumbnail()));
     assert_eq!(put(&upload.url, &copying, &picture).await, StatusCode::OK);
     assert_eq!(desk.check(Format::Png, picture.len()).await, Ok((64, 48)));
-    // Whoever sent a picture can't make another of it later.
+    // The sender can't replace a picture later.
     let again = put(&upload.url, &upload.headers, &picture).await;
     assert_eq!(again, StatusCode::PRECONDITION_FAILED);
 }

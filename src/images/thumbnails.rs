@@ -1,4 +1,4 @@
-//! Thumbnails: made off the path of anything that someone waits for, one at a time.
+//! Thumbnails. They are made one at a time, and nobody waits for them.
 
 use std::{io::Cursor, sync::Arc, time::Duration};
 
@@ -13,27 +13,27 @@ use super::{
     Format, ImagesError, Look, PIXELS_MAX, SIZE_MAX, bucket::Bucket, format::look, name::ObjectKey,
 };
 
-/// The longer side of a thumbnail, in pixels.
+/// Longer side of a thumbnail, in pixels.
 pub(super) const SIDE: u32 = 320;
-/// How many wait at most; one more is made when it is asked for.
+/// Maximum number of waiting thumbnails. Others are made when they are requested.
 const QUEUE: usize = 256;
-/// How much memory unpacking one may take, in bytes.
+/// Memory limit to decode a picture, in bytes.
 const MEMORY_MAX: u64 = PIXELS_MAX * 4 + 64 * 1024 * 1024;
-/// JPEG's quality, of 100.
+/// JPEG quality, of 100.
 const QUALITY: u8 = 80;
-/// How long the next one waits where S3 was not there for the last.
+/// Pause after a thumbnail that failed because S3 is away.
 const REST: Duration = Duration::from_secs(1);
 
-/// What takes the wishes for thumbnails.
+/// Queue of the requested thumbnails.
 #[derive(Debug)]
 pub(super) struct Thumbnails {
     queue: mpsc::Sender<(ObjectKey, Format)>,
-    /// What waits in the queue: many readers ask for one picture.
+    /// Pictures in the queue, because many readers request the same one.
     waiting: Arc<DashSet<ObjectKey>>,
 }
 
 impl Thumbnails {
-    /// Starts the maker; it ends with this value.
+    /// Starts the task that makes thumbnails. It ends with this value.
     pub(super) fn start(bucket: Bucket) -> Self {
         let (queue, mut wanted) = mpsc::channel::<(ObjectKey, Format)>(QUEUE);
         let waiting = Arc::new(DashSet::new());
@@ -66,7 +66,7 @@ async fn make(bucket: &Bucket, key: &ObjectKey, format: Format) -> Result<(), Im
     let made = tokio::task::spawn_blocking(move || render(&bytes, format)).await;
     let thumbnail = match made {
         Ok(Ok(thumbnail)) => thumbnail,
-        // Nor will the next try: what is empty says so to everyone who asks.
+        // The next try would fail too. An empty object records this for all later requests.
         Ok(Err(error)) => {
             tracing::debug!(%error, "a picture has no thumbnail");
             Vec::new()
@@ -74,14 +74,14 @@ async fn make(bucket: &Bucket, key: &ObjectKey, format: Format) -> Result<(), Im
         Err(_) => Vec::new(),
     };
     bucket.write(&key.thumbnail(), Format::Jpeg, thumbnail).await?;
-    // The picture may have been removed meanwhile, and its thumbnail goes with it.
+    // The picture may have been removed meanwhile. Then its thumbnail goes too.
     match bucket.size(&key.original()).await? {
         Some(_) => Ok(()),
         None => bucket.delete(&key.thumbnail()).await,
     }
 }
 
-/// A JPEG that shows the picture as it was meant, and says nothing of where and by what it was taken.
+/// JPEG of the picture with its orientation applied, and without metadata.
 pub(super) fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError> {
     let too_large = || {
         ImageError::Limits(image::error::LimitError::from_kind(
@@ -89,7 +89,7 @@ pub(super) fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError
         ))
     };
     let small_enough = |width, height| u64::from(width) * u64::from(height) <= PIXELS_MAX;
-    // Looked at again: whoever writes to the bucket may have changed it.
+    // Checked again, because another writer to the bucket may have changed it.
     let (Some(decoder), Look::Picture(..)) = (format.decoder(), look(bytes)) else {
         return Err(too_large());
     };
@@ -114,7 +114,7 @@ pub(super) fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError
     Ok(jpeg)
 }
 
-/// JPEG has no transparency.
+/// Puts a transparent picture on white: JPEG has no transparency.
 fn on_white(picture: &DynamicImage) -> RgbImage {
     if !picture.has_alpha() {
         return picture.to_rgb8();

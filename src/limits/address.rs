@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as that can be believed.
+//! Client address of a request, as far as it can be trusted.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// Where proxies note for whom they ask, each behind what it was told.
+/// Header in which each proxy appends the address of its client.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whom a client's address stands for: an IPv4 address, or an IPv6 network of 64 bits, as whoever has
-/// one address of such a network has them all.
+/// Client address for limits: an IPv4 address, or an IPv6 network of 64 bits, because a client that has one
+/// address of such a network has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address(IpAddr);
 
@@ -32,12 +32,12 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Whether it is in one of these networks.
+    /// Whether the address is in one of these networks.
     pub(crate) fn is_in(self, networks: &[IpNet]) -> bool {
         is_trusted(self.0, networks)
     }
 
-    /// The networks that it is in, from wide to narrow: what a site, a household and a device get.
+    /// The networks that contain it, from wide to narrow: of a site, a household and a device.
     pub(crate) fn networks(self) -> [IpNet; 3] {
         let lengths = if self.0.is_ipv4() { [16, 24, 32] } else { [48, 56, 64] };
         lengths.map(|length| {
@@ -45,8 +45,8 @@ impl Address {
         })
     }
 
-    /// Who asks. What a trusted proxy says of whom it asks for counts, be it another such proxy, and
-    /// what anyone else says does not.
+    /// Address of the client. An entry of the header counts only if a trusted proxy wrote it, also on behalf
+    /// of another trusted proxy.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let mut client = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -65,7 +65,7 @@ pub(crate) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
 }
 
-/// One entry; some proxies note a port too.
+/// Parses one entry. Some proxies add a port.
 fn read(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn b20_only_what_a_trusted_proxy_says_counts() {
         assert_eq!(ask("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
-        // A client that is there by itself may say what it likes.
+        // A client without a proxy may send any header.
         assert_eq!(ask("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
         assert_eq!(ask("203.0.113.9", &["10.0.0.7"]), "203.0.113.9");
-        // So may one behind a proxy: what it said stands to the left of what the proxy added.
+        // So may a client behind a proxy: its entries are to the left of the proxy's.
         assert_eq!(ask("10.0.0.1", &["198.51.100.1, 10.0.0.7, 203.0.113.9"]), "203.0.113.9");
         assert_eq!(ask("10.0.0.1", &["198.51.100.1", "203.0.113.9"]), "203.0.113.9");
         assert_eq!(ask("10.0.0.1", &["203.0.113.9, 10.2.0.1,10.1.0.1"]), "203.0.113.9");

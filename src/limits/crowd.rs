@@ -1,10 +1,10 @@
-//! Places for those whom nobody knows yet: a full house turns out the oldest of the network that has
-//! most, never the newcomer.
+//! Slots for clients that are not authenticated yet. When they are full, the oldest client of the network
+//! with most slots is evicted, never the newcomer.
 //!
-//! A stranger costs little and leaves soon, so what fills the places is what stays. Eviction goes down
-//! from the wide networks to the narrow ones, as an attacker with one network has all that are in it. A
-//! network with few places has no share that could be too large: many people are behind one address of a
-//! carrier. Where no network has many, the oldest of all goes, and that is one of those who stay.
+//! A stranger costs little and leaves soon, so the slots fill with clients that stay. Eviction goes down from
+//! wide networks to narrow ones, because an attacker with one network has all that are in it. A network with
+//! few slots is not singled out: many people are behind one address of a carrier. If no network has many, the
+//! oldest client of all is evicted, and that is one of those that stay.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,26 +18,26 @@ use tokio::sync::Notify;
 
 use super::address::Address;
 
-/// Up to how many places no network is singled out for.
+/// A network with at most this many slots is not singled out.
 const FEW: usize = 16;
-/// How long a stranger may take at least, however full the house is.
+/// Minimum time for a stranger to enter, however full the slots are.
 const PATIENCE_MIN: Duration = Duration::from_secs(2);
 
-/// A bounded number of places.
+/// A bounded number of slots.
 pub(crate) struct Crowd {
     bound: usize,
     evictions: Counter,
     guests: Mutex<Guests>,
 }
 
-/// The holders of places, by age: a place's number grows.
+/// The holders of slots, by age: slot numbers grow.
 #[derive(Default)]
 struct Guests {
     last: u64,
     all: BTreeMap<u64, (Address, Arc<Notify>)>,
-    /// The guests of each network, wide and narrow ones.
+    /// The holders in each network, wide and narrow ones.
     members: HashMap<IpNet, BTreeSet<u64>>,
-    /// The networks directly inside each network, and the widest ones (`None`), by their size.
+    /// The networks directly inside each network, and the widest ones (`None`), by their number of holders.
     inside: HashMap<Option<IpNet>, BTreeSet<(usize, IpNet)>>,
 }
 
@@ -60,7 +60,7 @@ impl Guests {
         Some(evicted)
     }
 
-    /// Changes the members of all networks that an address is in.
+    /// Changes the members of all networks that contain an address.
     fn change(&mut self, address: Address, change: impl Fn(&mut BTreeSet<u64>)) {
         let mut outer = None;
         for network in address.networks() {
@@ -105,7 +105,7 @@ impl Crowd {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets one in. Where the house is full another one goes.
+    /// Adds a holder. If the slots are full, another one is evicted.
     pub(super) fn enter(self: &Arc<Self>, address: Address) -> Guest {
         let evicted = Arc::<Notify>::default();
         let place = Mutex::new(Some(self.take(address, &evicted)));
@@ -125,7 +125,7 @@ impl Crowd {
         number
     }
 
-    /// How long one who comes in now may stay: shorter the fuller it is.
+    /// Time limit of a new holder. The fewer slots are free, the shorter it is.
     #[expect(clippy::cast_precision_loss, reason = "a share needs no precision")]
     pub(super) fn patience(&self, most: Duration) -> Duration {
         let free = self.bound.saturating_sub(self.guests().all.len());
@@ -134,7 +134,7 @@ impl Crowd {
     }
 }
 
-/// One place, until it is given back or dropped.
+/// One slot, until it is given back or dropped.
 pub(crate) struct Guest {
     crowd: Arc<Crowd>,
     address: Address,
@@ -143,19 +143,19 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Resolves when the place is taken away; never where it was given back before.
+    /// Resolves when the slot is taken away, and never if it was given back before.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// Gives the place back: it is known by now who this is, or something is done for it.
+    /// Gives the slot back: the client is authenticated now, or its request is being served.
     pub(crate) fn leave(&self) {
         if let Some(number) = self.place().take() {
             self.crowd.guests().leave(number);
         }
     }
 
-    /// Takes a place again, as the youngest.
+    /// Takes a slot again, as the youngest holder.
     pub(crate) fn come_back(&self) {
         self.leave();
         let number = self.crowd.take(self.address, &self.evicted);
@@ -189,7 +189,7 @@ mod tests {
         IpAddr::from(Ipv4Addr::new(a, b, c, d)).into()
     }
 
-    /// The network of this number under a /48.
+    /// An address in this network of a /48 site.
     fn v6(site: u16, network: u16) -> Address {
         IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1)).into()
     }

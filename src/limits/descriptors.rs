@@ -1,6 +1,6 @@
-//! How many descriptors the process may have, as far as the system says so.
+//! Limit of file descriptors of this process, if the system reports it.
 
-/// So many, or a quarter of the descriptors where that is less: sockets and databases need the others.
+/// This number, or a quarter of the descriptors if that is less: sockets and databases need the others.
 pub(super) fn share(most: usize) -> usize {
     soft_limit().map_or(most, |limit| most.min(limit / 4)).max(1)
 }

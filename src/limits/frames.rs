@@ -1,4 +1,4 @@
-//! How much one connection may say, whatever it is, and when it has not listened to refusals.
+//! Limit of all frames of one connection, and detection of clients that ignore refusals.
 
 use std::{
     num::NonZeroU32,
@@ -7,25 +7,25 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// How many frames a connection may send for each of its user's sends: joins, reads and typing too.
+/// Frames allowed for each send that a user may make: joins, reads and typing are frames too.
 const FOR_EACH_SEND: NonZeroU32 = NonZeroU32::new(5).unwrap();
-/// How many at once: every session that it may be in, joined anew, and some more.
+/// Burst of frames: a client may join all its sessions anew, and some more.
 const BURST: NonZeroU32 = NonZeroU32::new(1_200).unwrap();
-/// How many refusals make a flood where they come at once: an app that was offline may flush what it
-/// has before it reads the first.
+/// Burst of refusals before they are a flood. An app that was offline may send all it has before it reads the
+/// first refusal.
 const REFUSALS: NonZeroU32 = NonZeroU32::new(300).unwrap();
-/// How many refusals a second are forgiven.
+/// Refusals a second that are forgiven.
 const FORGIVEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// One connection's frames.
+/// Frame limits of one connection.
 #[derive(Debug)]
 pub(crate) struct Frames {
     bucket: DefaultDirectRateLimiter,
     refusals: DefaultDirectRateLimiter,
     flooding: bool,
-    /// For how long one send fills its user's bucket.
+    /// Time for which one send fills its user's bucket.
     cell: Duration,
-    /// Until when those who were refused so far have been told to wait.
+    /// End of the latest retry delay given so far.
     promised: Instant,
 }
 
@@ -41,13 +41,13 @@ impl Frames {
         }
     }
 
-    /// A frame has come; if it is one too many, how long until there is room for one.
+    /// Counts a frame. If it is over the limit, returns the time until there is room for one.
     pub(crate) fn take(&self) -> Result<(), Duration> {
         self.bucket.check().map_err(|until| until.wait_time_from(Instant::now()))
     }
 
-    /// Something was refused, as there is room in so long. When it is to be tried again: behind all
-    /// that were refused before, or they would come together and all but one in vain.
+    /// Records a refusal, with the time until there is room. Returns the retry delay: it ends after all
+    /// earlier ones, because retries at one time would all fail but one.
     pub(crate) fn refused(&mut self, wait: Duration) -> Duration {
         self.flooding |= self.refusals.check().is_err();
         let now = Instant::now();
@@ -55,7 +55,7 @@ impl Frames {
         self.promised - now
     }
 
-    /// Whether the client goes on, though it was refused often enough to know.
+    /// Whether the client continues despite many refusals.
     pub(crate) fn is_flooding(&self) -> bool {
         self.flooding
     }

@@ -1,4 +1,4 @@
-//! Whom a request is for: whatever is said of it, this holds.
+//! Properties of client addresses, for any header.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use super::address::{Address, FORWARDED_FOR};
 
-/// What clients and proxies write into `X-Forwarded-For`.
+/// Any value of `X-Forwarded-For`.
 pub fn addresses(bytes: &[u8]) {
     let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
     let [stranger, proxy] =
@@ -21,10 +21,10 @@ pub fn addresses(bytes: &[u8]) {
         Some(Address::of(peer, &headers, &trusted))
     };
     let Some(behind) = of(proxy, &[bytes]) else { return };
-    // It is written as it is read.
+    // An address is read as it is written.
     let told = behind.to_string();
     assert_eq!(of(proxy, &[told.as_bytes()]), Some(behind));
-    // A client that is there by itself may say what it likes, and so may one behind a proxy.
+    // Forged entries do not count, from a client itself or from one behind a proxy.
     assert_eq!(of(stranger, &[bytes]), Some(stranger.into()));
     let added = [bytes, b", 203.0.113.9"].concat();
     assert_eq!(of(proxy, &[&added]), Some(stranger.into()));

@@ -1,4 +1,4 @@
-//! Places for connections: each is given back however its connection ends.
+//! Connection slots. Each is given back however its connection ends.
 
 use std::{
     future::pending,
@@ -13,11 +13,11 @@ use dashmap::{DashMap, DashSet, Entry};
 
 use super::{Account, Limits, crowd::Guest};
 
-/// How many places each account has here.
+/// Number of slots that each account has here.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     held: DashMap<Account, u32>,
-    /// Those of whom other nodes are still to hear.
+    /// Accounts whose count is still to be reported to other nodes.
     changed: DashSet<Account>,
 }
 
@@ -41,7 +41,7 @@ impl Places {
         self.held.get(account).map_or(0, |count| *count)
     }
 
-    /// Tells of the account again where it has not so many places any more.
+    /// Marks the account for another report if its count has changed.
     pub(super) fn changed_since(&self, account: &Account, count: u32) {
         if self.count(account) != count {
             self.changed.insert(account.clone());
@@ -52,14 +52,14 @@ impl Places {
         self.changed.clear();
     }
 
-    /// Takes those who are to be told of, as they are now.
+    /// Takes the accounts to report, with their present counts.
     pub(super) fn changes(&self) -> Vec<(Account, u32)> {
         let changed: Vec<Account> = self.changed.iter().map(|account| account.clone()).collect();
         let taken = changed.into_iter().filter_map(|account| self.changed.remove(&account));
         taken.map(|account| (account.clone(), self.count(&account))).collect()
     }
 
-    /// Takes those who are to be told of, and all others.
+    /// Takes the accounts to report, and all others.
     pub(super) fn all(&self) -> Vec<(Account, u32)> {
         let mut all = self.changes();
         all.retain(|(_, count)| *count == 0);
@@ -68,14 +68,14 @@ impl Places {
     }
 }
 
-/// One connection's place, until it is dropped.
+/// Slot of one connection, until it is dropped.
 pub(crate) struct Place {
     limits: Arc<Limits>,
     account: Account,
 }
 
 impl Place {
-    /// Takes a place; and how many there are with it.
+    /// Takes a slot. Returns it with the number of slots taken, this one included.
     pub(super) fn take(limits: &Arc<Limits>, account: Account) -> (Self, u32) {
         let count = limits.places.enter(&account);
         (Self { limits: Arc::clone(limits), account }, count)
@@ -91,7 +91,7 @@ impl Drop for Place {
     }
 }
 
-/// A place that is counted here alone, until it is dropped.
+/// A slot that is counted on this node only, until it is dropped.
 pub(super) struct Counted {
     limits: Arc<Limits>,
     account: Account,
@@ -99,7 +99,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Takes a place; and how many there are with it.
+    /// Takes a slot. Returns it with the number of slots taken, this one included.
     pub(super) fn take(
         limits: &Arc<Limits>,
         account: Account,
@@ -116,17 +116,17 @@ impl Drop for Counted {
     }
 }
 
-/// A TCP connection's places, until they are given back or dropped: one among those of its address, and,
-/// while it asks for nothing, one among all that are idle.
+/// Slots of a TCP connection, until they are given back or dropped: one of its address, and, while it has no
+/// request, one of all idle connections.
 pub(crate) struct Accepted {
     of_address: Mutex<Option<Counted>>,
-    /// None where it takes no place.
+    /// `None` if it takes no slot.
     idle: Option<Guest>,
     is_exempt: AtomicBool,
 }
 
 impl Accepted {
-    /// One that takes no place.
+    /// A connection that takes no slot.
     pub(crate) fn unlimited() -> Self {
         Self { of_address: Mutex::new(None), idle: None, is_exempt: AtomicBool::new(true) }
     }
@@ -136,21 +136,21 @@ impl Accepted {
         Self { of_address, idle: Some(idle), is_exempt: AtomicBool::new(false) }
     }
 
-    /// Whoever it is from may have as many as it needs.
+    /// Gives the slots back: the client of this connection is not limited.
     pub(crate) fn give_back(&self) {
         drop(self.of_address.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.is_exempt.store(true, Ordering::Relaxed);
         self.begin();
     }
 
-    /// A request is being done: it is not idle.
+    /// A request is being served, so the connection is not idle.
     pub(crate) fn begin(&self) {
         if let Some(idle) = &self.idle {
             idle.leave();
         }
     }
 
-    /// It waits for the next request.
+    /// The connection waits for the next request.
     pub(crate) fn rest(&self) {
         if let Some(idle) = &self.idle
             && !self.is_exempt.load(Ordering::Relaxed)
@@ -159,7 +159,7 @@ impl Accepted {
         }
     }
 
-    /// Resolves when its place is needed.
+    /// Resolves when its slot is needed.
     pub(crate) async fn evicted(&self) {
         match &self.idle {
             Some(idle) => idle.evicted().await,
@@ -168,7 +168,7 @@ impl Accepted {
     }
 }
 
-/// Someone of whom nothing is known yet, on the way in.
+/// A client that is not authenticated yet, and has not entered.
 pub(crate) struct Stranger {
     guest: Guest,
     patience: Duration,
@@ -180,12 +180,12 @@ impl Stranger {
         Self { guest, patience, _of_address: of_address }
     }
 
-    /// How long it may take, from when it came.
+    /// Time limit to enter, from when it came.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Resolves when its place is needed.
+    /// Resolves when its slot is needed.
     pub(crate) async fn evicted(&self) {
         self.guest.evicted().await;
     }

@@ -1,5 +1,5 @@
-//! Token buckets. Each decides at once, by what this node knows: what was used on other nodes is
-//! set against it a moment later.
+//! Token buckets. Each decides at once by the state of this node. Usage on other nodes is added a moment
+//! later.
 
 use std::{
     convert::Infallible,
@@ -22,44 +22,45 @@ use governor::{
 use super::Account;
 use crate::bus::Charge;
 
-/// What an account may owe over all nodes at most, in bursts: as much as that many nodes can let
-/// through before they know of each other.
+/// Maximum debt of an account over all nodes, in bursts: as much as that many nodes can let through before
+/// they know of each other.
 const OWED_MAX: u32 = 4;
 
-/// The debt over all nodes is Redis's word, which is not signed. However much it says, it takes no
-/// more than this part of what an account may use, once [`OWED_MAX`] has been owed.
+/// Part of an account's rate that debts from Redis can take at most, once [`OWED_MAX`] has been owed. Redis's
+/// answers are not signed: a forged debt must not stop an account.
 const REMOTE_SHARE: f64 = 0.75;
 
-/// So much in a time for each account, and a burst.
+/// A rate for each account, and a burst.
 pub(super) struct Rate {
     name: &'static str,
     limiter: RateLimiter<Account, Buckets, MonotonicClock>,
     buckets: Buckets,
     start: Instant,
-    /// For how long one use fills the bucket.
+    /// Time for which one use fills the bucket.
     cell: Duration,
     burst: NonZeroU32,
-    /// What other nodes are to be told of.
+    /// Uses that are not reported to other nodes yet.
     used: DashMap<Account, u32>,
-    /// Until when Redis's word has used up its part, since the start.
+    /// Time, since `start`, until which debts from Redis have used up their part.
     raised: DashMap<Account, Duration>,
     telling: u32,
 }
 
 impl Rate {
-    /// `burst` is how many seconds' worth may be used at once.
+    /// `burst` is the number of seconds of the rate that may be used at once.
     pub(super) fn new(name: &'static str, a_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let burst = a_second.saturating_mul(burst);
         let quota = Quota::per_second(a_second).allow_burst(burst);
         Self::of(name, quota, (a_second.get() / 4).max(1))
     }
 
-    /// So much a minute, which may be used at once. Other nodes learn of each use: there are few.
+    /// A rate per minute, which may be used at once. Each use is reported to other nodes, because there are
+    /// few.
     pub(super) fn per_minute(name: &'static str, a_minute: NonZeroU32) -> Self {
         Self::of(name, Quota::per_minute(a_minute), 1)
     }
 
-    /// `telling` uses are enough to tell other nodes.
+    /// `telling` is the number of uses that suffices for a report to other nodes.
     fn of(name: &'static str, quota: Quota, telling: u32) -> Self {
         let buckets = Buckets::default();
         Self {
@@ -75,7 +76,7 @@ impl Rate {
         }
     }
 
-    /// Uses one, or says how long until there is one.
+    /// Uses one token, or returns the time until there is one.
     pub(super) fn take(&self, account: &Account) -> Result<(), Duration> {
         let taken = self.limiter.check_key(account);
         taken.map_err(|until| until.wait_time_from(Instant::now()))?;
@@ -86,8 +87,8 @@ impl Rate {
         Ok(())
     }
 
-    /// What other nodes should know. Who uses little is nobody's concern: a quarter of a second's
-    /// worth is told, and most people never get there.
+    /// Uses to report to other nodes. Few uses are not reported: the threshold is a quarter of a second's
+    /// rate, and most people never reach it.
     pub(super) fn untold(&self) -> Vec<(Account, Charge)> {
         let enough = self.used.iter().filter(|entry| *entry.value() >= self.telling);
         let accounts: Vec<Account> = enough.map(|entry| entry.key().clone()).collect();
@@ -104,7 +105,7 @@ impl Rate {
         self.cell * self.burst.get() * OWED_MAX
     }
 
-    /// So much is owed over all nodes, by Redis's word: a smaller debt never lowers the local one, and a
+    /// Applies the debt over all nodes, as Redis reports it. A smaller debt never lowers the local one, and a
     /// larger one raises it within bounds.
     pub(super) fn owe(&self, account: &Account, owed: Duration) {
         self.owe_at(self.start.elapsed(), account, owed);
@@ -127,8 +128,8 @@ impl Rate {
         }
     }
 
-    /// Forgets the buckets that are full again, and what was too little to tell; or all of it, where
-    /// there is nobody to be told.
+    /// Removes the buckets that are full again, and uses too few to report, or all uses if nothing can be
+    /// reported.
     pub(super) fn shrink(&self, tells: bool) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
@@ -140,7 +141,7 @@ impl Rate {
     }
 }
 
-/// The limiter's state, which it does not give out.
+/// The state of the limiter, which does not expose it.
 #[derive(Clone, Debug, Default)]
 struct Buckets(Arc<DashMapStateStore<Account>>);
 
@@ -235,7 +236,7 @@ mod tests {
             let Ok(used) = used;
             used
         });
-        // None of the first half minute, and then most.
+        // In the first half minute none succeeds, and then most do.
         assert!(uses.count() > 200);
     }
 

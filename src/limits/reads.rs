@@ -1,9 +1,9 @@
-//! Fair turns: a costly read is accounted to its person, by whatever socket or request it comes.
+//! Fair turns for costly reads. A read is accounted to its person, whichever socket or request it comes by.
 //!
-//! Reads are of a few kinds. Of each kind a person has one under way on this node (pictures: two), and
-//! the node a few; the rest waits. Among those who wait the turn goes round by person, so a hundred
-//! requests of one person stand in front of nobody else's. A read that took long is followed by a rest
-//! of the same length, so that nobody keeps a core of the database busy alone.
+//! Reads are of a few kinds. Of each kind a person has one under way on this node (pictures: two), and the
+//! node a few; the others wait. Turns go round by person, so a hundred requests of one person delay nobody
+//! else. A long read is followed by a rest of the same length, so that nobody keeps a core of the database
+//! busy alone.
 
 #[cfg(test)]
 mod tests;
@@ -26,19 +26,19 @@ use crate::{
     person::Person,
 };
 
-/// How long a read may take without a rest behind it.
+/// Maximum duration of a read without a rest after it.
 const FREE: Duration = Duration::from_millis(50);
-/// The longest rest.
+/// Maximum rest.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// When to come again with what was refused.
+/// Retry delay after a refusal.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A costly read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// A session, and the page that its join is answered with.
+    /// A session, and the page in the answer to its join.
     Join,
-    /// A page behind it, until the connection is live.
+    /// A later page, until the connection is live.
     CatchUp,
     /// A page of messages over HTTP.
     History,
@@ -46,33 +46,33 @@ pub(crate) enum Operation {
     /// A page of sessions.
     List,
     Unread,
-    /// The directory is asked about someone.
+    /// A query of the directory for a person.
     Open,
-    /// An upload is checked.
+    /// The check of an upload.
     Picture,
 }
 
-/// How many reads of one kind there may be.
+/// Limits of one kind of read.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
-    /// Under way on this node.
+    /// Maximum number under way on this node.
     node: usize,
-    /// Under way for one person.
+    /// Maximum number under way for one person.
     person: usize,
-    /// Waiting for one person; further ones are refused.
+    /// Maximum number waiting for one person. Further ones are refused.
     waiting: usize,
-    /// How long one waits.
+    /// Time limit of the wait.
     patience: Duration,
 }
 
-/// Pages of messages. As many may wait as twenty sockets have requests under way, and for long: no app that
-/// comes back with all its sessions is refused, also where ten thousand come back at once.
+/// Pages of messages. As many may wait as twenty sockets have requests under way, and for long. So no app
+/// that reconnects with all its sessions is refused, even if ten thousand reconnect at once.
 const PAGES: Kind = Kind { node: 8, person: 1, waiting: 640, patience: Duration::from_secs(30) };
 const SEARCHES: Kind = Kind { node: 4, person: 1, waiting: 8, patience: Duration::from_secs(3) };
 const LISTS: Kind = Kind { node: 8, person: 1, waiting: 32, patience: Duration::from_secs(8) };
-/// They wait for the directory, which may hang.
+/// Opened sessions wait for the directory, which may hang.
 const OPENS: Kind = Kind { node: 256, person: 1, waiting: 8, patience: Duration::from_secs(8) };
-/// They wait for S3, which may hang.
+/// Checks of pictures wait for S3, which may hang.
 const PICTURES: Kind = Kind { node: 64, person: 2, waiting: 64, patience: Duration::from_secs(8) };
 
 /// All reads of this node.
@@ -103,7 +103,7 @@ impl Reads {
         }
     }
 
-    /// Waits until this person may read. Refused where too much of theirs waits already, or the node is
+    /// Waits until this person may read. Refuses if too many of their reads wait already, or if the node is
     /// too busy.
     pub(crate) async fn permit(
         &self,
@@ -122,8 +122,8 @@ impl Reads {
         })
     }
 
-    /// Waits for as long as it takes: for the rest of what was permitted before, of which a connection
-    /// has no more than requests under way.
+    /// Waits without a time limit: for the rest of a read that was permitted before. A connection has at most
+    /// as many of these as requests under way.
     pub(crate) async fn permit_rest(&self, operation: Operation, person: &Person) -> ReadPermit {
         let (queue, counts) = (self.queue(operation), self.counts.of(operation));
         queue.push(person).granted(counts).await
@@ -140,14 +140,14 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     under_way: usize,
-    /// Everyone with a read under way, waiting or resting; nobody else.
+    /// People with a read under way, waiting or resting; nobody else.
     people: HashMap<Person, Share>,
-    /// Everyone with a read that waits who may have one more under way: each once, in the order of turns.
+    /// People with a waiting read that may have one more under way: each once, in the order of turns.
     ready: VecDeque<Person>,
     last_number: u64,
 }
 
-/// One person's part.
+/// One person's reads.
 #[derive(Debug, Default)]
 struct Share {
     /// Under way, or resting.
@@ -157,7 +157,7 @@ struct Share {
 }
 
 impl State {
-    /// Puts the person at the end of the round, if they have something to do there.
+    /// Puts the person at the end of the round, if they have a read that may start.
     fn line_up(&mut self, person: &Person, kind: Kind) {
         let Some(share) = self.people.get_mut(person) else { return };
         if share.waiting.is_empty() && share.under_way == 0 {
@@ -168,7 +168,7 @@ impl State {
         }
     }
 
-    /// Permits what the node has room for.
+    /// Permits as many reads as the node has room for.
     fn grant(&mut self, kind: Kind) {
         while self.under_way < kind.node {
             let Some(person) = self.ready.pop_front() else { return };
@@ -177,7 +177,7 @@ impl State {
             if let Some((_, granted)) = share.waiting.pop_front() {
                 share.under_way += 1;
                 self.under_way += 1;
-                // The receiver is there: a read that gives up leaves the queue first.
+                // The receiver exists: a read that gives up leaves the queue first.
                 let (Ok(()) | Err(())) = granted.send(());
             }
             self.line_up(&person, kind);
@@ -194,7 +194,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place behind what waits for this person; none where that is too much.
+    /// Adds a waiting read of this person. `None` if too many wait.
     fn enter(self: &Arc<Self>, person: &Person, waiting_max: usize) -> Option<Waiting> {
         let mut state = self.state();
         let waiting = state.people.get(person).map_or(0, |share| share.waiting.len());
@@ -216,7 +216,7 @@ impl Queue {
         Waiting { place: Some((queue, person)), number, granted }
     }
 
-    /// A read waits no more: its place is free, or the permit that it has got meanwhile.
+    /// Ends a read's wait. Frees its place in the queue, or the permit that it received meanwhile.
     fn give_up(&self, person: &Person, number: u64) {
         let mut state = self.state();
         let Some(share) = state.people.get_mut(person) else { return };
@@ -234,14 +234,14 @@ impl Queue {
         self.end_rest(person);
     }
 
-    /// A read has ended: the node has room for the next one.
+    /// Ends a read: the node has room for the next one.
     fn end(&self) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);
         state.grant(self.kind);
     }
 
-    /// The person may have one more.
+    /// Ends a rest: the person may have one more read.
     fn end_rest(&self, person: &Person) {
         let mut state = self.state();
         if let Some(share) = state.people.get_mut(person) {
@@ -252,10 +252,10 @@ impl Queue {
     }
 }
 
-/// A read that waits for its turn. Dropped, it gives its place up.
+/// A read that waits for its turn. When dropped, it gives up its place.
 #[derive(Debug)]
 struct Waiting {
-    /// None once it is permitted.
+    /// `None` once it is permitted.
     place: Option<(Arc<Queue>, Person)>,
     number: u64,
     granted: oneshot::Receiver<()>,
@@ -264,7 +264,7 @@ struct Waiting {
 impl Waiting {
     async fn granted(mut self, counts: &Waits) -> ReadPermit {
         let _waiting = counts.begin();
-        // The sender is dropped by nobody but this.
+        // The sender is dropped only with this value.
         drop((&mut self.granted).await);
         ReadPermit { place: self.place.take(), began: Instant::now() }
     }

@@ -1,4 +1,4 @@
-//! How much waits for one reader, since when it has taken nothing, and how old the oldest of it is.
+//! Backlog of one reader: its size, the time since the reader last took something, and its age.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,11 +13,11 @@ pub(super) struct Backlog(Mutex<State>);
 #[derive(Debug)]
 struct State {
     bytes: usize,
-    /// Since when something waits and nothing was taken.
+    /// Time since which something waits and nothing was taken.
     since: Instant,
-    /// No byte that waits is older.
+    /// No waiting byte is older than this.
     oldest: Instant,
-    /// Bytes that waited at `mark` and still do: once they are taken, `mark` is the oldest.
+    /// Bytes that waited at `mark` and still do. Once they are taken, `mark` becomes the oldest time.
     ahead: usize,
     mark: Instant,
 }
@@ -32,7 +32,7 @@ impl Backlog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So much more waits.
+    /// Adds waiting bytes.
     pub(super) fn grow(&self, bytes: usize) {
         let mut state = self.state();
         if state.bytes == 0 {
@@ -42,7 +42,7 @@ impl Backlog {
         state.bytes += bytes;
     }
 
-    /// So much was taken, or is not to be sent any more.
+    /// Removes bytes that were taken, or will not be sent.
     pub(super) fn shrink(&self, bytes: usize) {
         let mut state = self.state();
         let now = Instant::now();
@@ -58,13 +58,13 @@ impl Backlog {
         self.state().bytes
     }
 
-    /// How many bytes wait, and for how long nothing was taken; `None` where nothing waits.
+    /// Number of waiting bytes, and the time since the last was taken; `None` if nothing waits.
     pub(super) fn waiting(&self) -> Option<(usize, Duration)> {
         let state = self.state();
         (state.bytes > 0).then(|| (state.bytes, state.since.elapsed()))
     }
 
-    /// Since when the oldest byte waits at most, and how many wait.
+    /// Earliest time since which the oldest byte waits, and the number of waiting bytes.
     pub(super) fn age(&self) -> (Instant, usize) {
         let state = self.state();
         (state.oldest, state.bytes)

@@ -1,4 +1,4 @@
-//! Why a reader ends, once it does.
+//! End of a reader, with its reason.
 
 use std::sync::OnceLock;
 
@@ -8,18 +8,18 @@ use crate::wire::CloseCode;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    /// With whether it ends to give back memory.
+    /// The reason, and whether the reader is evicted to free memory.
     code: OnceLock<(CloseCode, bool)>,
     ended: Notify,
 }
 
 impl Ending {
-    /// Ends it; the first reason counts. False where it ends already.
+    /// Ends the reader. The first reason counts. False if it is ending already.
     pub(crate) fn close(&self, code: CloseCode) -> bool {
         self.set(code, false)
     }
 
-    /// Ends it as a slow reader, for its memory: there is no time for a long goodbye.
+    /// Ends it as a slow reader to free its memory: the close is short.
     pub(super) fn evict(&self) -> bool {
         self.set(CloseCode::SlowReader, true)
     }
@@ -30,7 +30,7 @@ impl Ending {
         first
     }
 
-    /// Why it ends, if it does.
+    /// Reason of the end, if it is ending.
     pub(crate) fn code(&self) -> Option<CloseCode> {
         self.code.get().map(|(code, _)| *code)
     }
@@ -39,7 +39,7 @@ impl Ending {
         self.code.get().is_some_and(|(_, evicted)| *evicted)
     }
 
-    /// Resolves when it is to end.
+    /// Resolves when the reader must end.
     pub(crate) async fn until(&self) -> CloseCode {
         loop {
             let ended = self.ended.notified();

@@ -1,11 +1,11 @@
-//! How much memory this process may use: what its cgroup says, or the machine has.
+//! Memory that this process may use: the limit of its cgroup, or the machine's memory.
 
 use std::{fs, path::Path};
 
-/// No limit, as version 1 of cgroups writes it, is a number near 2^63.
+/// Limits from here on mean no limit: version 1 of cgroups writes a number near 2^63.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// In bytes, with where it is from; `None` where nothing says so.
+/// Memory in bytes, with its source; `None` if it is unknown.
 pub(super) fn memory() -> Option<(u64, &'static str)> {
     memory_by(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
 }
@@ -27,7 +27,7 @@ fn of_machine(meminfo: &str) -> Option<u64> {
     total.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-/// The smallest limit of a line's cgroup and those around it: `0::/a/b`, or `5:memory:/a/b`.
+/// Smallest limit of a line's cgroup and its ancestors: `0::/a/b`, or `5:memory:/a/b`.
 fn of_cgroup(line: &str, root: &Path) -> Option<u64> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (root, file) = match fields.next()? {
@@ -38,7 +38,7 @@ fn of_cgroup(line: &str, root: &Path) -> Option<u64> {
         _ => return None,
     };
     let path = fields.next()?.trim_start_matches('/');
-    // A container sees its own cgroup at the root, whatever its path is outside.
+    // A container sees its own cgroup at the root, whatever its path outside is.
     let own = root.join(path);
     let around = own.ancestors().take_while(|folder| folder.starts_with(&root));
     around
@@ -51,7 +51,7 @@ fn of_cgroup(line: &str, root: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A machine of 8 GiB, whose process is in this cgroup, and what stands in files of cgroups.
+    /// Memory on a machine of 8 GiB, with the process in this cgroup and these files of limits.
     fn machine(own: &str, limits: &[(&str, &str)]) -> Option<(u64, &'static str)> {
         let folder = tempfile::tempdir().unwrap();
         let (proc, cgroups) = (folder.path().join("proc"), folder.path().join("cgroup"));
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(machine("0::/\n", &[("memory.max", "536870912")]), Some(half));
         let nested = [("a/memory.max", "536870912"), ("a/b/memory.max", "max")];
         assert_eq!(machine("0::/a/b\n", &nested), Some(half));
-        // A path that is another namespace's.
+        // A path in another namespace.
         assert_eq!(machine("0::/docker/x\n", &[("memory.max", "536870912")]), Some(half));
         let first = [
             ("memory/memory.limit_in_bytes", "9223372036854771712"),

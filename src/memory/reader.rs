@@ -1,4 +1,4 @@
-//! One reader: a connection, or the client of an HTTP answer; and the bytes that wait for it.
+//! One reader (a connection, or the client of an HTTP answer), with the bytes that wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ pub(crate) struct Reader {
     pub(super) backlog: Backlog,
 }
 
-/// Leave to make one large answer, which is not among what waits yet: first of the account, so that one
-/// account is never far ahead in the node's queue, and then of the node.
+/// Permission to make one large answer, whose bytes do not wait yet. The account's permit comes first, so
+/// that one account is never far ahead in the node's queue; then the node's.
 #[derive(Debug)]
 pub(crate) struct Making {
     memory: Arc<Memory>,
@@ -27,14 +27,14 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// Waits for the node's turn. The answer must not wait for its client before this is dropped.
+    /// Waits for the node's permit. This value must be dropped before the answer waits for its client.
     pub(crate) async fn begin(&mut self) {
         self.of_node = Arc::clone(&self.memory.making).acquire_owned().await.ok();
     }
 }
 
 impl Reader {
-    /// So many bytes more wait for it, until the charge is dropped.
+    /// Adds waiting bytes, until the charge is dropped.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         let charge = Charge { reader: Arc::clone(self), bytes };
         if bytes > 0 {
@@ -49,12 +49,12 @@ impl Reader {
         self.backlog.bytes()
     }
 
-    /// How many bytes wait, and for how long nothing of them was taken; `None` where nothing waits.
+    /// Number of waiting bytes, and the time since the last was taken; `None` if nothing waits.
     pub(crate) fn waiting(&self) -> Option<(usize, Duration)> {
         self.backlog.waiting()
     }
 
-    /// Waits for its account's turn to make a large answer.
+    /// Waits for the account's permit to make a large answer.
     pub(crate) async fn making(&self) -> Option<Making> {
         let of_account = Arc::clone(&self.share.making).acquire_owned().await.ok()?;
         Some(Making { memory: Arc::clone(&self.memory), _of_account: of_account, of_node: None })
@@ -79,7 +79,7 @@ impl Drop for Reader {
     }
 }
 
-/// Bytes that wait for a reader. They are given back when this is dropped, however that comes.
+/// Bytes that wait for a reader. They are given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     reader: Arc<Reader>,
@@ -92,7 +92,7 @@ impl Charge {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Gives back all but so many bytes.
+    /// Gives back all but this many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         self.give_back(self.bytes.saturating_sub(bytes));
     }

@@ -16,7 +16,7 @@ use super::{PAGES_OF_ACCOUNT, reader::Reader};
 pub(super) struct Share {
     waiting: AtomicUsize,
     readers: Mutex<HashMap<u64, Weak<Reader>>>,
-    /// One permit an answer that is being made.
+    /// One permit for each answer in preparation.
     pub(super) making: Arc<Semaphore>,
 }
 
@@ -37,14 +37,14 @@ impl Share {
         self.lock().insert(id, Arc::downgrade(reader));
     }
 
-    /// Forgets a reader; whether it was the last one.
+    /// Removes a reader. Returns whether it was the last one.
     pub(super) fn remove(&self, id: u64) -> bool {
         let mut readers = self.lock();
         readers.remove(&id);
         readers.is_empty()
     }
 
-    /// The readers. They are dropped by the caller, as the lock is taken to drop the last of one.
+    /// The readers. The caller drops them, because dropping the last reference takes the lock.
     pub(super) fn readers(&self) -> Vec<Arc<Reader>> {
         self.lock().values().filter_map(Weak::upgrade).collect()
     }
@@ -53,7 +53,7 @@ impl Share {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How much waits with so much more.
+    /// Adds waiting bytes. Returns their total.
     pub(super) fn grow(&self, bytes: usize) -> usize {
         self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
@@ -63,8 +63,8 @@ impl Share {
     }
 }
 
-/// Ends the readers whose oldest bytes have waited longest, until what is over is due to come back;
-/// how many.
+/// Evicts the readers whose oldest bytes have waited longest, until enough bytes are due to come back.
+/// Returns how many were evicted.
 pub(super) fn evict(readers: Vec<Arc<Reader>>, over: usize) -> u64 {
     let mut over = over;
     let mut live = Vec::new();

@@ -1,4 +1,4 @@
-//! Changing a message after it was sent: what may be done, by whom, and for how long.
+//! Changes of a message after it was sent: permitted changes, by whom, and for how long.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use super::{Body, Emoji, Message, MessageKind, Reaction};
 use crate::person::Person;
 
-/// How long after it was sent a message can be edited or deleted.
+/// Time limit to edit or delete a message, from when it was sent.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often it can be edited.
+/// Maximum number of edits of a message.
 const EDITS_MAX: u32 = 20;
-/// How many emoji one person can put on it.
+/// Maximum number of emoji of one person on a message.
 const REACTIONS_MAX: usize = 10;
 
-/// What someone wants to change.
+/// A requested change.
 #[derive(Clone, Debug)]
 pub(crate) enum Amendment {
     Edit(Body),
-    /// It leaves a tombstone.
+    /// Leaves a tombstone.
     Delete,
     React {
         emoji: Emoji,
@@ -26,10 +26,10 @@ pub(crate) enum Amendment {
     },
 }
 
-/// Why a message stays as it is.
+/// Reason why a message is not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unamendable {
-    /// There is no such session or message, or the one who asks is no member.
+    /// The session or the message does not exist, or the caller is no member.
     NotFound,
     SessionClosed,
     NotItsSender,
@@ -42,12 +42,12 @@ pub(crate) enum Unamendable {
 #[derive(Clone, Debug)]
 pub(crate) struct Amended {
     pub(crate) message: Message,
-    /// False where it was like that already.
+    /// False if the message was like that already.
     pub(crate) changed: bool,
 }
 
 impl Message {
-    /// Changes the message, which has been edited so many times; whether it is another now.
+    /// Changes a message that has been edited `edits` times. Returns whether it is different now.
     pub(crate) fn amend(
         &mut self,
         by: &Person,

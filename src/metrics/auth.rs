@@ -1,4 +1,4 @@
-//! Tokens, and the key sets by which they are checked.
+//! Tokens, and the key sets that verify them.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -8,7 +8,7 @@ use prometheus_client::{
 use super::counters;
 use crate::auth::AuthError;
 
-/// What became of the tokens that were shown.
+/// Checked tokens, by outcome.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     good: Counter,
@@ -41,16 +41,16 @@ impl Tokens {
     }
 }
 
-/// What became of the fetches of one issuer's key set.
+/// Fetches of one issuer's key set, by outcome.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeySetCounts {
     pub(crate) fetched: Counter,
     pub(crate) failed: Counter,
-    /// When it was fetched last, with success, in seconds since 1970.
+    /// Time of the last successful fetch, in seconds since 1970.
     pub(crate) fetched_at: Gauge,
 }
 
-/// Those of Cognito and of Django.
+/// Counters of Cognito and of Django.
 pub(super) fn key_sets(registry: &mut Registry) -> [KeySetCounts; 2] {
     let fetches = Family::<[(&'static str, &'static str); 2], Counter>::default();
     let fetched_at = Family::<super::Label, Gauge>::default();

@@ -1,4 +1,4 @@
-//! The bus: what is said and heard, and what got lost on the way to it.
+//! The bus: broadcasts sent and received, losses and interruptions.
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
@@ -6,28 +6,28 @@ use super::{counter, counters, durations, histogram::Histogram, sizes};
 
 #[derive(Clone, Debug)]
 pub(crate) struct BusCounts {
-    /// Broadcasts that were given to the bus.
+    /// Broadcasts given to the bus.
     pub(crate) published: Counter,
     pub(crate) heard: Counter,
     pub(crate) unreadable: Counter,
-    /// What the queue to the bus had no room for.
+    /// Broadcasts for which the queue to the bus had no room.
     pub(crate) lost_queue_full: Counter,
-    /// What the bus did not take, or may not have taken.
+    /// Broadcasts that the bus refused, or may not have accepted.
     pub(crate) lost_refused: Counter,
-    /// What the hub's queue had no room for.
+    /// Broadcasts for which the hub's queue had no room.
     pub(crate) lost_hub_full: Counter,
     pub(crate) reconnected: Counter,
     pub(crate) lagged: Counter,
     pub(crate) slots_moved: Counter,
-    /// Redis refused a write, and its connections were made anew.
+    /// Reconnections because Redis refused a write.
     pub(crate) refused: Counter,
-    /// The same, as it did not answer.
+    /// Reconnections because Redis did not answer.
     pub(crate) unanswered: Counter,
-    /// The same, as publisher and subscriber were on two servers.
+    /// Reconnections because publisher and subscriber were on two servers.
     pub(crate) split: Counter,
-    /// How long a round trip with broadcasts took.
+    /// Duration of a round trip with broadcasts.
     pub(crate) publish: Histogram,
-    /// How many broadcasts went in one.
+    /// Number of broadcasts in a round trip.
     pub(crate) batch: Histogram,
 }
 
@@ -62,7 +62,7 @@ impl BusCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for BusCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default())

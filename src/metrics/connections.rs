@@ -1,4 +1,4 @@
-//! Connections: those that came, those that went and why, and what was written to them.
+//! Connections: opened, closed by code, and written to.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ pub(crate) struct ConnectionCounts {
     batch: Histogram,
 }
 
-/// The values of the label `framing`, in the order of [`place`].
+/// Values of the label `framing`, in the order of [`place`].
 pub(super) const FRAMINGS: [&str; 2] = ["native", "socketio"];
 
-/// A framing's counter among those of both.
+/// Index of a framing's counter.
 pub(super) fn place(framing: Framing) -> usize {
     match framing {
         Framing::Native => 0,
@@ -28,7 +28,7 @@ pub(super) fn place(framing: Framing) -> usize {
     }
 }
 
-/// 1006 is that of the standard for who went without a word.
+/// Close codes that are counted. 1006 is the standard's code for a connection that ended without one.
 const CODES: [&str; 9] = ["1000", "1001", "1006", "1009", "4400", "4401", "4403", "4408", "4429"];
 
 impl ConnectionCounts {
@@ -49,7 +49,7 @@ impl ConnectionCounts {
         increase(&self.opened, place(framing), 1);
     }
 
-    /// A connection has ended; `None` where nobody was there any more.
+    /// Counts an ended connection. `None` if the client was gone already.
     pub(crate) fn closed(&self, code: Option<CloseCode>) {
         let code = code.map_or(1006, CloseCode::code).to_string();
         if let Some(at) = CODES.iter().position(|known| *known == code) {
@@ -57,9 +57,9 @@ impl ConnectionCounts {
         }
     }
 
-    /// So many frames were written at once, and with them so many new messages.
+    /// Counts frames written at once, and the new messages that were delivered with them.
     pub(crate) fn wrote(&self, framing: Framing, frames: usize, messages: usize) {
-        // What a client has may be noted without a word to it.
+        // Deliveries may be counted without a frame, for messages that the client has already.
         if frames > 0 {
             self.batch.count(frames);
         }
@@ -74,7 +74,7 @@ fn increase(counters: &[Counter], at: usize, by: usize) {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for ConnectionCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default(), Arc::default())

@@ -1,4 +1,4 @@
-//! PostgreSQL: what is waited for, and what it says.
+//! PostgreSQL: times of waiting and of queries, and errors.
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
@@ -10,11 +10,11 @@ use crate::store::StoreError;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseCounts {
-    /// How long a look-up waited for its turn.
+    /// Time for which a look-up waited for its turn.
     pub(crate) turn: Histogram,
-    /// How long whatever it was waited for a connection of the pool.
+    /// Time for which any operation waited for a connection of the pool.
     pub(crate) connection: Histogram,
-    /// How long a look-up took, once it had its connection.
+    /// Duration of a look-up, once it had its connection.
     pub(crate) query: Histogram,
     /// Look-ups that wait for their turn.
     pub(crate) waiting: Gauge,
@@ -49,7 +49,7 @@ impl DatabaseCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for DatabaseCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default())

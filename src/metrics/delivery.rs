@@ -1,9 +1,9 @@
-//! Where a message's time goes: each hop by one clock, that of the node where it happens.
+//! Time that a message takes at each hop, by the clock of the node where the hop is.
 //!
-//! A message travels with when it came in ([`Sent`]), by its own node's clock and by the wall's. Its
-//! node, which hears it too (law I4), knows both ends by the one clock that never jumps. Another node
-//! has only the wall's: what that one says is as right as the two nodes' clocks are. Nothing but what
-//! is measured depends on it: order is `seq`'s.
+//! A message carries the time of its acceptance ([`Sent`]), by its node's monotonic clock and by the wall
+//! clock. Its own node receives it too (law I4), and so has both ends by the clock that never jumps. Other
+//! nodes have only the wall clock: their durations are as exact as the two nodes' clocks. Only measurements
+//! depend on this: order is by `seq`.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -15,27 +15,27 @@ use tokio::time::Instant;
 use super::{counter, histogram::Histogram, histograms};
 use crate::wire::broadcast::Broadcast;
 
-/// When and where a message came in. It goes over the bus, and no client sees it.
+/// Time and node of a message's acceptance. It is sent over the bus, and no client sees it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Sent {
-    /// The process that took it in; another number after each start.
+    /// Number of the process that accepted it, which differs after each start.
     by: u64,
-    /// When it was taken in, in microseconds since that process began.
+    /// Time of acceptance, in microseconds since that process began.
     accepted: u64,
-    /// When it was given to the bus, the same way.
+    /// Time of publishing, in microseconds since that process began.
     published: u64,
-    /// When it was taken in, by that node's wall clock, in microseconds since 1970.
+    /// Time of acceptance by that node's wall clock, in microseconds since 1970.
     at: i64,
 }
 
-/// What a node notes of one message on its way through it.
+/// Times of one message on its way through a node.
 #[derive(Debug, Default)]
 pub(crate) struct Passage {
-    /// When it was heard on the bus.
+    /// Time when it was received from the bus.
     heard: Option<Instant>,
-    /// When it was committed, by the database's clock: of one that was read from there for a gap.
+    /// Time of its commit by the database's clock, if it was read from there for a gap.
     committed: Option<Timestamp>,
-    /// When it was put into the queues of those who hear it.
+    /// Time when it was put into the queues of its subscribers.
     queued: OnceLock<Instant>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    /// A copy of this, if it is a new message that came live.
+    /// A copy of this broadcast, if it is a new message that came live.
     pub(crate) fn of(broadcast: &Broadcast) -> Option<Self> {
         let Passage { committed, queued, .. } = &broadcast.passage;
         let queued = *queued.get()?;
@@ -111,7 +111,7 @@ impl Delivery {
         }
     }
 
-    /// A message that was taken in then goes to the bus now.
+    /// Times of a message that was accepted then and is published now.
     pub(crate) fn sent(&self, accepted: Instant) -> Sent {
         let now = Instant::now();
         let waited = i64::try_from((now - accepted).as_micros()).unwrap_or(i64::MAX);
@@ -123,7 +123,8 @@ impl Delivery {
         }
     }
 
-    /// This node has heard it on the bus. How long its own took there is known by one clock.
+    /// Records the reception from the bus. For the node's own messages the time on the bus is known by one
+    /// clock.
     pub(crate) fn heard(&self, broadcast: &Broadcast) {
         if let (Some(sent), Some(heard)) = (broadcast.sent(), broadcast.passage.heard)
             && sent.by == self.started_as
@@ -132,7 +133,7 @@ impl Delivery {
         }
     }
 
-    /// It is put into queues, if it is a new message: all at the same time.
+    /// Records that a new message is put into queues: all at the same time.
     pub(crate) fn queued(&self, broadcast: &Broadcast) {
         let Passage { heard, queued, .. } = &broadcast.passage;
         if broadcast.seq().is_none() || queued.get().is_some() {
@@ -144,7 +145,7 @@ impl Delivery {
         }
     }
 
-    /// These were written.
+    /// Records that these copies were written.
     pub(crate) fn written(&self, copies: &[Copied]) {
         if copies.is_empty() {
             return;
@@ -160,7 +161,7 @@ impl Delivery {
                 (None, Some(committed)) => {
                     self.by_the_wall(&self.filled, committed.as_microsecond(), wall);
                 }
-                // Of a node that does not tell.
+                // From a node that does not send times.
                 (None, None) => {}
             }
         }
@@ -174,7 +175,7 @@ impl Delivery {
         path.took(Duration::from_micros(took));
     }
 
-    /// Since this process began, in microseconds.
+    /// Microseconds since this process began.
     fn micros(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.started);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -185,7 +186,7 @@ fn between(from: u64, to: u64) -> Duration {
     Duration::from_micros(to.saturating_sub(from))
 }
 
-/// Measured, and told to nobody.
+/// Measurements that nobody exports.
 impl Default for Delivery {
     fn default() -> Self {
         Self::new(&mut Registry::default())
@@ -207,7 +208,7 @@ mod tests {
         let mut registry = Registry::default();
         let (here, there) = (Delivery::new(&mut registry), Delivery::default());
         let (accepted, wall) = (Instant::now(), Timestamp::now().as_microsecond());
-        // The wall clock of its own node is not asked.
+        // The wall clock is not used for a node's own messages.
         let own = Sent { at: wall - 3_600_000_000, ..here.sent(accepted) };
         let late = Sent { at: wall - 3_000_000, ..there.sent(accepted) };
         let ahead = Sent { at: wall + 3_600_000_000, ..late };

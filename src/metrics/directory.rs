@@ -9,7 +9,7 @@ pub(crate) struct DirectoryCounts {
     pub(crate) found: Counter,
     pub(crate) unknown: Counter,
     pub(crate) failed: Counter,
-    /// Not asked, as it had just failed.
+    /// Not queried, because it had just failed.
     pub(crate) spared: Counter,
     pub(crate) took: Histogram,
 }
@@ -26,7 +26,7 @@ impl DirectoryCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for DirectoryCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default())

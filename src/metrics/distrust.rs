@@ -1,4 +1,4 @@
-//! Items that came from Redis or by a carried request and that no node of this cluster has signed.
+//! Items from Redis or in carried requests that no node of this cluster has signed.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use crate::cluster::Distrust;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DistrustCounts {
-    /// With whether it was logged.
+    /// Counter of each reason, and whether it was logged.
     kinds: Arc<[(Counter, AtomicBool); 4]>,
 }
 
@@ -24,14 +24,14 @@ impl DistrustCounts {
         Self { kinds: Arc::new(kinds.map(|counter| (counter, AtomicBool::new(false)))) }
     }
 
-    /// Counts it; whether it is the first that is worth a line in the log.
+    /// Counts it. Returns whether it is the first of its kind, and so worth a line in the log.
     pub(crate) fn count(&self, reason: Distrust) -> bool {
         let [unsigned, forged, stale, repeated] = &*self.kinds;
         let (counter, logged) = match reason {
             Distrust::Unsigned => unsigned,
             Distrust::Forged => forged,
             Distrust::Stale => stale,
-            // A bus may do that by itself.
+            // A bus may repeat by itself.
             Distrust::Repeated => {
                 repeated.0.inc();
                 return false;
@@ -42,7 +42,7 @@ impl DistrustCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for DistrustCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default())

@@ -1,7 +1,7 @@
 //! A histogram without a lock.
 //!
-//! `prometheus-client` has one behind a mutex. This one is added to for every copy of every message,
-//! by all threads at once.
+//! The one of `prometheus-client` has a mutex. This one is updated for every copy of every message, by all
+//! threads at once.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use prometheus_client::{
 const MICROS: u64 = 1_000;
 const MILLIS: u64 = 1_000_000;
 const SECS: u64 = 1_000_000_000;
-/// The longest duration: by other nodes' clocks one may be of any length, and the sum is to hold all.
+/// Maximum duration. By other nodes' clocks a duration may be of any length, and the sum must hold all.
 const HOUR: u64 = 3_600 * SECS;
 /// Upper bounds in nanoseconds, from 100 µs to 10 s.
 const DURATIONS: [u64; 16] = [
@@ -43,27 +43,27 @@ const DURATIONS: [u64; 16] = [
 /// Upper bounds of counts.
 const SIZES: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/// How often what was observed was how large. Clones are one.
+/// Counts of observations by size. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     bounds: &'static [u64],
-    /// How many are one of the unit that is told.
+    /// Number of observed units in one exported unit.
     per_unit: f64,
-    /// One for each bound, and one for what is beyond.
+    /// One for each bound, and one for larger values.
     counts: Vec<AtomicU64>,
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// Of durations, told in seconds.
+    /// A histogram of durations, exported in seconds.
     pub(super) fn durations() -> Self {
         Self::of(&DURATIONS, 1e9)
     }
 
-    /// Of counts.
+    /// A histogram of counts.
     pub(super) fn sizes() -> Self {
         Self::of(&SIZES, 1.0)
     }
@@ -77,7 +77,7 @@ impl Histogram {
         self.took_each(duration, 1);
     }
 
-    /// The same for each of so many.
+    /// Observes the same duration for each of so many.
     pub(crate) fn took_each(&self, duration: Duration, times: usize) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(HOUR);
         self.add(nanos.min(HOUR), times as u64);
@@ -87,7 +87,7 @@ impl Histogram {
         self.add(size as u64, 1);
     }
 
-    /// How many there were.
+    /// Number of observations.
     #[cfg(test)]
     pub(crate) fn total(&self) -> u64 {
         self.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
@@ -103,7 +103,7 @@ impl Histogram {
     }
 }
 
-/// Families make their members by it.
+/// Families create their members by this.
 impl Default for Histogram {
     fn default() -> Self {
         Self::durations()
@@ -121,7 +121,7 @@ impl EncodeMetric for Histogram {
         let bounds = bounds.iter().map(|bound| *bound as f64 / per_unit).chain([f64::INFINITY]);
         let counts = counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        // Of the same moment as the buckets: they must agree.
+        // From the same moment as the buckets, because they must agree.
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = sum.load(Ordering::Relaxed) as f64 / per_unit;
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
@@ -145,7 +145,7 @@ mod tests {
         histogram.took(Duration::from_micros(100));
         histogram.took_each(Duration::from_millis(3), 2);
         histogram.took(Duration::from_secs(60));
-        // As the clocks of other nodes may say; the sum goes up all the same.
+        // Clocks of other nodes may give such durations. The sum grows all the same.
         histogram.took(Duration::MAX);
         histogram.took(Duration::from_secs(400 * 365 * 86_400));
         let mut text = String::new();

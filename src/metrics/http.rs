@@ -1,4 +1,4 @@
-//! Requests, by their route: never by their path.
+//! Requests, by route and never by path.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::histogram::Histogram;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
-    /// As the router has it, with its parameters' names.
+    /// Pattern of the router, with the names of its parameters.
     route: String,
     method: &'static str,
 }
@@ -25,7 +25,7 @@ struct Answer {
     status: u16,
 }
 
-/// What was asked and answered.
+/// Answered requests, and their durations.
 #[derive(Debug)]
 pub(crate) struct HttpCounts {
     requests: Family<Answer, Counter>,
@@ -42,7 +42,7 @@ impl HttpCounts {
         Self { requests, took }
     }
 
-    /// A request was answered; `method` is one of those that we know, as a client may make one up.
+    /// Counts an answered request. `method` is one of the known names, because a client may make one up.
     pub(crate) fn answered(
         &self,
         route: &str,

@@ -1,4 +1,4 @@
-//! The hub: what came late, what was missed, and what was found for it.
+//! The hub: gaps, missed changes, and backfills.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::{counter, counters, delivery::Delivery};
 #[derive(Clone, Debug)]
 pub(crate) struct HubCounts {
     pub(crate) delivery: Arc<Delivery>,
-    /// Gaps that showed as a message came early.
+    /// Gaps found because a message came early.
     pub(crate) gaps_early: Counter,
-    /// Gaps that the check of the heads found. Changes that were missed are counted as they are told.
+    /// Gaps found by the head check. Missed changes are counted when they are sent.
     pub(crate) gaps_checked: Counter,
-    /// Gaps that closed by themselves: what was missing came after all, or the last one has left.
+    /// Gaps that closed by themselves: the missing message came after all, or the last connection left.
     pub(crate) closed: Counter,
     pub(crate) filled: Counter,
     pub(crate) failed: Counter,
@@ -24,10 +24,10 @@ pub(crate) struct HubCounts {
     pub(crate) changes: Counter,
     pub(crate) checks: Counter,
     pub(crate) checks_failed: Counter,
-    /// Rooms that had delivered what the store does not have.
+    /// Rooms that had delivered a message which the store does not have.
     pub(crate) rewound: Counter,
     pub(crate) epochs: Counter,
-    /// Events of the bus that wait for the hub; told with the other queues.
+    /// Events of the bus that wait for the hub. Exported with the other queues.
     pub(crate) queue: Gauge,
 }
 
@@ -69,7 +69,7 @@ impl HubCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for HubCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default(), Arc::default())

@@ -1,31 +1,31 @@
-//! What there was too much of.
+//! Refusals, by limit.
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 use super::counters;
 
-/// What there was too much of.
+/// A limit that was exceeded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
     Sends,
     Frames,
     Requests,
     Opens,
-    /// Sessions that would wait for an answer beside too many others.
+    /// Sessions of a customer who has too many without an answer.
     Unanswered,
     UserConnections,
     AddressConnections,
     /// TCP connections that are no sockets.
     Accepted,
-    /// Evictions: a stranger on its way in by Socket.IO made room for another one.
+    /// Evictions: a Socket.IO session that had not entered made room for another one.
     Strangers,
     /// Evictions: an idle TCP connection made room for another one.
     Idle,
-    /// Refusals: the connection was closed.
+    /// Refusals were ignored, and the connection was closed.
     Flood,
 }
 
-/// What was refused, by what there was too much of.
+/// Number of refusals, by limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusals {
     sends: Counter,

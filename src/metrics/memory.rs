@@ -1,4 +1,4 @@
-//! Readers that end as too much waits for them, and answers that are refused for the same.
+//! Slow readers that were closed, and answers that were refused to them.
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
@@ -6,13 +6,13 @@ use super::{counter, counters};
 
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryCounts {
-    /// Its own queue is full.
+    /// The connection's own queue was full.
     pub(crate) of_connection: Counter,
-    /// Too much waits for its account.
+    /// Too much waited for its account.
     pub(crate) of_account: Counter,
-    /// Too much waits on the node.
+    /// Too much waited on the node.
     pub(crate) of_node: Counter,
-    /// Answers over HTTP.
+    /// Refused answers over HTTP.
     pub(crate) refused: Counter,
 }
 
@@ -28,7 +28,7 @@ impl MemoryCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for MemoryCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default())

@@ -1,4 +1,4 @@
-//! What is looked at when someone asks: how much there is, and how much of it waits.
+//! Gauges that are set at each scrape: numbers of things, and lengths of queues.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{app::App, http::health, store::push_jobs::PushCounts, wire::broadcast::Room};
 
-/// How long the database may take to count jobs; what can't be had keeps its last value.
+/// Time limit for the database to count jobs. If it is exceeded, a gauge keeps its last value.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long an answer waits for what others must say. What comes later is told the next time: a scrape
-/// is not to fail with what it tells of.
+/// Time limit of an answer for values from other services. Later values are in the next answer: a scrape must
+/// not fail together with the service that it reports.
 const WAIT: Duration = Duration::from_millis(400);
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct NodeGauges {
     others: Others,
 }
 
-/// What the node must ask others for.
+/// Gauges whose values come from other services.
 #[derive(Clone, Debug)]
 struct Others {
     services: Family<Label, Gauge>,

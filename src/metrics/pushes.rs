@@ -1,4 +1,4 @@
-//! Pushes: what became of attempts, and how long the push service takes.
+//! Pushes: outcomes of attempts, and times of the push service.
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
@@ -7,13 +7,13 @@ use super::{counters, durations, histogram::Histogram};
 #[derive(Debug)]
 pub(crate) struct PushCounts {
     pub(crate) made: Counter,
-    /// No device of the person takes pushes.
+    /// No device of the person accepts pushes.
     pub(crate) no_device: Counter,
-    /// The push service knows nobody by the id, or refuses it as an id.
+    /// The push service does not know the id, or refuses it as an id.
     pub(crate) invalid_alias: Counter,
-    /// Tried again later.
+    /// To be tried again later.
     pub(crate) put_off: Counter,
-    /// The member was connected, or had nothing to be told.
+    /// The member was connected, or had nothing new.
     pub(crate) spared: Counter,
     pub(crate) given_up: Counter,
     pub(crate) took: Histogram,

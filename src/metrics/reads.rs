@@ -1,4 +1,4 @@
-//! Costly reads: how many wait for their turn, for how long, and how many were refused.
+//! Costly reads: numbers of waiting ones, times of waiting, and refusals.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,24 +9,24 @@ use tokio::time::Instant;
 use super::{Label, histogram::Histogram};
 use crate::limits::reads::Operation;
 
-/// Reads of one operation that wait.
+/// Waiting reads of one operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Waits {
     waiting: Gauge,
     waited: Histogram,
-    /// Refusals: too much of one person's waits, or it waited for too long.
+    /// Refusals: too many reads of one person waited, or one waited too long.
     pub(crate) refused: Counter,
 }
 
 impl Waits {
-    /// One more waits, until this is dropped.
+    /// Counts one more waiting read, until the result is dropped.
     pub(crate) fn begin(&self) -> Wait<'_> {
         self.waiting.inc();
         Wait { waits: self, began: Instant::now() }
     }
 }
 
-/// One read that waits.
+/// One waiting read.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     waits: &'a Waits,
@@ -40,7 +40,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Waiting and refusals, by operation.
+/// Waiting reads and refusals, by operation.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadCounts {
     join: Waits,

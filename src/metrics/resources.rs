@@ -1,4 +1,4 @@
-//! The process, as Linux sees it, by the names that every Prometheus client gives.
+//! The process as Linux reports it, with the names that every Prometheus client uses.
 
 use procfs::{ProcResult, boot_time_secs, page_size, process, ticks_per_second};
 use prometheus_client::{
@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-/// Looks each time that it is asked.
+/// Reads the values at each scrape.
 #[derive(Debug)]
 pub(super) struct Resources;
 
@@ -41,7 +41,7 @@ fn see() -> ProcResult<Seen> {
 
 impl Collector for Resources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        // Where `/proc` is hidden from the process nothing is told.
+        // If `/proc` is hidden from the process, nothing is exported.
         let Ok(seen) = see() else { return Ok(()) };
         let cpu = "CPU time of the process, user and system";
         ConstCounter::new(seen.cpu_secs).encode(encoder.encode_descriptor(

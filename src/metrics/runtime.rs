@@ -1,4 +1,4 @@
-//! Whether the process gets its turn: how late a timer is.
+//! Delay of a timer, which shows whether the process gets its CPU time.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::durations;
 
-/// How often it is looked.
+/// Interval of the timer.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Begins to look, for as long as the process lives. Where the machine has too little for it, or
-/// something holds a thread, everything that the node does is as late as this timer.
+/// Measures for as long as the process lives. If the machine has too little CPU time for it, or a task holds
+/// a thread, everything on the node is as late as this timer.
 pub(super) fn start(registry: &mut Registry) {
     let late = durations(registry, "runtime_delay_seconds", "How late a timer was that is due");
     tokio::spawn(async move {

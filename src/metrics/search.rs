@@ -1,4 +1,4 @@
-//! Search: what it finds late, and what it does not find.
+//! Search: texts still to be indexed, and outcomes of searches.
 
 use std::sync::atomic::AtomicU64;
 
@@ -17,12 +17,12 @@ pub(crate) struct SearchCounts {
     pub(crate) given_up: Counter,
     pub(crate) answered: Counter,
     pub(crate) too_costly: Counter,
-    /// How long a search took, its turn included.
+    /// Duration of a search, its wait for a turn included.
     pub(crate) took: Histogram,
     pub(super) backlog: BacklogGauges,
 }
 
-/// How much waits to be indexed, on all nodes.
+/// Texts that wait to be indexed, on all nodes.
 #[derive(Clone, Debug)]
 pub(super) struct BacklogGauges {
     messages: Gauge,

@@ -1,18 +1,18 @@
-//! The two text formats that a scraper may ask for.
+//! The two text formats for scrapers.
 
 use axum::http::{HeaderMap, header};
 
-/// How the metrics are written down.
+/// Text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
-    /// Prometheus's own of before, version 0.0.4: for tools that ask for nothing else.
+    /// Prometheus's older format, version 0.0.4, for tools that accept nothing else.
     Plain,
 }
 
 impl Format {
-    /// What the scraper takes: Prometheus names `OpenMetrics`, and others name nothing.
+    /// Format that the scraper accepts. Prometheus names `OpenMetrics`, others name nothing.
     pub(crate) fn asked(headers: &HeaderMap) -> Self {
         let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
         if accepted.is_some_and(|accepted| accepted.contains("application/openmetrics-text")) {
@@ -30,14 +30,14 @@ impl Format {
     }
 }
 
-/// The same in the plain format: there a counter's family has the name of its one sample, and an info
-/// is a gauge.
+/// Converts to the plain format: there a counter's family has the name of its one sample, and an info is a
+/// gauge.
 pub(super) fn plain(openmetrics: &str) -> String {
     let mut plain = String::with_capacity(openmetrics.len());
     let mut help = None;
     for line in openmetrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // Its type comes next, and says what its name is.
+            // The type comes next and decides the name.
             help = rest.split_once(' ').map(|(_, help)| help);
             continue;
         }

@@ -1,4 +1,4 @@
-//! The writer: messages that came in, and the batches in which they were committed.
+//! The writer: received messages, and the batches in which they were committed.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl WriterCounts {
     }
 }
 
-/// Counted, and told to nobody.
+/// Counters that nobody exports.
 impl Default for WriterCounts {
     fn default() -> Self {
         Self::new(&mut Registry::default(), Arc::default())

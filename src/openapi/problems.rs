@@ -1,6 +1,6 @@
-//! What can go wrong, by what is asked: lists of errors that become answers of the document.
+//! Errors of each operation: lists that become responses in the document.
 //!
-//! Status, code and words are those of the table in `error.rs`.
+//! Status, code and text come from the table in `error.rs`.
 
 use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
 
@@ -17,10 +17,10 @@ use utoipa::{
 use super::{header, reference, schema};
 use crate::{error::Error, http::problem::Problem};
 
-/// The answers of some lists of errors.
+/// Responses for some lists of errors.
 pub(crate) struct Problems<Lists>(PhantomData<Lists>);
 
-/// Some errors.
+/// A list of errors.
 pub(crate) trait List {
     fn errors() -> Vec<Error>;
 }
@@ -39,16 +39,16 @@ macro_rules! lists {
 }
 
 lists! {
-    /// Of every request.
+    /// Errors of every request.
     Anyone = RateLimited(Duration::ZERO), Internal;
-    /// Of a request with a token.
+    /// Errors of a request with a token.
     Caller = RateLimited(Duration::ZERO), Internal, TokenMissing, TokenInvalid("why"), TokenExpired, Blocked,
         IssuerUnavailable, Unavailable;
-    /// Of an admin's request, beside those of a [`Caller`]'s.
+    /// Error of an admin's request, beside those of a [`Caller`]'s.
     NoAdmin = Forbidden("this is for admins");
-    /// Parameters, or what is in a body.
+    /// Errors of parameters, or of the fields in a body.
     Input = invalid("a field's name", "what is wrong with it");
-    /// A body.
+    /// Errors of a body.
     Body = invalid("a field's name", "what is wrong with it"), RequestTimeout, TooLarge,
         UnsupportedMediaType;
     NoRoute = RouteNotFound;
@@ -57,7 +57,7 @@ lists! {
     NoImage = ImageNotFound;
     NoPerson = PersonNotFound;
     Closed = SessionClosed;
-    /// Of a change of a message.
+    /// Errors of a change of a message.
     Unamendable = SessionClosed, MessageDeleted, LimitReached("the message has all that it can have");
     NotItsSender = Forbidden("only its sender can change a message");
     Late = TooOld;
@@ -67,17 +67,17 @@ lists! {
     TooManyUnanswered = LimitReached("too many of your sessions wait for an answer");
     Oneself = BlocksItself;
     BusyNow = Busy;
-    /// Of a search.
+    /// Error of a search.
     Costly = SearchTooCostly;
-    /// Of a body that does not come.
+    /// Error of a body that does not come.
     Slow = RequestTimeout;
-    /// Of a node that lets no socket in any more.
+    /// Error of a node that accepts no more sockets.
     Leaving = Draining;
-    /// Of a socket's handshake.
+    /// Errors of a socket's handshake.
     Handshake = OriginRefused, Draining;
-    /// Of a token that can't be looked at.
+    /// Error of a token that can't be verified now.
     NoIssuer = IssuerUnavailable;
-    /// Of an address that has too many.
+    /// Error of an address with too many connections.
     Crowded = TooManyConnections;
 }
 

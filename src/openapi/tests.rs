@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::wire::{ClientEvent, requests::REQUESTS, told::EVENTS};
 
-/// What a router answers, as it says itself: methods by path.
+/// Methods by path, read from the router's debug output.
 fn answered(router: &axum::Router<Arc<App>>) -> BTreeMap<String, BTreeSet<String>> {
     let told = format!("{router:?}");
     let (told, _) = told.split_once("fallback_router").expect("it tells its fallback");
@@ -36,7 +36,7 @@ fn every_route_is_documented_and_every_documented_one_is_there() {
     let answered = answered(&router);
     assert!(answered.len() > 20 && answered["/api/chats"].len() == 2, "{answered:?}");
     assert_eq!(answered, documented(&document));
-    // One that is added past the document is noticed.
+    // A route outside the document is noticed.
     let more = router.route("/more", axum::routing::put(async || ()));
     assert!(self::answered(&more)["/more"].contains("PUT"));
 }
@@ -108,7 +108,7 @@ fn every_event_is_in_the_document_of_events() {
         for request in REQUESTS {
             let key = request.name.replace(':', ".");
             assert!(document["operations"][format!("{framing}.{key}")].is_object(), "{key}");
-            // What is listed is read; nothing else is.
+            // Every listed event is known to the parser.
             assert!(!matches!(
                 ClientEvent::parse(request.name, None),
                 Err(crate::error::Error::UnknownEvent)

@@ -1,12 +1,12 @@
-//! The part of a node's answer that goes on to the client: what Engine.IO has, and nothing else on the chat's
-//! origin.
+//! The part of a node's answer that the client receives: only what Engine.IO has, so that nothing else
+//! appears on the chat's origin.
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 
-/// The headers of an answer, and those of one that opens a WebSocket.
+/// Headers kept of an answer, and of one that opens a WebSocket.
 const KEPT: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -21,10 +21,10 @@ const KEPT_OF_UPGRADE: [HeaderName; 4] = [
     header::SEC_WEBSOCKET_ACCEPT,
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
-/// Packets, and errors.
+/// Content types of packets and of errors.
 const TYPES: [&str; 3] = ["text/plain", "application/json", "application/problem+json"];
 
-/// The answer as the client gets it; `None` for one that Engine.IO does not have.
+/// The answer as the client receives it; `None` if Engine.IO has no such answer.
 pub(super) fn relayed(method: &Method, mut response: Response) -> Option<Response> {
     let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if !is_upgrade && !is_of_engineio(method, response.headers()) {
@@ -45,7 +45,7 @@ fn is_of_engineio(method: &Method, headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return length == Some(b"0") };
     let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    // The reference server answers a POST by an `ok` in HTML.
+    // The reference server answers a POST with `ok` in HTML.
     let is_ok = kind == "text/html" && method == Method::POST && length == Some(b"2");
     is_ok || TYPES.contains(&kind)
 }

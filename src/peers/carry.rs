@@ -18,14 +18,14 @@ use tokio::{
 use super::{PeerError, answer, proof, whereabouts};
 use crate::{app::App, bus::NodeAddress, traces};
 
-/// How long a node may take to accept a connection, and to show that it is one.
+/// Time limit for a node to accept a connection, and then to prove its identity.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the other end of a tunnel may take to end too.
+/// Time limit for the other end of a tunnel to close too.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// The answer by which a node shows that it is one is no larger.
+/// Maximum size of the answer by which a node proves its identity, in bytes.
 const HELLO_MAX: usize = 4 * 1024;
 
-/// Carries a request to a node, and its answer back.
+/// Carries a request to a node. Returns its answer.
 pub(crate) async fn carry(
     app: &Arc<App>,
     node: &str,
@@ -50,13 +50,13 @@ async fn carry_to(
 ) -> Result<Response, PeerError> {
     let mut sender = within(CONNECT_TIMEOUT, connect(app, to)).await?;
     if to.is_signed {
-        // A process that has its address by now gets none of the request.
+        // Another process that has its address now gets nothing of the request.
         within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
     }
     let stamp = proof::mark(&app.secret, node, &mut request);
     let method = request.method().clone();
     let from_client = hyper::upgrade::on(&mut request);
-    // A poll is answered by the next ping at the latest.
+    // A poll is answered with the next ping at the latest.
     let patience = app.config.ping_interval + app.config.ping_timeout;
     let mut response = within(patience, async {
         sender.send_request(request).await.map_err(|error| unreachable(&error))
@@ -103,7 +103,7 @@ async fn connect(app: &App, to: NodeAddress) -> Result<Sender, PeerError> {
     Ok(sender)
 }
 
-/// Has the other end show that it is this node, by a request that says nothing.
+/// Lets the other end prove that it is this node, by a request that contains nothing from a client.
 async fn greet(
     app: &App,
     node: &str,
@@ -125,13 +125,13 @@ async fn greet(
     sender.ready().await.map_err(|error| unreachable(&error))
 }
 
-/// When a tunnel of a node that drains ends: spread out, as sockets do.
+/// Resolves when a tunnel of a draining node must end: spread over time, as sockets are.
 async fn leave(app: &App) {
     app.until_draining().await;
     sleep(app.config.drain_spread.mul_f64(rand::random::<f64>())).await;
 }
 
-/// Carries bytes both ways. When one end has closed, the other gets a little time for its goodbye.
+/// Carries bytes both ways. When one end has closed, the other gets a little time to close too.
 async fn tunnel(client: Upgraded, node: Upgraded) {
     let (mut from_client, mut to_client) = split(TokioIo::new(client));
     let (mut from_node, mut to_node) = split(TokioIo::new(node));

@@ -1,4 +1,4 @@
-//! By what a node knows that a request was carried by another one, and that the answer is that one's.
+//! Proof that another node carried a request here, and that an answer comes from the right node.
 
 use axum::{
     extract::Request,
@@ -12,25 +12,25 @@ use crate::{
     limits::address::Address,
 };
 
-/// Marks a request that another node has carried here: it is not carried on. It holds that node's
+/// Marks a request that another node has carried here, which is not carried on. The value is that node's
 /// signature on the request.
 pub(crate) const CARRIED: HeaderName = HeaderName::from_static("x-frontdesk-carried");
-/// From which address the client came to that node. From anyone else it says nothing.
+/// Address of the client of that node. It counts only in a signed request.
 const CLIENT: HeaderName = HeaderName::from_static("x-frontdesk-client");
-/// The signature on the answer to such a request.
+/// Signature on the answer to such a request.
 const ANSWER: HeaderName = HeaderName::from_static("x-frontdesk-answer");
 
 /// A request that a node has carried here.
 #[derive(Clone, Debug)]
 pub(crate) struct Carried {
-    /// For which client, if for any.
+    /// Address of the client, if it is known.
     pub(crate) client: Option<Address>,
-    /// The signature on the request, which that on its answer is over.
+    /// Signature on the request. The answer's signature covers it.
     stamp: String,
 }
 
 impl Carried {
-    /// A request that a node of this cluster has carried here, now, and for the first time.
+    /// Accepts a request that a node of this cluster has carried here, if the signature is recent and unused.
     pub(crate) fn read(
         secret: &ClusterSecret,
         replays: &Replays,
@@ -61,7 +61,7 @@ impl Carried {
     }
 }
 
-/// Notes on a request that this node carries it to that one, and for which client; the signature.
+/// Signs a request that is carried to the node `to`, with the client's address. Returns the signature.
 pub(super) fn mark(secret: &ClusterSecret, to: &str, request: &mut Request) -> String {
     let client = request.extensions().get::<Address>().map(ToString::to_string);
     let client = client.unwrap_or_default();
@@ -79,7 +79,7 @@ pub(super) fn mark(secret: &ClusterSecret, to: &str, request: &mut Request) -> S
     stamp
 }
 
-/// Whether this is that node's answer to the request that was signed so.
+/// Whether this is that node's answer to the request with this signature.
 pub(super) fn is_answer<B>(
     secret: &ClusterSecret,
     node: &str,
@@ -101,7 +101,7 @@ fn asked<'a>(to: &'a str, method: &'a Method, uri: &'a Uri, client: &'a str) -> 
     [to, method.as_str(), path, client].map(str::as_bytes)
 }
 
-/// With the headers by which a browser decides what to do with it.
+/// Signed parts of an answer, with the headers that decide how a browser treats it.
 fn answered<'a>(request: &'a str, status: &'a str, headers: &'a HeaderMap) -> [&'a [u8]; 4] {
     let header = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
     let (kind, length) = (header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING));

@@ -1,4 +1,4 @@
-//! TLS from node to node.
+//! TLS between nodes.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     config::{ConfigError, NodeIdentity, NodeTlsConfig},
 };
 
-/// This node's side of it.
+/// This node's TLS settings.
 pub(crate) struct NodeTls {
     acceptor: Option<TlsAcceptor>,
     connector: Option<(TlsConnector, Option<ServerName<'static>>)>,
@@ -37,13 +37,13 @@ impl NodeTls {
         Ok(Self { acceptor, connector: connector.map(|connector| (connector, name)) })
     }
 
-    /// Shows this node's certificate, if it has one.
+    /// Acceptor with this node's certificate, if it has one.
     pub(crate) fn acceptor(&self) -> Option<&TlsAcceptor> {
         self.acceptor.as_ref()
     }
 
-    /// A connection to a node: over TLS, or not at all, where this one has authorities to check its
-    /// certificate by.
+    /// Connects to a node. If this node has authorities to check certificates, it connects by TLS or not at
+    /// all.
     pub(super) async fn connect(&self, to: NodeAddress) -> io::Result<Box<dyn Stream>> {
         let Some((connector, name)) = &self.connector else {
             return Ok(Box::new(TcpStream::connect(to.address).await?));
@@ -67,7 +67,7 @@ fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, ConfigError> {
     Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| failed(&error))?)))
 }
 
-/// No other authority counts between nodes.
+/// Trusts only the given authorities between nodes.
 fn connector(ca_file: &Path) -> Result<TlsConnector, ConfigError> {
     let mut roots = RootCertStore::empty();
     for authority in certificates("NODE_TLS_CA_FILE", ca_file)? {

@@ -15,34 +15,34 @@ use serde_json::json;
 
 use crate::{config::PushConfig, store::push_jobs::PushJob};
 
-/// How long one call may take.
+/// Time limit of one call.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The longest that the service may ask to wait.
+/// Maximum pause that the service may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// Why a push was not taken, as a short code, split by what there is to do. It never holds what the
-/// service said: that may quote what it was sent.
+/// Reason of a failed push, as a short code, split by what to do next. It never contains the service's own
+/// text, which may quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PushError {
-    /// Try again; not before this, if the service said so.
+    /// Try again; not before `after`, if the service gave it.
     #[error("{code}")]
     Later { code: String, after: Option<Duration> },
-    /// It would be refused again.
+    /// A retry would be refused too.
     #[error("{code}")]
     Refused { code: String },
 }
 
-/// The outcome of a push that need not be tried again.
+/// Outcome of a push that needs no retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     Made,
-    /// No device of this person takes pushes.
+    /// No device of this person accepts pushes.
     NoDevice,
-    /// OneSignal knows nobody by this id, or refuses it as an id.
+    /// OneSignal does not know this id, or refuses it as an id.
     InvalidAlias,
 }
 
-/// What one push says.
+/// Text of one push.
 pub(super) struct Words {
     pub(super) title: String,
     pub(super) text: String,
@@ -58,7 +58,7 @@ pub(super) struct OneSignal {
 }
 
 impl OneSignal {
-    /// Calls nobody yet. It follows no redirect: the key goes where the operator has sent it.
+    /// Makes no call yet. Redirects are not followed, so that the key goes only to the configured host.
     pub(super) fn new(config: &PushConfig) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
@@ -74,7 +74,7 @@ impl OneSignal {
         })
     }
 
-    /// Makes one push. A repeat of the same job makes no second one, whatever became of the first.
+    /// Makes one push. A repetition for the same job makes no second one, whatever the outcome of the first.
     pub(super) async fn push(&self, job: &PushJob, words: Words) -> Result<Pushed, PushError> {
         let client = reqwest_for_onesignal::Client::from(self.http.clone());
         let configuration = Configuration {
@@ -107,7 +107,7 @@ impl OneSignal {
             |text| Some(Box::new(LanguageStringMap { en: Some(text), ..Default::default() }));
         let session_id = job.session_id.0.to_string();
         let mut notification = Notification::new(self.app_id.clone());
-        // Apps log in to OneSignal by the same: the prefix, then the id in their token.
+        // Apps log in to OneSignal with the same id: the prefix, then the id in their token.
         let external_id = vec![format!("{}{}", self.id_prefix, job.person.id.as_str())];
         notification.include_aliases =
             Some(HashMap::from([("external_id".to_owned(), external_id)]));
@@ -116,7 +116,7 @@ impl OneSignal {
         notification.headings = in_english(words.title);
         notification.contents = in_english(words.text);
         notification.data = Some(json!({ "sessionId": session_id }));
-        // A session's push takes the place of its last one.
+        // A push of a session replaces the session's last one.
         notification.collapse_id = Some(session_id.clone());
         notification.web_push_topic = Some(session_id);
         notification
@@ -127,10 +127,10 @@ fn later(code: &str) -> PushError {
     PushError::Later { code: code.to_owned(), after: None }
 }
 
-/// What a status that is no success asks for.
+/// Decides on a retry after an error status.
 fn judge(status: StatusCode, retry_after: Option<Duration>) -> PushError {
     let code = format!("http_{}", status.as_u16());
-    // A key that is wrong today may be mended in an hour, and the pushes made then.
+    // A wrong key may be corrected within an hour, and then the pushes are made.
     let again =
         status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429);
     if again {

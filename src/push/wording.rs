@@ -1,13 +1,13 @@
-//! What a push says: the operator's templates, filled in.
+//! Text of a push: the operator's templates, filled in.
 
 use crate::store::push_jobs::PushNote;
 
-/// The longest that a name or a text may be in a push, in characters: it is a glimpse.
+/// Maximum length of a name or a text in a push, in characters: it is a preview.
 const SHOWN_MAX: usize = 160;
-/// What a picture without a text says.
+/// Text for a picture without a text.
 const PICTURE: &str = "📷";
 
-/// A template with its `{name}` and `{text}` filled in, in one go: a text that holds `{name}` keeps it.
+/// Fills in `{name}` and `{text}` of a template in one pass: a text that contains `{name}` keeps it.
 pub(super) fn fill(template: &str, note: &PushNote) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
@@ -29,7 +29,8 @@ pub(super) fn fill(template: &str, note: &PushNote) -> String {
     filled
 }
 
-/// On one line, bounded, and nothing that the push service would take for a template of its own.
+/// Puts a text on one line, limits its length, and breaks anything that the push service would take for a
+/// template.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (count, letter) in text.trim().chars().enumerate() {

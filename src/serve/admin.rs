@@ -1,5 +1,5 @@
-//! The listener for operators (`ADMIN_PORT`). It takes no place of clients', so it answers while those
-//! have taken all of theirs.
+//! The listener for operators (`ADMIN_PORT`). It takes none of the clients' slots, so it answers even if all
+//! of those are taken.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,10 +13,10 @@ use tokio::{
 use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_connection};
 use crate::{config::Config, limits::Accepted};
 
-/// How many connections it has at most.
+/// Maximum number of connections.
 const CONNECTIONS_MAX: usize = 64;
 
-/// Binds it; `None` where no port is set.
+/// Binds the listener; `None` if no port is set.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(port) = config.admin_port else { return Ok(None) };
     let address = SocketAddr::from((config.host, port));
@@ -26,7 +26,7 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-/// Serves until it is dropped; without a listener it waits.
+/// Serves until it is dropped. Without a listener it waits.
 pub(super) async fn accept(
     listener: Option<&TcpListener>,
     router: Router,

@@ -13,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_stream};
 use crate::{Config, app::App, router};
 
-/// Binds it; `None` where this node has no certificate.
+/// Binds the listener; `None` if this node has no certificate.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let Some(identity) = &config.cluster.tls.identity else { return Ok(None) };
     let address = SocketAddr::from((config.host, identity.port));
     listen("NODE_TLS_PORT", address).map(Some)
 }
 
-/// Serves until it is dropped; without a listener it waits.
+/// Serves until it is dropped. Without a listener it waits.
 pub(super) async fn accept(
     listener: Option<&TcpListener>,
     app: &Arc<App>,
@@ -48,7 +48,7 @@ pub(super) async fn accept(
     }
 }
 
-/// Serves a connection once its handshake is done.
+/// Serves a connection after its TLS handshake.
 async fn shake(
     acceptor: TlsAcceptor,
     stream: TcpStream,

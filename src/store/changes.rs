@@ -1,5 +1,5 @@
-//! Changes of sessions and messages: one at a time for each person and session, so that whoever makes many
-//! waits for themselves. What waits here holds no turn and no connection.
+//! Changes of sessions and messages, one at a time for each person and session: a person who makes
+//! many delays only themselves. A waiting change holds no permit and no connection.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ type Key = (Person, SessionId);
 #[derive(Debug, Default)]
 pub(super) struct Changes(Mutex<HashMap<Key, Arc<Semaphore>>>);
 
-/// A change that is under way, or waits for its person's one before.
+/// A change that is under way, or waits for the previous one of its person.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     changes: &'a Changes,
@@ -35,7 +35,7 @@ impl Changes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the changes that this person has under way in this session.
+    /// Waits until this person has no other change under way in this session.
     pub(super) async fn begin(
         &self,
         me: &Person,
@@ -62,7 +62,7 @@ impl Drop for Change<'_> {
     fn drop(&mut self) {
         let mut gates = self.changes.gates();
         self.permit = None;
-        // Others at this gate hold it too.
+        // Waiting changes at this gate hold a reference too: two are the map's and this one's.
         if Arc::strong_count(&self.gate) == 2 {
             gates.remove(&self.key);
         }

@@ -1,4 +1,4 @@
-//! What every store must do: one suite, run on both.
+//! The contract of a store: one suite, run on both databases.
 
 mod amend;
 mod committer;
@@ -147,7 +147,7 @@ async fn i6_a_session_counts_1_2_3_in_the_order_of_arrival(world: World) {
     assert_eq!(acknowledged.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(acknowledged[0].sender.name, "Ada");
     assert_eq!(acknowledged[1].sender.name, "Dana");
-    // What was acknowledged is what is read, to the microsecond.
+    // Stored messages equal the acknowledged ones, to the microsecond.
     let read = world.store.history(&dentist, id, Span::After(0), 10).await.unwrap();
     assert_eq!(read, acknowledged);
     assert_eq!(world.store.fill(id, 1, 10).await.unwrap(), acknowledged[1..]);
@@ -207,7 +207,7 @@ async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
     let (customer, _, id) = world.pair().await;
     let draft = draft(id, &customer, "once");
     let first = world.store.append(std::slice::from_ref(&draft)).await.unwrap();
-    // The writer asks again with the very same draft: it is this one, not an earlier one.
+    // The writer retries the same draft: it finds itself, not an earlier try.
     let again = world.store.append(&[draft]).await.unwrap();
     assert_eq!(committed(&first[0]), committed(&again[0]));
     assert_eq!(world.history(&customer, id, Span::After(0), 10).await, [1]);
@@ -220,7 +220,7 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let (writer, _) =
         Writer::start(Arc::clone(&world.store), Arc::new(bus), Arc::default(), counts.clone());
     let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
-    // No parser can see this one: its id is taken, which only the database knows.
+    // No parser can detect this one: only the database knows that its id is taken.
     drafts[4].id = drafts[1].id;
     let pending: Vec<_> = drafts.into_iter().map(|draft| writer.submit(draft).unwrap()).collect();
     let mut seqs = Vec::new();
@@ -277,7 +277,7 @@ async fn one_session_is_open_between_two_people(world: World) {
     let opened: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
     assert!(opened.iter().all(|(id, _)| *id == opened[0].0));
     assert_eq!(opened.iter().filter(|(_, new)| *new).count(), 1);
-    // A closed one is out of the way.
+    // A closed session does not prevent a new one.
     let id = opened[0].0.0;
     assert!(
         world.execute(&format!("update sessions set status = 'closed' where id = '{id}'")).await
@@ -289,7 +289,7 @@ async fn one_session_is_open_between_two_people(world: World) {
 async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
     let (customer, dentist, id) = world.pair().await;
     world.say(id, &customer, 2).await;
-    // The same id on the other side of the desk is somebody else.
+    // The same id on the other side is another person.
     let twin = Person::new(PersonKind::Dentist, customer.id.clone());
     for stranger in [self::customer(), self::dentist(), twin] {
         assert!(world.store.session(&stranger, id).await.unwrap().is_none());

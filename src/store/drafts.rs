@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl Message {
-    /// The text that is stored where it has none.
+    /// Placeholder that is stored in place of a missing text.
     pub(super) fn stand_in(&self) -> &'static str {
         if self.deleted_at.is_some() { sql::DELETED } else { sql::PICTURE }
     }
 }
 
 impl Draft {
-    /// The message that this draft has become.
+    /// The committed message of this draft.
     pub(super) fn committed(
         &self,
         seq: u64,
@@ -41,8 +41,8 @@ impl Draft {
         }
     }
 
-    /// A draft whose `clientId` is taken: by itself, in a commit whose outcome was not heard, or by
-    /// an earlier try.
+    /// Outcome of a draft whose `clientId` is taken: by itself, in a commit whose result was lost,
+    /// or by an earlier try.
     pub(super) fn found(&self, stored: Message) -> Appended {
         if stored.id == self.id { Appended::Committed(stored) } else { Appended::Repeated(stored) }
     }

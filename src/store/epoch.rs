@@ -1,9 +1,10 @@
-//! The order's epoch: `seq` counts within it.
+//! The epoch of the order: `seq` counts within it.
 //!
-//! A restored backup, or a replica that lagged when it was promoted, lacks the newest messages, and
+//! A restored backup, or a replica that lagged when it was promoted, lacks the newest messages and
 //! gives their numbers to other ones. The epoch is renewed then, so that a client with positions of
-//! the epoch before loads its sessions anew. PostgreSQL's connections compare the server's lineage;
-//! the hub compares the rooms with the heads; an operator runs `frontdesk restored`.
+//! an earlier epoch loads its sessions again. Three detectors renew it: PostgreSQL's connections
+//! compare the server's lineage, the hub compares the rooms with the heads, and an operator runs
+//! `frontdesk restored`.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -14,26 +15,27 @@ use crate::{
     session::{EpochId, SessionId},
 };
 
-/// Time for which clients that know of no epoch are sent everything since the cut again.
+/// Time after a cut in which clients that name no epoch receive everything since the cut again.
 const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The epoch of what is stored.
+/// The stored epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch {
     /// Grows with each renewal.
     pub(crate) number: u64,
     pub(crate) id: EpochId,
-    /// From here on a message may have a number that another one had. `None` in the first epoch.
+    /// From this time on a message may have a number that another one had. `None` in the first
+    /// epoch.
     pub(crate) cut_at: Option<Timestamp>,
 }
 
 impl Epoch {
-    /// The cut, while clients may come back that saw the epoch before and know of none.
+    /// The cut, for as long as clients may come back that saw the earlier epoch and name none.
     pub(crate) fn recent_cut(&self) -> Option<Timestamp> {
         self.cut_at.filter(|cut_at| Timestamp::now().duration_since(*cut_at) < RECENT)
     }
 
-    /// Whether a database that was at `known` is here by renewals alone.
+    /// Whether a database that was at `known` got here by renewals only.
     pub(crate) fn follows(&self, known: &Self) -> bool {
         self.number > known.number || self.id == known.id
     }
@@ -44,12 +46,12 @@ impl Epoch {
 pub(crate) trait Epochs: Send + Sync + 'static {
     async fn epoch(&self) -> Result<Epoch, StoreError>;
 
-    /// Renews the epoch, unless another node has renewed this one. The new number is beyond
-    /// `at_least`. The epoch as it is afterwards.
+    /// Renews the epoch, unless another node has renewed this one. The new number is above
+    /// `at_least`. Returns the epoch afterwards.
     async fn renew_epoch(&self, stored: EpochId, at_least: u64) -> Result<Epoch, StoreError>;
 
-    /// The last message of a session that `me` is a member of, up to `seq`, from before `time`; 0 for
-    /// none.
+    /// `seq` of the last message up to `seq`, created before `time`, in a session that `me` is a
+    /// member of; 0 if there is none.
     async fn last_before(
         &self,
         me: &Person,
@@ -61,8 +63,8 @@ pub(crate) trait Epochs: Send + Sync + 'static {
 
 pub(super) const EPOCH: &str = "select number, id as epoch, cut_at from epoch";
 
-/// $1, $2 the member, $3 session, $4 up to, $5 the time. Backwards by `seq`, so it reads the messages
-/// since then alone.
+/// $1, $2 the member, $3 session, $4 the maximum `seq`, $5 the time. Backwards by `seq`: it reads
+/// only the messages since that time.
 pub(super) const LAST_BEFORE: &str = "select m.seq from messages m \
     join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
     where m.session_id = $3 and m.seq <= $4 and m.created_at < $5 order by m.seq desc limit 1";

@@ -1,5 +1,5 @@
-//! Answers between people: counted before a session is opened, and known before someone's presence
-//! is shown.
+//! Replies between people: counted before a session is opened, and checked before someone's
+//! presence is shown.
 
 use async_trait::async_trait;
 
@@ -9,18 +9,18 @@ use crate::{
     session::SessionId,
 };
 
-/// A store's side of it.
+/// The part of a store that answers these questions.
 #[async_trait]
 pub(crate) trait Openings: Send + Sync + 'static {
-    /// How many open sessions of this customer have no message of the dentist's, up to `limit`.
+    /// Number of open sessions of this customer without a message of the dentist, up to `limit`.
     async fn unanswered(&self, customer: &PersonId, limit: u32) -> Result<u32, StoreError>;
 
     /// Whether this person has ever written in the session.
     async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError>;
 }
 
-/// $1 the customer, $2 the limit. By the index of open sessions, then by that of `client_id`s, whose
-/// beginning is who wrote.
+/// $1 the customer, $2 the limit. It uses the index of open sessions, then the index of
+/// `client_id`s, which begins with the session and the sender.
 pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
     select 1 as one from sessions c \
     where c.tenant_id = 1 and c.customer_id = $1 and c.status = 'open' and not exists ( \
@@ -28,6 +28,6 @@ pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
         and w.sender_id = c.dentist_id) \
     limit $2) waiting";
 
-/// $1 the session, $2 and $3 who.
+/// $1 the session, $2 and $3 the person.
 pub(super) const HAS_WRITTEN: &str = "select 1 as one from messages \
     where session_id = $1 and sender_kind = $2 and sender_id = $3 limit 1";

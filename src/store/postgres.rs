@@ -1,4 +1,4 @@
-//! PostgreSQL: a pool, and the statements that only it understands.
+//! PostgreSQL: the pool, and the statements in its own dialect.
 
 mod amend;
 mod append;
@@ -63,29 +63,29 @@ use crate::{
     session::{EpochId, Session, SessionId},
 };
 
-/// How long one look-up or transaction may take.
+/// Time limit of one query or transaction.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many connections of the pool look-ups leave alone: two for the writer, one for the checks of
-/// health. However many people read, sends are committed.
+/// Connections of the pool that queries leave free: two for the writer, one for the health checks.
+/// Sends are committed however many people read.
 const RESERVED: usize = 3;
 
-/// How many changes of messages are under way at most.
+/// Maximum of concurrent changes of messages.
 const AMENDS: usize = 4;
 
 /// The production store.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pool: Pool,
-    /// One permit a connection that a look-up may use.
+    /// One permit for each connection that queries may use.
     reads: Semaphore,
-    /// One permit a change of a message: changes wait for each other's sessions, and whoever waits
-    /// holds a connection.
+    /// One permit for each change of a message. A change may wait for the lock of its message's row,
+    /// and holds a connection meanwhile.
     amends: Semaphore,
     changes: Changes,
     fitness: Arc<Fitness>,
     search: SearchPool,
-    /// Notified when a text is committed that is to be indexed.
+    /// Notified when a text is committed that has to be indexed.
     text_committed: Notify,
     counts: DatabaseCounts,
     append: Cow<'static, str>,
@@ -94,7 +94,7 @@ pub(crate) struct Postgres {
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
-    /// Connects, waiting for a database that is still starting, and migrates it.
+    /// Connects, waits for a database that is still starting, and migrates it.
     pub(crate) async fn open(config: &PostgresConfig, language: &str) -> anyhow::Result<Self> {
         let config = &encryption::agree(config).await?;
         let fitness = Arc::<Fitness>::default();
@@ -104,7 +104,7 @@ impl Postgres {
         drop(connect::first_client(&pool).await?);
         fitness.check_prepared(&pool).await.context("PostgreSQL can't be used")?;
         connect::migrate(&pool).await?;
-        // The smallest pool has one that reads, and its writer commits by one in turns.
+        // The smallest pool keeps one connection for reads; the writer's lanes then share one.
         let reads = Semaphore::new(shared.saturating_sub(RESERVED).max(1));
         let (amends, changes) = (Semaphore::new(AMENDS), Changes::default());
         let (append, counts) = (append::APPEND.into(), DatabaseCounts::default());
@@ -115,7 +115,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Whether it can be reached, and what it is; nothing is changed there.
+    /// Checks the connection and describes the server. Changes nothing there.
     pub(crate) async fn look(
         config: &PostgresConfig,
         language: &str,
@@ -130,7 +130,7 @@ impl Postgres {
         Ok((format!("{found}, {way}"), fitness.durability.get()))
     }
 
-    /// Counts with these from now on.
+    /// Replaces the counters.
     pub(crate) fn with_counts(self, counts: DatabaseCounts) -> Self {
         Self { counts, ..self }
     }
@@ -140,7 +140,7 @@ impl Postgres {
         self.query_at_once(sql, params).await
     }
 
-    /// Without waiting for other look-ups.
+    /// Runs a query without waiting for a read permit.
     async fn query_at_once(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
         let client = self.client().await?;
         let began = Instant::now();

@@ -1,8 +1,8 @@
-//! Pushes that are to be made: a durable queue beside the messages.
+//! Pending pushes: a durable queue beside the messages.
 //!
-//! A job is written in its message's own transaction, so that a node which is killed loses none. It
-//! is taken for a while (its lease), by one node at a time; one that is neither done nor put off by
-//! then is taken again.
+//! A job is written in the transaction of its message, so that a killed node loses none. One node
+//! at a time leases it. A job that is neither finished nor rescheduled within its lease is taken
+//! again.
 
 use std::time::Duration;
 
@@ -12,65 +12,65 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::{person::Person, session::SessionId};
 
-/// One push to one member of one session, taken by this node.
+/// One push to one member of one session, leased by this node.
 #[derive(Clone, Debug)]
 pub(crate) struct PushJob {
-    /// The same in every attempt, so that the push service can tell a repeat.
+    /// The same in every attempt: the push service recognises a repeat by it.
     pub(crate) id: Uuid,
     pub(crate) session_id: SessionId,
-    /// Who is to hear of it.
+    /// Receiver of the push.
     pub(crate) person: Person,
-    /// The first message that it tells of.
+    /// `seq` of the first message that it reports.
     pub(crate) seq: u64,
-    /// How often it has been taken, this time included.
+    /// Number of attempts, including this one.
     pub(crate) attempts: u32,
 }
 
-/// What there is to tell.
+/// Content of a push.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PushNote {
     pub(crate) sender_name: String,
-    /// The latest message's text; none where it is only a picture.
+    /// Text of the latest message; `None` for a picture without a text.
     pub(crate) text: Option<String>,
 }
 
-/// Law I14: what someone wrote does not print.
+/// Law I14: message texts are never printed.
 impl std::fmt::Debug for PushNote {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("PushNote")
     }
 }
 
-/// How many jobs there are.
+/// Numbers of jobs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PushCounts {
     pub(crate) waiting: u64,
-    /// Under way, or put off until another attempt.
+    /// Under way, or rescheduled.
     pub(crate) taken: u64,
-    /// Given up.
+    /// Dead letters.
     pub(crate) dead: u64,
 }
 
-/// The error of a job that is put off because its member looks connected.
+/// Error of a job that is rescheduled because its member seems connected.
 pub(crate) const CONNECTED: &str = "connected";
 
-/// The queue's side of a store.
+/// The part of a store that keeps the push queue.
 #[async_trait]
 pub(crate) trait PushJobs: Send + Sync + 'static {
-    /// Takes jobs that are due, for as long as the lease is; no two nodes take the same.
+    /// Leases due jobs. No two nodes take the same.
     async fn take_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
 
-    /// What the job has to tell, and nothing where there is no use in telling it: the member has
-    /// muted the session or read everything, the messages are deleted, or a later job tells it too.
+    /// Content of the push. `None` if it is pointless: the member has muted the session or read
+    /// everything, the messages are deleted, or a later job reports them too.
     async fn push_note(&self, job: &PushJob) -> Result<Option<PushNote>, StoreError>;
 
-    /// The push is made. It has told of what earlier jobs were put off with, too.
+    /// The push was sent. It also covers the earlier jobs that were rescheduled.
     async fn finish_push(&self, job: &PushJob) -> Result<(), StoreError>;
 
-    /// There is nothing to tell.
+    /// Removes a job that has nothing to report.
     async fn drop_push(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// Puts the job off until another attempt, unless another node has taken it meanwhile.
+    /// Reschedules the job, unless another node has taken it meanwhile.
     async fn put_off_push(
         &self,
         job: &PushJob,
@@ -78,22 +78,22 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
         error: &str,
     ) -> Result<(), StoreError>;
 
-    /// The member is gone: jobs that were put off because they looked connected are due now, where a message
-    /// was not delivered before.
+    /// The member has disconnected: jobs that were rescheduled because the member seemed connected
+    /// become due, if a message was not delivered.
     async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError>;
 
-    /// Gives the job up; it stays, to be looked at.
+    /// Makes the job a dead letter; its row stays for inspection.
     async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError>;
 
-    /// Removes jobs that were given up so long ago.
+    /// Removes dead letters of this age.
     async fn forget_dead_pushes(&self, age: Duration) -> Result<(), StoreError>;
 
-    /// How many jobs there are.
+    /// Numbers of jobs by state.
     async fn push_counts(&self) -> Result<PushCounts, StoreError>;
 }
 
-/// $1 session, $2 and $3 the member, $4 the first message: the latest one that the member has not
-/// read. A later job is there if one came after this was taken; by then it would be told twice.
+/// $1 session, $2 and $3 the member, $4 the first message. Returns the latest unread message. A
+/// later job exists if a message arrived after this one was taken; sending both would repeat it.
 pub(super) const NOTE: &str = "\
     select s.name as sender_name, m.body, m.bodiless from members me \
     join messages m on m.session_id = me.session_id and m.sender_kind <> me.kind \
@@ -107,8 +107,8 @@ pub(super) const NOTE: &str = "\
         and later.state <> 'dead') \
     order by m.seq desc limit 1";
 
-/// $1 and $2 the member, $3 [`CONNECTED`], `{now}` the time. A job that was taken again since then is under
-/// way.
+/// $1 and $2 the member, $3 [`CONNECTED`], `{now}` the time. A job with more than one attempt was
+/// taken again and is under way.
 pub(super) const HASTEN: &str = "update push_jobs set due_at = {now} \
     where kind = $1 and person_id = $2 and state = 'taken' and attempts = 1 and error = $3 \
       and exists (select 1 from members me join messages m on m.session_id = me.session_id \
@@ -116,7 +116,7 @@ pub(super) const HASTEN: &str = "update push_jobs set due_at = {now} \
         where me.session_id = push_jobs.session_id and me.kind = push_jobs.kind \
           and me.person_id = push_jobs.person_id)";
 
-/// $1 the job, and what it is about.
+/// $1 the job, $2 its session, $3 and $4 the member, $5 its first message.
 pub(super) const FINISH: &str = "delete from push_jobs where id = $1 or (session_id = $2 \
     and kind = $3 and person_id = $4 and seq < $5 and state = 'taken')";
 

@@ -1,4 +1,4 @@
-//! Data that is kept for a while only.
+//! Data that is kept for a limited time.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use async_trait::async_trait;
 
 use super::StoreError;
 
-/// A store's side of it.
+/// The part of a store that removes expired data.
 #[async_trait]
 pub(crate) trait Retention: Send + Sync + 'static {
-    /// Removes up to `limit` texts that were edited or deleted so long ago, the oldest first: how many. Two
-    /// nodes at once remove different ones.
+    /// Removes up to `limit` texts that were edited or deleted longer ago than `age`, the oldest
+    /// first. Returns how many. Two nodes at once remove different ones.
     ///
-    /// A message can be changed for 24 hours: a text that is older than that has no part any more in how
-    /// often its message may be edited.
+    /// A message can be changed for 24 hours. Texts older than that no longer count for the limit
+    /// of edits.
     async fn forget_past_bodies(&self, age: Duration, limit: u32) -> Result<u64, StoreError>;
 }

@@ -1,8 +1,8 @@
-//! Full text: the words of a search, and the messages that it finds.
+//! Full text search: the words of a search, and the messages that it finds.
 //!
-//! A message is indexed behind its commit ([`crate::store::search_queue`]); a search reads those of
-//! its caller that still wait, too. How a text and a search are cut into tokens is decided here, and
-//! nowhere else: both databases are given the same.
+//! A message is indexed after its commit ([`crate::store::search_queue`]). A search also reads the
+//! caller's messages that still wait to be indexed. Texts and searches are cut into tokens only
+//! here: both databases receive the same tokens.
 
 pub(super) mod hits;
 #[cfg(feature = "embedded")]
@@ -18,26 +18,26 @@ use utoipa::ToSchema;
 
 use crate::message::Message;
 
-/// How many of the newest matches are ranked; older ones are not found.
+/// Number of newest matches that are ranked. Older ones are not found.
 pub(super) const RANKED_MAX: u32 = 1_000;
-/// How many of the caller's messages that wait to be indexed are read, the newest first.
+/// Number of the caller's waiting messages that a search reads, the newest first.
 pub(super) const WAITING_MAX: u32 = 100;
-/// How many bytes of their text.
+/// Maximum bytes of the texts of these waiting messages.
 pub(super) const WAITING_BYTES: usize = 256 * 1024;
-/// How many bytes a page of hits has, about; one hit is always in it.
+/// Approximate bytes of a page of hits. One hit is always in it.
 pub(super) const PAGE_BYTES: i64 = 256 * 1024;
-/// How many of them a message has beside its text, at most.
+/// Maximum bytes of a message beside its text.
 pub(super) const AROUND_A_TEXT: i64 = 2_048;
-/// How long the database may take for one search.
+/// Time limit of one search in the database.
 pub(super) const TIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
-/// How many searches of one node are under way. Each has a connection that no other look-up uses.
+/// Concurrent searches of one node. Each has a connection that no other query uses.
 pub(super) const SEARCHES: usize = 2;
 
 /// A page of hits, the best first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hits {
     pub(crate) found: Vec<Found>,
-    /// There are hits behind these.
+    /// There are hits after these.
     pub(crate) more: bool,
 }
 
@@ -45,18 +45,18 @@ pub(crate) struct Hits {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Found {
     pub(crate) message: Message,
-    /// The part of its text in which the words are.
+    /// The part of its text that contains the words.
     pub(crate) snippet: Vec<Piece>,
 }
 
-/// A piece of text, which is a hit or is not.
+/// A piece of a snippet; `hit` marks a found word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) hit: bool,
 }
 
-/// The search took longer than [`TIME_LIMIT`], or the database refused its query: the same search
-/// fails again. The database is well.
+/// The search took longer than [`TIME_LIMIT`], or the database rejected its query: the same search
+/// fails again. The database is healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooCostly;

@@ -1,9 +1,9 @@
 //! Messages that wait to be indexed for search: a durable queue beside the messages.
 //!
-//! A row is written by a trigger in the commit of each text that is new or changed, whatever version
-//! writes it. It is taken with its message's text, and removed in the transaction that indexes that.
-//! Another queue, `search_again`, has the messages that an earlier version has indexed: those from before
-//! its migration, and those that nodes of that version index beside this one.
+//! A trigger writes a row in the commit of each new or changed text, whichever version of the
+//! server writes it. The row is read with the text, and deleted in the transaction that indexes it.
+//! A second queue, `search_again`, holds messages that an earlier version indexed: those from
+//! before its migration, and those that nodes of that version index beside this one.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use tokio::sync::Notify;
 
 use super::StoreError;
 
-/// How often a message's text is tried that takes too long; then it is not found by search.
+/// Attempts to index a text that takes too long. After them search does not find it.
 pub(super) const ATTEMPTS_MAX: i16 = 3;
 
-/// The outcome of one batch.
+/// Outcome of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Indexed {
     pub(crate) messages: u32,
-    /// It took too long, or the database refused it: a smaller one may pass. One message alone has an
-    /// attempt fewer from now on.
+    /// It took too long, or the database rejected it; a smaller batch may pass. A batch of one
+    /// message costs that message an attempt.
     pub(crate) too_costly: bool,
-    /// Messages that no attempt is left for.
+    /// Messages without attempts left.
     pub(crate) given_up: u32,
 }
 
-/// How much waits.
+/// Size and age of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SearchBacklog {
     /// Counted up to [`COUNTED_MAX`].
@@ -34,20 +34,20 @@ pub(crate) struct SearchBacklog {
     pub(crate) oldest: Duration,
 }
 
-/// Up to how many messages are counted that wait.
+/// Maximum of waiting messages that are counted.
 pub(super) const COUNTED_MAX: i64 = 10_000;
 
-/// The queue's side of a store.
+/// The part of a store that keeps the search queue.
 #[async_trait]
 pub(crate) trait SearchQueue: Send + Sync + 'static {
-    /// Indexes so many of the messages that wait, the oldest first; no two nodes take the same.
+    /// Indexes up to `limit` waiting messages, the oldest first. No two nodes take the same.
     async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError>;
 
-    /// Does the same with messages that an earlier version has indexed. They are found meanwhile, by what
-    /// that version knew of.
+    /// Indexes messages again that an earlier version indexed. Until then the earlier index finds
+    /// them.
     async fn index_again(&self, limit: u32) -> Result<Indexed, StoreError>;
 
-    /// Is notified when this node has committed a text.
+    /// Notified when this node has committed a text.
     fn text_committed(&self) -> &Notify;
 
     async fn search_backlog(&self) -> Result<SearchBacklog, StoreError>;

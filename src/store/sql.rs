@@ -1,20 +1,20 @@
-//! The look-ups that both databases run, in the words that both understand. Parameters are written
-//! as PostgreSQL writes them.
+//! Queries that both databases run, in their common dialect. Parameters are written as in
+//! PostgreSQL.
 
 use serde::Serialize;
 
 use crate::message::Body;
 
-/// What stands where there is no text, for nodes that know no other messages.
+/// Placeholders for a missing text, for nodes of versions that know only messages with a text.
 pub(super) const PICTURE: &str = "[picture]";
 pub(super) const DELETED: &str = "[deleted]";
 
-/// What is written as a message's body.
+/// The value of a message's body column.
 pub(super) fn body<'a>(body: Option<&'a Body>, stand_in: &'a str) -> &'a str {
     body.map_or(stand_in, Body::as_str)
 }
 
-/// A value in a column of JSON.
+/// The value of a JSON column.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -36,14 +36,14 @@ macro_rules! messages {
     };
 }
 
-/// How many bytes of JSON a page has, about: common WebSocket clients take frames of 1 MiB at most.
+/// Approximate bytes of JSON in a page: common WebSocket clients take frames of 1 MiB at most.
 macro_rules! page_bytes {
     () => {
         262_144
     };
 }
 
-/// A message in JSON beside its body, at most, in bytes.
+/// Maximum bytes of a message in JSON beside its body.
 macro_rules! around_a_body {
     () => {
         2_048
@@ -53,8 +53,9 @@ macro_rules! around_a_body {
 pub(crate) const PAGE_BYTES: usize = page_bytes!();
 pub(crate) const AROUND_A_BODY: usize = around_a_body!();
 
-/// A page of the messages `$of`, which `$which` and `$order` say, up to `$limit` of them: those whose
-/// running sum of bytes fits, and the first in any case. The bodies of the others are not read.
+/// A page of the messages `$of`, filtered by `$which`, in the order `$order`, up to `$limit`: the
+/// rows whose running sum of bytes fits, and always the first one. The bodies of the others are not
+/// read.
 macro_rules! page {
     ($of:literal, $which:literal, $order:literal, $limit:literal, $sorted:literal) => {
         concat!(
@@ -83,16 +84,15 @@ macro_rules! page {
     };
 }
 
-/// Where the unread messages begin. Only the session's last 100 count: for someone who never reads,
-/// each look at the session would cost more than the one before.
+/// Start of the unread messages. Only the session's last 100 count: for a person who never reads,
+/// each query of the session would cost more than the one before.
 macro_rules! unread_from {
     () => {
         "case when me.read_seq > c.last_seq - 100 then me.read_seq else c.last_seq - 100 end"
     };
 }
 
-/// Sessions as the member `me` sees them. The last message, where there is one, is in
-/// columns of its own.
+/// Sessions as seen by the member `me`. The last message, if any, has columns of its own.
 macro_rules! session {
     () => {
         concat!(
@@ -110,7 +110,7 @@ macro_rules! session {
     };
 }
 
-/// Their other tables, beside the member.
+/// Joins of the session's other tables to the member `me`.
 macro_rules! beside_me {
     () => {
         "join sessions c on c.id = me.session_id \
@@ -132,15 +132,15 @@ pub(super) const SESSION: &str = concat!(
     "where me.kind = $1 and me.person_id = $2 and c.id = $3"
 );
 
-/// How far the session $3 is, for its member $1, $2.
+/// Head of the session $3, for its member $1, $2.
 pub(super) const HEAD: &str = "select c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
     from members me \
     join sessions c on c.id = me.session_id \
     where me.kind = $1 and me.person_id = $2 and me.session_id = $3";
 
-/// $3 a status or nothing, $4 and $5 the place in the list, $6 the limit, $7 only what is newer.
-/// `listed` says how many there are within the limit: those whose last messages fit into a page come,
-/// and only of them the unread messages are counted.
+/// $3 a status or '', $4 and $5 the position in the list, $6 the limit, $7 the minimum activity
+/// time. `listed` counts the sessions within the limit. Only those whose last messages fit into a
+/// page are returned, and only their unread messages are counted.
 pub(super) const SESSIONS: &str = concat!(
     "with listed as (select c.id, c.active_at, c.last_seq \
        from members me join sessions c on c.id = me.session_id \
@@ -161,10 +161,10 @@ pub(super) const SESSIONS: &str = concat!(
     " order by z.active_at desc, z.id desc"
 );
 
-/// Sessions as each of their members sees them; the where is the database's own.
+/// Sessions as seen by each of their members. Each database adds its own `where`.
 pub(super) const VIEWS: &str = concat!("select ", session!(), " from members me ", beside_me!());
 
-/// Of how many sessions unread messages are counted at most: those that were active last.
+/// Unread counts, of the 1,000 sessions with the latest activity.
 pub(super) const UNREAD: &str = concat!(
     "select w.session_id, (select count(*) from messages u where u.session_id = w.session_id \
        and u.seq > w.read_up_to and u.sender_kind <> $1 and u.deleted_at is null) as unread \
@@ -179,7 +179,7 @@ pub(super) const UNREAD: &str = concat!(
 pub(super) const FILL: &str =
     page!("messages m", "m.session_id = $1 and m.seq > $2", "m.seq", "$3", "m.seq");
 
-/// $1 session, $2 the revision before, $3 limit.
+/// $1 session, $2 the previous revision, $3 limit.
 pub(super) const CHANGED: &str =
     page!("messages m", "m.session_id = $1 and m.rev > $2", "m.rev", "$3", "m.rev");
 
@@ -192,7 +192,7 @@ pub(super) const HISTORY_AFTER: &str = page!(
     "m.seq"
 );
 
-/// $1, $2 the member, $3 session, $4 before, $5 limit: the last ones.
+/// $1, $2 the member, $3 session, $4 before, $5 limit: the last messages.
 pub(super) const HISTORY_BEFORE: &str = page!(
     "messages m join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2",
     "m.session_id = $3 and m.seq < $4",
@@ -201,7 +201,8 @@ pub(super) const HISTORY_BEFORE: &str = page!(
     "m.seq"
 );
 
-/// What has changed in a session: $1, $2 the member, $3 session, $4 the revision before, $5 limit.
+/// Messages changed after a revision: $1, $2 the member, $3 session, $4 the previous revision, $5
+/// limit.
 pub(super) const CHANGES: &str = page!(
     "messages m join members me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2",
     "m.session_id = $3 and m.rev > $4",
@@ -210,7 +211,7 @@ pub(super) const CHANGES: &str = page!(
     "m.rev"
 );
 
-/// What a message said before each change, after a row that shows that it is there: $1 session, $2 its id.
+/// Earlier texts of a message, after a row that shows that it exists: $1 session, $2 its id.
 pub(super) const PAST_BODIES: &str = "select e.body, e.replaced_at from messages m \
     left join message_edits e on e.session_id = m.session_id and e.seq = m.seq \
     where m.session_id = $1 and m.id = $2 order by e.number";

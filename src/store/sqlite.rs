@@ -59,7 +59,7 @@ use crate::{
 
 refinery::embed_migrations!("migrations/sqlite");
 
-/// Connections that read beside the one that writes.
+/// Read connections, beside the one that writes.
 const READERS: usize = 4;
 
 /// The embedded store.
@@ -71,12 +71,12 @@ pub(crate) struct Sqlite {
     turns: Turns,
     searchers: Arc<Searchers>,
     indexer: Arc<Indexer>,
-    /// How long after its message a push is due; none where no pushes are made.
+    /// Delay of a push after its message; `None` disables pushes.
     push_delay: Option<Duration>,
 }
 
 impl Sqlite {
-    /// Opens the file, making it where there is none, and migrates it.
+    /// Opens the file, creates it if missing, and migrates it.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("the database {}", path.display());
         let mut writer = connect(path).with_context(context)?;
@@ -104,7 +104,7 @@ impl Sqlite {
         let in_turn = Arc::clone(self.readers.get(next).unwrap_or(&self.writer));
         let readers = self.readers.clone();
         blocking(move || {
-            // A long look-up holds up no other one while a reader is idle.
+            // A long query delays no other one while a reader is idle.
             let idle = readers.iter().find_map(|reader| reader.try_lock().ok());
             work(&mut idle.unwrap_or_else(|| lock(&in_turn)))
         })
@@ -140,12 +140,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// SQLite takes its numbered parameters as `?1`.
+/// Numbered parameters are written `?1` in SQLite.
 fn numbered(sql: &str) -> String {
     sql.replace('$', "?")
 }
 
-/// What SQLite said, by its code: the text may quote a row, and a row holds a body.
+/// An SQLite error by its code only: its text may quote a row, and a row holds a body.
 #[derive(Debug, thiserror::Error)]
 #[error("SQLite: {0}")]
 struct Failure(String);
@@ -157,7 +157,7 @@ fn classify(error: &rusqlite::Error) -> StoreError {
         other => other.to_string(),
     }));
     match error.sqlite_error_code() {
-        // The rest is the file's, the disk's or another process's doing: busy, read-only …
+        // Other codes concern the file, the disk or another process: busy, read-only …
         Some(ConstraintViolation | TooBig | TypeMismatch) | None => StoreError::Refused(source),
         Some(DiskFull | SystemIoFailure) => StoreError::Disk(source),
         Some(_) => StoreError::Unavailable(source),
@@ -166,7 +166,7 @@ fn classify(error: &rusqlite::Error) -> StoreError {
 
 #[async_trait]
 impl Store for Sqlite {
-    /// Only other processes could lock anything, and they lock all of it.
+    /// The limit is ignored: only other processes could hold a lock, and they lock the whole file.
     async fn append_within(
         &self,
         drafts: &[Draft],

@@ -1,4 +1,4 @@
-//! Pictures that may be uploaded, and what the two databases say about them in the same words.
+//! Pictures that may be uploaded, and the SQL that both databases share.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::{
     session::SessionId,
 };
 
-/// How many pictures one person may ask for in a day, sent or not.
+/// Maximum of pictures that one person may request in a day, sent or not.
 pub(crate) const DAILY_MAX: u32 = 200;
-/// How many bytes all of them may have.
+/// Maximum bytes of these pictures together.
 pub(crate) const DAILY_BYTES_MAX: u64 = 500 * 1024 * 1024;
 
-/// A picture that someone wants to upload.
+/// A picture that a person wants to upload.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUpload {
     pub(crate) session_id: SessionId,
@@ -26,44 +26,45 @@ pub(crate) struct NewUpload {
     pub(crate) file_name: Option<FileName>,
 }
 
-/// Why a picture can't be uploaded.
+/// Reason why a picture can't be uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Declined {
-    /// There is no such session, or the one who asks is no member.
+    /// The session does not exist, or the person is no member.
     SessionNotFound,
     SessionClosed,
-    /// There were [`DAILY_MAX`] in a day, or they had [`DAILY_BYTES_MAX`].
+    /// [`DAILY_MAX`] or [`DAILY_BYTES_MAX`] is reached.
     TooMany,
 }
 
-/// A picture that was asked for, as a member of its session sees it.
+/// A requested picture, as seen by a member of its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upload {
     pub(crate) format: Format,
     pub(crate) size: u64,
     pub(crate) file_name: Option<FileName>,
     pub(crate) created_at: Timestamp,
-    /// It is the one's who asks.
+    /// It belongs to the person who reads it.
     pub(crate) mine: bool,
-    /// No message has taken it yet, and one may.
+    /// No message shows it yet, and one may.
     pub(crate) waiting: bool,
     /// A message shows it.
     pub(crate) shown: bool,
 }
 
-/// How long a picture waits to be sent.
+/// Time for which a picture may wait to be sent.
 const WAITS: Duration = Duration::from_hours(24);
-/// How much longer its object stays: a send that is under way ends, and clocks differ.
+/// Additional time before its object is removed: for a send that is under way, and for clock
+/// differences.
 const STAYS: Duration = Duration::from_hours(1);
 
 impl Upload {
-    /// It has waited for too long: its object may go at any moment.
+    /// It has waited too long: its object may be removed at any moment.
     pub(crate) fn is_late(&self) -> bool {
         self.created_at < Timestamp::now() - WAITS
     }
 }
 
-/// Before when a picture that waits is an orphan.
+/// A waiting picture that was requested before this time is an orphan.
 pub(crate) fn orphaned() -> Timestamp {
     Timestamp::now() - WAITS - STAYS
 }
@@ -76,14 +77,14 @@ pub(super) const UPLOAD: &str = "select coalesce(m.image ->> 'contentType', u.co
     left join messages m on m.session_id = u.session_id and m.id = u.message_id \
     where me.kind = $1 and me.person_id = $2 and u.session_id = $3 and u.key = $4";
 
-/// $1 before when, $2 now, $3 the limit.
+/// $1 maximum creation time, $2 now, $3 the limit.
 pub(super) const ORPHANS: &str = "select session_id, key from uploads \
     where message_id is null and (created_at < $1 or remove_at <= $2) order by created_at limit $3";
 
-/// $1 key, $2 session, $3 now: the message that showed it is deleted. Nothing can send it again.
+/// $1 key, $2 session, $3 now. The message that showed it is deleted; it can't be sent again.
 pub(super) const WITHDRAW: &str = "update uploads set message_id = null, refused = true, \
     remove_at = $3 where key = $1 and session_id = $2";
 
-/// How long an upload may put objects there after it was asked for: its URL ends, an upload that has
-/// begun ends later, and clocks differ.
+/// Time after a request in which an upload may still write objects: the URL expires, a started
+/// upload ends later, and clocks differ.
 pub(super) const MAY_RETURN: Duration = UPLOAD_EXPIRES.saturating_mul(2);

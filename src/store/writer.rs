@@ -1,9 +1,9 @@
-//! The group-committing writer: what all connections of this node send is committed in batches.
+//! The group-committing writer: all sends of this node's connections are committed in batches.
 //!
-//! Law I3: a sender hears of its message after the commit, and so does the bus. While one batch is
-//! being committed the next one gathers; an idle writer waits for nobody. A batch that the database
-//! does not commit because of something in it goes to a second lane, which finds out what it was; the
-//! others are committed meanwhile.
+//! Law I3: a message is acknowledged to its sender and published on the bus after its commit. While
+//! one batch is being committed the next one gathers; an idle writer waits for nothing. A batch
+//! that the database rejects because of its content goes to a second lane, which finds the cause.
+//! Other sends are committed meanwhile.
 
 mod backlog;
 mod progress;
@@ -38,21 +38,21 @@ use crate::{
 
 pub(crate) use self::progress::Commits;
 
-/// How soon a batch is tried again where the database is away.
+/// Pause before a batch is tried again while the database is down.
 const RETRY: Duration = Duration::from_millis(200);
-/// How long the database may work on a batch, its commit apart. One of 256 takes it some 20 ms.
+/// Time limit of a batch in the database, without its commit. A batch of 256 takes about 20 ms.
 const BATCH_TIME: Duration = Duration::from_millis(500);
-/// The same for a send that is tried alone, apart from the others.
+/// Time limit of a send that is tried alone on the lane apart.
 const ALONE_TIME: Duration = Duration::from_secs(2);
 
-/// Takes drafts in; clones share one queue.
+/// Entry to the queue of drafts; clones share one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     counts: WriterCounts,
 }
 
-/// A send that is under way: resolves when the database has decided.
+/// A send that is under way. It resolves when the database has decided.
 #[derive(Debug)]
 pub(crate) struct Pending(oneshot::Receiver<Result<Appended, Error>>);
 
@@ -63,7 +63,7 @@ impl Pending {
 }
 
 impl Writer {
-    /// Starts the writer. After [`Writer::close`] the task ends, with everything decided.
+    /// Starts the writer. After [`Writer::close`] the task ends once everything is decided.
     pub(crate) fn start(
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
@@ -79,14 +79,14 @@ impl Writer {
         (Self { queue, counts }, task)
     }
 
-    /// Takes no more; what was taken is decided.
+    /// Refuses new drafts. The queued ones are still decided.
     pub(crate) fn close(&self) {
         self.queue.state().backlog.close();
         self.queue.wake_all();
     }
 
-    /// Queues a draft. A session's drafts are committed in the order of these calls, which is why this
-    /// does not wait: a connection's sends keep the order in which they arrived.
+    /// Queues a draft. A session's drafts are committed in the order of these calls. Therefore this
+    /// function does not wait: a connection's sends keep their order of arrival.
     pub(crate) fn submit(&self, draft: Draft) -> Result<Pending, Error> {
         let (trace, now) = (Queued::now(), Instant::now());
         let mut state = self.queue.state();
@@ -103,30 +103,30 @@ impl Writer {
         Ok(Pending(pending))
     }
 
-    /// How many sends wait.
+    /// Number of sends that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.state().backlog.waiting()
     }
 
-    /// How many sessions' sends wait for their row, or are tried apart.
+    /// Number of sessions whose sends wait for a locked row, or are tried apart.
     pub(crate) fn troubled(&self) -> usize {
         self.queue.state().backlog.troubled()
     }
 
-    /// How commits go.
+    /// State of the commits.
     pub(crate) fn commits(&self) -> Commits {
         let state = self.queue.state();
         state.progress.commits(state.backlog.is_busy(), Instant::now())
     }
 
-    /// For how long nothing has been committed, though something waits.
+    /// Time since the last commit, while sends wait.
     pub(crate) fn stalled_for(&self) -> Duration {
         let state = self.queue.state();
         state.progress.stalled_for(state.backlog.is_busy(), Instant::now())
     }
 }
 
-/// The waiting sends, and the lanes that are woken when more come.
+/// The waiting sends, and a notification for each lane.
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
@@ -162,7 +162,7 @@ impl Queue {
         }
     }
 
-    /// The sends that have waited for too long, and the lane's next step.
+    /// The sends that have waited too long, and the lane's next step.
     fn next(&self, lane: Lane) -> (Vec<Job>, Next) {
         let now = Instant::now();
         let mut state = self.state();
@@ -174,7 +174,7 @@ impl Queue {
         (overdue, next)
     }
 
-    /// A lane's batch is done with, once this has noted what became of it.
+    /// Ends a lane's batch, after `note` has recorded its outcome.
     fn land(&self, lane: Lane, note: impl FnOnce(&mut State, Instant)) {
         let mut state = self.state();
         note(&mut state, Instant::now());
@@ -184,7 +184,7 @@ impl Queue {
     }
 }
 
-/// Where batches are committed, and what hears of them then.
+/// Commits batches, then publishes them.
 struct Committer {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
@@ -204,7 +204,7 @@ impl Committer {
             let woken = self.queue.notify(lane).notified();
             match next {
                 Next::Commit(batch) => self.commit(lane, batch).await,
-                // The other lane may wait for just these to be decided.
+                // The other lane may wait for exactly these sends to be decided.
                 Next::Wait(_) if some_overdue => self.queue.wake_all(),
                 Next::Wait(None) => woken.await,
                 Next::Wait(Some(due)) => tokio::select! {
@@ -216,7 +216,7 @@ impl Committer {
         }
     }
 
-    /// Tries to commit a batch. What is not decided by this goes back into the queue.
+    /// Tries to commit a batch. Undecided sends go back into the queue.
     async fn commit(&self, lane: Lane, mut batch: Vec<Job>) {
         let (taken, counts) = (Instant::now(), &self.counts);
         for job in &mut batch {
@@ -262,7 +262,7 @@ impl Committer {
         }
     }
 
-    /// Something in the batch keeps it from being committed: the lane apart finds out what.
+    /// The batch's content prevents its commit: the lane apart finds the cause.
     fn split(&self, lane: Lane, batch: Vec<Job>, error: &StoreError) {
         match error {
             StoreError::Refused(_) => self.counts.batches_refused.inc(),
@@ -282,7 +282,8 @@ impl Committer {
         });
     }
 
-    /// Where one send fails alone, an empty batch shows whether it is the database that commits nothing.
+    /// After a send failed alone, an empty batch shows whether the database commits anything at
+    /// all.
     async fn probe(&self) {
         if self.store.append_within(&[], BATCH_TIME).await.is_ok() {
             self.queue.state().progress.answered();
@@ -319,7 +320,7 @@ impl Committer {
         self.land_well(lane, locked);
     }
 
-    /// The database has decided a batch, but for the sends of sessions whose rows others had locked.
+    /// The database has decided a batch, except for the sends of sessions whose rows were locked.
     fn land_well(&self, lane: Lane, locked: Vec<Job>) {
         let waiting: HashSet<_> = locked.iter().map(|job| job.draft.session_id).collect();
         self.queue.land(lane, |state, now| {
@@ -331,7 +332,7 @@ impl Committer {
     fn answer(&self, job: Job, result: Result<Appended, Error>) {
         self.queue.state().backlog.decided(&job.draft);
         self.counts.answered(&result);
-        // Whoever asked may have gone; the message is committed all the same.
+        // The sender may have disconnected; the message is committed all the same.
         drop(job.answer.send(result));
     }
 }

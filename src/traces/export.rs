@@ -1,7 +1,7 @@
-//! From here to the collector: a bounded queue, and a task that empties it.
+//! Export to the collector: a bounded queue, and a task that empties it.
 //!
-//! The SDK's own batch processor blocks a thread while it exports, where our HTTP client can't run, and
-//! keeps to itself what it dropped. Whatever the collector does, whoever ends a span does not wait.
+//! The SDK's own batch processor blocks a thread while it exports, where our HTTP client can't run, and does
+//! not report what it dropped. With this queue, ending a span never waits for the collector.
 
 use std::{
     sync::{
@@ -27,18 +27,18 @@ use tokio::{
 
 use crate::config::TracesConfig;
 
-/// How many spans wait for the collector at most; one more is lost.
+/// Maximum number of spans that wait for the collector. Further ones are lost.
 const QUEUE: usize = 8_192;
-/// How many it is told at once.
+/// Maximum number of spans in one export.
 const BATCH: usize = 512;
-/// How often it is told.
+/// Interval of the exports.
 const EVERY: Duration = Duration::from_millis(500);
-/// So many times without a loss, and it is over.
+/// Number of rounds without a loss after which the losses are over.
 const CALM: u32 = 10;
-/// How long a connection to it may take.
+/// Time limit to connect to the collector.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// It follows no redirect: the headers go where the operator has sent them.
+/// Redirects are not followed, so that the headers go only to the configured host.
 fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -57,13 +57,13 @@ fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
     Ok(exporter.build()?)
 }
 
-/// Whether the collector takes what it is told: here, nothing.
+/// Checks that the collector accepts an export, with an empty one.
 pub(crate) async fn look_at_collector(config: &TracesConfig) -> anyhow::Result<String> {
     exporter(config)?.export(Vec::new()).await?;
     Ok("the collector takes them".to_owned())
 }
 
-/// Takes spans that have ended in, and never waits.
+/// Queues the spans that have ended, and never waits.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: mpsc::Sender<SpanData>,
@@ -83,13 +83,14 @@ impl SpanProcessor for Outbox {
         Ok(())
     }
 
-    /// [`Exporting::finish`] is what ends it.
+    /// [`Exporting::finish`] ends it instead.
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
         Ok(())
     }
 }
 
-/// Spans that the collector never had. It is said once when that begins, and once when it is over.
+/// Spans that the collector did not receive. Losses are logged once when they begin, and once when they are
+/// over.
 #[derive(Debug, Default)]
 struct Losses {
     spans: AtomicU64,
@@ -108,7 +109,7 @@ impl Losses {
         self.spans.load(Ordering::Relaxed)
     }
 
-    /// It is over, or the node ends.
+    /// Logs the number of losses, when they are over or the node ends.
     fn sum_up(&self) {
         if self.told.swap(false, Ordering::Relaxed) {
             let spans = self.spans.swap(0, Ordering::Relaxed);
@@ -117,7 +118,7 @@ impl Losses {
     }
 }
 
-/// The task that tells the collector.
+/// The task that exports to the collector.
 #[derive(Debug)]
 pub(crate) struct Exporting {
     closing: Arc<Notify>,
@@ -126,7 +127,7 @@ pub(crate) struct Exporting {
 }
 
 impl Exporting {
-    /// Connects to nobody yet.
+    /// Makes no connection yet.
     pub(super) fn start(
         config: &TracesConfig,
         resource: &Resource,
@@ -140,10 +141,10 @@ impl Exporting {
         Ok((Outbox { queue, losses: Arc::clone(&losses) }, Self { closing, losses, task }))
     }
 
-    /// Tells what there is, for as long as the caller waits.
+    /// Exports the rest, for as long as the caller waits.
     pub(crate) async fn finish(&mut self) {
         self.closing.notify_one();
-        // It can't panic, and nobody cancels it.
+        // The task can't panic, and nobody cancels it.
         drop((&mut self.task).await);
     }
 }
@@ -175,7 +176,7 @@ async fn run(
                 losses.note(spans, &error.to_string());
             }
         }
-        // One that is slow loses some again and again: that is no news each time.
+        // A slow collector loses spans repeatedly. That is not logged each time.
         calm = if takes && losses.so_far() == lost { calm + 1 } else { 0 };
         lost = losses.so_far();
         if calm >= CALM {

@@ -1,4 +1,4 @@
-//! A broadcast on its way: the spans of its publish, and of its delivery on each node that hears it.
+//! Spans of a broadcast: of its publishing, and of its delivery on each node that receives it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,16 +7,16 @@ use opentelemetry::trace::SpanKind;
 
 use super::{Span, TRACES, TraceParent};
 
-/// Where it is, and on which channel.
+/// Stage of a broadcast, with the span of that stage.
 #[derive(Debug)]
 pub(crate) enum Hop {
-    /// It was not published yet: what made it be said.
+    /// Not published yet: the span that caused it.
     Caused(TraceParent),
     Publishing(Span),
     Heard(Heard),
 }
 
-/// What a span on the bus tells of it: the kinds of its room and its event, no name.
+/// Topic of a span on the bus: the kinds of the room and of the event, no name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Topic<'a> {
     pub(crate) channels: &'static str,
@@ -24,14 +24,14 @@ pub(crate) struct Topic<'a> {
 }
 
 impl Hop {
-    /// It is on its way to the bus.
+    /// Begins the span of the publishing.
     pub(crate) fn publish(self, topic: Topic<'_>) -> Option<Self> {
         let Self::Caused(parent) = self else { return Some(self) };
         let span = on_bus("publish", "send", SpanKind::Producer, &parent, topic)?;
         Some(Self::Publishing(span))
     }
 
-    /// It is heard, having this parent. Its span ends when the last of this node's sockets has it.
+    /// Begins the span of a delivery. It ends when the last of this node's sockets has the broadcast.
     pub(crate) fn hear(parent: &TraceParent, topic: Topic<'_>) -> Option<Self> {
         let span = on_bus("deliver", "process", SpanKind::Consumer, parent, topic)?;
         Some(Self::Heard(Heard(Mutex::new(Stage::Delivering(span)))))
@@ -72,10 +72,10 @@ impl Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the room made of it.
+    /// Records the outcome in the room.
     pub(crate) fn offered(&self, offer: Offer) {
         let outcome = match offer {
-            // Whom it was enqueued for shows in the span of writing.
+            // The span of writing shows the connections.
             Offer::Delivered => return,
             Offer::Early => "early",
             Offer::Known => "known",
@@ -86,7 +86,7 @@ impl Heard {
         }
     }
 
-    /// It is in one more connection's queue.
+    /// Counts one more connection whose queue has the broadcast.
     pub(crate) fn enqueued(&self) {
         let mut stage = self.stage();
         if let Stage::Writing { connections, .. } = &mut *stage {

@@ -1,4 +1,4 @@
-//! The span that another one belongs to, as it is told from node to node: a W3C `traceparent`.
+//! Parent of a span, as sent from node to node: a W3C `traceparent`.
 
 use std::{fmt, str::FromStr};
 
@@ -12,17 +12,17 @@ use serde::{Deserializer, Serialize, Serializer};
 
 use crate::wire::lenient;
 
-/// A span of this node, of another one, or of whoever asks.
+/// A span of this node, of another node, or of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TraceParent(SpanContext);
 
-/// A text that names no span.
+/// Error for a text that names no span.
 #[derive(Debug, thiserror::Error)]
 #[error("not a traceparent")]
 pub(crate) struct NotATraceParent;
 
 impl TraceParent {
-    /// Without a `tracestate`: it would be told with each span, and callers write it.
+    /// Without a `tracestate`, because it would be exported with each span, and callers write it.
     pub(super) fn new(context: &SpanContext) -> Self {
         Self(SpanContext::new(
             context.trace_id(),
@@ -33,7 +33,7 @@ impl TraceParent {
         ))
     }
 
-    /// Whether it is told: then what belongs to it is told too.
+    /// Whether it is sampled. Then its children are sampled too.
     pub(crate) fn is_told(&self) -> bool {
         self.0.is_sampled()
     }
@@ -42,7 +42,7 @@ impl TraceParent {
         Context::new().with_remote_span_context(self.0.clone())
     }
 
-    /// In an envelope whatever is none is taken for none: what the envelope brings counts all the same.
+    /// An invalid value in an envelope counts as none: the rest of the envelope is used all the same.
     pub(crate) fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
         let text: Option<String> = lenient(from)?;
         Ok(text.and_then(|text| text.parse().ok()))
@@ -74,10 +74,10 @@ impl FromStr for TraceParent {
     }
 }
 
-/// The name that it has in every carrier.
+/// Name in every carrier.
 pub(super) const NAME: &str = "traceparent";
 
-/// This `traceparent`, and no other header.
+/// A carrier with this `traceparent` only.
 struct Only<'a>(&'a str);
 
 impl Extractor for Only<'_> {

@@ -1,8 +1,8 @@
-//! What goes to everyone in a room, and the envelope in which it travels between nodes.
+//! Events for all subscribers of a room, and the envelope in which they travel between nodes.
 //!
-//! Law I9: it is encoded once for each framing on each node, whoever many hear it. Law I12: the
-//! envelope carries a version; a node ignores fields that it doesn't know, and whole envelopes of a
-//! version that it doesn't (the check of the heads finds what was in them).
+//! Law I9: each node encodes an event once for each framing, however many connections receive it.
+//! Law I12: the envelope carries a version. A node ignores unknown fields, and whole envelopes of
+//! an unknown version (the head check recovers their content).
 
 mod hops;
 
@@ -29,22 +29,22 @@ use crate::{
     traces::{Hop, TraceParent},
 };
 
-/// The version that this node writes.
+/// Envelope version that this node writes.
 const VERSION: u32 = 1;
-/// In its place, in what is for nodes alone: those that know nothing of it ignore it.
+/// Version of envelopes for nodes only: nodes of versions that don't know it ignore them.
 const FOR_NODES: u32 = 0;
-/// Events for nodes alone.
+/// Events for nodes only.
 const BLOCKS_CHANGED: &str = "blocks:changed";
 const LIFE_EXPECTED: &str = "life:expected";
 
-/// Where something is said: in a session's room, or to all connections of one person.
+/// Target of an event: a session's room, or all connections of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Room {
     Session(SessionId),
     User(Person),
 }
 
-/// The room's name on the bus.
+/// The room's channel on the bus.
 impl fmt::Display for Room {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -54,7 +54,7 @@ impl fmt::Display for Room {
     }
 }
 
-/// A channel's name that names no room.
+/// A channel name that is not the name of a room.
 #[derive(Debug, thiserror::Error)]
 #[error("not the name of a room")]
 pub(crate) struct NotARoom;
@@ -82,37 +82,37 @@ pub(crate) struct Broadcast {
     envelope: Envelope,
     /// Boxed: few are traced.
     hop: Option<Box<Hop>>,
-    /// What this node measures of it.
+    /// Delivery times that this node measures.
     pub(crate) passage: Passage,
     native: OnceLock<Utf8Bytes>,
     socketio: OnceLock<Utf8Bytes>,
 }
 
-/// What travels. The head is for the hubs; `data` is what clients see, in the bytes that they see.
+/// The message on the bus. The head is for the hubs; `data` holds the bytes that clients receive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope {
     v: u32,
     event: String,
-    /// The message's number, in an event that is delivered in order.
+    /// The message's `seq`, in an event that is delivered in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
-    /// The session's revision, in an event that tells of a changed message.
+    /// The session's revision, in an event about a changed message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rev: Option<u64>,
-    /// Who caused it.
+    /// The person who caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     author: Option<Person>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<ClientId>,
-    /// The span of its publish, where its trace is told.
+    /// The span of its publish, if its trace is sampled.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "TraceParent::lenient"
     )]
     traceparent: Option<TraceParent>,
-    /// When it came in, for measuring alone.
+    /// Time when the message was received, for measurements only.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     sent: Option<Sent>,
     data: Box<RawValue>,
@@ -147,7 +147,7 @@ impl Broadcast {
         Self::of(room, envelope)
     }
 
-    /// `message:new`, which is delivered in order, and not to the connection that sent it.
+    /// `message:new`, delivered in order, but not to the connection that sent the message.
     pub(crate) fn message_new(message: &Message) -> Self {
         let room = Room::Session(message.session_id);
         let author = Some(message.sender.person.clone());
@@ -157,14 +157,14 @@ impl Broadcast {
         broadcast
     }
 
-    /// The same, with when it came in: so the nodes that hear it can say how long that took.
+    /// The same with the time of receipt, so that receiving nodes can measure the delivery time.
     pub(crate) fn message_sent(message: &Message, sent: Sent) -> Self {
         let mut broadcast = Self::message_new(message);
         broadcast.envelope.sent = Some(sent);
         broadcast
     }
 
-    /// The same, read from the store as the bus has lost it.
+    /// The same, read from the store because the bus has lost it.
     pub(crate) fn message_filled(message: &Message) -> Self {
         let passage = Passage::filled(message.created_at);
         Self { passage, ..Self::message_new(message) }
@@ -183,7 +183,7 @@ impl Broadcast {
         Self::new(Room::Session(session_id), Some(reader.clone()), &data)
     }
 
-    /// `message:delivered`: a device of a member's has had the messages up to here.
+    /// `message:delivered`: a device of a member has received the messages up to this one.
     pub(crate) fn message_delivered(mark: &Delivered) -> Self {
         let data = MessageDelivered { session_id: mark.session_id, to: &mark.to, seq: mark.seq };
         Self::new(Room::Session(mark.session_id), None, &data)
@@ -199,23 +199,23 @@ impl Broadcast {
         Self::new(Room::User(who.clone()), None, &Presence { who, online, last_seen })
     }
 
-    /// `session:new`, as the person whose inbox it goes to sees the session.
+    /// `session:new`, with the session as seen by the receiver.
     pub(crate) fn session_new(to: Person, session: &Session) -> Self {
         Self::new(Room::User(to), None, &SessionNew { session })
     }
 
-    /// `session:updated`, the same way.
+    /// `session:updated`, with the session as seen by the receiver.
     pub(crate) fn session_updated(to: Person, session: &Session) -> Self {
         Self::new(Room::User(to), None, &SessionUpdated { session })
     }
 
-    /// Tells the nodes to which this person is connected that someone was blocked, or is no longer.
+    /// Notifies the nodes with connections of this person that a block was added or removed.
     pub(crate) fn blocks_changed(person: Person) -> Self {
         Self::for_nodes(person, BLOCKS_CHANGED)
     }
 
-    /// Asks the nodes whether this person's connections still show life. A node of the version before takes
-    /// it for a change of blocks, and looks at them.
+    /// Requests a check whether this person's connections are still alive. A node of an earlier
+    /// version treats it as a change of blocks, and refreshes them.
     pub(crate) fn life_expected(person: Person) -> Self {
         Self::for_nodes(person, LIFE_EXPECTED)
     }
@@ -226,12 +226,12 @@ impl Broadcast {
         broadcast
     }
 
-    /// Whether it asks for a sign of life of the room's connections.
+    /// Whether it requests a sign of life from the room's connections.
     pub(crate) fn expects_life(&self) -> bool {
         self.is_for_nodes() && self.envelope.event == LIFE_EXPECTED
     }
 
-    /// Whether it is for nodes, and no client hears of it.
+    /// Whether it is for nodes only; clients never receive it.
     pub(crate) fn is_for_nodes(&self) -> bool {
         self.envelope.v == FOR_NODES
     }
@@ -256,17 +256,17 @@ impl Broadcast {
         self.envelope.client_id.as_ref()
     }
 
-    /// Whether its author's own connections do without it: nobody needs to hear themselves type.
+    /// Whether the author's own connections are skipped: nobody needs to see themselves type.
     pub(crate) fn is_for_others_only(&self) -> bool {
         self.envelope.event == Typing::NAME
     }
 
-    /// About how many bytes it has in any framing.
+    /// Approximate bytes in any framing.
     pub(crate) fn size(&self) -> usize {
         self.envelope.event.len() + self.envelope.data.get().len()
     }
 
-    /// The frame of a framing, made by whoever needs it first.
+    /// The frame in a framing, encoded on first use.
     pub(crate) fn text(&self, framing: Framing) -> Utf8Bytes {
         let made = match framing {
             Framing::Native => &self.native,
@@ -275,12 +275,12 @@ impl Broadcast {
         made.get_or_init(|| framing.push(&self.envelope.event, &self.envelope.data)).clone()
     }
 
-    /// The bytes that travel on the bus.
+    /// The bytes on the bus.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(&self.envelope).unwrap_or_default()
     }
 
-    /// Reads what another node wrote.
+    /// Parses an envelope from another node.
     pub(crate) fn from_bytes(room: Room, bytes: &[u8]) -> Result<Self, BadEnvelope> {
         #[derive(Deserialize)]
         struct Version {
@@ -321,13 +321,15 @@ mod tests {
         let more = br#"{"v":1,"event":"x","data":{"a":1},"later":true}"#;
         let broadcast = Broadcast::from_bytes(room.clone(), more).unwrap();
         assert_eq!(broadcast.text(Framing::Native).as_str(), r#"{"event":"x","data":{"a":1}}"#);
-        // What is for nodes alone has a version that those before it knew nothing of, and a client hears none of it.
+        // An event for nodes only has a version that earlier nodes ignore, and clients never
+        // receive it.
         let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let hint = Broadcast::blocks_changed(person).to_bytes();
         assert_eq!(&hint[..], br#"{"v":0,"event":"blocks:changed","data":null}"#);
         assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
         assert!(!broadcast.is_for_nodes());
-        // What is traced has its publish with it. Without one, or with nonsense, it is heard all the same.
+        // A traced event carries the span of its publish. Without one, or with nonsense, it is
+        // delivered all the same.
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         for (told, kept) in [
             (format!(r#""{parent}""#), Some(parent)),

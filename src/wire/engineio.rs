@@ -1,4 +1,4 @@
-//! Engine.IO, revision 4: the packets that carry Socket.IO over WebSockets and HTTP polls.
+//! Engine.IO, revision 4: the packets that carry Socket.IO over WebSockets and HTTP long polling.
 //!
 //! <https://github.com/socketio/engine.io-protocol>
 
@@ -6,41 +6,41 @@ use axum::extract::ws::Utf8Bytes;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
-/// Between the packets of one poll.
+/// Separator between the packets of one poll.
 const SEPARATOR: u8 = 0x1e;
-/// The largest packet of a client, in bytes.
+/// Maximum bytes of a client's packet.
 pub(crate) const PACKET_MAX: usize = 64 * 1024;
-/// The version of the protocol, as `EIO` names it.
+/// Version of the protocol, as sent in `EIO`.
 pub(crate) const VERSION: &str = "4";
 
-/// A ping of ours.
+/// The server's ping.
 pub(crate) const PING: Utf8Bytes = Utf8Bytes::from_static("2");
-/// Nothing, said so that a poll ends.
+/// An empty packet, which ends a poll.
 pub(crate) const NOOP: &str = "6";
 /// The end of the session.
 pub(crate) const CLOSE: &str = "1";
-/// The client tries a WebSocket, and our answer.
+/// The client probes a WebSocket, and the server's answer.
 pub(crate) const PROBE: &str = "2probe";
 pub(crate) const PROBED: &str = "3probe";
 /// The client has moved to the WebSocket.
 pub(crate) const UPGRADE: &str = "5";
 
-/// What a client may send, once its session stands.
+/// A packet that a client may send once its session is open.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Packet<'a> {
     Close,
     Pong,
     Message(&'a str),
-    /// Bytes, which belong to the message before; what is in them nobody asks.
+    /// Bytes that belong to the message before. Their content is not used.
     Binary,
     Noop,
 }
 
-/// Text that is no packet, or none that a client may send.
+/// Text that is not a packet, or not one that a client may send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadPacket;
 
-/// Reads one packet in its text form.
+/// Parses one packet in its text form.
 pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
     let mut letters = text.chars();
     match letters.next() {
@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
     }
 }
 
-/// The packets of a body that comes in pieces: no more of it is held than one packet.
+/// Splits a body that arrives in pieces. It buffers at most one packet.
 #[derive(Debug, Default)]
 pub(crate) struct Packets {
     part: Vec<u8>,
@@ -66,8 +66,8 @@ pub(crate) struct Packets {
 pub(crate) struct TooLarge;
 
 impl Packets {
-    /// Takes from a piece up to the end of a packet: the packet, or nothing where it goes on in the next
-    /// piece.
+    /// Consumes a piece up to the end of a packet. Returns the packet, or `None` if it continues in
+    /// the next piece.
     pub(crate) fn take(&mut self, piece: &mut &[u8]) -> Result<Option<Vec<u8>>, TooLarge> {
         let whole = *piece;
         let mut halves = whole.splitn(2, |byte| *byte == SEPARATOR);
@@ -81,13 +81,13 @@ impl Packets {
         Ok(rest.map(|_| std::mem::take(&mut self.part)))
     }
 
-    /// The last packet, when the body has ended.
+    /// The last packet, after the end of the body.
     pub(crate) fn end(self) -> Vec<u8> {
         self.part
     }
 }
 
-/// A poll's body.
+/// The body of a poll.
 pub(crate) fn join(packets: &[Utf8Bytes]) -> String {
     let mut body = String::with_capacity(packets.iter().map(|packet| packet.len() + 1).sum());
     for packet in packets {
@@ -99,7 +99,7 @@ pub(crate) fn join(packets: &[Utf8Bytes]) -> String {
     body
 }
 
-/// What a session is opened with.
+/// Content of the packet that opens a session.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Open<'a> {
@@ -118,7 +118,7 @@ impl Open<'_> {
     }
 }
 
-/// The packets of a body that comes in pieces of this size.
+/// The packets of a body that arrives in pieces of this size.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn split(body: &[u8], size: usize) -> Vec<String> {
     let (mut packets, mut split) = (Packets::default(), Vec::new());

@@ -1,4 +1,4 @@
-//! Frames, packets and envelopes: whatever the bytes are, this holds.
+//! Frames, packets and envelopes: properties that hold for all bytes.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use crate::{
     message::{Body, amend::Amendment},
 };
 
-/// The names of what a client sends, and of what is wrong with it as a whole.
+/// Names of fields that clients send, and of errors about the whole request.
 const NAMES: [&str; 31] = [
     "Host",
     "after",
@@ -59,7 +59,7 @@ const NAMES: [&str; 31] = [
     "user",
 ];
 
-/// All that is ever said of what is wrong.
+/// All words that occur in error texts.
 const WORDS: &str = "a an and any at or of is in it not be no to the this that than must have hold takes one \
     missing field duplicate expected string integer boolean sequence map struct option JSON object column \
     number formatted u64 u32 i64 UUID variant identifier value another belongs what with opens session customer \
@@ -68,7 +68,7 @@ const WORDS: &str = "a an and any at or of is in it not be no to the this that t
     elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
     service JSON jpeg png webp heic gif more picture sent choose PNG WebP HEIC GIF";
 
-/// A refusal names a field of ours and quotes nothing.
+/// An error names a field of ours and quotes nothing.
 pub(crate) fn is_plain(error: &Error) {
     let Error::Invalid(name, problem) = error else { return };
     assert!(NAMES.contains(&name.as_ref()), "the name {name:?}");
@@ -107,7 +107,7 @@ fn sent(Send { session_id, content }: &Send) -> Value {
     post
 }
 
-/// A message as a client writes it, by whatever way.
+/// A message as a client writes it, over any transport.
 pub(crate) fn posted(Content { client_id, what, reply_to }: &Content) -> Value {
     assert!((1..=64).contains(&client_id.as_str().len()));
     let (kind, body, key) = match what {
@@ -136,7 +136,7 @@ fn amended(Amend { session_id, message_id, amendment }: &Amend) -> (&'static str
     (event, data)
 }
 
-/// A body is as long as it may be, and not longer in JSON than it says.
+/// A body obeys its length limit, and its JSON is not longer than `json_len`.
 fn is_bounded(body: &Body) {
     let count = body.as_str().chars().count();
     assert!((1..=crate::message::BODY_MAX_CHARS).contains(&count));
@@ -144,7 +144,7 @@ fn is_bounded(body: &Body) {
     assert!(json.len() - 2 <= body.json_len());
 }
 
-/// What was understood is understood the same when it is said again, in either framing.
+/// A parsed event parses to the same again after serialization, in either framing.
 fn is_understood(event: &Result<ClientEvent, Error>) {
     let event = match event {
         Err(error) => return is_plain(error),
@@ -181,7 +181,7 @@ pub fn frames(bytes: &[u8]) {
     }
 }
 
-/// A poll's body, and so each packet of Engine.IO and Socket.IO.
+/// A poll's body, and each of its Engine.IO and Socket.IO packets.
 pub fn packets(bytes: &[u8]) {
     let Ok(body) = from_utf8(bytes) else { return };
     if bytes.len() > engineio::PACKET_MAX {
@@ -240,14 +240,14 @@ fn message_of(message: &str) {
     }
 }
 
-/// An offset is small, and what we would write of it is read as the same.
+/// An offset is small, and survives serialization.
 fn is_brought_back(offset: &Offset) {
     assert!(offset.places.len() <= super::offset::SESSIONS_MAX);
     assert!(offset.places.values().all(|place| place.beyond.len() <= 32));
     assert_eq!(&offset.to_string().parse::<Offset>().unwrap(), offset);
 }
 
-/// A channel of Redis, a line's end, and what was said there.
+/// A Redis channel, a line break, and an envelope.
 pub fn envelopes(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let (channel, envelope) = bytes.split_at(at);
@@ -266,7 +266,7 @@ pub fn envelopes(bytes: &[u8]) {
     for framing in [Framing::Native, Framing::SocketIo] {
         let text = broadcast.text(framing);
         assert_eq!(again.text(framing), text);
-        // A character of an event's name takes six at most.
+        // A character of an event's name takes at most six.
         assert!(text.len() <= 6 * broadcast.size() + 64);
         let json = text.strip_prefix("42").unwrap_or(text.as_str());
         assert!(serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok());

@@ -1,4 +1,4 @@
-//! The native framing: one JSON object in each text frame, as `docs/protocol.md` says.
+//! The native framing: one JSON object in each text frame, as described in `docs/protocol.md`.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::{ClientEvent, CloseCode, Incoming, is_object, whole_or_none};
 use crate::error::{Error, WireError};
 
-/// A client's request, as far as the framing goes.
+/// A client's request, without the parsing of its data.
 #[derive(Debug, Deserialize)]
 struct Request<'a> {
-    /// The number that the answer carries; without it there is none.
+    /// The id for the answer; without it there is no answer.
     #[serde(default, deserialize_with = "whole_or_none")]
     id: Option<u64>,
     #[serde(borrow)]
@@ -21,7 +21,7 @@ struct Request<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// Parses one frame. One that is no request at all ends its connection.
+/// Parses one frame. A frame that is not a request ends its connection.
 pub(crate) fn parse(frame: &str) -> Incoming {
     if !is_object(frame.as_bytes()) {
         return Incoming::End(CloseCode::BadFrame);
@@ -39,23 +39,24 @@ struct Failed {
     error: WireError,
 }
 
-/// The answer to the request of this id.
+/// The answer to the request with this id.
 pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
     match result {
-        // As long as it is: a text that grows has room for twice as much.
+        // `concat` allocates the exact size: a growing string may have twice the capacity.
         Ok(data) => [&format!(r#"{{"id":{id},"ok":true,"data":"#), data.get(), "}"].concat(),
         Err(error) => json(&Failed { id, ok: false, error: error.to_wire() }),
     }
     .into()
 }
 
-/// Something that the server says.
+/// A server event.
 pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
     [r#"{"event":"#, &json(&event), r#","data":"#, data.get(), "}"].concat().into()
 }
 
 fn json(value: &impl Serialize) -> String {
-    // None of these can fail: no map with odd keys, no value that refuses.
+    // These values can't fail to serialize: they have only string keys, and no fallible
+    // `Serialize`.
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -114,7 +115,7 @@ mod tests {
         fn refused<T: serde::de::DeserializeOwned>(sent: &str) -> String {
             crate::wire::object::<T>(sent.as_bytes()).err().unwrap().to_string()
         }
-        // A field that we don't know may have any name.
+        // An unknown field may have any name.
         for broken in [r#"{"secret":nul}"#, r#"{"secret""#, r#"{"token":"secret",x"#] {
             assert!(
                 refused::<crate::wire::AuthRefresh>(broken).starts_with("request: is not JSON")

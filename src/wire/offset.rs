@@ -1,12 +1,13 @@
-//! A Socket.IO client's offset: what it has of each session that it is in.
+//! A Socket.IO client's offset: the received position of each of its sessions.
 //!
-//! The reference server keeps this in its memory, under the client's `pid`. Here the client carries
-//! it, so that any node can bring it back from the store, after any outage. It gives nothing that a
-//! `session:join` would not give: each session is asked for by member.
+//! The reference server keeps this in memory, under the client's `pid`. Here the client carries it,
+//! so that any node can restore it from the store, after any outage. It grants nothing that a
+//! `session:join` would not grant: each session is read by its member.
 //!
-//! Base64url of a version, the epoch in 16 bytes, then for each session: its id in 16 bytes, how far the client has
-//! everything, and the numbers of what it has beyond (each as the distance from the one before), as
-//! LEB128 numbers. An offset of more than [`SESSIONS_MAX`] sessions is empty, and brings nothing back.
+//! Format: base64url of a version, the epoch in 16 bytes, then for each session its id in 16 bytes,
+//! the number up to which the client has everything, and the count and the numbers beyond (each as
+//! the distance from the one before), as LEB128 numbers. An offset of more than [`SESSIONS_MAX`]
+//! sessions is empty, and restores nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,19 +20,19 @@ use uuid::Uuid;
 
 use crate::session::{EpochId, SessionId};
 
-/// Version 1 had no epoch, and brings nothing back.
+/// Version 1 had no epoch, and restores nothing.
 const VERSION: u8 = 2;
-/// How many sessions can be brought back: each takes some 26 characters of every offset.
+/// Maximum of restorable sessions: each takes about 26 characters of every offset.
 pub(crate) const SESSIONS_MAX: usize = 20;
-/// How many messages beyond its place in a session a client can be known to have.
+/// Maximum of messages beyond the position that are recorded.
 const BEYOND_MAX: usize = 32;
 
-/// What a client has of one session.
+/// Received position in one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Everything up to and including this number.
+    /// The client has everything up to and including this number.
     pub(crate) up_to: u64,
-    /// And these: its own sends, whose acknowledgement overtook what others had sent before.
+    /// Further numbers: its own sends, acknowledged before earlier messages of others arrived.
     pub(crate) beyond: BTreeSet<u64>,
 }
 
@@ -40,7 +41,7 @@ impl Place {
         Self { up_to, beyond: BTreeSet::new() }
     }
 
-    /// The client has all up to here.
+    /// Records that the client has everything up to this number.
     pub(crate) fn advance(&mut self, seq: u64) {
         self.up_to = self.up_to.max(seq);
         while let Some(next) = self.beyond.first().copied()
@@ -56,23 +57,23 @@ impl Place {
         self.beyond.last().copied().unwrap_or(self.up_to)
     }
 
-    /// The client has this one.
+    /// Records that the client has this number.
     pub(crate) fn add(&mut self, seq: u64) {
         if seq > self.up_to {
             self.beyond.insert(seq);
             self.advance(0);
         }
         while self.beyond.len() > BEYOND_MAX {
-            // It will hear this one once more: better than one that it never hears.
+            // The client receives this one twice: better than not at all.
             self.beyond.pop_first();
         }
     }
 }
 
-/// What a client has of its sessions.
+/// Received positions in all sessions of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offset {
-    /// The epoch in which the numbers count; nil where there are none.
+    /// The epoch in which the numbers count; nil if there are none.
     pub(crate) epoch: EpochId,
     pub(crate) places: BTreeMap<SessionId, Place>,
 }
@@ -98,7 +99,7 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Text that is no offset of ours.
+/// Text that is not an offset of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("not an offset")]
 pub(crate) struct NotAnOffset;

@@ -1,4 +1,4 @@
-//! What clients may say: one line an event, by which it is read and documented.
+//! Client events: one line per event, for parsing and documentation.
 
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -19,11 +19,11 @@ use crate::{
     session::{EpochId, SessionId},
 };
 
-/// One of the events that a client may say.
+/// A client event.
 pub(crate) struct Request {
     pub(crate) name: &'static str,
     read: fn(&[u8]) -> Result<ClientEvent, Error>,
-    /// The types of its data and of what answers it, for the document.
+    /// Types of its data and of its answer, for the AsyncAPI document.
     pub(crate) data: Documented,
     pub(crate) answer: Documented,
 }
@@ -39,7 +39,7 @@ macro_rules! requests {
     };
 }
 
-/// All of them: the type of the data, what becomes of it, and what answers it.
+/// All client events: the type of the data, its conversion, and the type of the answer.
 pub(crate) static REQUESTS: &[Request] = requests! {
     "session:join" Join, |data| Ok(ClientEvent::Join(data)), Joined<'_>;
     "session:leave" InSession, |data| Ok(ClientEvent::Leave(data)), Nothing;
@@ -54,7 +54,7 @@ pub(crate) static REQUESTS: &[Request] = requests! {
 };
 
 impl ClientEvent {
-    /// Reads an event's data; what is wrong is told by the field's name.
+    /// Parses an event's data. An error names the field.
     pub(crate) fn parse(name: &str, data: Option<&RawValue>) -> Result<Self, Error> {
         let request = REQUESTS.iter().find(|request| request.name == name);
         let read = request.ok_or(Error::UnknownEvent)?.read;
@@ -67,16 +67,16 @@ impl ClientEvent {
 #[schema(as = JoinData)]
 pub(crate) struct Join {
     pub(crate) session_id: SessionId,
-    /// The last `seq` that the client has; without it, the join answers with the latest page.
+    /// The last `seq` that the client has. Without it, the answer has the latest page.
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(schema_with = openapi::count, required = false)]
     pub(crate) after: Option<u64>,
-    /// The epoch in which `after` counts, as the server gave it. Without it a client can't be told that
-    /// its numbers are no longer good.
+    /// The epoch of `after`, as received from the server. Without it the server can't detect that
+    /// the client's numbers are outdated.
     #[serde(default)]
     #[schema(required = false)]
     pub(crate) epoch: Option<EpochId>,
-    /// The session's revision that the client knows: it is told what has changed since.
+    /// The session's revision that the client has. The answer contains the messages changed since.
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(schema_with = openapi::count, required = false)]
     pub(crate) rev: Option<u64>,
@@ -96,11 +96,11 @@ pub(crate) struct Send {
     pub(crate) content: Content,
 }
 
-/// A message as a client writes it, on a socket or in a body.
+/// A message as written by a client, on a socket or in an HTTP body.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Post {
-    /// On a socket; over HTTP the path has it.
+    /// Only on a socket; over HTTP it is in the path.
     #[serde(default)]
     session_id: Option<SessionId>,
     client_id: ClientId,
@@ -113,7 +113,7 @@ pub(crate) struct Post {
     reply_to: Option<MessageId>,
 }
 
-/// A text has a body; a picture has a key, and perhaps a body.
+/// A text has a body; a picture has a key, and optionally a body.
 impl PartialSchema for Post {
     fn schema() -> RefOr<Schema> {
         let in_both = |kind: &str, required: &str, body: Value, image_key: Value| {
@@ -146,7 +146,7 @@ impl ToSchema for Post {
     }
 }
 
-/// The same on a socket, where no path says in which session.
+/// The same on a socket, with the session in the data.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct SessionPost(Post);
@@ -191,7 +191,7 @@ impl Post {
     }
 }
 
-/// What is sent, by whatever way.
+/// Content of a send, over any transport.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) client_id: ClientId,
@@ -199,7 +199,7 @@ pub(crate) struct Content {
     pub(crate) reply_to: Option<MessageId>,
 }
 
-/// What a message is to hold.
+/// Content of a message.
 #[derive(Debug)]
 pub(crate) enum What {
     Text(Body),
@@ -289,7 +289,7 @@ pub(crate) struct AuthRefresh {
     pub(crate) token: String,
 }
 
-/// Law I14: a token never reaches a log, not by `{:?}` either.
+/// Law I14: a token never reaches a log, not even by `{:?}`.
 impl std::fmt::Debug for AuthRefresh {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("AuthRefresh")

@@ -1,5 +1,5 @@
-//! Socket.IO, revision 5 of the protocol: packets in Engine.IO messages, as the clients of version 4
-//! speak it.
+//! Socket.IO, revision 5 of the protocol, which clients of version 4 use: packets in Engine.IO
+//! messages.
 //!
 //! <https://github.com/socketio/socket.io-protocol>
 
@@ -13,19 +13,19 @@ use crate::{
     error::{Error, WireError},
 };
 
-/// The namespace that everything is in.
+/// The only namespace.
 pub(crate) const NAMESPACE: &str = "/";
-/// How many pieces of bytes an event may come with; none is of use here.
+/// Maximum of binary attachments of an event. They are accepted, but never used.
 const ATTACHMENTS_MAX: usize = 10;
-/// The longest name of a namespace: it is said back.
+/// Maximum length of a namespace's name: it is echoed in the error.
 const NAMESPACE_MAX: usize = 256;
-/// The digits of the largest id, and more: a longer row of digits is not read.
+/// Maximum digits of an id or a count: more than the largest `u64` needs.
 const DIGITS_MAX: usize = 20;
 /// Events that only the library itself may raise.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// What a client says.
+/// A packet from a client.
 #[derive(Debug)]
 pub(crate) enum Packet<'a> {
     Connect {
@@ -37,35 +37,35 @@ pub(crate) enum Packet<'a> {
         id: Option<u64>,
         event: Result<ClientEvent, Error>,
     },
-    /// An event whose bytes follow in so many Engine.IO packets.
+    /// An event whose bytes follow in this number of Engine.IO packets.
     BinaryEvent {
         id: Option<u64>,
         attachments: usize,
     },
-    /// An acknowledgement, which nobody waits for.
+    /// An acknowledgement; the server expects none.
     Ack,
 }
 
-/// What a client connects with.
+/// Payload of a connect packet.
 #[derive(Default, Deserialize)]
 pub(crate) struct Auth {
     #[serde(default)]
     token: Token,
-    /// Names the connection that the client had before.
+    /// Id of the client's previous connection.
     #[serde(default)]
     pid: serde_json::Value,
-    /// What it had heard by it.
+    /// The offset that it had received there.
     #[serde(default)]
     offset: serde_json::Value,
 }
 
-/// A token as it is given.
+/// The token field as received.
 #[derive(Default)]
 enum Token {
     #[default]
     None,
     Text(String),
-    /// Something else: not a reason to end the connection without a word.
+    /// Another type: it must lead to an error answer, not to a silent close.
     NotText,
 }
 
@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Token {
 }
 
 impl Auth {
-    /// The token. An empty one is none, so that it hides none that came with the handshake.
+    /// The token. An empty one counts as none, so that it does not hide a token from the handshake.
     pub(crate) fn token(&self) -> Result<Option<&str>, Error> {
         match &self.token {
             Token::None => Ok(None),
@@ -90,8 +90,8 @@ impl Auth {
         }
     }
 
-    /// The connection that the client wants back, and what it has. An app may have fields of its own
-    /// by these names, so what is none of ours is none.
+    /// The connection to restore, and its offset. Malformed values count as none: an app may use
+    /// these field names for its own purposes.
     pub(crate) fn recovery(&self) -> Option<(&str, Offset)> {
         let (pid, offset) = (self.pid.as_str()?, self.offset.as_str()?);
         let sound = pid.len() <= 64 && pid.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -99,18 +99,18 @@ impl Auth {
     }
 }
 
-/// Law I14: a token never reaches a log, not by `{:?}` either.
+/// Law I14: a token never reaches a log, not even by `{:?}`.
 impl std::fmt::Debug for Auth {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Auth")
     }
 }
 
-/// Text that is no packet, or none that a client may send: its connection ends.
+/// Text that is not a packet, or not one that a client may send. It ends the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadPacket;
 
-/// Reads one packet.
+/// Parses one packet.
 pub(crate) fn parse(text: &str) -> Result<Packet<'_>, BadPacket> {
     let kind = text.as_bytes().first().ok_or(BadPacket)?;
     let rest = text.get(1..).ok_or(BadPacket)?;
@@ -177,13 +177,13 @@ fn number(digits: &str) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
-/// Something that the server says, as an Engine.IO message.
+/// A server event, as an Engine.IO message.
 pub(crate) fn push(event: &str, data: &RawValue) -> Utf8Bytes {
-    // As long as it is: a text that grows has room for twice as much.
+    // `concat` allocates the exact size: a growing string may have twice the capacity.
     ["42[", &json(&event), ",", data.get(), "]"].concat().into()
 }
 
-/// The acknowledgement of the event of this id: the data's fields stand at its top level too.
+/// The acknowledgement of the event with this id. The data's fields are repeated at its top level.
 pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
     #[derive(Serialize)]
     struct Failed {
@@ -207,8 +207,8 @@ pub(crate) fn answer(id: u64, result: Result<&RawValue, &Error>) -> Utf8Bytes {
     .into()
 }
 
-/// The namespace has let the client in, under this id. Where `pid` is the one that it had before, it
-/// knows that it has recovered.
+/// Accepts the client in the namespace, under this id. If `pid` equals the previous one, the client
+/// knows that its connection is restored.
 pub(crate) fn connected(id: &str, pid: &str) -> Utf8Bytes {
     #[derive(Serialize)]
     struct Connected<'a> {
@@ -218,12 +218,12 @@ pub(crate) fn connected(id: &str, pid: &str) -> Utf8Bytes {
     format!("40{}", json(&Connected { sid: id, pid })).into()
 }
 
-/// What the client is to bring along when it comes back.
+/// Sends the offset that the client must present when it reconnects.
 pub(crate) fn offset(offset: &Offset) -> Utf8Bytes {
     format!(r#"42["session:offset","{offset}"]"#).into()
 }
 
-/// It has not.
+/// Rejects the connection to the namespace.
 pub(crate) fn connect_error(namespace: &str, message: &str, error: Option<&Error>) -> Utf8Bytes {
     #[derive(Serialize)]
     struct Refused<'a> {
@@ -239,7 +239,7 @@ pub(crate) fn connect_error(namespace: &str, message: &str, error: Option<&Error
     .into()
 }
 
-/// The server ends the connection, and the client is not to come back by itself.
+/// The server ends the connection, and the client must not reconnect by itself.
 pub(crate) const DISCONNECT: Utf8Bytes = Utf8Bytes::from_static("41");
 
 fn json(value: &impl Serialize) -> String {
@@ -300,7 +300,7 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        // What is nested too deep for anything is skipped over, and refused as data.
+        // Data nested too deep is skipped by the parser, then rejected as data.
         assert!(!matches!(parse(&deep), Ok(Packet::Event { event: Ok(_), .. })));
     }
 
@@ -342,7 +342,7 @@ mod tests {
             drop(parse(&text));
         }
 
-        /// What we write is what a client reads: the same grammar.
+        /// Written packets can be parsed: clients use the same grammar.
         #[test]
         fn what_is_written_can_be_read(event in "[a-z:]{1,12}", number in any::<u64>()) {
             prop_assume!(!RESERVED.contains(&event.as_str()));

@@ -1,4 +1,4 @@
-//! What the server says: one line an event, with whom it is for, and the shape of its data.
+//! Server events: one line per event, with its receivers and the type of its data.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,12 +11,12 @@ use crate::{
     session::{Session, SessionId},
 };
 
-/// What the server says, by its name.
+/// A server event with its name.
 pub(crate) trait Event: Serialize {
     const NAME: &'static str;
 }
 
-/// One of the events that the server says, for the document.
+/// A server event, for the AsyncAPI document.
 pub(crate) struct Told {
     pub(crate) name: &'static str,
     pub(crate) heard_by: &'static str,
@@ -29,7 +29,7 @@ macro_rules! events {
             const NAME: &'static str = $name;
         })*
 
-        /// All of them.
+        /// All server events.
         pub(crate) static EVENTS: &[Told] = &[$(Told {
             name: $name,
             heard_by: $heard_by,
@@ -90,7 +90,7 @@ pub(crate) struct Typing<'a> {
 pub(crate) struct Presence<'a> {
     pub(crate) who: &'a Person,
     pub(crate) online: bool,
-    /// Nothing while someone is here, or was never.
+    /// `null` while the person is online, or if they never were.
     #[schema(required)]
     pub(crate) last_seen: Option<Timestamp>,
 }
@@ -114,6 +114,6 @@ pub(crate) struct AuthExpiring {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerDraining {
-    /// Come back after this time, with jitter.
+    /// Reconnect after this time in milliseconds, with jitter.
     pub(crate) reconnect_after_ms: u64,
 }

@@ -1,8 +1,8 @@
-//! What `onesignal-rust-api` calls of reqwest 0.12, over the reqwest that the house has anyway.
+//! The part of reqwest 0.12 that `onesignal-rust-api` calls, on top of the workspace's own reqwest.
 //!
-//! As it comes, that crate brings a second HTTP client and OpenSSL, and it drops the headers of an
-//! answer, `Retry-After` among them. Here there is one client, over rustls, and it notes how long
-//! it was asked to wait.
+//! The original dependency adds a second HTTP client and OpenSSL, and its caller drops the response
+//! headers, `Retry-After` among them. This one shares the single client, over rustls, and records
+//! `Retry-After`.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +11,7 @@ use std::{
 
 pub use current::{Error, Method, Request, RequestBuilder, Response, StatusCode, header};
 
-/// A client that remembers the `Retry-After` of its last answer.
+/// A client that records the `Retry-After` of its last response.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     inner: current::Client,
@@ -19,7 +19,7 @@ pub struct Client {
 }
 
 impl From<current::Client> for Client {
-    /// Shares the client's connections, and nothing that was remembered.
+    /// Shares the client's connections, but not its recorded `Retry-After`.
     fn from(inner: current::Client) -> Self {
         Self { inner, retry_after: Arc::default() }
     }
@@ -44,7 +44,7 @@ impl Client {
         Ok(response)
     }
 
-    /// How long the last answer asked to wait, in whole seconds as rate limits have it.
+    /// `Retry-After` of the last response; only whole seconds are parsed.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)

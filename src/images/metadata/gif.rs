@@ -1,10 +1,10 @@
-//! GIF: blocks, and extensions whose data comes in parts of 255 bytes at most (`GIF89a`).
+//! GIF: blocks and extensions, with data in sub-blocks of at most 255 bytes (`GIF89a`).
 
 use super::File;
 
-/// Header and description of the screen.
+/// Size of the header and the screen descriptor.
 const HEADER: usize = 13;
-/// Applications whose data says how the picture is shown.
+/// Application extensions that control how the picture is displayed.
 const KEPT: [&[u8; 11]; 3] = [b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"];
 
 pub(super) fn erase(file: &mut File<'_>) {
@@ -12,12 +12,12 @@ pub(super) fn erase(file: &mut File<'_>) {
     let mut at = HEADER + colours(flags);
     loop {
         at = match (file.byte(at), file.byte(at + 1)) {
-            // A picture: its place, perhaps colours of its own, the width of a code, its data.
+            // An image: its position, an optional colour table, the code size, its data.
             (Some(0x2c), _) => {
                 let flags = file.byte(at + 9).unwrap_or(0);
                 parts(file, at + 11 + colours(flags), false)
             }
-            // How the next picture is shown.
+            // Display settings of the next image.
             (Some(0x21), Some(0xf9)) => parts(file, at + 2, false),
             (Some(0x21), Some(0xff)) => {
                 let name = file.get(at + 3..at + 14);
@@ -33,12 +33,12 @@ pub(super) fn erase(file: &mut File<'_>) {
     }
 }
 
-/// How many bytes a table of colours has.
+/// Size of a colour table, in bytes.
 fn colours(flags: u8) -> usize {
     if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
 }
 
-/// Where the parts end. Erased parts keep their lengths.
+/// Position after the sub-blocks. Erased sub-blocks keep their lengths.
 fn parts(file: &mut File<'_>, mut at: usize, erased: bool) -> usize {
     while let Some(length) = file.byte(at).filter(|length| *length > 0) {
         let next = at + 1 + usize::from(length);

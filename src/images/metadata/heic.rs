@@ -1,17 +1,17 @@
-//! HEIC: boxes (ISO/IEC 14496-12), and items that the box `meta` describes (ISO/IEC 23008-12).
+//! HEIC: boxes (ISO/IEC 14496-12), and items described in the box `meta` (ISO/IEC 23008-12).
 //!
-//! EXIF and XMP are items: `iinf` names their kinds, `iloc` where their bytes are.
+//! EXIF and XMP are items: `iinf` has their kinds, `iloc` the positions of their bytes.
 
 use std::{collections::HashMap, ops::Range};
 
 use super::{Broken, File};
 
-/// Boxes of the file that hold the picture. All others are erased.
+/// Top-level boxes that hold the picture. The data of all others is erased.
 const KEPT: [&[u8; 4]; 4] = [b"ftyp", b"meta", b"mdat", b"moov"];
-/// The kinds of items that are metadata.
+/// Kinds of items that are metadata.
 const METADATA: [&[u8; 4]; 3] = [b"Exif", b"mime", b"uri "];
 
-/// EXIF that says nothing: readers of the file that look for it find it whole.
+/// EXIF without entries, so that readers that look for EXIF find it valid.
 const EMPTY_EXIF: &[u8] = b"\0\0\0\0MM\0\x2a\0\0\0\x08\0\0\0\0\0\0";
 
 pub(super) fn erase(file: &mut File<'_>) -> Result<(), Broken> {
@@ -19,14 +19,14 @@ pub(super) fn erase(file: &mut File<'_>) -> Result<(), Broken> {
     let mut erased = Vec::new();
     for boxed in &boxes {
         if &boxed.kind == b"meta" {
-            // A full box: its version and flags come before its boxes.
+            // A full box: version and flags precede its boxes.
             let within = boxed.data.start + 4..boxed.data.end;
             erased.extend(metadata(file, within, &boxes)?);
         } else if !KEPT.contains(&&boxed.kind) {
             erased.push(Erased { range: boxed.data.clone(), is_exif: false });
         }
     }
-    // Items may name the same bytes again and again.
+    // Items may refer to the same bytes again and again: overlapping ranges are refused.
     erased.sort_unstable_by_key(|erased| (erased.range.start, erased.range.end));
     if erased.is_sorted_by(|one, next| one.range.end <= next.range.start) {
         for metadata in erased {
@@ -37,7 +37,7 @@ pub(super) fn erase(file: &mut File<'_>) -> Result<(), Broken> {
     Err(Broken)
 }
 
-/// Bytes that are metadata.
+/// Metadata to erase.
 struct Erased {
     range: Range<usize>,
     is_exif: bool,
@@ -63,7 +63,7 @@ fn boxes(file: &File<'_>, within: Range<usize>) -> Result<Vec<Box>, Broken> {
         let length = u32::from_be_bytes(file.array(at).ok_or(Broken)?);
         let kind = file.array(at + 4).ok_or(Broken)?;
         let (head, length) = match length {
-            // It goes on to the end.
+            // The box extends to the end.
             0 => (8, within.end - at),
             1 => (16, to_usize(u64::from_be_bytes(file.array(at + 8).ok_or(Broken)?))?),
             length => (8, to_usize(length.into())?),
@@ -78,7 +78,7 @@ fn boxes(file: &File<'_>, within: Range<usize>) -> Result<Vec<Box>, Broken> {
     Ok(boxes)
 }
 
-/// Where the bytes of all metadata are.
+/// Positions of all metadata.
 fn metadata(file: &File<'_>, within: Range<usize>, outer: &[Box]) -> Result<Vec<Erased>, Broken> {
     let inner = boxes(file, within)?;
     let find = |kind: &[u8; 4]| inner.iter().find(|boxed| &boxed.kind == kind);
@@ -114,7 +114,7 @@ fn shifted(range: Range<usize>, by: usize) -> Result<Range<usize>, Broken> {
     Ok(add(range.start)?..add(range.end)?)
 }
 
-/// The ids of the items that are metadata: whether each is EXIF, and that it has no place yet.
+/// Ids of the metadata items, each with two flags: whether it is EXIF, and whether its position was found.
 fn items_of_metadata(
     file: &File<'_>,
     within: Range<usize>,
@@ -126,7 +126,7 @@ fn items_of_metadata(
         let mut fields = Fields { file, at: entry.data.start, end: entry.data.end };
         let version = fields.number(1)?;
         fields.number(3)?;
-        // Older versions know no kinds.
+        // Older versions have no kinds.
         let width = match version {
             2 => 2,
             3 => 4,
@@ -167,7 +167,7 @@ fn locations(file: &File<'_>, within: Range<usize>) -> Result<Vec<Location>, Bro
         for _ in 0..fields.number(2)? {
             fields.number(index)?;
             let (offset, length) = (fields.number(offset)?, fields.number(length)?);
-            // Parts of other items hold no metadata in any file that is known.
+            // In all known files, parts of other items hold no metadata.
             let is_in_meta = match method {
                 0 => false,
                 1 => true,
@@ -181,7 +181,7 @@ fn locations(file: &File<'_>, within: Range<usize>) -> Result<Vec<Location>, Bro
     Ok(all)
 }
 
-/// Numbers of a box, one behind the other.
+/// Reads consecutive numbers of a box.
 struct Fields<'a> {
     file: &'a File<'a>,
     at: usize,
@@ -189,7 +189,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// The next number, of so many bytes: 8 at most.
+    /// The next number, of this many bytes: at most 8.
     fn number(&mut self, width: usize) -> Result<u64, Broken> {
         let end = self.at + width;
         let bytes = self.file.get(self.at..end).filter(|_| width <= 8 && end <= self.end);

@@ -1,9 +1,9 @@
-//! JPEG: segments behind markers, and the picture's own data between them (ITU-T T.81, annex B).
+//! JPEG: segments after markers, and the picture's own data between them (ITU-T T.81, annex B).
 
 use super::File;
 
-/// The marker of each segment, and its data's beginning, that the picture needs: JFIF's measures, the
-/// colour profile, Adobe's colour transform.
+/// Segments that the picture needs, by marker and first bytes: the sizes of JFIF, the colour profile, Adobe's
+/// colour transform.
 const KEPT: [(u8, &[u8]); 3] = [(0xe0, b"JFIF\0"), (0xe2, b"ICC_PROFILE\0"), (0xee, b"Adobe")];
 const EXIF: &[u8] = b"Exif\0\0";
 
@@ -13,7 +13,7 @@ pub(super) fn erase(file: &mut File<'_>) {
         match marker {
             // A fill byte before a marker.
             0xff => at += 1,
-            // The end: a telephone appends a film, and Samsung's where it was taken.
+            // The end. Phones append a film, and Samsung phones the location.
             0xd9 => {
                 at += 2;
                 break;
@@ -22,7 +22,7 @@ pub(super) fn erase(file: &mut File<'_>) {
             _ => {
                 let Some([_, _, high, low]) = file.array(at) else { break };
                 let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
-                // Data of an application, or a comment.
+                // Application data, or a comment.
                 if matches!(marker, 0xe0..=0xfe) {
                     erase_segment(file, marker, at + 4, end);
                 }
@@ -51,7 +51,7 @@ fn erase_segment(file: &mut File<'_>, marker: u8, start: usize, end: usize) {
     file.zero(start..end);
 }
 
-/// Where the data of a scan ends: at a marker that is none of its own.
+/// Position after the data of a scan: the first marker that is not part of the data.
 fn end_of_scan(file: &File<'_>, mut at: usize) -> usize {
     while let Some([first, second]) = file.array(at) {
         if first == 0xff && !matches!(second, 0x00 | 0xd0..=0xd7 | 0xff) {
@@ -62,7 +62,7 @@ fn end_of_scan(file: &File<'_>, mut at: usize) -> usize {
     file.len()
 }
 
-/// Where the next marker begins. Decoders skip what is between; it is erased.
+/// Position of the next marker. Decoders skip the bytes before it; they are erased.
 fn next_marker(file: &mut File<'_>, at: usize) -> usize {
     let rest = file.get(at..file.len()).unwrap_or_default();
     let skipped = rest.iter().position(|byte| *byte == 0xff).unwrap_or(rest.len());

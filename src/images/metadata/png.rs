@@ -3,14 +3,14 @@
 use super::File;
 
 const SIGNATURE: usize = 8;
-/// Length, type and checksum.
+/// Size of length, type and checksum.
 const AROUND: usize = 12;
-/// The ancillary chunks that say how the picture is shown.
+/// Ancillary chunks that control how the picture is displayed.
 const KEPT: [&[u8; 4]; 17] = [
     b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"hIST", b"pHYs", b"cICP",
     b"mDCV", b"cLLI", b"acTL", b"fcTL", b"fdAT", b"sPLT", BLANK,
 ];
-/// A private type that nothing knows, in place of one whose data is erased.
+/// A private type without a meaning, in place of a type whose data is erased.
 const BLANK: &[u8; 4] = b"voId";
 const EXIF: &[u8; 4] = b"eXIf";
 
@@ -25,7 +25,7 @@ pub(super) fn erase(file: &mut File<'_>) {
             break;
         }
         if next > file.len() {
-            // Cut off: what there is of the picture stays.
+            // The file is cut off: the part of the picture that exists stays.
             at = if is_kept(kind) { file.len() } else { at };
             break;
         }
@@ -42,7 +42,7 @@ pub(super) fn erase(file: &mut File<'_>) {
     file.zero(at..file.len());
 }
 
-/// Critical chunks, whose type begins with a capital, are the picture.
+/// Critical chunks, whose type begins with a capital letter, are the picture.
 fn is_kept(kind: [u8; 4]) -> bool {
     kind.first().is_some_and(u8::is_ascii_uppercase) || KEPT.contains(&&kind)
 }
@@ -58,7 +58,7 @@ fn erase_chunk(file: &mut File<'_>, at: usize, length: usize, is_exif: bool) {
     checksum(file, at, length);
 }
 
-/// The checksum is over type and data.
+/// Renews the checksum, which is over type and data.
 fn checksum(file: &mut File<'_>, at: usize, length: usize) {
     let Some(checked) = file.get(at + 4..at + 8 + length) else { return };
     let checksum = crc32fast::hash(checked);

@@ -5,7 +5,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use super::*;
 use crate::images::{format::look, samples};
 
-/// Pictures that other programs have written, with EXIF, XMP, comments or a trailer that hold `secret`.
+/// Pictures written by other programs, with EXIF, XMP, comments or a trailer that contain `secret`.
 const LOCATED: [(Format, &[u8]); 5] = [
     (Format::Jpeg, include_bytes!("located.jpg")),
     (Format::Png, include_bytes!("located.png")),
@@ -102,7 +102,7 @@ fn items_that_claim_the_whole_file_again_and_again_are_refused() {
         for id in 0..items {
             let entry = [b"\x02\0\0\0", id.to_be_bytes().as_slice(), b"\0\0Exif\0"].concat();
             information.extend(boxed(*b"infe", &entry));
-            // One part: what follows the box `ftyp` and the head of `mdat`.
+            // One part: the data of `mdat`, after the box `ftyp` and the head of `mdat`.
             places.extend(
                 [id.to_be_bytes().as_slice(), b"\0\0\0\x01\0\0\0\x20\0\0\x03\xe8"].concat(),
             );

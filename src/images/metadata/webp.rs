@@ -4,15 +4,15 @@
 
 use super::File;
 
-/// `RIFF`, the length, `WEBP`.
+/// Size of `RIFF`, the length, and `WEBP`.
 const HEADER: usize = 12;
 const KEPT: [&[u8; 4]; 7] = [b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ICCP", BLANK];
-/// RIFF's own name for a chunk that is to be skipped.
+/// RIFF's own type for a chunk to be skipped.
 const BLANK: &[u8; 4] = b"JUNK";
-/// In the flags of `VP8X`: that there is EXIF, or XMP.
+/// Flags in `VP8X`: EXIF or XMP is present.
 const HAS_EXIF: u8 = 0x08;
 const HAS_XMP: u8 = 0x04;
-/// A frame of an animation: its place and time come before its chunks.
+/// Size of an animation frame's position and time, which precede its chunks.
 const FRAME: usize = 16;
 
 pub(super) fn erase(file: &mut File<'_>) {
@@ -42,7 +42,7 @@ fn chunks(file: &mut File<'_>, mut at: usize, end: usize, has_exif: &mut bool, o
                 chunks(file, data.saturating_add(FRAME).min(after), after, has_exif, false);
             }
             b"EXIF" if outer => {
-                // Some write JPEG's prefix before it.
+                // Some programs write JPEG's prefix before it.
                 let prefix = if file.get(data..data + 6) == Some(b"Exif\0\0") { 6 } else { 0 };
                 if file.keep_orientation((data + prefix).min(after)..after) {
                     *has_exif = true;

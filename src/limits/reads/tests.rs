@@ -17,7 +17,7 @@ fn reads() -> Arc<Reads> {
     Arc::new(Reads::new(ReadCounts::new(&mut Registry::default())))
 }
 
-/// A read that waits, in a task of its own; it has its place when this returns.
+/// A read that waits in its own task. It is in the queue when this returns.
 async fn waiting(
     reads: &Arc<Reads>,
     operation: Operation,
@@ -33,7 +33,7 @@ async fn waiting(
     task
 }
 
-/// How many reads wait or are under way.
+/// Number of reads that wait or are under way.
 fn total(queue: &Queue) -> usize {
     let state = queue.state();
     state.people.values().map(|share| share.under_way + share.waiting.len()).sum()
@@ -45,7 +45,7 @@ async fn until(holds: impl Fn() -> bool) {
     }
 }
 
-/// Lets every task do what it can.
+/// Lets every task run until it waits.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;
@@ -94,7 +94,7 @@ async fn a_hundred_reads_of_one_person_stand_in_front_of_nobody() {
         many.push(waiting(&reads, Operation::Search, &ada).await);
     }
     let one = waiting(&reads, Operation::Search, &bob).await;
-    // Two turns: the first is the first one's, the second is not.
+    // Two turns: the first goes to `ada`, the second to `bob`.
     others.truncate(SEARCHES.node - 2);
     drop(permitted(one).await);
     settle().await;
@@ -119,7 +119,7 @@ async fn too_much_that_waits_is_refused_with_a_time_to_retry() {
     assert!(matches!(refused, Error::RateLimited(RETRY)));
     assert_eq!(reads.counts.of(Operation::Search).refused.get(), 1);
     drop(reads.permit(Operation::Search, &bob).await.unwrap());
-    // The rest of what was permitted before is never refused.
+    // The rest of a permitted read is never refused.
     let rest = reads.permit_rest(Operation::Search, &ada);
     drop(under_way);
     let all = async {
@@ -140,7 +140,7 @@ async fn a_read_that_waits_for_too_long_is_refused() {
     assert!(matches!(late, Err(Error::Busy)));
     assert_eq!(reads.counts.of(Operation::Unread).refused.get(), 1);
     drop(under_way);
-    // It took long, so it rests.
+    // It took long, so a rest follows.
     advance(REST_MAX).await;
     drop(reads.permit(Operation::List, &ada).await.unwrap());
     assert_empty(&reads);
@@ -157,7 +157,7 @@ async fn f30_a_read_whose_client_is_gone_leaves_nothing_behind() {
     drop(under_way);
     drop(permitted(stays).await);
     assert_empty(&reads);
-    // Its permit may be on the way to it.
+    // The permit may be on its way to a read that gives up.
     let queue = &reads.pages;
     let waits: Vec<_> = (0..3).map(|_| queue.push(&bob)).collect();
     assert_eq!(queue.state().under_way, 1);
@@ -179,7 +179,7 @@ async fn a_long_read_is_followed_by_a_rest_and_the_node_is_free_meanwhile() {
     drop(reads.permit(Operation::List, &ada).await.unwrap());
     let rested = began.elapsed();
     assert!((299..310).contains(&rested.as_millis()), "{rested:?}");
-    // A short one costs nothing more.
+    // After a short read there is no rest.
     let began = Instant::now();
     drop(reads.permit(Operation::List, &ada).await.unwrap());
     assert_eq!(began.elapsed(), Duration::ZERO);

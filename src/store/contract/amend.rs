@@ -1,4 +1,4 @@
-//! Changing messages.
+//! Changes of messages.
 
 use super::{
     committed,
@@ -44,7 +44,7 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
     let (liked, _) = amend(&world, &customer, &first, &thumb(true)).await.unwrap();
     assert_eq!(liked.reactions[0].by, [dentist.clone(), customer.clone()]);
     let (deleted, _) = amend(&world, &dentist, &second, &Amendment::Delete).await.unwrap();
-    // What was answered is what is read, and what has changed is found by revision.
+    // Stored messages equal the results, and changes are found by revision.
     let history = world.store.history(&dentist, id, Span::After(0), 10).await.unwrap();
     assert_eq!(history, [liked.clone(), deleted.clone()]);
     let since = async |rev| world.store.changes(&customer, id, rev, 10).await.unwrap();
@@ -55,11 +55,12 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
     assert_eq!(world.store.changed(id, 0, 1).await.unwrap(), since(0).await[..1]);
     assert_eq!(world.store.session(&dentist, id).await.unwrap().unwrap().rev, 4);
     assert!(deleted.body.is_none() && deleted.deleted_at.is_some());
-    // A node of the version before reads a stand-in, never the text; the text is kept for admins.
+    // A node of an earlier version reads a placeholder, never the text. The text is kept for
+    // admins.
     assert_eq!(world.count("select count(*) from messages where body = 'second'").await, 0);
     let kept = "select count(*) from message_edits where body in ('first', 'second')";
     assert_eq!(world.count(kept).await, 2);
-    // A late try of the first send gives the message as it stands.
+    // A late retry of the first send returns the message as it is now.
     let again = world.store.append(&drafts[..1]).await.unwrap();
     assert_eq!(committed(&again[0]).body, Some("mended".to_owned().try_into().unwrap()));
 }
@@ -72,7 +73,7 @@ pub(super) async fn b39_only_members_change_messages_and_only_their_own(world: W
     for amendment in [edit("x"), Amendment::Delete, thumb(true)] {
         let absent = amend(&world, &stranger, &message, &amendment).await;
         assert_eq!(absent, Err(Unamendable::NotFound));
-        // Nor by way of a session of their own.
+        // A session of their own does not help either.
         let moved = Message { session_id: elsewhere, ..message.clone() };
         assert_eq!(amend(&world, &stranger, &moved, &amendment).await, Err(Unamendable::NotFound));
         let unknown = Message { id: new_id(), ..message.clone() };

@@ -1,4 +1,4 @@
-//! Who may not come in.
+//! Blocked people.
 
 use super::world::{World, actor, customer, dentist};
 use crate::store::{Store, blocks::Blocked};
@@ -27,7 +27,7 @@ async fn b41_who_is_blocked_is_seen_by_every_node_when_it_changes(world: World) 
     assert_eq!(third.people, [rude.clone(), other].into());
     assert!(world.store.unblock(&rude, &admin).await.unwrap());
     assert_eq!(news(&*node, third.rev).await.unwrap().people.len(), 1);
-    // An operator who does it past every node is believed too.
+    // A change that an operator makes directly in the database counts too.
     let last = news(&*node, 0).await.unwrap().rev;
     assert!(world.execute("delete from blocks").await);
     assert!(news(&*node, last).await.unwrap().people.is_empty());

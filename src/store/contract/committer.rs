@@ -1,5 +1,5 @@
-//! The committer, where one session is in trouble: the others notice nothing. Only PostgreSQL locks
-//! rows and takes time by itself.
+//! The committer with one session in trouble: other sessions are not affected. Only PostgreSQL has
+//! row locks and slow statements.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// How soon a send that has nothing to do with the trouble is decided, on a busy machine.
+/// Time limit of a send that is unrelated to the trouble, on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
-/// Longer than what the tests put in a committer's way is in it.
+/// Longer than any lock that the tests hold.
 const LONG: Duration = Duration::from_secs(3_600);
 
 fn writer(store: Arc<dyn Store>) -> Writer {
@@ -34,7 +34,7 @@ fn writer(store: Arc<dyn Store>) -> Writer {
     Writer::start(store, Arc::new(bus), Arc::default(), WriterCounts::default()).0
 }
 
-/// A transaction that holds what this statement takes, until it is rolled back.
+/// A transaction that holds the statement's locks until it is rolled back.
 async fn hold(world: &World, sql: &str) -> tokio_postgres::Client {
     let Database::Postgres(database) = &world.database else { unreachable!() };
     let client = database.client().await;
@@ -50,7 +50,7 @@ fn seqs(decided: &[Result<Appended, Error>]) -> Vec<u64> {
     decided.iter().map(|sent| committed(sent.as_ref().unwrap()).seq).collect()
 }
 
-/// Submits a send of each pair, in turns.
+/// Submits sends of the pairs in rotation.
 fn send_each(writer: &Writer, pairs: &[(Person, Person, SessionId)], count: usize) -> Vec<Pending> {
     let sends = (0..count).map(|number| {
         let (customer, _, id) = &pairs[number % pairs.len()];
@@ -86,7 +86,7 @@ async fn c6_i6_sends_of_a_locked_session_wait_in_order_and_all_others_are_commit
     assert!(others.iter().all(Result::is_ok));
     assert!(world.history(&customer, locked, Span::After(0), 1).await.is_empty());
     assert_eq!((writer.commits(), writer.troubled()), (Commits::Ok, 1));
-    // It is not only the first batch that goes on.
+    // Later batches are committed too, not only the first.
     while began.elapsed() < Duration::from_secs(2) {
         let sent = Instant::now();
         decided(send_each(&writer, &pairs, 10)).await;
@@ -132,7 +132,7 @@ async fn c6_a_locked_row_that_one_send_needs_keeps_only_its_session_waiting() {
     let (customer, _, id) = world.pair().await;
     store.append(&[draft(id, &customer, "0")]).await.unwrap();
     let writer = writer(Arc::clone(&store));
-    // Its next send waits to see whether this job is still the one that waits.
+    // Its next send waits to see whether this job is still waiting.
     let job = format!("update push_jobs set state = 'taken' where session_id = '{}'", id.0);
     let holder = hold(&world, &job).await;
     let mut sends = send_each(&writer, &pairs, 30);
@@ -141,7 +141,7 @@ async fn c6_a_locked_row_that_one_send_needs_keeps_only_its_session_waiting() {
     sends.extend(send_each(&writer, &pairs, 30));
     let sends = timeout(SOON, decided(sends)).await.expect("they wait for that one");
     assert!(sends.iter().all(Result::is_ok));
-    // Now it is known whose trouble it is: nobody else waits at all.
+    // The cause is known now: no other send waits at all.
     for _ in 0..20 {
         let sent = Instant::now();
         assert!(decided(send_each(&writer, &pairs, 10)).await.iter().all(Result::is_ok));
@@ -179,7 +179,7 @@ async fn c6_a_send_that_the_database_takes_too_long_for_is_answered_and_the_othe
     }
     assert_eq!(bad.await.unwrap().unwrap_err().code(), "unavailable");
     assert!(began.elapsed() < Duration::from_secs(16), "{:?}", began.elapsed());
-    // The sends behind it were too late with it, or are committed: never before it.
+    // The sends behind it are overdue with it, or committed, but never before it.
     if let Ok(Appended::Committed(message)) = behind.await.unwrap() {
         assert_eq!(message.seq, 1);
     }
@@ -230,7 +230,7 @@ async fn c6_changes_of_a_locked_session_hold_up_nobody_elses() {
     assert_eq!((done.locked.as_slice(), done.moved.as_slice()), (&marks[..1], &marks[1..]));
     holder.batch_execute("rollback").await.unwrap();
     for change in stuck {
-        // Ten of one person's changes wait for each other; the last may have waited for too long.
+        // Ten changes of one person wait for each other; the last one may be overdue.
         drop(timeout(Duration::from_secs(20), change).await.expect("it ends").unwrap());
     }
     let done = world.store.mark_delivered(&marks).await.unwrap();

@@ -1,4 +1,4 @@
-//! The order's epoch: who renews it, and where a client that knows of none goes on.
+//! The epoch of the order: its renewal, and the position of a client that names none.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,4 +1,4 @@
-//! What concerns members.
+//! Members.
 
 use super::world::{World, customer, dentist, new_session};
 use crate::{
@@ -51,7 +51,7 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
         let seen = (session.unread, session.delivered_seq, session.other_delivered_seq);
         assert_eq!(seen, expected);
     }
-    // Someone who never reads has a hundred and more, and costs no more than that.
+    // A person who never reads has more than a hundred; counting stops there.
     world.say(id, &customer, 100).await;
     let waiting = world.store.session(&dentist, id).await.unwrap().unwrap();
     assert_eq!((waiting.last_seq, waiting.unread), (103, 100));

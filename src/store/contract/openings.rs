@@ -1,4 +1,4 @@
-//! Answers between people.
+//! Replies between people.
 
 use super::world::{World, customer, dentist};
 use crate::person::{Person, PersonKind};
@@ -19,7 +19,7 @@ async fn c8_sessions_wait_until_their_dentist_writes_or_they_are_closed(world: W
     }
     world.open(&customer(), &dentist()).await;
     assert_eq!((waiting(50).await, waiting(3).await), (4, 3), "others' do not count");
-    // Their own messages are no answer.
+    // The customer's own messages are no reply.
     world.say(opened[0].0, &me, 2).await;
     assert_eq!(waiting(50).await, 4);
     world.say(opened[0].0, &opened[0].1, 1).await;
@@ -38,7 +38,7 @@ async fn who_has_written_in_a_session_is_known(world: World) {
     let has_written = async |who: &Person| world.store.has_written(who, id).await.unwrap();
     world.say(id, &customer, 1).await;
     assert!(has_written(&customer).await && !has_written(&dentist).await);
-    // The same id on the other side of the desk is somebody else.
+    // The same id on the other side is another person.
     assert!(!has_written(&Person::new(PersonKind::Dentist, customer.id.clone())).await);
     world.say(id, &dentist, 1).await;
     assert!(has_written(&dentist).await);

@@ -1,4 +1,4 @@
-//! How much one look-up returns.
+//! Size of a page.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 const LONGEST: usize = 8_000;
-/// How many of the longest messages fit into a page.
+/// Number of the longest messages that fit into a page.
 const FIT: u64 = (PAGE_BYTES / (LONGEST + AROUND_A_BODY)) as u64;
 
 fn all(range: RangeInclusive<u64>) -> Vec<u64> {
@@ -58,7 +58,8 @@ pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) 
     ] {
         assert_eq!(changed.iter().map(|message| message.seq).collect::<Vec<_>>(), all(1..=FIT));
     }
-    // A short one behind them is read with what came before it, and short ones are as many as asked for.
+    // A short message behind them is read with the ones before it. Of short messages the page has
+    // as many as the limit allows.
     world.say(id, &customer, 100).await;
     assert_eq!(seqs(Span::After(38)).await, all(39..=140));
     assert_eq!(world.history(&dentist, id, Span::After(40), 70).await, all(41..=110));

@@ -1,4 +1,4 @@
-//! The queue of pushes.
+//! The push queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 type Node = Arc<dyn Store>;
 
 async fn say(node: &Node, id: SessionId, sender: &Person, body: &str) -> Message {
-    // Taking a job may hold the session's row just now.
+    // A concurrent take may hold the session's row.
     committed(&append(&**node, vec![draft(id, sender, body)]).await[0]).clone()
 }
 
@@ -69,7 +69,7 @@ async fn a_burst_makes_one_job_for_the_other_member(world: World) {
     let burst: Vec<_> = ["one", "two"].map(|body| draft(id, &customer, body)).into();
     node.append(&burst).await.unwrap();
     say(&node, id, &customer, "three").await;
-    // Refused: nothing of it is there to be told.
+    // Refused: there is nothing to report.
     node.append(&[draft(quiet, &customer, "not a member")]).await.unwrap();
     assert_eq!(counts(&node).await, (1, 0, 0));
     let job = take_one(&node).await;
@@ -78,12 +78,12 @@ async fn a_burst_makes_one_job_for_the_other_member(world: World) {
     assert_eq!(node.push_note(&job).await.unwrap(), Some(latest));
     node.finish_push(&job).await.unwrap();
     assert_eq!(counts(&node).await, (0, 0, 0));
-    // Both ways at once are two.
+    // Messages in both directions are two jobs.
     node.append(&[draft(id, &customer, "four"), draft(id, &dentist, "five")]).await.unwrap();
     let mut people: Vec<_> = take(&node).await.into_iter().map(|job| job.person).collect();
     people.sort_unstable_by_key(|person| person.kind.as_str());
     assert_eq!(people, [customer, dentist]);
-    // It is due when it says, not before.
+    // A job becomes due after its delay, not before.
     let later = world.pushing(Duration::from_secs(600)).await;
     say(&later, quiet, &patient, "later").await;
     assert!(take(&node).await.is_empty());
@@ -147,7 +147,7 @@ async fn f1_a_job_is_one_nodes_until_its_lease_runs_out(world: World) {
     let (customer, _, id) = &people[0];
     say(&node, *id, customer, "y").await;
     let job = node.take_pushes(10, AT_ONCE).await.unwrap().remove(0);
-    // The node that held it is gone.
+    // The node that held it has died.
     let again = take_one(&other).await;
     assert_eq!((again.id, again.attempts), (job.id, 2), "the same push, so that it is made once");
 }
@@ -158,7 +158,7 @@ async fn f20_a_job_is_put_off_or_given_up_by_who_holds_it(world: World) {
     say(&node, id, &customer, "x").await;
     let first = node.take_pushes(10, AT_ONCE).await.unwrap().remove(0);
     let second = take_one(&node).await;
-    // Its lease ran out: it has no say any more.
+    // Its lease has expired: its results no longer count.
     node.put_off_push(&first, AT_ONCE, "timeout").await.unwrap();
     node.bury_push(&first, "http_400").await.unwrap();
     assert!(take(&node).await.is_empty());
@@ -186,7 +186,7 @@ async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone
     for job in take(&node).await {
         node.put_off_push(&job, LEASE, CONNECTED).await.unwrap();
     }
-    // A message that was delivered waits for no push.
+    // A delivered message needs no push.
     let delivered = Delivered { session_id: elsewhere, to: stays.clone(), seq: 1 };
     node.mark_delivered(&[delivered]).await.unwrap();
     for person in [&gone, &stays] {
@@ -194,7 +194,7 @@ async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone
     }
     let job = take_one(&node).await;
     assert_eq!((&job.person, job.attempts), (&gone, 2));
-    // It is under way now, and then put off for another reason.
+    // The job is under way now, then rescheduled for another reason.
     node.hasten_pushes(&gone).await.unwrap();
     node.put_off_push(&job, LEASE, "timeout").await.unwrap();
     node.hasten_pushes(&gone).await.unwrap();
@@ -211,10 +211,10 @@ async fn a_message_that_comes_while_a_job_is_taken_is_told_once(world: World) {
     let second = take_one(&node).await;
     assert!(second.id != first.id && second.seq == 2);
     assert_eq!(told(&node, &second).await.as_deref(), Some("two"));
-    // One that was given up tells nothing.
+    // A dead letter reports nothing.
     node.bury_push(&second, "http_400").await.unwrap();
     assert_eq!(told(&node, &first).await.as_deref(), Some("two"));
-    // The first is put off, and a later one makes its push meanwhile.
+    // The first job is rescheduled; meanwhile a later one sends its push.
     node.put_off_push(&first, LEASE, "timeout").await.unwrap();
     say(&node, id, &customer, "three").await;
     let third = take_one(&node).await;
@@ -228,7 +228,7 @@ async fn a_message_that_comes_while_a_job_is_taken_is_told_once(world: World) {
     assert_eq!(counts(&node).await, (0, 0, 1));
 }
 
-/// Takes what is due, and tells it: the last that was told.
+/// Takes and finishes all due jobs. Returns the last reported text.
 async fn tell_all(node: &Node) -> Option<String> {
     let mut last = None;
     for job in take(node).await {
@@ -244,7 +244,7 @@ async fn no_message_of_a_burst_falls_between_two_jobs(world: World) {
     for round in 0..60 {
         say(&node, id, &customer, "first").await;
         let second = round.to_string();
-        // Its job is taken at the very moment at which the second message would join it.
+        // Its job is taken at the very moment when the second message would join it.
         let early = async {
             tokio::time::sleep(Duration::from_micros(round * 100)).await;
             tell_all(&other).await

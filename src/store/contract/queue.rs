@@ -1,4 +1,4 @@
-//! The writer's queue, before a database that lets it wait.
+//! The writer's queue, with a database that makes it wait.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     store::writer::Writer,
 };
 
-/// A writer on its store; nobody hears what it publishes.
+/// A writer on the world's store; its publishes have no receiver.
 fn writer(world: &World) -> Writer {
     let (bus, _events) = OneNode::open(BusCounts::default());
     let store = Arc::clone(&world.store);
@@ -60,6 +60,6 @@ async fn f16_nobody_waits_in_the_queue_for_longer_than_a_try_takes() {
     for pending in pending {
         assert_eq!(pending.decided().await.unwrap_err().code(), "unavailable");
     }
-    // 8 s of patience and the try that was under way.
+    // 8 s in the queue, plus the try that was under way.
     assert!(started.elapsed().as_secs() < 18, "{:?}", started.elapsed());
 }

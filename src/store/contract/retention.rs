@@ -1,4 +1,4 @@
-//! Data that is kept for a while only.
+//! Data that is kept for a limited time.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn what_was_edited_or_deleted_long_ago_is_removed_in_batches(world: World)
     };
     let forget = async |limit| world.store.forget_past_bodies(DAY, limit).await.unwrap();
     assert_eq!(forget(100).await, 0, "all of it is young");
-    // Two days later, but for the last one.
+    // Two days later, except for the last one.
     let two_days = match &world.database {
         Database::Postgres(_) => "interval '48 hours'",
         Database::Sqlite(..) => "172800000000",
@@ -45,12 +45,12 @@ async fn what_was_edited_or_deleted_long_ago_is_removed_in_batches(world: World)
     assert_eq!((forget(2).await, forget(2).await, forget(2).await), (2, 1, 0));
     assert!(past(0).await.is_empty() && past(1).await.is_empty());
     assert_eq!(past(2).await, ["walrus"]);
-    // A deleted text is nowhere any more, and an edited message says what it says now.
+    // A deleted text exists nowhere any more; an edited message has its current text.
     let everywhere = "select (select count(*) from messages where body = 'yak') \
                       + (select count(*) from message_edits where body = 'yak')";
     assert_eq!(world.count(everywhere).await, 0);
     index_all(&*world.store).await;
     assert_eq!(search(&*world.store, &customer, "yak or zebra or second").await, [1]);
-    // A node that asks again does the rest of nobody's work.
+    // Another node finds nothing left to remove.
     assert_eq!(world.another_node().await.forget_past_bodies(DAY, 100).await.unwrap(), 0);
 }

@@ -1,4 +1,4 @@
-//! Full text.
+//! Full text search.
 
 use super::{
     committed,
@@ -17,7 +17,7 @@ use crate::{
     wire::new_id,
 };
 
-/// Indexes all that waits: how many messages.
+/// Indexes all waiting messages. Returns how many.
 pub(super) async fn index_all(store: &dyn Store) -> u32 {
     let mut messages = 0;
     loop {
@@ -46,7 +46,7 @@ pub(super) async fn search(store: &dyn Store, me: &Person, typed: &str) -> Vec<u
     found.iter().map(|found| found.message.seq).collect()
 }
 
-/// The same in the order of the session.
+/// The same, in the order of the session.
 pub(super) async fn search_sorted(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
     let mut found = search(store, me, typed).await;
     found.sort_unstable();
@@ -60,7 +60,7 @@ pub(super) async fn a_reaction_while_a_text_is_indexed_takes_it_from_no_search(w
         let text = format!("tooth{round}");
         let appended = append(&*world.store, vec![draft(id, &customer, &text)]).await;
         let message = committed(&appended[0]).id;
-        // The reaction is committed at the very moment at which the text is indexed.
+        // The reaction is committed at the very moment when the text is indexed.
         let reacting = async {
             tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
             world.store.amend(&customer, id, message, &like).await.unwrap().unwrap();
@@ -84,11 +84,11 @@ pub(super) async fn b39_search_finds_ones_own_messages_best_first(world: World) 
     let appended = world.store.append(&drafts).await.unwrap();
     world.store.append(&[draft(elsewhere, &other, "another's tooth")]).await.unwrap();
     let store = &*world.store;
-    // The newest messages are found before they are indexed, and no otherwise after that.
+    // The newest messages are found before they are indexed, with the same results afterwards.
     finds(store, &customer, &dentist, &other).await;
     assert_eq!(index_all(store).await, 5);
     finds(store, &customer, &dentist, &other).await;
-    // A text that is edited is found by its new words, one that is deleted not at all.
+    // An edited text is found by its new words, a deleted one not at all.
     let edit = Amendment::Edit("My bridge".to_owned().try_into().unwrap());
     let [second, third] = [committed(&appended[1]).id, committed(&appended[2]).id];
     store.amend(&customer, id, second, &edit).await.unwrap().unwrap();
@@ -176,7 +176,7 @@ pub(super) async fn a_page_of_hits_has_as_many_bytes_as_fit(world: World) {
             break;
         }
     }
-    // Equally good ones come the newest first.
+    // Equal scores come newest first.
     assert_eq!(seqs, (1..=60).rev().collect::<Vec<_>>());
     assert!((3..=5).contains(&pages), "{pages}");
 }
@@ -214,7 +214,7 @@ pub(super) async fn i12_what_the_version_before_writes_and_reads_is_indexed(worl
     assert_eq!(world.store.search_backlog().await.unwrap().messages, 0, "in its own commit");
     assert_eq!(search(&*world.store, &dentist, "bridge").await, [1]);
     assert!(search(&*world.store, &dentist, "crown").await.is_empty());
-    // It edits what this version has written, before that is indexed and after.
+    // It edits texts of this version, before they are indexed and after.
     let bump = format!("update sessions set last_seq = 1 where id = '{id}'");
     assert!(world.execute(&bump).await);
     for (body, index) in [("gum one", false), ("gum two", true)] {
@@ -258,7 +258,7 @@ async fn words_are_reduced_by_the_language_that_is_set() {
     assert!(unknown.starts_with("SEARCH_LANGUAGE: "), "{unknown}");
 }
 
-/// Nobody is there to be found for.
+/// A member and a stranger search.
 pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
     let (customer, _, id) = world.pair().await;
     world

@@ -9,17 +9,18 @@ use super::{
 use crate::{message::amend::Amendment, person::Person, session::SessionId, store::Appended};
 
 const ALPHABET: &str = "a@_~/<!-.:1&;\"'";
-/// How many texts are committed together. PostgreSQL's own parser takes more than a second for one bad
-/// text, and this many plain ones take some tens of milliseconds.
+/// Number of texts that are committed together. PostgreSQL's own parser takes more than a second
+/// for one bad text; this many plain ones take some tens of milliseconds.
 const TOGETHER: usize = 8;
 const LENGTH: usize = 8_000;
-/// How much longer than plain texts others may take, and how much longer in any case.
+/// Allowed time relative to plain texts, and an absolute allowance on top.
 const FACTOR: u32 = 5;
 const GRACE: Duration = Duration::from_millis(60);
 /// A busy machine is slow now and then; a bad text is slow each time.
 const TRIES: usize = 6;
 
-/// All patterns of one and two characters, and those of three that are not another one, begun later.
+/// All patterns of one and two characters, and those of three that are not rotations of another
+/// one.
 fn patterns() -> Vec<String> {
     let chars: Vec<char> = ALPHABET.chars().collect();
     let mut patterns: Vec<String> = chars.iter().map(char::to_string).collect();
@@ -34,7 +35,7 @@ fn patterns() -> Vec<String> {
             }
         }
     }
-    // The known ones as they were found.
+    // The known bad patterns as they were found.
     patterns.extend(["a@1", "<!--"].map(str::to_owned));
     patterns
 }
@@ -73,7 +74,8 @@ pub(super) async fn c1_no_short_pattern_costs_much_more_than_plain_text(world: W
     let (me, _, id) = world.pair().await;
     let cost = Cost { world, me, id };
     is_bounded(&cost, "the tooth aches since noon ", &patterns()).await;
-    // A text without blanks has as many tokens as characters, so a plain one is several times as long.
+    // A text without blanks has as many tokens as characters, so its plain text takes several times
+    // as long.
     is_bounded(&cost, "我的牙从昨天中午开始一直很痛，", &dense_patterns()).await;
 }
 

@@ -1,4 +1,4 @@
-//! Parts of texts that have no blanks around them: one table of texts and queries, for both databases.
+//! Parts of texts without blanks around them: one table of texts and queries, for both databases.
 
 use super::{
     committed,
@@ -12,7 +12,7 @@ use crate::{
     store::{Store, postgres::Postgres},
 };
 
-/// Message 1 and those after it.
+/// Texts of the messages, from message 1 on.
 const TEXTS: [&str; 18] = [
     "我牙痛了三天,想预约星期三的牙医。",
     "歯が痛いので、明日の予約をお願いします。ﾌﾞﾗｯｼ 東京都",
@@ -34,9 +34,9 @@ const TEXTS: [&str; 18] = [
     "dağ Straße naïve Ελλάδα Привет दाँत में दर्द",
 ];
 
-/// Searches, and the messages that each finds.
+/// Searches, with the messages that each finds.
 const QUERIES: [(&str, &[u64]); 75] = [
-    // Chinese: a word, a single character, a phrase over two words, what is not there.
+    // Chinese: a word, a single character, a phrase over two words, and an absent one.
     ("牙痛", &[1]),
     ("牙", &[1]),
     ("星期三", &[1]),
@@ -47,7 +47,7 @@ const QUERIES: [(&str, &[u64]); 75] = [
     ("痛 -牙", &[2]),
     ("痛 -牙医", &[2]),
     ("手机", &[14]),
-    // Japanese: kanji and kana, half-width kana, and no word across two.
+    // Japanese: kanji and kana, half-width kana, and no match across two words.
     ("歯", &[2]),
     ("予約", &[2]),
     ("お願い", &[2]),
@@ -79,7 +79,7 @@ const QUERIES: [(&str, &[u64]); 75] = [
     ("ធ្មេញ", &[7]),
     ("ແຂ້ວ", &[8]),
     ("သွား", &[9]),
-    // Addresses and links, by their parts and whole.
+    // Addresses and links, by their parts and as a whole.
     ("mueller", &[10]),
     ("anna", &[10]),
     ("example", &[10, 11]),
@@ -91,7 +91,7 @@ const QUERIES: [(&str, &[u64]); 75] = [
     ("weh", &[11]),
     ("orders ref", &[11]),
     ("muell", &[]),
-    // Numbers, with any of their separators and none.
+    // Numbers, with any of their separators and with none.
     ("4567", &[12, 15]),
     ("1701234567", &[12]),
     ("+49 170 1234567", &[12]),
@@ -114,7 +114,7 @@ const QUERIES: [(&str, &[u64]); 75] = [
     ("MRI検査", &[14]),
     ("iphone手机", &[14]),
     ("ct2", &[14]),
-    // All other words are found whole, as ever.
+    // All other words are found only as a whole.
     ("tooth CAFE", &[16]),
     ("too", &[]),
     ("दर्द привет", &[18]),
@@ -138,7 +138,7 @@ pub(super) async fn a_part_of_a_text_is_found_in_every_script(world: World) {
     finds_all(&*world.store, &customer, "before it is indexed").await;
     index_all(&*world.store).await;
     finds_all(&*world.store, &customer, "once it is indexed").await;
-    // The hit itself is shown.
+    // The snippet marks the hit itself.
     for (typed, hits) in [
         ("牙", &["牙", "牙"][..]),
         ("预约星期三", &["预约星期三"]),
@@ -163,7 +163,7 @@ pub(super) async fn a_part_of_a_text_is_found_in_every_script(world: World) {
     }
 }
 
-/// The language of the other words has no say in it.
+/// The language of the other words does not matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_a_text_is_found_whatever_the_language() {
     let world = World::on_postgres().await;
@@ -208,7 +208,7 @@ pub(super) async fn a_changed_part_of_a_text_is_found_no_more(world: World) {
     assert_eq!(world.count(left).await, 0, "nothing is left in the index");
 }
 
-/// Indexes all that an earlier version has indexed: how many messages.
+/// Indexes again all messages that an earlier version indexed. Returns how many.
 async fn again(store: &dyn Store) -> u32 {
     let mut messages = 0;
     loop {
@@ -221,7 +221,7 @@ async fn again(store: &dyn Store) -> u32 {
     }
 }
 
-/// Indexes what waits as the version before did.
+/// Indexes waiting messages as an earlier version did.
 async fn index_as_before(world: &World) {
     let index = match world.database {
         Database::Postgres(_) => {
@@ -242,7 +242,7 @@ async fn index_as_before(world: &World) {
 /// Law I12.
 pub(super) async fn i12_what_the_version_before_indexes_is_indexed_again(world: World) {
     let (customer, _) = written(&world).await;
-    // From before the migration: no row says that they are indexed otherwise.
+    // State before the migration: no row marks them as indexed by an earlier version.
     index_as_before(&world).await;
     assert!(world.execute("delete from search_again").await);
     let store = &*world.store;
@@ -261,7 +261,7 @@ pub(super) async fn i12_what_the_version_before_indexes_is_indexed_again(world: 
     assert!(search(store, &customer, "牙痛").await.is_empty());
     assert_eq!(u64::from(again(store).await), TEXTS.len() as u64);
     finds_all(store, &customer, "beside the version before").await;
-    // The version before changes a text that this one has indexed.
+    // The earlier version changes a text that this one has indexed.
     let edit = "update messages set body = 'my bridge 555', edited_at = created_at";
     assert!(world.execute(&format!("{edit} where session_id = '{}' and seq = 1", id.0)).await);
     assert!(search(store, &customer, "牙痛").await.is_empty());

@@ -69,7 +69,8 @@ pub(super) async fn a_picture_is_taken_by_one_message(world: World) {
     assert_eq!(refused(&late[0]), Refusal::ImageNotFound, "and on another node");
     let read = world.store.history(&dentist, id, Span::After(0), 1).await.unwrap();
     assert_eq!(&read[0], message);
-    // A retry is the first result, although its picture is taken, and whatever it names now.
+    // A retry returns the first result, although its picture is taken, and whatever picture it
+    // names now.
     let again = Draft { id: new_id(), image: Some(Image::nameless()), ..first };
     let again = world.store.append(&[again]).await.unwrap();
     assert!(matches!(&again[0], Appended::Repeated(first) if first == message));
@@ -127,23 +128,23 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
     let appended = world.store.append(&[showing(id, &customer, &shown)]).await.unwrap();
     let message = committed(&appended[0]);
     assert_eq!(orphans().await, [object(&waiting)]);
-    // One that has been sent meanwhile stays.
+    // A picture that was sent meanwhile stays.
     world.store.forget_uploads(&[object(&shown), object(&waiting)], later).await.unwrap();
     assert_eq!(world.store.upload(&customer, id, &waiting).await.unwrap(), None);
     assert!(world.store.upload(&dentist, id, &shown).await.unwrap().unwrap().shown);
-    // A message that is deleted shows nothing any more.
+    // A deleted message shows no picture.
     let deleted = world.store.amend(&customer, id, message.id, &Amendment::Delete).await.unwrap();
     assert!(deleted.unwrap().message.image.is_none());
     let withdrawn = world.store.upload(&customer, id, &shown).await.unwrap().unwrap();
     assert!(!withdrawn.shown && !withdrawn.waiting, "nor can it be sent again");
-    // Its objects are to be removed now, and its row counts for the day's quota.
+    // Its objects are due for removal, and its row counts for the daily quota.
     let early = Timestamp::now() - 1.hour();
     let removable = async || world.store.orphans(early, 10).await.unwrap();
     assert_eq!(removable().await, [object(&shown)]);
     world.store.forget_uploads(&[object(&shown)], early).await.unwrap();
     assert!(removable().await.is_empty(), "they are gone");
     assert!(world.store.upload(&customer, id, &shown).await.unwrap().is_some());
-    // Its URL may have put them there again: they are removed once more.
+    // Its URL may have stored objects again: they are removed once more.
     assert!(world.execute("update uploads set remove_at = created_at").await);
     assert_eq!(removable().await, [object(&shown)]);
     world.store.forget_uploads(&[object(&shown)], later).await.unwrap();

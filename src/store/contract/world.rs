@@ -54,7 +54,7 @@ impl World {
         Self { database: Database::Sqlite(path, dir), store }
     }
 
-    /// What another node would have: its own connections to the same database.
+    /// A store of another node: its own connections to the same database.
     pub(super) async fn another_node(&self) -> Arc<dyn Store> {
         match &self.database {
             Database::Postgres(database) => {
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// The same, where pushes are made.
+    /// The same, with pushes enabled.
     pub(super) async fn pushing(&self, delay: Duration) -> Arc<dyn Store> {
         match &self.database {
             Database::Postgres(database) => {
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// Runs a statement past the store; false where the database refuses it.
+    /// Runs a statement directly in the database. Returns false if the database rejects it.
     pub(super) async fn execute(&self, sql: &str) -> bool {
         match &self.database {
             Database::Postgres(database) => {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// What a `select count(*)` past the store finds.
+    /// Runs a `select count(*)` directly in the database.
     pub(super) async fn count(&self, sql: &str) -> i64 {
         match &self.database {
             Database::Postgres(database) => {
@@ -129,7 +129,7 @@ impl World {
     }
 }
 
-/// Tries again what another node has locked, as the writer does.
+/// Retries drafts that another node has locked, as the writer does.
 pub(super) async fn append(node: &dyn Store, mut drafts: Vec<Draft>) -> Vec<Appended> {
     let mut all = Vec::new();
     while !drafts.is_empty() {
@@ -151,7 +151,7 @@ pub(super) fn dentist() -> Person {
     Person::new(PersonKind::Dentist, unique("d").parse().unwrap())
 }
 
-/// An admin at work.
+/// An admin.
 pub(super) fn actor() -> Actor {
     let address = IpAddr::from([192, 0, 2, 7]).into();
     Actor { person: dentist(), address, request_id: unique("request") }

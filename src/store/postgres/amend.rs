@@ -1,5 +1,6 @@
-//! Changing messages: one transaction, the session's row locked first, as sends do. It does not wait for
-//! the row: a change that finds it locked is tried again, and holds no connection meanwhile.
+//! Changes of messages: one transaction, which locks the session's row first, as sends do. It does
+//! not wait for the row: a change that finds it locked is tried again, and holds no connection
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ const CHANGE: &str = "update messages set body = $3, bodiless = $4, image = $5::
 
 const REVISE: &str = "update sessions set rev = $2 where id = $1";
 
-/// $1 how old, in seconds, $2 how many.
+/// $1 minimum age in seconds, $2 limit.
 const FORGET: &str = "
 with old as (
   select session_id, seq, number from message_edits

@@ -14,10 +14,11 @@ use crate::{
     store::{Appended, Refusal, StoreError, sql},
 };
 
-/// Takes the sessions' rows, but for those that somebody else has: a batch waits for no session. The
-/// next statement's snapshot is then younger than anything that was committed in them; it finds their
-/// ids in a setting of this transaction. Only those of their members: nobody feels how busy a session of
-/// others is.
+/// Locks the sessions' rows, except those that another transaction has locked: a batch waits for no
+/// session. The next statement's snapshot is therefore younger than any commit in the locked
+/// sessions. It reads their ids from a setting of this transaction. Only sessions of the senders
+/// are locked: a send into a session of others never meets its lock, so its answer does not show
+/// how busy that session is.
 const LOCK: &str = "
 with locked as (
   select s.id from sessions s where s.id in (
@@ -26,8 +27,8 @@ with locked as (
   for no key update of s skip locked)
 select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
-/// The outcome of a batch: of those sends whose session is locked here, which keeps law I6. Where
-/// pushes are made their jobs are written too, at the mark.
+/// Outcomes of a batch. Only sends whose session is locked by this transaction are written, which
+/// keeps law I6. If pushes are enabled, their jobs are inserted at the mark.
 pub(super) const APPEND: &str = "
 with mine as (
   select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
@@ -116,7 +117,8 @@ impl Postgres {
         Ok(appended)
     }
 
-    /// One round trip: the five are sent together, and where the third fails the last one undoes.
+    /// One round trip: the five statements are sent together. If the third fails, the last one
+    /// rolls back.
     async fn append_rows(&self, drafts: &[Draft], limit: Duration) -> Result<Vec<Row>, StoreError> {
         let columns = Columns::of(drafts);
         let opening = format!(
@@ -134,7 +136,8 @@ impl Postgres {
                 client.batch_execute(&opening),
                 client.query(&lock, lock_params),
                 client.query(&append, &params),
-                // A commit that is cut short in its wait for a standby would pass for a good one.
+                // A commit that is cancelled while it waits for a standby would look like a
+                // success.
                 client.batch_execute("SET LOCAL statement_timeout = 0"),
                 client.batch_execute("COMMIT"),
             ))
@@ -146,8 +149,8 @@ impl Postgres {
         self.fitness.settle_answer(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
-    /// The stored messages of drafts that were sent before, by session and `seq`. No look-up keeps the
-    /// writer waiting for a turn.
+    /// The stored messages of repeated drafts, by session and `seq`. It takes no read permit: the
+    /// writer must not wait for queries.
     async fn stored(
         &self,
         places: &[(SessionId, i64)],

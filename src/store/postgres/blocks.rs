@@ -1,4 +1,4 @@
-//! People who may not come in, in PostgreSQL.
+//! Blocked people, in PostgreSQL.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,11 +16,11 @@ use crate::{
     wire::new_id,
 };
 
-/// Before [`BLOCK`], in one statement with it: $6 an id, $7 the act, $8 the address, $9 the request.
+/// Precedes [`BLOCK`] in one statement: $6 an id, $7 the act, $8 the address, $9 the request.
 const NOTE_BLOCK: &str = "with noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
     user_id, address, request_id) values ($6, $7, $4, $5, $1, $2, $8, $9))";
 
-/// Notes the removal: $3 an id, $4 the act, $5, $6 the admin, $7 the address, $8 the request.
+/// Records the removal: $3 an id, $4 the act, $5, $6 the admin, $7 the address, $8 the request.
 const NOTE_UNBLOCK: &str = "noted as (insert into audit (id, act, actor_kind, actor_id, user_kind, \
     user_id, address, request_id) \
     select $3::uuid, $4::text, $5::text, $6::text, $1, $2, $7::text, $8::text from removed) \
@@ -34,7 +34,7 @@ impl BlockList for Postgres {
         reason: Option<&Reason>,
         by: &Actor,
     ) -> Result<Block, StoreError> {
-        // The clock is the database's, as in every row.
+        // The time is the database's, as in every row.
         let sql = format!("{NOTE_BLOCK} {}", BLOCK.replace("$6", "statement_timestamp()"));
         let (reason, admin) = (reason.map(Reason::as_str), &by.person);
         let params: Params<'_> = &[
@@ -101,7 +101,7 @@ fn block(row: &Row) -> Result<Block, StoreError> {
     let reason: Option<String> = rows::get(row, "reason")?;
     Ok(Block {
         person: person(row, "kind", "person_id")?,
-        // What was written past the house is not told.
+        // A reason that was written to the table by hand and does not parse is left out.
         reason: reason.and_then(|reason| Reason::try_from(reason).ok()),
         by: person(row, "by_kind", "by_id")?,
         at: rows::get(row, "blocked_at")?,

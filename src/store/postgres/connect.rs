@@ -24,23 +24,24 @@ use crate::{
     tls,
 };
 
-/// How long a node waits at its start for a database that is still starting itself.
+/// Time for which a starting node waits for a database that is still starting.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
-/// The database itself gives up on a statement a little before the node does.
+/// Time limit of a statement in the database, a little shorter than the node's.
 const STATEMENT_TIMEOUT_MS: u32 = 4_500;
-/// How long a statement waits for a lock that another holds: it holds a connection meanwhile.
+/// Time limit of a statement's wait for a lock: it holds a connection meanwhile.
 const LOCK_TIMEOUT_MS: u32 = 250;
-/// A node whose machine is gone must not hold the rows that it has locked.
+/// The rows that a vanished node has locked must become free.
 const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
-/// Texts are indexed behind their commit, by pairs of characters too: the migrations have the triggers.
+/// Texts are indexed after their commit, by pairs of characters too. The triggers of the migrations
+/// read these settings.
 const SEARCH_BEHIND: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs";
-/// Any number will do, so long as it stays: it is the lock that one migrating node holds.
+/// Advisory lock of the migrating node. The number is arbitrary, but must never change.
 pub(super) const MIGRATION_LOCK: i64 = 7_203_114_825;
 
 refinery::embed_migrations!("migrations/postgres");
 
-/// So many connections at most, with further options of their own.
+/// A pool of at most `size` connections, with further `options` of its own.
 pub(super) fn pool(
     config: &PostgresConfig,
     fitness: &Arc<Fitness>,
@@ -50,7 +51,7 @@ pub(super) fn pool(
     builder(config, fitness, size, options)?.build().context("the PostgreSQL pool")
 }
 
-/// The same, for a pool whose connections are set up further.
+/// The builder of such a pool, for connections that need further setup.
 pub(super) fn builder(
     config: &PostgresConfig,
     fitness: &Arc<Fitness>,
@@ -107,7 +108,7 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-/// What is there: the server's version, how many connections it takes, and how far it is migrated.
+/// Describes the server: version, maximum of connections, and state of the migrations.
 pub(super) async fn look(pool: &Pool, name: &str) -> anyhow::Result<String> {
     let client = pool.get().await?;
     encoding::check(&client).await?;
@@ -126,7 +127,7 @@ pub(super) async fn look(pool: &Pool, name: &str) -> anyhow::Result<String> {
     Ok(format!("PostgreSQL {version}, {connections} connections at most, {migrated}"))
 }
 
-/// The migrations of this version that the database does not have, or has otherwise.
+/// Migrations of this version that the database lacks, or has with another content.
 async fn missing(client: &Object) -> Result<Vec<String>, tokio_postgres::Error> {
     let known = "select to_regclass('refinery_schema_history') is not null";
     let applied = if client.query_one(known, &[]).await?.try_get::<_, bool>(0)? {
@@ -147,24 +148,25 @@ async fn missing(client: &Object) -> Result<Vec<String>, tokio_postgres::Error> 
     Ok(missing.map(ToString::to_string).collect())
 }
 
-/// Waits for the database, then brings it up to date, one node at a time.
+/// Waits for the database, then migrates it, one node at a time.
 pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     let mut client = first_client(pool).await?;
     encoding::check(&client).await?;
-    // Even to look for what is missing takes the right to make tables, which a node needs not have.
+    // Even the check for missing migrations needs the right to create tables, which a node does not
+    // need.
     if missing(&client).await?.is_empty() {
         return Ok(());
     }
-    // The lock ends with its transaction or its connection, whatever happens to this node.
+    // The lock ends with its transaction or its connection, even if this node crashes.
     client.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     let report = migrations::runner()
-        // A database that a newer node has migrated is one that this node can live with.
+        // A database that a newer node has migrated is usable for this node.
         .set_abort_missing(false)
         .run_async(client.deref_mut().deref_mut())
         .await
         .context("migrating PostgreSQL, for which POSTGRES_USER must own the database");
-    // Its session's settings and lock go with the connection.
+    // Session settings and lock end with the connection.
     drop(Object::take(client));
     for migration in report?.applied_migrations() {
         tracing::info!(migration = %migration, "migrated");
@@ -172,7 +174,7 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection, waiting for a database that is still starting.
+/// Opens a connection, and waits for a database that is still starting.
 pub(super) async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
     let give_up = Instant::now() + START_PATIENCE;
     let mut pause = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Durability: whether a commit is on the disk when the database says so.
+//! Durability: whether a commit is on the disk when the database confirms it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,28 +6,28 @@ use serde::Serialize;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use utoipa::ToSchema;
 
-/// For our sessions a commit waits for the disk, and for the standby where one is synchronous, whatever
-/// the role is set to. `remote_apply` waits for more, and stays.
+/// In our sessions a commit waits for the disk, and for the synchronous standby if there is one,
+/// whatever the role's setting is. `remote_apply` waits for more, and is kept.
 const SETTLE: &str = "select case current_setting('synchronous_commit') \
       when 'remote_apply' then 'remote_apply' \
       else set_config('synchronous_commit', 'on', false) end, \
     current_setting('fsync'), current_setting('full_page_writes'), \
     current_setting('transaction_read_only')";
 
-/// The durability of the database's commits.
+/// Durability of the database's commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Durability {
-    /// For the node's own sessions.
+    /// Setting of the node's own sessions.
     synchronous_commit: String,
-    /// The server's.
+    /// Setting of the server.
     fsync: String,
-    /// The server's.
+    /// Setting of the server.
     full_page_writes: String,
 }
 
 impl Durability {
-    /// The loss that a crash of the database's machine may bring, and why.
+    /// Possible data loss when the database's machine crashes, and its reason.
     pub(crate) fn problem(&self) -> Option<String> {
         let off: Vec<_> = [("fsync", &self.fsync), ("full_page_writes", &self.full_page_writes)]
             .into_iter()
@@ -52,7 +52,7 @@ impl std::fmt::Display for Durability {
     }
 }
 
-/// As the newest connection found it: another server may be another one.
+/// Durability as the newest connection found it: after a failover the server may be another one.
 #[derive(Debug, Default)]
 pub(super) struct Found(Mutex<Option<Durability>>);
 
@@ -61,7 +61,8 @@ impl Found {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets up a new connection, and notes what its server is set to; whether that only reads.
+    /// Sets up a new connection, and records its server's settings. Returns whether the server is
+    /// read-only.
     pub(super) async fn settle(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
         let answer = client.simple_query(SETTLE).await?;
         let row = answer.iter().find_map(|message| match message {

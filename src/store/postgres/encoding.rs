@@ -1,10 +1,10 @@
-//! A database that can't hold every text is refused.
+//! Refuses a database that can't hold every text.
 
 use deadpool_postgres::Object;
 
 use crate::config::ConfigError;
 
-/// In another encoding some texts can't be stored (LATIN1), or are stored unchecked (`SQL_ASCII`).
+/// Other encodings can't store some texts (LATIN1), or store them unchecked (`SQL_ASCII`).
 const UTF8: &str = "UTF8";
 
 /// Refuses a database whose encoding is not UTF-8.

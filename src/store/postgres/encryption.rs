@@ -1,4 +1,4 @@
-//! TLS where the server offers it, for a database beyond this machine that nothing is set for.
+//! TLS if the server supports it, for a database on another machine without a TLS setting.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,9 @@ use crate::{
     tls,
 };
 
-/// The configuration with what the server answers to, waiting for one that is still starting. It holds
-/// for as long as the node lives: a server that has answered by TLS is never spoken to without.
+/// Returns the configuration with the detected TLS mode; waits for a server that is still starting.
+/// The mode holds for the lifetime of the node: after TLS has worked once, the node never connects
+/// without it.
 pub(super) async fn agree(config: &PostgresConfig) -> anyhow::Result<PostgresConfig> {
     let give_up = Instant::now() + START_PATIENCE;
     let mut pause = Duration::from_millis(100);
@@ -32,7 +33,7 @@ pub(super) async fn agree(config: &PostgresConfig) -> anyhow::Result<PostgresCon
     }
 }
 
-/// The same, tried once.
+/// A single attempt of [`agree`].
 pub(super) async fn try_to_agree(config: &PostgresConfig) -> anyhow::Result<PostgresConfig> {
     if config.tls != Tls::Preferred {
         return Ok(config.clone());
@@ -43,7 +44,7 @@ pub(super) async fn try_to_agree(config: &PostgresConfig) -> anyhow::Result<Post
     if answers(&plain).await.is_err() {
         return Err(refused);
     }
-    // A server that was starting meanwhile refuses the first and takes the second.
+    // A server that was still starting may refuse the first connection and accept the second.
     let Err(refused) = answers(&encrypted).await else { return Ok(encrypted) };
     tls::warn_of_plain_text("POSTGRES", "PostgreSQL", &refused);
     Ok(plain)
@@ -80,10 +81,10 @@ mod tests {
         let servers = Servers::get().await;
         let config = config(servers.postgres_port).await;
         assert_eq!(try_to_agree(&config).await.unwrap().tls, Tls::Required);
-        // The same server, where nobody vouches for its certificate.
+        // The same server, with a certificate that no trusted authority has signed.
         let stranger = PostgresConfig { ca_file: None, ..config.clone() };
         assert_eq!(try_to_agree(&stranger).await.unwrap().tls, Tls::Off);
-        // Nobody listens: nothing is agreed.
+        // No server listens: nothing is agreed.
         let away = PostgresConfig { port: frontdesk_test_support::free_port(), ..config.clone() };
         assert!(try_to_agree(&away).await.is_err());
         for tls in [Tls::Off, Tls::Required] {

@@ -1,5 +1,5 @@
-//! The epoch, in PostgreSQL, and the lineage by which each new connection finds that the server is
-//! another one, or has a timeline of its own since a promotion or a restore.
+//! The epoch, in PostgreSQL, and the server's lineage. By it each new connection detects another
+//! server, or a new timeline after a promotion or a restore.
 
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Hook};
@@ -18,14 +18,14 @@ use crate::{
     },
 };
 
-/// The system's identifier, and the timeline in which the next record of the log is written. Nothing on a
+/// The system identifier, and the timeline of the next record of the write-ahead log. Null on a
 /// standby, and before the migrations.
 const LINEAGE: &str = "select case when to_regclass('epoch') is not null and not pg_is_in_recovery() \
     then (select system_identifier from pg_control_system()) || '/' \
       || left(pg_walfile_name(pg_current_wal_lsn()), 8) end";
 
-/// $1 the stored id, $2 the new one, $3 the number to go beyond. Within a minute before it numbers may have been
-/// given twice already.
+/// $1 the stored id, $2 the new id, $3 the number to exceed. Numbers may have been given twice up
+/// to a minute before.
 const RENEW: &str = "update epoch set id = $2, number = greatest(number, $3) + 1, \
     cut_at = statement_timestamp() - interval '1 minute' where id = $1";
 
@@ -37,9 +37,9 @@ const NOTE_LINEAGE: &str = "update epoch set lineage = $1, \
       number = case when lineage is null then number else number + 1 end \
     where lineage is distinct from $1 returning number";
 
-/// Renews the epoch where a new connection's server has another lineage than the history had, before the
-/// connection is used. A server that does not show its lineage, or a role that may not note it, is no
-/// error: the hub's comparison and `frontdesk restored` are left.
+/// Renews the epoch if a new connection's server has another lineage than the history, before the
+/// connection is used. A server that hides its lineage, or a role that may not record it, is no
+/// error: the hub's comparison and `frontdesk restored` remain.
 pub(super) fn lineage_hook() -> Hook {
     Hook::async_fn(|client: &mut ClientWrapper, _| {
         Box::pin(async move {

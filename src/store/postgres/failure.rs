@@ -1,4 +1,4 @@
-//! The meaning of a database's failure for its caller.
+//! Classification of database errors for the caller.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static)
     StoreError::Unavailable(Arc::new(error))
 }
 
-/// The database's error, by its code: the text may quote a row, and a row holds a body.
+/// A database error by its code only: its text may quote a row, and a row holds a body.
 #[derive(Debug, thiserror::Error)]
 #[error("SQLSTATE {code} (constraint {constraint})")]
 struct Refused {
@@ -19,13 +19,14 @@ struct Refused {
     constraint: String,
 }
 
-/// The meaning of a failure for the server, beyond the statement that failed.
+/// Consequence of an error for the whole server, beyond the failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     OnlyReads,
-    /// It shuts down, or is gone without a word: it would have given up on a statement before the node does.
+    /// The server shuts down, or has vanished: a working one would have cancelled the statement
+    /// before the node's own limit.
     Leaving,
-    /// A prepared statement is missing, or is another one's.
+    /// A prepared statement is missing, or belongs to another connection.
     Unprepared,
 }
 
@@ -61,8 +62,8 @@ pub(super) fn classify(error: tokio_postgres::Error) -> StoreError {
         code: db.code().code().to_owned(),
         constraint: db.constraint().unwrap_or("none").to_owned(),
     });
-    // A lock that another holds, or a statement that takes too long: nothing is wrong with the
-    // connection, and the transaction is undone.
+    // A lock of another transaction, or a statement that takes too long: the connection is healthy,
+    // and the transaction is rolled back.
     let contended = [
         SqlState::QUERY_CANCELED,
         SqlState::LOCK_NOT_AVAILABLE,

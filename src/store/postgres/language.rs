@@ -2,26 +2,26 @@
 
 use super::Postgres;
 
-/// The parts of text that hold words.
+/// Token types of text that are words.
 const WORDS: &str = "asciiword, asciihword, hword_asciipart, hword, hword_part, word";
 
-/// A language that the database has no dictionary of.
+/// A language for which the database has no dictionary.
 #[derive(Debug, thiserror::Error)]
 #[error("SEARCH_LANGUAGE: the database knows no language of this name")]
 pub(super) struct UnknownLanguage;
 
-/// Whether the database has a dictionary of this name of its own.
+/// Whether the database has a built-in dictionary of this name.
 pub(super) const KNOWN: &str = "select 1 from pg_ts_dict where dictname = $1 \
     and dictnamespace = 'pg_catalog'::regnamespace";
 
-/// By which it reduces the words of a language.
+/// The dictionary that reduces the words of a language.
 pub(super) fn dictionary(language: &str) -> String {
     if language == "simple" { language.to_owned() } else { format!("{language}_stem") }
 }
 
 impl Postgres {
-    /// Sets the language by which words are reduced, where it is another one now. What was indexed
-    /// before stays as it is.
+    /// Sets the language by which words are reduced, if it has changed. Texts indexed before keep
+    /// their index.
     pub(super) async fn speak(&self, language: &str) -> anyhow::Result<()> {
         let dictionary = dictionary(language);
         if self.query(KNOWN, &[&dictionary]).await?.is_empty() {
@@ -34,11 +34,11 @@ impl Postgres {
         }
         let unaccent = "select 1 from pg_ts_dict where dictname = 'unaccent'";
         let plain = if self.query(unaccent, &[]).await?.is_empty() { "" } else { "unaccent, " };
-        // The name is one of the database's own, so it is nothing but a name.
+        // The name is one of the built-in dictionaries: it can't inject SQL.
         let alter = format!(
             "alter text search configuration frontdesk alter mapping for {WORDS} with {plain}{dictionary}"
         );
-        // Nodes that start together may try it together: one of them does it.
+        // Nodes that start together may all try this: one succeeds.
         if let Err(error) = self.query(&alter, &[]).await
             && self.query(used, &[&dictionary]).await?.is_empty()
         {

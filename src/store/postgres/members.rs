@@ -1,4 +1,4 @@
-//! What concerns members: opening sessions, their sessions' status and marks, and when they were last seen.
+//! Members: opening sessions, status, marks, and the times when they were last seen.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -63,7 +63,7 @@ select exists (select from setting) as status, exists (select from muting) as mu
   me.status as before
 from me";
 
-/// Rows that somebody else has are left out: one locked session holds up nobody's marks but its own.
+/// Rows locked by other transactions are left out: one locked session delays only its own marks.
 const MARK_DELIVERED: &str = "
 with marks as (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
@@ -106,7 +106,8 @@ impl Postgres {
             &dentist.name,
             &dentist.avatar_url(),
         ];
-        // The one that is open may be closed between the two statements: then the next try opens.
+        // The open session may be closed between the two statements: then the next try opens a new
+        // one.
         loop {
             if !self.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));

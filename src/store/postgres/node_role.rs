@@ -1,4 +1,4 @@
-//! The rights of the nodes' role, where another role owns the database.
+//! Rights of the nodes' role, if another role owns the database.
 
 use anyhow::Context;
 use postgres_protocol::password::scram_sha_256;
@@ -8,15 +8,15 @@ use tokio_postgres::Transaction;
 use super::{Postgres, connect::MIGRATION_LOCK};
 use crate::config::NodeRole;
 
-/// The script that operators may run themselves. It names the role as psql's variable `node`.
+/// Script that operators may also run themselves. It names the role as psql's variable `node`.
 const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
 
 const STATEMENT: &str = "select format(case when exists (select 1 from pg_roles where rolname = $1) \
     then 'alter role %I login password %L' else 'create role %I login password %L' end, $1::text, $2::text)";
 
 impl Postgres {
-    /// Gives the role its rights. With a password it is made where it is missing, and has that password
-    /// from then on.
+    /// Grants the role its rights. With a password set, the role is created if missing, and gets
+    /// this password.
     pub(crate) async fn give_rights(&self, role: &NodeRole) -> anyhow::Result<()> {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
@@ -37,7 +37,7 @@ impl Postgres {
     }
 }
 
-/// Only the verifier reaches the server, whose log may hold statements.
+/// Sends only the verifier to the server: its log may contain statements.
 async fn set_password(
     transaction: &Transaction<'_>,
     name: &str,

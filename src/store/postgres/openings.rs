@@ -1,4 +1,4 @@
-//! Answers between people, in PostgreSQL.
+//! Replies between people, in PostgreSQL.
 
 use async_trait::async_trait;
 

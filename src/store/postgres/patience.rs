@@ -1,5 +1,5 @@
-//! Changes of what others may have locked: tried again for a while, without a turn or a connection in
-//! between.
+//! Retries of changes whose rows other transactions may have locked. They hold no permit and no
+//! connection between the tries.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep};
 use super::{DEADLINE, Postgres};
 use crate::{person::Person, session::SessionId, store::StoreError};
 
-/// How soon a change is tried again: the first time, and at most.
+/// First and longest pause between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 impl Postgres {
-    /// Makes a change, again and again while others hold what it needs.
+    /// Makes a change, and retries it while others hold a lock that it needs.
     pub(super) async fn patiently<T, F>(
         &self,
         me: &Person,
@@ -30,7 +30,7 @@ impl Postgres {
     }
 }
 
-/// Tries until then, while others hold what it needs.
+/// Retries until `give_up`, while others hold a lock that the attempt needs.
 pub(super) async fn insist<T, F>(
     give_up: Instant,
     attempt: impl Fn() -> F + Send + Sync,

@@ -1,10 +1,10 @@
-//! Names and pictures of people, as the directory last gave them.
+//! Names and avatars of people, as last read from the directory.
 
 use super::{Params, Postgres, StoreError};
 use crate::person::{AvatarUrl, Person};
 
-/// Only rows that differ, in the order of their keys: two nodes that correct one person at the same
-/// time never wait for each other in a circle.
+/// Updates only rows that differ, in the order of their keys: two nodes that update one person at
+/// the same time never deadlock.
 const RENAME: &str = "
 with stale as (
   select session_id from members

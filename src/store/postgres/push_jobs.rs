@@ -1,4 +1,4 @@
-//! The queue of pushes, in PostgreSQL.
+//! The push queue, in PostgreSQL.
 
 use std::time::Duration;
 
@@ -19,11 +19,12 @@ use crate::{
     },
 };
 
-/// Where in [`APPEND`] the next one goes.
+/// Mark in [`APPEND`] that [`PUSHED`] replaces.
 const PUSHES_HERE: &str = "/* pushes */";
 
-/// One job more for each other member of what was just numbered, where none is waiting. Who takes one
-/// that is waits for this transaction's end before it looks what there is to tell ([`SETTLED`]).
+/// Adds a job for each other member of the newly numbered messages, unless one is waiting. A node
+/// that takes a waiting job waits for this transaction before it reads the job's content
+/// ([`SETTLED`]).
 const PUSHED: &str = ", pushed as (
   insert into push_jobs (session_id, kind, person_id, seq, due_at)
   select n.session_id, m.kind, m.person_id, min(n.seq),
@@ -35,8 +36,8 @@ const PUSHED: &str = ", pushed as (
     do nothing
 )";
 
-/// Waits for the messages that are being committed in a session: they may have relied on a job that is
-/// taken by now.
+/// Waits for the messages that are being committed in a session: their transactions may have relied
+/// on a job that is taken by now.
 const SETTLED: &str = "select 1 from sessions where id = $1 for share";
 
 const TAKE: &str = "
@@ -50,7 +51,7 @@ set state = 'taken', attempts = attempts + 1,
 from due where p.id = due.id
 returning p.id, p.session_id, p.kind, p.person_id, p.seq, p.attempts";
 
-/// $1 and $2 are the job as it was taken.
+/// $1 and $2 are the id and the attempts of the job as it was taken.
 const PUT_OFF: &str = "update push_jobs \
     set due_at = statement_timestamp() + make_interval(secs => $3), error = $4 \
     where id = $1 and attempts = $2 and state = 'taken'";
@@ -62,7 +63,7 @@ const FORGET: &str = "delete from push_jobs \
     where state = 'dead' and created_at < statement_timestamp() - make_interval(secs => $1)";
 
 impl Postgres {
-    /// Writes a job beside each message, due so long after it; or none.
+    /// Writes a job beside each message, due after `delay`; `None` disables pushes.
     pub(crate) fn with_pushes(mut self, delay: Option<Duration>) -> Self {
         let Some(delay) = delay else { return self };
         let pushed = PUSHED.replace("DELAY", &delay.as_millis().to_string());
@@ -70,7 +71,7 @@ impl Postgres {
         self
     }
 
-    /// Runs a statement whose rows don't matter.
+    /// Runs a statement and ignores its rows.
     async fn run(&self, sql: &str, params: Params<'_>) -> Result<(), StoreError> {
         self.query(sql, params).await.map(drop)
     }

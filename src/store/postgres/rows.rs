@@ -1,4 +1,4 @@
-//! Rows into what the rest of the house knows.
+//! Conversion of rows into the types of the rest of the server.
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
@@ -28,7 +28,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Resul
     get::<&str>(row, column)?.parse().map_err(|error: T::Err| unknown(column, &error))
 }
 
-/// A row that every statement of its kind gives.
+/// Error for a statement that must return a row and returned none.
 pub(super) fn missing() -> StoreError {
     unknown("none", &"no row came back")
 }
@@ -39,7 +39,7 @@ fn unknown(column: &str, problem: &dyn Display) -> StoreError {
 
 fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>, StoreError> {
     let text: Option<&str> = get(row, column)?;
-    // What serde says would quote the value.
+    // serde's own error would quote the value.
     let value = text.map(serde_json::from_str).transpose();
     value.map_err(|_| unknown(column, &"is not what was written"))
 }
@@ -51,7 +51,7 @@ fn body(row: &Row) -> Result<Option<Body>, StoreError> {
     get::<String>(row, "body")?.try_into().map(Some).map_err(|error| unknown("body", &error))
 }
 
-/// Nothing in the row of a message that was never changed.
+/// `None` for the row of a message that was never changed.
 pub(super) fn past_body(row: &Row) -> Result<Option<PastBody>, StoreError> {
     let Some(body) = get::<Option<String>>(row, "body")? else { return Ok(None) };
     let body = Body::try_from(body).map_err(|error| unknown("body", &error))?;
@@ -104,7 +104,7 @@ pub(super) fn upload(row: &Row) -> Result<Upload, StoreError> {
     })
 }
 
-/// One side of a session, which is `me` or the other one.
+/// One side of a session: `me` or the other member.
 fn member(row: &Row, kind: PersonKind, me: PersonKind) -> Result<Member, StoreError> {
     let id = match kind {
         PersonKind::Customer => "customer_id",

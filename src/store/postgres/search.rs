@@ -1,4 +1,4 @@
-//! Full text search by PostgreSQL's own.
+//! Full text search with PostgreSQL's own functions.
 
 use std::{ops::Range, sync::Arc};
 
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// The query as the database reduces its words. The next statement is planned with it.
+/// The query with its words reduced by the database. The planner of the next statement sees it.
 const REDUCE: &str =
     "select to_tsquery('frontdesk', $1)::text as query, to_tsquery('frontdesk', $2)::text as words";
 
@@ -41,8 +41,8 @@ const WAITING: &str = "select m.session_id, m.seq, m.id, m.body from members me 
     join messages m on m.session_id = q.session_id and m.seq = q.seq \
     where me.kind = $1 and me.person_id = $2 and not m.bodiless order by q.id desc limit $3";
 
-/// $1 and $2 the member, $3 the query, $4 its words, $5 to $8 what waits to be indexed, $9 the hits
-/// left out, $10 the limit. The page is cut before a text is read.
+/// $1 and $2 the member, $3 the query, $4 its words, $5 to $8 the waiting messages, $9 the offset,
+/// $10 the limit. The page is cut before any text is read.
 macro_rules! search {
     () => {
         "with waiting as materialized ( \
@@ -70,17 +70,17 @@ macro_rules! search {
     };
 }
 
-/// $1 texts, $2 the words: which words of each text are among them.
+/// $1 texts, $2 the words: positions in each text of words that are among them.
 const HITS: &str = "select t.number, v.positions from unnest($1::text[]) with ordinality as t(words, number), \
     unnest(to_tsvector('frontdesk', t.words)) v \
     where v.lexeme = any (tsvector_to_array(to_tsvector('frontdesk', $2)))";
 
-/// How many connections only search has: for searches, and for indexing.
+/// Connections for search only: the concurrent searches, and one for indexing.
 const SEARCH_CONNECTIONS: usize = SEARCHES + 1;
-/// How many the others have at least, however small the pool is set.
+/// Minimum of connections for everything else, however small the pool is.
 const REST_MIN: usize = 3;
 
-/// One search, by itself: it may outlive its caller.
+/// One search with all its inputs: it may outlive its caller.
 struct Search {
     me: Person,
     terms: Terms,
@@ -99,7 +99,7 @@ struct Waiting {
     words: Vec<String>,
 }
 
-/// Why a search has no answer.
+/// Reason why a search fails.
 enum Failure {
     Costly,
     Store(StoreError),
@@ -120,7 +120,7 @@ impl Postgres {
         let fitness = Arc::clone(&self.fitness);
         let search = Search { me, terms, offset, limit, counts, fitness };
         let pool = self.search.pool.clone();
-        // The database goes on with a search whose caller has gone: its turn ends with it.
+        // The database continues a search whose caller has gone; the permit is held until it ends.
         let searching = tokio::spawn(async move {
             let found = search.run(&pool).await;
             drop(turn);
@@ -130,21 +130,21 @@ impl Postgres {
     }
 }
 
-/// Connections for search, which no other look-up uses.
+/// Connections for search, which no other query uses.
 #[derive(Debug)]
 pub(super) struct SearchPool {
     pub(super) pool: Pool,
-    /// One permit a search.
+    /// One permit for each search.
     pub(super) turns: Arc<Semaphore>,
 }
 
 impl SearchPool {
-    /// How many connections of a pool are left for all others.
+    /// Number of connections that are left for everything else.
     pub(super) fn rest_of(pool_size: usize) -> usize {
         pool_size.saturating_sub(SEARCH_CONNECTIONS).max(REST_MIN)
     }
 
-    /// A statement has the time of a search.
+    /// Opens the pool. A statement has the time limit of a search.
     pub(super) fn open(config: &PostgresConfig, fitness: &Arc<Fitness>) -> anyhow::Result<Self> {
         let options = format!(
             "-c statement_timeout={} \
@@ -234,7 +234,8 @@ impl Search {
         Ok(found.map(|(message, snippet)| Found { message, snippet }).collect())
     }
 
-    /// The places of words that the language reduces to the same as a wanted one, in each text.
+    /// The places in each text of words that the language reduces to the same form as a wanted
+    /// word.
     async fn reduced(
         &self,
         client: &Object,
@@ -252,7 +253,7 @@ impl Search {
             let (Some(hits), Some(tokens)) = (hits.get_mut(at), texts.get(at)) else { continue };
             let words: Vec<_> = tokens.iter().filter(|placed| placed.token.is_word()).collect();
             let positions: Vec<i16> = rows::get(&row, "positions")?;
-            // The database counts words from 1 on.
+            // The database counts words from 1.
             let numbers = positions.into_iter().filter_map(|at| usize::try_from(at - 1).ok());
             hits.extend(numbers.filter_map(|at| Some(words.get(at)?.place.clone())));
         }
@@ -290,8 +291,8 @@ async fn select(client: &Object, sql: &str, params: Params<'_>) -> Result<Vec<Ro
     })
 }
 
-/// Whether a statement failed by what it was asked: it took too long, or values, limits or the
-/// database's own functions did not bear it. The connection and the database are well.
+/// Whether a statement failed because of its input: it took too long, or the database or its
+/// functions can't process the values. The connection and the database are healthy.
 pub(super) fn is_of_its_input(code: &SqlState) -> bool {
     *code == SqlState::QUERY_CANCELED
         || *code == SqlState::INTERNAL_ERROR

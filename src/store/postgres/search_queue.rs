@@ -1,4 +1,5 @@
-//! Indexing behind the commit: rows of the queue, their texts' words, and the index, in one transaction.
+//! Indexing after the commit: rows of the queue, their texts' words, and the index, in one
+//! transaction.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -21,8 +22,8 @@ use crate::store::{
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
-/// Takes waiting rows, new messages first; rows that a node has locked are left to it. A row that has failed is taken
-/// alone.
+/// Takes waiting rows, new messages first. Rows locked by another node are left to it. A row that
+/// has failed before is taken alone.
 const TAKE: &str = "with next as materialized ( \
       select attempts, id, session_id, seq from search_queue order by attempts, id limit $1 \
       for no key update skip locked \
@@ -31,8 +32,9 @@ const TAKE: &str = "with next as materialized ( \
     select t.attempts, t.id, t.session_id, t.seq, m.body, m.edited_at \
     from taken t left join messages m on m.session_id = t.session_id and m.seq = t.seq and not m.bodiless";
 
-/// A text that was edited meanwhile waits in a row of its own. A reaction changes the message's revision
-/// and not its text. Most texts that are indexed again have the same index as before, and are not written.
+/// A text that was edited meanwhile waits in a row of its own. The comparison uses the edit time,
+/// because a reaction changes the revision but not the text. Most texts that are indexed again have
+/// the same index as before, and are not written.
 const INDEX: &str = "update messages m set search = t.search \
     from (select distinct on (session_id, seq) session_id, seq, edited_at, \
         to_tsvector('frontdesk', words) as search \
@@ -45,19 +47,20 @@ const INDEX: &str = "update messages m set search = t.search \
 const DONE: &str = "delete from search_queue where (attempts, id) in \
     (select * from unnest($1::smallint[], $2::bigint[]))";
 
-/// $1 and $2 the row, $3 the last attempt: another one, or none.
+/// $1 and $2 the row, $3 the last attempt: adds an attempt, or deletes the row after the last one.
 const FAILED: &str = "with over as (delete from search_queue where attempts = $1 and id = $2 \
       and attempts + 1 >= $3 returning id) \
     update search_queue set attempts = attempts + 1 where attempts = $1 and id = $2 and attempts + 1 < $3";
 
-/// A message that someone holds goes to the end.
+/// Moves a message that another transaction has locked to the end of the queue.
 const HELD: &str = "update search_queue set id = default where attempts = $1 and id = $2";
 
 const BACKLOG: &str = "select count(*) as messages, \
     coalesce(extract(epoch from now() - min(queued_at)), 0)::float8 as oldest \
     from (select queued_at from search_queue order by attempts, id limit $1) waiting";
 
-/// How far the messages from before the migration are put into `search_again`; one node at a time.
+/// Progress of putting the messages from before the migration into `search_again`; one node at a
+/// time.
 const BACKFILL: &str = "select session_id, seq from search_backfill for no key update skip locked";
 
 const BACKFILL_NEXT: &str = "with next as (select session_id, seq from messages \
@@ -76,7 +79,7 @@ enum Queue {
 }
 
 impl Queue {
-    /// Both have the same columns.
+    /// Both queues have the same columns.
     fn of(self, sql: &'static str) -> Cow<'static, str> {
         match self {
             Self::Waiting => Cow::Borrowed(sql),
@@ -130,7 +133,8 @@ impl Postgres {
         self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
-    /// Puts the next messages into `search_again`; false where there are none, or where another node is at it.
+    /// Puts the next messages into `search_again`. Returns false if there are none, or another node
+    /// does it.
     async fn backfill(&self, limit: u32) -> Result<bool, StoreError> {
         let mut client = self.search.pool.get().await.map_err(unavailable)?;
         let work = timeout(DEADLINE, backfill(&mut client, limit));
@@ -157,7 +161,7 @@ async fn backfill(client: &mut Object, limit: u32) -> Result<bool, tokio_postgre
 
 async fn index(client: &mut Object, queue: Queue, limit: u32) -> Result<Indexed, StoreError> {
     let transaction = client.transaction().await.map_err(classify)?;
-    // No commit waits for the disk: a row of the queue stays until its message's index is on it.
+    // The commit does not wait for the disk: a lost commit also restores the queue's row.
     transaction.batch_execute("set local synchronous_commit = off").await.map_err(classify)?;
     let take = transaction.prepare_cached(&queue.of(TAKE)).await.map_err(classify)?;
     let taken = transaction.query(&take, &[&i64::from(limit)]).await.map_err(classify)?;
@@ -193,10 +197,10 @@ async fn write(
     transaction.commit().await
 }
 
-/// A failure that a smaller batch may not have.
+/// A failure that a smaller batch may avoid.
 enum Failure {
     Costly,
-    /// Someone holds one of the messages.
+    /// Another transaction has locked one of the messages.
     Held,
 }
 
@@ -206,7 +210,8 @@ impl Failure {
         if held { Some(Self::Held) } else { is_of_its_input(code).then_some(Self::Costly) }
     }
 
-    /// Notes it where it is one message's alone; how many messages have no attempt left.
+    /// Records the failure if the batch is a single message. Returns the number of messages without
+    /// attempts left.
     async fn note(self, client: &Object, queue: Queue, taken: &Taken) -> Result<u32, StoreError> {
         let ([attempts], [id]) = (taken.attempts.as_slice(), taken.ids.as_slice()) else {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! Turns: how many look-ups, and how many changes, are under way at once.
+//! Permits: they limit the concurrent queries and changes.
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -9,13 +9,13 @@ use super::{DEADLINE, Postgres, unavailable};
 use crate::{metrics::database::DatabaseCounts, store::StoreError};
 
 impl Postgres {
-    /// Waits until a look-up may use a connection.
+    /// Waits until a query may use a connection.
     pub(super) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let _waiting = Waiting::begin(&self.counts);
         self.turn(&self.reads).await
     }
 
-    /// Waits for a permit, as long as for an answer.
+    /// Waits for a permit, with the same limit as for an answer.
     pub(super) async fn turn<'a>(
         &self,
         of: &'a Semaphore,
@@ -26,7 +26,7 @@ impl Postgres {
     }
 }
 
-/// A look-up that waits for its turn, until it has it or gives up.
+/// A query that waits for its permit, until it has it or gives up.
 struct Waiting<'a> {
     counts: &'a DatabaseCounts,
     began: Instant,
@@ -76,7 +76,7 @@ mod tests {
         database.client().await.batch_execute(without).await.unwrap();
         assert!(amend().await.is_err());
         assert_eq!(counted(), (0, 1));
-        // From here on the clock jumps over what is waited for.
+        // From here on the paused clock skips every wait.
         pause();
         let changes = postgres.amends.acquire_many(u32::try_from(AMENDS).unwrap()).await.unwrap();
         assert!(amend().await.is_err());

@@ -1,4 +1,4 @@
-//! Pictures that may be uploaded.
+//! Pictures that may be uploaded, in PostgreSQL.
 
 use jiff::Timestamp;
 
@@ -32,7 +32,7 @@ select status, allowed from target";
 const FORGET: &str =
     "delete from uploads where key = any($1) and message_id is null and created_at < $2";
 
-/// $2: those that were asked for since are removed once more, at $3.
+/// $2: uploads requested after this time are removed once more, at $3.
 const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 then $3::timestamptz end \
     where key = any($1) and message_id is null";
 

@@ -23,7 +23,7 @@ fn place(part: &[Token], of_text: &[Placed]) -> Option<Range<usize>> {
     Some(first.place.start..if is_first { last.first_end } else { last.place.end })
 }
 
-/// In order, those that overlap as one.
+/// Places in order; overlapping ones are merged.
 pub(in crate::store) fn merged(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
     places.sort_unstable_by_key(|place| (place.start, place.end));
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(places.len());

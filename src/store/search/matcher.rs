@@ -1,5 +1,5 @@
-//! Matching and ranking in the process, where SQLite does neither: messages that wait to be indexed are
-//! matched here, and all hits are ranked here.
+//! Matching and ranking in this process, which SQLite does not do: it matches the messages that
+//! wait to be indexed, and ranks all hits.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use super::{
     words::is_accent,
 };
 
-/// How often a word counts at most, about: a text that repeats it is not better without end.
+/// Saturation of a repeated word, as in BM25: further repetitions add less and less to the score.
 const SATURATION: f64 = 1.2;
-/// A text of so many words is neither short nor long.
+/// Number of words of a text of average length.
 const USUAL_WORDS: f64 = 30.0;
-/// How much of a word a pair of characters or a group of digits is.
+/// Length of a pair of characters or a group of digits, in words.
 const PART: f64 = 0.5;
 
 /// A search whose words are spelled as FTS5 spells them: in lower case, without accents.
@@ -42,7 +42,7 @@ impl Matcher {
         self.terms.match_tokens(&folded_tokens(text))
     }
 
-    /// How good a hit is: the more of the wanted words, and the fewer others.
+    /// Score of a hit: higher with more wanted words, lower with more other words.
     pub(in crate::store) fn score(&self, text: &str) -> f64 {
         let mut counts = vec![0.0_f64; self.wanted.len()];
         let mut length = 0.0;
@@ -57,7 +57,7 @@ impl Matcher {
         counts.iter().map(|count| count / (count + norm)).sum()
     }
 
-    /// The places of what is wanted in a text.
+    /// The places of the wanted parts in a text.
     pub(in crate::store) fn hits(&self, text: &str) -> Vec<Range<usize>> {
         places(&self.terms.parts(), &folded_tokens(text))
     }

@@ -1,33 +1,34 @@
 //! Scripts that are indexed by pairs of characters, so that a part of a run is found.
 //!
-//! Chinese, Japanese, Thai, Lao, Khmer and Burmese put no blanks between words. Korean appends particles
-//! to them, Arabic and Hebrew prefix the article. Overlapping pairs are what Lucene's `CJKAnalyzer` indexes
-//! for the first of these. They need no dictionary, so that a text and a query are always cut alike,
-//! whatever surrounds the word, and whatever version indexed the text.
+//! Chinese, Japanese, Thai, Lao, Khmer and Burmese put no blanks between words. Korean appends
+//! particles to words; Arabic and Hebrew prefix the article. Lucene's `CJKAnalyzer` indexes
+//! overlapping pairs for Chinese and Japanese in the same way. Pairs need no dictionary: a text and
+//! a query are always cut alike, whatever surrounds the word, and whichever version indexed the
+//! text.
 
 use std::ops::Range;
 
 use icu_properties::props::{EnumeratedProperty, Script};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-/// A character as it is indexed, with the place in its text that it comes from.
+/// A character as it is indexed, with its place in the text.
 pub(super) type Character = (char, Range<usize>);
 
-/// Whether a character begins a run, or goes on with it.
+/// Whether a character begins a run, or continues it.
 pub(super) fn is_paired(char: char) -> bool {
-    // No other script comes first in Unicode.
+    // All these scripts come after this character in Unicode.
     char >= '\u{590}' && is_letter_or_mark(char) && is_of_paired_script(char)
 }
 
-/// Whether a character goes on with a run, and begins none.
+/// Whether a character continues a run, but begins none.
 pub(super) fn continues(char: char) -> bool {
     is_combining_mark(char)
         || is_left_out(char)
         || matches!(char, '\u{30fc}' | '\u{ff70}' | '\u{ff9e}' | '\u{ff9f}')
 }
 
-/// The characters of a run. Each of the text gives two at most, so that the index stays as long as the
-/// text, whatever is in it.
+/// The characters of a run. Each character of the text gives at most two, so that the size of the
+/// index is bounded by that of the text.
 pub(super) fn characters(text: &str, run: &Range<usize>) -> Vec<Character> {
     let run_text = text.get(run.clone()).unwrap_or_default();
     let mut characters = Vec::with_capacity(run_text.len() / 2);
@@ -61,7 +62,8 @@ fn is_kept(char: char) -> bool {
     voice_mark || (!left_out && is_letter_or_mark(char))
 }
 
-/// Spellings of one letter that people and keyboards choose between, as in Lucene's `ArabicNormalizer`.
+/// Maps spellings of one letter to a single one, as Lucene's `ArabicNormalizer` does. People and
+/// keyboards differ in them.
 fn folded(char: char) -> char {
     match char {
         '\u{629}' => '\u{647}',
@@ -71,7 +73,7 @@ fn folded(char: char) -> char {
     }
 }
 
-/// Joiners, breaks that nobody sees, and the stroke that makes an Arabic word longer.
+/// Joiners, invisible breaks, and the stroke that lengthens an Arabic word.
 fn is_left_out(char: char) -> bool {
     matches!(char, '\u{640}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
@@ -80,7 +82,7 @@ fn is_letter_or_mark(char: char) -> bool {
     (char.is_alphanumeric() && !char.is_numeric()) || char == '〇' || is_combining_mark(char)
 }
 
-/// Whether marks of the character's script are vowels and tones that make another word.
+/// Whether marks of the character's script are vowels and tones that distinguish words.
 fn is_letter_like(mark: char) -> bool {
     matches!(Script::for_char(mark), Script::Khmer | Script::Lao | Script::Myanmar | Script::Thai)
 }

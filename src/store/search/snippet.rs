@@ -7,21 +7,21 @@ use super::{
     words::{WORD_WEIGHT, steps},
 };
 
-/// How much text behind a hit other hits are looked for in, and how much is shown before the first: 16 and
-/// 4 words, or twice as many characters of a script that is indexed by pairs.
+/// Weight of the text after a hit in which further hits count, and of the text shown before the
+/// first hit: 16 and 4 words, or twice as many characters of a script that is indexed by pairs.
 const AFTER: usize = 16 * WORD_WEIGHT;
 const BEFORE: usize = 4 * WORD_WEIGHT;
-/// How many bytes of text are shown at most, and how many before the first hit.
+/// Maximum bytes of a snippet, and of its text before the first hit.
 const BYTES: usize = 300;
 const BYTES_BEFORE: usize = 80;
 
-/// A word or character of the text, with the weight of all before it.
+/// A word or character of the text, with the weight of everything before it.
 struct Step {
     place: Range<usize>,
     before: usize,
 }
 
-/// The part of the text that has most hits; `hits` are their places, in order, of which none overlap.
+/// The part of the text with the most hits. `hits` are their places, in order and not overlapping.
 pub(in crate::store) fn snippet(text: &str, hits: &[Range<usize>]) -> Vec<Piece> {
     let mut all = 0;
     let weighed = steps(text).map(|(place, weight)| {

@@ -1,31 +1,31 @@
-//! The terms of a search: one type for both databases, from what someone has typed.
+//! The terms of a search, parsed from the typed text: one type for both databases.
 //!
-//! Neither database sees what was typed: each is given tokens of letters and digits, quoted, between
-//! operators of our own.
+//! Neither database receives the typed text. Each receives quoted tokens of letters and digits,
+//! between operators of our own.
 
 use super::{
     tokens::{Placed, Token, tokens, written},
     words::{WORD_WEIGHT, digit, numbers},
 };
 
-/// How many words of a search count, those of phrases and unwanted ones included; the rest is ignored.
+/// Maximum of words in a search, including those of phrases and unwanted ones. The rest is ignored.
 const WORDS_MAX: usize = 16;
 
-/// A search: a message matches that has all terms of one of the alternatives, and no unwanted one.
+/// A search. A message matches if it has all terms of one of the alternatives, and no unwanted one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     alternatives: Vec<Vec<Term>>,
     unwanted: Vec<Term>,
 }
 
-/// Tokens that follow each other, in one of these ways; mostly there is one way, of one token.
+/// Tokens that follow each other, in one of these ways. Usually there is one way, of one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     ways: Vec<Vec<Token>>,
 }
 
 impl Terms {
-    /// Reads words, `"a phrase"`, `or` and `-without`; `None` where no word is wanted.
+    /// Parses words, `"a phrase"`, `or` and `-without`. `None` if no word is wanted.
     pub(crate) fn parse(typed: &str) -> Option<Self> {
         let mut terms = Self { alternatives: Vec::new(), unwanted: Vec::new() };
         let (mut room, mut or) = (WORDS_MAX * WORD_WEIGHT, false);
@@ -55,7 +55,7 @@ impl Terms {
         (!terms.alternatives.is_empty()).then_some(terms)
     }
 
-    /// The search in PostgreSQL's `to_tsquery`.
+    /// The search in the syntax of PostgreSQL's `to_tsquery`.
     pub(in crate::store) fn tsquery(&self) -> String {
         let any = joined(&self.alternatives, " | ", |all| {
             format!("({})", joined(all, " & ", |term| term.written(" | ", |way| followed(way))))
@@ -68,14 +68,15 @@ impl Terms {
         query
     }
 
-    /// Any of the wanted tokens, in PostgreSQL's `to_tsquery`. Hits are ranked by this: to rank one by
-    /// how near its words are takes a time that grows with the square of their number.
+    /// Any of the wanted tokens, in the syntax of `to_tsquery`. Hits are ranked by this query:
+    /// ranking by the distance of words takes time that is quadratic in their number.
     pub(in crate::store) fn any_token(&self) -> String {
         let wanted: Vec<_> = self.wanted().collect();
         joined(&wanted, " | ", |token| quoted(token))
     }
 
-    /// The wanted words, with blanks between: those that a language reduces. Empty where there are none.
+    /// The wanted words, separated by blanks, for reduction by the language. Empty if there are
+    /// none.
     pub(in crate::store) fn wanted_words(&self) -> String {
         written(self.wanted().filter(|token| token.is_word()))
     }
@@ -88,15 +89,15 @@ impl Terms {
         self.alternatives.iter().flatten().flat_map(|term| &term.ways)
     }
 
-    /// The parts of the wanted terms that are shown as hits: each word, and what of a run or a number
-    /// follows each other.
+    /// The parts of the wanted terms that are marked as hits: each word, and each sequence of
+    /// tokens of a run or a number.
     pub(in crate::store) fn parts(&self) -> Vec<&[Token]> {
         let chunks =
             self.ways().flat_map(|way| way.chunk_by(|one, two| !one.is_word() && !two.is_word()));
         chunks.collect()
     }
 
-    /// The search in the words of SQLite's FTS5.
+    /// The search in the syntax of SQLite's FTS5.
     #[cfg(feature = "embedded")]
     pub(in crate::store) fn fts5(&self) -> String {
         let phrase = |way: &Vec<Token>| {
@@ -115,7 +116,7 @@ impl Terms {
         query
     }
 
-    /// With other words.
+    /// The same terms with their words respelled.
     #[cfg(feature = "embedded")]
     pub(super) fn map(&self, spell: impl Fn(&str) -> String) -> Self {
         let token = |token: &Token| match token {
@@ -145,7 +146,7 @@ impl Terms {
 }
 
 impl Term {
-    /// Reads a word or a phrase, as much of it as there is room for.
+    /// Parses a word or a phrase, as much of it as fits into `room`.
     fn parse(typed: &str, quoted: bool, room: &mut usize) -> Option<Self> {
         let tokens = tokens(typed);
         let (groups, mut others): (Vec<_>, Vec<_>) =
@@ -153,7 +154,7 @@ impl Term {
         if !quoted {
             without_article(&mut others);
         }
-        // The end of a run or number is no end of what is looked for.
+        // The end of a typed run or number may lie inside a longer one of the text.
         let mut others: Vec<_> = others.into_iter().map(|placed| placed.token).collect();
         match others.pop() {
             Some(Token::Last(_)) if matches!(others.last(), Some(Token::Pair(..))) => {}
@@ -182,14 +183,14 @@ impl Term {
     }
 }
 
-/// Whether there is one number in it and nothing else that is searched for.
+/// Whether the typed text is a single number and nothing else that is searched for.
 fn is_one_number(typed: &str) -> bool {
     let alone = typed.chars().all(|char| digit(char).is_some() || !char.is_alphanumeric());
     let digits = typed.chars().filter(|char| digit(*char).is_some()).count();
     alone && matches!(numbers(typed).as_slice(), [number] if number.len() == digits)
 }
 
-/// Leaves out the article of an Arabic word: it is found with another one and with none.
+/// Removes the article of an Arabic word: the word is also found with another article or none.
 fn without_article(tokens: &mut Vec<Placed>) {
     let [.., Placed { token: Token::Last(last), .. }] = tokens.as_slice() else { return };
     let pairs = tokens.iter().map(|placed| match placed.token {
@@ -200,13 +201,13 @@ fn without_article(tokens: &mut Vec<Placed>) {
     let articles = ["وال", "بال", "كال", "فال", "ال", "لل"];
     let rest = articles.iter().find_map(|article| word.strip_prefix(article));
     let Some(rest) = rest.filter(|rest| rest.chars().count() >= 2) else { return };
-    // A term of more than the word has more tokens than its characters.
+    // If the term is more than this word, it has more tokens than the word has characters.
     if tokens.len() == word.chars().count() {
         tokens.drain(..tokens.len() - rest.chars().count());
     }
 }
 
-/// How many of the tokens there is room for.
+/// Number of the tokens that fit into `room`.
 fn fitting(way: &[Token], room: usize) -> usize {
     let weights = way.iter().scan(0, |all, token| {
         *all += weight(token);
@@ -215,7 +216,8 @@ fn fitting(way: &[Token], room: usize) -> usize {
     weights.take_while(|all| *all <= room).count()
 }
 
-/// How much of a search's room a token takes. All pairs with a character are as costly as a word.
+/// Weight of a token in a search's room. A lookup of all pairs with one character costs as much as
+/// a word.
 fn weight(token: &Token) -> usize {
     match token {
         Token::Word(_) | Token::First(_) => WORD_WEIGHT,
@@ -223,7 +225,7 @@ fn weight(token: &Token) -> usize {
     }
 }
 
-/// Whether the tokens of a search are these of a text.
+/// Whether the tokens of a search match these tokens of a text.
 pub(super) fn is_part(wanted: &[Token], of_text: &[Placed]) -> bool {
     wanted.iter().zip(of_text).all(|(wanted, placed)| wanted.matches(&placed.token))
 }
@@ -236,7 +238,7 @@ fn followed(way: &[Token]) -> String {
     joined(way, " <-> ", quoted)
 }
 
-/// A token has letters and digits alone, so that nothing in it needs to be escaped.
+/// A token consists of letters and digits only, so nothing has to be escaped.
 fn quoted(token: &Token) -> String {
     let prefix = if matches!(token, Token::First(_)) { ":*" } else { "" };
     format!("'{token}'{prefix}")
@@ -328,12 +330,12 @@ mod tests {
             prop_assert!(weight <= WORDS_MAX * WORD_WEIGHT);
         }
 
-        /// A part of a run is found in whatever text the run is.
+        /// A part of a run is found in every text that contains the run.
         #[test]
         fn what_is_in_a_run_is_found(
             before in "[a 牙痛了가각ก็ำب]{0,9}", run in "[牙痛了가각ก็ำب]{1,20}", after in "[a 牙痛了가각ก็ำب]{0,9}",
         ) {
-            // A decomposed character may begin in the middle of one, which nobody types.
+            // A decomposed character may start in the middle of another one, which nobody types.
             prop_assume!(!before.ends_with('ก') || !run.starts_with('ำ'));
             let Some(terms) = Terms::parse(&run) else { return Ok(()) };
             let text = format!("{before}{run}{after}");

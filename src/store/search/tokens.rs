@@ -1,8 +1,8 @@
-//! The tokens that a text is indexed by, and that a search looks for: the same on both databases.
+//! The tokens by which texts are indexed and searched: the same on both databases.
 //!
-//! Words, pairs of characters, and groups of three digits. Neither database has a say in how a text is cut:
-//! pairs and groups are written in ASCII letters and digits, which every version and locale of either takes
-//! for one word.
+//! They are words, pairs of characters, and groups of three digits. The databases never cut a text:
+//! pairs and groups are written in ASCII letters and digits, which every version and locale of both
+//! takes for one word.
 
 use std::{fmt, ops::Range};
 
@@ -16,13 +16,13 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Token {
     Word(String),
-    /// Two characters that follow each other in a run.
+    /// Two adjacent characters of a run.
     Pair(char, char),
     /// The last character of a run.
     Last(char),
-    /// Digits that follow each other in a number; the last token of a number has fewer than a group.
+    /// Adjacent digits of a number. The last token of a number is shorter than a group.
     Digits(String),
-    /// Any pair with this character first, or the last one: only searches have it.
+    /// Any pair that begins with this character, or the last one. Only searches have it.
     First(char),
 }
 
@@ -41,8 +41,8 @@ impl Placed {
     }
 }
 
-/// All tokens of a text, in the order in which they are indexed: groups of digits behind all others, so
-/// that a phrase goes on behind a number.
+/// All tokens of a text, in the order of the index. Groups of digits come after all others, so that
+/// a phrase may continue after a number.
 pub(in crate::store) fn tokens(text: &str) -> Vec<Placed> {
     let mut tokens = Vec::with_capacity(text.len() / 4);
     for run in runs(text) {
@@ -80,12 +80,12 @@ fn add_pairs(tokens: &mut Vec<Placed>, characters: &[(char, Range<usize>)]) {
     }
 }
 
-/// A text as it is given to a database: its tokens, with a blank between.
+/// The text as sent to a database: its tokens, separated by blanks.
 pub(in crate::store) fn cleaned(text: &str) -> String {
     written(tokens(text).iter().map(|placed| &placed.token))
 }
 
-/// The same for SQLite, where a text whose own words are its tokens is indexed as it is.
+/// The same for SQLite. `None` for a text whose own words are its tokens: it is indexed as it is.
 #[cfg(feature = "embedded")]
 pub(in crate::store) fn cleaned_unless_plain(text: &str) -> Option<String> {
     let is_plain = |run| match run {
@@ -104,7 +104,7 @@ fn is_spelled_alike(word: &str) -> bool {
     spelled(word).chars().eq(word.chars().filter(|char| !is_accent(*char)))
 }
 
-/// The words among the tokens, with a blank between.
+/// The words among the tokens, separated by blanks.
 pub(in crate::store) fn words(tokens: &[Placed]) -> String {
     written(tokens.iter().map(|placed| &placed.token).filter(|token| token.is_word()))
 }
@@ -125,7 +125,7 @@ impl Token {
         matches!(self, Self::Word(_))
     }
 
-    /// Whether a token of a search is one of a text.
+    /// Whether a token of a search matches one of a text.
     pub(super) fn matches(&self, of_text: &Self) -> bool {
         match (self, of_text) {
             (Self::First(first), Self::Pair(other, _) | Self::Last(other)) => first == other,
@@ -134,7 +134,8 @@ impl Token {
     }
 }
 
-/// As the databases have it: a letter and a digit first, so that PostgreSQL reduces it by no language.
+/// Form in the databases: pairs and digits begin with a letter and a digit, so that no language of
+/// PostgreSQL reduces them.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,7 +147,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// A character by its number, in four digits of base 32. The scripts that are indexed by pairs have numbers
+/// A character by its code point, in four digits of base 32. The paired scripts have code points
 /// below 2^18, so the first digit is 0 to 7.
 struct Coded(char);
 
@@ -194,7 +195,7 @@ mod tests {
     }
 
     proptest! {
-        /// The index is as long as the text, but for a factor.
+        /// The size of the index is bounded by the text's, up to a factor.
         #[test]
         fn the_tokens_of_a_text_are_bounded(text in any_text()) {
             let (tokens, chars) = (tokens(&text), text.chars().count());

@@ -1,16 +1,16 @@
 //! The words of a text, and its runs of characters that are indexed by pairs.
 //!
-//! PostgreSQL's own parser looks for addresses, tags and paths in a text, and takes a time that grows
-//! with the square of some. So it is given words alone, with a blank between: on those it is linear.
+//! PostgreSQL's own parser looks for addresses, tags and paths in a text, and takes quadratic time
+//! for some. Therefore it receives only words separated by blanks: on those it is linear.
 
 use std::ops::Range;
 
 use super::scripts::{characters, continues, is_paired};
 
-/// How many characters of a word count.
+/// Maximum of characters of a word that are indexed.
 pub(super) const WORD_MAX: usize = 64;
-/// How much a word weighs beside a character that is indexed by pairs: of those it takes about two to say
-/// as much.
+/// Weight of a word, relative to a character that is indexed by pairs: about two of these
+/// correspond to a word.
 pub(super) const WORD_WEIGHT: usize = 2;
 
 /// A part of a text, by its place in bytes.
@@ -55,8 +55,8 @@ pub(super) fn steps(text: &str) -> impl Iterator<Item = (Range<usize>, usize)> {
     })
 }
 
-/// A word as it is indexed and searched for: without combining accents, of bounded length, and with
-/// digits and letters of the usual width.
+/// A word in its indexed form: without combining accents, of bounded length, with digits and
+/// letters of normal width.
 pub(super) fn spelled(word: &str) -> String {
     let spell = |char: char| match char {
         '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => narrowed(char),
@@ -69,13 +69,13 @@ fn narrowed(char: char) -> char {
     char::from_u32(u32::from(char) - 0xfee0).unwrap_or(char)
 }
 
-/// The zeros of digits that people write telephone numbers with; nine others follow each.
+/// The zeros of the digits in which people write telephone numbers; the other nine follow each.
 const ZEROS: [char; 11] = [
     '0', '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{e50}', '\u{ed0}', '\u{1040}', '\u{17e0}',
     '\u{ff10}', '\u{1090}',
 ];
 
-/// The digit from 0 to 9 that a character stands for.
+/// The digit 0 to 9 that a character represents.
 pub(super) fn digit(char: char) -> Option<char> {
     if char.is_ascii() {
         return char.is_ascii_digit().then_some(char);
@@ -86,7 +86,7 @@ pub(super) fn digit(char: char) -> Option<char> {
     })
 }
 
-/// An accent that follows its letter as a character of its own.
+/// A combining accent, which follows its letter.
 pub(super) fn is_accent(char: char) -> bool {
     matches!(char, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
         | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
@@ -95,12 +95,12 @@ pub(super) fn is_accent(char: char) -> bool {
 /// Digits that belong together, each with its place: `+49 (170) 123-45` is one number.
 pub(super) type Number = Vec<(char, Range<usize>)>;
 
-/// So many digits of a number are indexed as a group. A number of fewer is found as a whole word alone.
+/// Number of digits in an indexed group. A shorter number is found only as a whole word.
 pub(super) const GROUP: usize = 3;
-/// How many characters may stand between two digits of a number.
+/// Maximum of characters between two digits of a number.
 const JOINT_MAX: usize = 2;
 
-/// The numbers of a text, of a group of digits and more.
+/// The numbers of a text with at least [`GROUP`] digits.
 pub(super) fn numbers(text: &str) -> Vec<Number> {
     let (mut numbers, mut number, mut joint) = (Vec::new(), Number::new(), 0);
     for (at, char) in text.char_indices() {

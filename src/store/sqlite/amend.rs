@@ -1,4 +1,4 @@
-//! Changing messages.
+//! Changes of messages, in SQLite.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ impl AuditLog for Sqlite {
     }
 }
 
-/// Notes an act in its transaction.
+/// Records an act in its transaction.
 pub(super) fn note(db: &Connection, entry: &NewEntry) -> rusqlite::Result<()> {
     let (actor, user) = (&entry.actor, entry.user.as_ref());
     db.prepare_cached(

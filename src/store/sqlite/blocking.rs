@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, classify};
 
-/// Runs the work on a thread that may block; no lock is held across an await (law I10).
+/// Runs the work on a thread that may block. No lock is held across an await (law I10).
 pub(super) async fn on<T: Send + 'static>(
     connection: &Arc<Mutex<Connection>>,
     work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -15,7 +15,7 @@ pub(super) async fn on<T: Send + 'static>(
     blocking(move || work(&mut lock(&connection))).await
 }
 
-/// A panic inside a transaction rolls it back: the connection is good for the next.
+/// A panic inside a transaction rolls it back: the connection stays usable.
 pub(super) fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! People who may not come in, in SQLite.
+//! Blocked people, in SQLite.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -101,7 +101,7 @@ fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
     let reason: Option<String> = row.get("reason")?;
     Ok(Block {
         person: person(row, "kind", "person_id")?,
-        // What was written past the house is not told.
+        // A reason that was written to the table by hand and does not parse is left out.
         reason: reason.and_then(|reason| Reason::try_from(reason).ok()),
         by: person(row, "by_kind", "by_id")?,
         at: rows::time(row, "blocked_at")?,

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// ?1 the stored id, ?2 the new one, ?3 the number to go beyond, ?4 now. Within a minute before it numbers may
-/// have been given twice already.
+/// ?1 the stored id, ?2 the new id, ?3 the number to exceed, ?4 now. Numbers may have been given
+/// twice up to a minute before.
 const RENEW: &str = "update epoch set id = ?2, number = max(number, ?3) + 1, cut_at = ?4 - 60000000 \
     where id = ?1";
 

@@ -1,4 +1,4 @@
-//! Searches: whatever is typed, this holds.
+//! Searches: properties that hold for every typed text.
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a finding is a panic")]
 
@@ -42,10 +42,10 @@ static DATABASE: LazyLock<Mutex<Connection>> = LazyLock::new(|| {
     Mutex::new(db)
 });
 
-/// What someone types into a search box: it is searched for, and never an error.
+/// Any text in a search box is searched for, and never causes an error.
 pub fn searches(bytes: &[u8]) {
     let Ok(typed) = from_utf8(bytes) else { return };
-    // The handler lets nothing else through.
+    // The handler rejects everything else.
     if typed.contains('\0') || typed.chars().count() > 200 {
         return;
     }
@@ -54,7 +54,8 @@ pub fn searches(bytes: &[u8]) {
     let me = |id: &str| Person::new(PersonKind::Customer, id.parse().expect("an id"));
     let hits = search::search(&mut db, &me("ada"), &terms, 0, 2).expect("a search");
     assert!(hits.found.len() <= 2);
-    // The index and our own matcher agree; on other letters they may know of different versions of Unicode.
+    // The index and our own matcher agree. For other letters they may use different versions of
+    // Unicode.
     if typed.chars().all(|char| char.is_ascii() || TEXT.contains(char)) {
         let is_match = Matcher::new(&terms).is_match(TEXT);
         assert_eq!(hits.found.len(), if is_match { 2 } else { 0 }, "{typed}");

@@ -1,4 +1,4 @@
-//! What concerns members: their sessions' status and marks, and when they were last seen.
+//! Members: status, marks, and the times when they were last seen.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};

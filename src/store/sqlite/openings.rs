@@ -1,4 +1,4 @@
-//! Answers between people, in SQLite.
+//! Replies between people, in SQLite.
 
 use async_trait::async_trait;
 

@@ -1,10 +1,10 @@
-//! Names and pictures of people, as the directory last gave them.
+//! Names and avatars of people, as last read from the directory.
 
 use rusqlite::{Connection, params};
 
 use crate::person::{AvatarUrl, Person};
 
-/// Only rows that differ: most look-ups find nothing new.
+/// Updates only rows that differ: most directory look-ups bring nothing new.
 const RENAME: &str = "update members set name = ?3, avatar_url = ?4 \
     where kind = ?1 and person_id = ?2 and (name <> ?3 or avatar_url is not ?4)";
 

@@ -1,4 +1,4 @@
-//! The queue of pushes, in SQLite.
+//! The push queue, in SQLite.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::{
     wire::new_id,
 };
 
-/// A job that waits and is of a time to come was written before the clock was put back: it does not wait
-/// for that time.
+/// A waiting job with a creation time in the future was written before the clock was set back. It
+/// does not wait for that time.
 const TAKE: &str = "update push_jobs \
     set state = 'taken', attempts = attempts + 1, due_at = ?3 \
     where id in (select id from push_jobs where state <> 'dead' and (due_at <= ?2 \
@@ -30,14 +30,14 @@ const TAKE: &str = "update push_jobs \
     returning id, session_id, kind, person_id, seq, attempts";
 
 impl Sqlite {
-    /// Writes a job beside each message, due so long after it; or none.
+    /// Writes a job beside each message, due after `delay`; `None` disables pushes.
     pub(crate) fn with_pushes(mut self, delay: Option<Duration>) -> Self {
         self.push_delay = delay;
         self
     }
 }
 
-/// Writes a job for the other member, in the message's transaction, where none waits already.
+/// Writes a job for the other member, in the message's transaction, unless one is waiting.
 pub(super) fn add(
     db: &Connection,
     session_id: &str,
@@ -62,7 +62,7 @@ pub(super) fn add(
     .map(drop)
 }
 
-/// A time as a row keeps it.
+/// A time from now, in the unit of a row (microseconds).
 fn from_now(after: Duration) -> i64 {
     let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
     rows::now().saturating_add(after).unwrap_or(Timestamp::MAX).as_microsecond()

@@ -1,4 +1,4 @@
-//! Rows into what the rest of the house knows.
+//! Conversion of rows into the types of the rest of the server.
 
 use std::{error::Error, fmt::Display, str::FromStr};
 
@@ -15,7 +15,7 @@ use crate::{
     store::{Head, PastBody, uploads::Upload},
 };
 
-/// Now, as precise as a row keeps it.
+/// Now, in the precision of a row (microseconds).
 pub(super) fn now() -> Timestamp {
     Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or_default()
 }
@@ -43,7 +43,7 @@ pub(super) fn maybe_time(row: &Row<'_>, column: &str) -> Result<Option<Timestamp
 
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
-    // What serde says would quote the value.
+    // serde's own error would quote the value.
     let value = text.map(|text| serde_json::from_str(&text)).transpose();
     value.map_err(|_| broken(format!("column {column}: is not what was written")))
 }
@@ -59,7 +59,7 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     Timestamp::from_microsecond(row.get(column)?).map_err(broken)
 }
 
-/// A session and a number of it, in the columns `session_id` and `unread`.
+/// A session and its count, from the columns `session_id` and `unread`.
 pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
     Ok((SessionId(uuid(row, "session_id")?), seq(row, "unread")?))
 }
@@ -69,7 +69,7 @@ pub(super) fn head(row: &Row<'_>) -> Result<Head> {
     Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
-/// Nothing in the row of a message that was never changed.
+/// `None` for the row of a message that was never changed.
 pub(super) fn past_body(row: &Row<'_>) -> Result<Option<PastBody>> {
     let Some(body) = row.get::<_, Option<String>>("body")? else { return Ok(None) };
     let body = Body::try_from(body).map_err(broken)?;
@@ -117,7 +117,7 @@ pub(super) fn upload(row: &Row<'_>) -> Result<Upload> {
     })
 }
 
-/// One side of a session, which is `me` or the other one.
+/// One side of a session: `me` or the other member.
 fn member(row: &Row<'_>, kind: PersonKind, me: PersonKind) -> Result<Member> {
     let id = match kind {
         PersonKind::Customer => "customer_id",

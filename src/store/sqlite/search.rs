@@ -1,4 +1,4 @@
-//! Full text search by FTS5: it matches, and hits are ranked and shown here.
+//! Full text search with FTS5. FTS5 matches; ranking and snippets are made here.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,25 +26,25 @@ use crate::{
     },
 };
 
-/// How long a search may wait for its turn.
+/// Time limit of a search's wait for its permit.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many bytes of the newest matches are ranked; those behind them come last.
+/// Maximum bytes of the newest matches that are ranked. Further matches come last.
 const RANKED_BYTES: usize = 512 * 1024;
 
-/// The newest matches first. FTS5 is read in the order of its rows, and no further than is wanted.
+/// The newest matches first. FTS5 is read in the order of its rows, and only as far as needed.
 const MATCHING: &str = "select m.rowid, m.body from message_search f \
     cross join messages m on m.rowid = f.rowid \
     cross join members me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
     where f.message_search match ?3 order by f.rowid desc limit ?4";
 
-/// Of the newest that wait: however many do, they are read in time.
+/// Only the newest 10,000 of the queue, so that the time is bounded however many wait.
 const WAITING: &str = "select m.rowid, m.body \
     from (select message from search_queue order by message desc limit 10000) q \
     cross join messages m on m.rowid = q.message and not m.bodiless \
     cross join members me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
     order by q.message desc limit ?3";
 
-/// Connections for search, which no other look-up uses.
+/// Connections for search, which no other query uses.
 #[derive(Debug)]
 pub(super) struct Searchers {
     path: PathBuf,
@@ -58,7 +58,7 @@ impl Searchers {
         Self { path: path.to_owned(), free: Mutex::default(), turns }
     }
 
-    /// Runs a search until its time is over. It keeps its turn where its caller has gone.
+    /// Runs a search until its time limit. It holds its permit even if its caller has gone.
     pub(super) async fn run<T: Send + 'static>(
         self: Arc<Self>,
         search: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -89,8 +89,8 @@ pub(super) fn is_interrupted(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-/// Runs the work, and interrupts it when its time is over. FTS5 calls no progress handler in its
-/// loops, but it sees an interrupt.
+/// Runs the work, and interrupts it at the time limit. FTS5 calls no progress handler in its loops,
+/// but it checks for an interrupt.
 pub(super) fn within<T>(
     limit: Duration,
     db: &mut Connection,
@@ -102,7 +102,8 @@ pub(super) fn within<T>(
     outcome
 }
 
-/// Interrupts a connection once, unless it is stopped before: what runs next on it is not interrupted.
+/// Interrupts a connection once, unless it is stopped before: later work on the connection is not
+/// interrupted.
 struct Timer {
     handle: Arc<Mutex<Option<InterruptHandle>>>,
     task: AbortHandle,
@@ -134,7 +135,7 @@ pub(super) fn search(
     offset: u32,
     limit: u32,
 ) -> rusqlite::Result<Hits> {
-    // One view of the database: a message that is indexed meanwhile is found once.
+    // One snapshot of the database: a message that is indexed meanwhile is found once.
     let db = db.transaction()?;
     let matcher = Matcher::new(terms);
     let ranked = ranked(&db, me, terms, &matcher)?;

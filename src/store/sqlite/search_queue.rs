@@ -1,5 +1,5 @@
-//! Indexing behind the commit, on a connection of its own. It holds the writer meanwhile: a batch is
-//! small.
+//! Indexing after the commit, on a connection of its own. It blocks the writer meanwhile, so a
+//! batch is small.
 
 use std::{
     path::Path,
@@ -22,13 +22,15 @@ use crate::store::{
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
-/// How many bytes of text are indexed at once: a send that comes meanwhile waits.
+/// Maximum size of the texts in one batch, in characters as SQLite's `length` counts: a send that
+/// arrives meanwhile waits.
 const BATCH_BYTES: i64 = 64 * 1024;
 
 pub(super) const SEARCH_QUEUE: &str = "search_queue";
 const SEARCH_AGAIN: &str = "search_again";
 
-/// ?1 how many at most, ?2 how many bytes of text, ?3 how many attempts there are: what waits, new messages first.
+/// ?1 maximum of messages, ?2 maximum of characters, ?3 maximum of attempts. Returns waiting
+/// messages, new ones first.
 const TAKE: &str = "select message, attempts from (select q.message, q.attempts, \
       sum(coalesce(length(m.body), 0)) over next as bytes, row_number() over next as place \
       from (select message, attempts from search_queue where attempts < ?3 \
@@ -37,7 +39,7 @@ const TAKE: &str = "select message, attempts from (select q.message, q.attempts,
       window next as (order by q.attempts, q.message)) \
     where place = 1 or (bytes <= ?2 and attempts = 0) order by place";
 
-/// Where a batch is indexed, one at a time.
+/// Indexes batches, one at a time.
 #[derive(Debug)]
 pub(super) struct Indexer {
     db: Mutex<Connection>,
@@ -48,14 +50,14 @@ pub(super) struct Indexer {
 impl Indexer {
     pub(super) fn open(path: &Path, writer: Arc<Mutex<Connection>>) -> rusqlite::Result<Self> {
         let db = connect(path)?;
-        // No commit of its own waits for the disk: a row of the queue stays until the index is on it.
+        // Its commits do not wait for the disk: a lost commit also restores the queue's row.
         db.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(Self { db: Mutex::new(db), writer, text_committed: Notify::new() })
     }
 
-    /// Indexes the next of a queue.
+    /// Indexes the next batch of a queue.
     fn index(&self, queue: &'static str, limit: u32) -> rusqlite::Result<Indexed> {
-        // Writers wait here, not for the file's lock: that would be polled for.
+        // Writers wait for this mutex, not for the file's lock, which they would have to poll.
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();
@@ -79,7 +81,7 @@ fn take(db: &Connection, queue: &str, limit: u32) -> rusqlite::Result<Vec<(i64, 
         .collect()
 }
 
-/// Indexes the next of a queue in one transaction; `taken` has them even where it fails.
+/// Indexes the next batch of a queue in one transaction. `taken` is filled even on failure.
 pub(super) fn write(
     db: &mut Connection,
     queue: &str,
@@ -96,7 +98,8 @@ pub(super) fn write(
         transaction
             .prepare_cached("delete from search_queue where message = ?1")?
             .execute([message])?;
-        // The row before has left one here, as it would have been indexed by the version before.
+        // The deletion above has added a row here, as it looks like the indexing of an earlier
+        // version.
         transaction
             .prepare_cached("delete from search_again where message = ?1")?
             .execute([message])?;
@@ -104,7 +107,7 @@ pub(super) fn write(
     transaction.commit()
 }
 
-/// Puts the index of a message's text into the place of the one that it has.
+/// Replaces the index of a message's text.
 fn write_one(db: &Connection, message: i64) -> rusqlite::Result<()> {
     let sql = "select m.body, m.words, q.message is null from messages m \
         left join search_queue q on q.message = m.rowid where m.rowid = ?1 and not m.bodiless";
@@ -131,7 +134,7 @@ fn write_one(db: &Connection, message: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Puts the next messages from before the migration into `search_again`, where none wait there.
+/// Puts the next messages from before the migration into `search_again`, if none wait there.
 fn backfill(db: &Connection, limit: u32) -> rusqlite::Result<()> {
     let waits = "select exists (select 1 from search_again where attempts < ?1)";
     if db.prepare_cached(waits)?.query_row([ATTEMPTS_MAX], |row| row.get(0))? {
@@ -153,8 +156,9 @@ fn backfill(db: &Connection, limit: u32) -> rusqlite::Result<()> {
     db.execute("update search_backfill set before = ?1", [next]).map(drop)
 }
 
-/// One message alone has an attempt fewer; how many have none left. Such a message stays in the queue:
-/// an edit takes the words of a text out of the index where it is not in the queue.
+/// Counts an attempt if the batch is a single message. Returns the number of messages without
+/// attempts left. Such a message stays in the queue: an edit removes a text's words from the index
+/// only if it is not in the queue.
 fn failed(db: &Connection, queue: &str, taken: &[(i64, i16)]) -> rusqlite::Result<u32> {
     let [(message, attempts)] = taken else { return Ok(0) };
     let sql = "update search_queue set attempts = attempts + 1 where message = ?1";

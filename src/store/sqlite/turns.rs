@@ -1,4 +1,4 @@
-//! Turns: how many changes of sessions and messages wait for the connection that writes.
+//! Permits: they limit the changes that wait for the write connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use crate::{
     store::{StoreError, changes::Changes},
 };
 
-/// How many write, or wait for the connection that writes: the committer waits for it too.
+/// Maximum of changes that write, or wait for the write connection: the committer waits for it too.
 const CHANGES: usize = 2;
-/// How long a change waits for its turn.
+/// Time limit of a change's wait for its permit.
 const CHANGE_WAIT: Duration = Duration::from_secs(5);
 
-/// The changes under way, and how many of them may write.
+/// The changes under way, and the permits to write.
 #[derive(Debug)]
 pub(super) struct Turns {
     changes: Changes,
@@ -34,7 +34,8 @@ impl Default for Turns {
 }
 
 impl Sqlite {
-    /// A person's change of a session: they are made one at a time, and few at once in all.
+    /// Makes a person's change of a session: one at a time for each person and session, and few at
+    /// once in all.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         me: &Person,

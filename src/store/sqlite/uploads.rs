@@ -1,4 +1,4 @@
-//! Pictures that may be uploaded.
+//! Pictures that may be uploaded, in SQLite.
 
 use jiff::{Timestamp, ToSpan};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,4 +1,4 @@
-//! What changes the database, each in a transaction of its own.
+//! Statements that change the database, each in a transaction of its own.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn append(
     let appended = drafts
         .iter()
         .map(|draft| match append_one(&transaction, draft, push_delay) {
-            // Only this statement was undone: the others of the batch stand.
+            // Only this statement is rolled back: the other drafts of the batch are kept.
             Err(error) if is_constraint(&error) => Ok(Appended::Refused(Refusal::Value)),
             other => other,
         })
@@ -33,7 +33,7 @@ pub(super) fn append(
     Ok(appended)
 }
 
-/// A transaction that means to write, and so waits for its turn now rather than fail half-way.
+/// Begins a transaction that takes the write lock now, so that it can't fail half-way.
 pub(super) fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     db.transaction_with_behavior(TransactionBehavior::Immediate)
 }
@@ -106,7 +106,7 @@ fn append_one(
     Ok(Appended::Committed(draft.committed(last_seq.unsigned_abs() + 1, name, now)))
 }
 
-/// Marks the draft's picture as shown; false where it is not there to be shown.
+/// Marks the draft's picture as shown. Returns false if it can't be shown.
 fn take_image(db: &Connection, draft: &Draft) -> rusqlite::Result<bool> {
     let Some(image) = &draft.image else { return Ok(true) };
     let taken = db
@@ -124,7 +124,7 @@ fn take_image(db: &Connection, draft: &Draft) -> rusqlite::Result<bool> {
     Ok(taken == 1)
 }
 
-/// The message that this draft's `clientId` gave before.
+/// The stored message of this draft's `clientId`.
 fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
     let session_id = draft.session_id.0.to_string();
     let seq: Option<i64> = db

@@ -1,8 +1,8 @@
-//! The writer's queue: what waits, in the order of arrival, and which of it a lane takes next.
+//! The writer's queue: waiting sends in their order of arrival, and the choice of the next batch.
 //!
-//! It is pure: no lock, no clock, no I/O. One sender and one session have a bounded share of the queue,
-//! and of a batch where others wait. A session in trouble is taken apart from the others, until its
-//! sends are committed or too late.
+//! It is pure: no lock, no clock, no I/O. One sender and one session have a bounded share of the
+//! queue, and of a batch while others wait. A session in trouble is committed apart from the
+//! others, until its sends are committed or overdue.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,17 +17,17 @@ use crate::{
     traces::Queued,
 };
 
-/// How many sends wait at most; one more is answered `busy`.
+/// Maximum of waiting sends; one more is rejected with `busy`.
 const QUEUE: usize = 8_192;
-/// The same of one sender, and of one session: nobody fills the queue alone.
+/// Maximum of one sender, and of one session: nobody fills the queue alone.
 const QUEUE_OF_SENDER: usize = QUEUE / 8;
 const QUEUE_OF_SESSION: usize = QUEUE / 4;
-/// The largest batch: enough to make the commit cheap, small enough to be quick.
+/// Maximum of a batch: large enough to make the commit cheap, small enough to be quick.
 const BATCH: usize = 256;
-/// The most of a batch that one sender has, and one session, where others wait.
+/// Maximum of one sender, and of one session, in a batch while others wait.
 const BATCH_OF_SENDER: usize = BATCH / 8;
 const BATCH_OF_SESSION: usize = BATCH / 4;
-/// How long a send may wait, before its sender is answered that the database is away.
+/// Time after which a waiting send is answered with `unavailable`.
 const SEND_PATIENCE: Duration = Duration::from_secs(8);
 
 /// A send that is not decided yet.
@@ -35,19 +35,19 @@ const SEND_PATIENCE: Duration = Duration::from_secs(8);
 pub(super) struct Job {
     pub(super) draft: Draft,
     pub(super) accepted: Instant,
-    /// When it became part of a batch first.
+    /// Time when it first became part of a batch.
     pub(super) taken: Option<Instant>,
     pub(super) trace: Option<Queued>,
     pub(super) answer: oneshot::Sender<Result<Appended, Error>>,
-    /// Its place in the order of arrival.
+    /// Position in the order of arrival.
     number: u64,
 }
 
-/// Batches are committed on two connections, so that trouble stops nobody else.
+/// Batches are committed on two connections, so that a session in trouble delays no other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     Main,
-    /// For sessions whose sends could not be committed with others.
+    /// For sessions whose sends could not be committed together with others.
     Apart,
 }
 
@@ -59,13 +59,13 @@ impl Lane {
 #[derive(Debug)]
 pub(super) enum Next {
     Commit(Vec<Job>),
-    /// Nothing, until something arrives, or until then.
+    /// Nothing, until a send arrives or this time comes.
     Wait(Option<Instant>),
-    /// Nothing ever: the queue is closed, and all of it is decided.
+    /// Nothing any more: the queue is closed, and everything is decided.
     End,
 }
 
-/// How many drafts are taken at most: in all, of one sender, of one session.
+/// Maximum of drafts in a batch: in all, of one sender, of one session.
 #[derive(Clone, Copy)]
 struct Shares {
     all: usize,
@@ -77,21 +77,22 @@ struct Shares {
 pub(super) struct Backlog {
     waiting: BTreeMap<u64, Job>,
     arrived: u64,
-    /// How many sends are not decided, waiting or under way: by sender, and by session.
+    /// Numbers of undecided sends, waiting or under way: by sender, and by session.
     senders: HashMap<Person, usize>,
     sessions: HashMap<SessionId, usize>,
     undecided: usize,
-    /// The sessions of each lane's batch: the other lane takes nothing of them, which keeps their order.
+    /// Sessions of each lane's current batch. The other lane takes none of their sends, which keeps
+    /// the order.
     main: HashSet<SessionId>,
     apart: HashSet<SessionId>,
     troubles: HashMap<SessionId, Trouble>,
-    /// How much the lane apart takes: half of what failed, twice as much as went well.
+    /// Batch size of the lane apart: halved after a failure, doubled after a success.
     suspects: usize,
     is_closed: bool,
 }
 
 impl Backlog {
-    /// Takes a send in, unless there are too many: then nothing was done.
+    /// Queues a send. `None` if a limit is reached; nothing is changed then.
     pub(super) fn admit(
         &mut self,
         draft: Draft,
@@ -115,7 +116,7 @@ impl Backlog {
         Some((lane, pending))
     }
 
-    /// Takes no more.
+    /// Refuses new sends.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
@@ -124,12 +125,12 @@ impl Backlog {
         self.waiting.len()
     }
 
-    /// Sessions whose sends wait for a row, or are tried apart.
+    /// Number of sessions whose sends wait for a locked row, or are tried apart.
     pub(super) fn troubled(&self) -> usize {
         self.troubles.len()
     }
 
-    /// Whether anything waits or is under way.
+    /// Whether any send waits or is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.undecided > 0
     }
@@ -142,7 +143,7 @@ impl Backlog {
         self.sessions.get(&id).copied().unwrap_or_default()
     }
 
-    /// Takes out what has waited for too long.
+    /// Removes the sends that have waited too long.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Job> {
         let mut overdue = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
@@ -154,8 +155,8 @@ impl Backlog {
         overdue
     }
 
-    /// Takes the lane's next batch. It has no two tries of one send: the second one finds the first in a
-    /// later batch.
+    /// Takes the lane's next batch. Two tries of one send are never in the same batch: the second
+    /// one must find the first one stored.
     pub(super) fn next(&mut self, lane: Lane, now: Instant) -> Next {
         let chosen = match lane {
             Lane::Main => self.choose_main(now),
@@ -196,7 +197,7 @@ impl Backlog {
         let chosen = self.choose(is_ready, many);
         let drafts = || chosen.iter().filter_map(|number| Some(&self.waiting.get(number)?.draft));
         let Some(first) = drafts().next() else { return chosen };
-        // Shares are for where others wait.
+        // The shares apply only while others wait.
         let one_sender = drafts().all(|draft| draft.sender == first.sender);
         let one_session = drafts().all(|draft| draft.session_id == first.session_id);
         let alone = Shares {
@@ -228,7 +229,7 @@ impl Backlog {
         }
     }
 
-    /// The first ones that are ready and within the shares. A share that is used up stays so for the
+    /// The first sends that are ready and within the shares. A used-up share stays used up for the
     /// rest of the batch, which keeps the order of each sender and session.
     fn choose(&self, is_ready: impl Fn(&Job) -> bool, shares: Shares) -> Vec<u64> {
         let (mut senders, mut sessions) = (HashMap::new(), HashMap::new());
@@ -250,24 +251,24 @@ impl Backlog {
         chosen
     }
 
-    /// Puts sends back into their places.
+    /// Puts sends back into their positions.
     pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
         self.waiting.extend(jobs.into_iter().map(|job| (job.number, job)));
     }
 
-    /// A send is decided: its sender and its session have a place more.
+    /// A send is decided: it no longer counts for its sender and its session.
     pub(super) fn decided(&mut self, draft: &Draft) {
         self.undecided = self.undecided.saturating_sub(1);
         one_less(&mut self.senders, &draft.sender);
         one_less(&mut self.sessions, &draft.session_id);
     }
 
-    /// A lane's batch is done with: what is to be tried again has been put back.
+    /// Ends a lane's batch. Undecided sends have been put back before.
     pub(super) fn landed(&mut self, lane: Lane) {
         self.under_way(lane).clear();
     }
 
-    /// A batch was committed, without the sends of sessions whose rows others had locked.
+    /// A batch was committed, without the sends of the locked sessions.
     pub(super) fn committed(&mut self, lane: Lane, locked: &HashSet<SessionId>, now: Instant) {
         if lane == Lane::Apart {
             self.suspects = (self.suspects * 2).clamp(1, BATCH);
@@ -283,8 +284,8 @@ impl Backlog {
         self.troubles.retain(|id, it| sessions.contains_key(id) || it.is_remembered(now));
     }
 
-    /// A batch was not committed because of something in it: its sessions are tried apart from now on,
-    /// in halves. The one that is left, and fails alone, is at fault.
+    /// A batch failed because of its content. Its sessions are tried apart from now on, in halves.
+    /// A send that fails alone is at fault.
     pub(super) fn failed(&mut self, lane: Lane, drafts: usize, now: Instant) {
         let is_alone = lane == Lane::Apart && drafts == 1;
         if !is_alone {

@@ -1,4 +1,4 @@
-//! Whether the writer commits: what readiness and `/health` see of it.
+//! Progress of the writer, for readiness and `/health`.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-/// How long nothing may be committed, with a queue, before the node counts as down.
+/// Time without a commit, with sends waiting, after which the node counts as down.
 const STALLED: Duration = Duration::from_secs(5);
-/// How long a failed try counts where nothing waits any more. Then the node is tried again.
+/// Time for which a failed try counts while nothing waits. After it the node counts as up again.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// How commits go.
+/// State of the commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Commits {
@@ -24,14 +24,14 @@ pub(crate) enum Commits {
 
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// When the first try after the last commit began.
+    /// Start of the first try after the last commit.
     since: Option<Instant>,
     failed: Option<Instant>,
     disk: bool,
 }
 
 impl Progress {
-    /// A send arrives where none waited.
+    /// A send arrives at an idle writer.
     pub(super) fn begin(&mut self, now: Instant) {
         if !self.is_failing(now) {
             *self = Self::default();
@@ -53,7 +53,7 @@ impl Progress {
         }
     }
 
-    /// The database was away, or its disk was full.
+    /// The database was down, or its disk was full.
     pub(super) fn failed(&mut self, disk: bool, now: Instant) {
         (self.failed, self.disk) = (Some(now), disk);
     }
@@ -62,7 +62,7 @@ impl Progress {
         self.failed.is_some_and(|failed| now < failed + REMEMBERED)
     }
 
-    /// For how long nothing has been committed, though something waits or has just failed.
+    /// Time since the last commit, while sends wait or have just failed.
     pub(super) fn stalled_for(&self, waits: bool, now: Instant) -> Duration {
         let counts = waits || self.is_failing(now);
         self.since.filter(|_| counts).map_or(Duration::ZERO, |since| now.duration_since(since))

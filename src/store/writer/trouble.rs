@@ -1,4 +1,5 @@
-//! Why a session's sends are not committed together with the others, and when they are tried again.
+//! Reasons why a session's sends are committed apart from the others, and the times of their
+//! retries.
 
 use std::time::Duration;
 
@@ -6,26 +7,26 @@ use tokio::time::Instant;
 
 use super::backlog::Lane;
 
-/// How soon the sends of a locked session are tried again: the first time, as other nodes lock it for
-/// their own batches, and at most.
+/// First and longest pause before the sends of a locked session are tried again. The first is
+/// short: other nodes lock a session only for their own batches.
 const LOCKED_PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
-/// The same for a session that is at fault.
+/// First and longest pause of a session that is at fault.
 const GUILTY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// For how long a session that was at fault is tried apart.
+/// Time for which a session that was at fault is tried apart.
 const PROBATION: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Somebody else has locked its row. A try costs nothing: it does not wait for the row.
+    /// Another transaction has locked its row. A try costs nothing: it does not wait for the row.
     Locked,
     /// It was in a batch that failed.
     Suspect,
-    /// A send of it failed alone, last then.
+    /// A send of it failed alone, last at this time.
     Guilty(Instant),
 }
 
 impl Kind {
-    /// The lane that tries it.
+    /// The lane that commits its sends.
     pub(super) fn lane(self) -> Lane {
         match self {
             Self::Locked => Lane::Main,
@@ -37,7 +38,7 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) kind: Kind,
-    /// When to try it again.
+    /// Time of the next try.
     pub(super) due: Instant,
     pause: Duration,
 }
@@ -55,7 +56,7 @@ impl Trouble {
         matches!(self.kind, Kind::Guilty(_))
     }
 
-    /// Whether it counts although nothing of the session waits.
+    /// Whether it counts even if no send of the session waits.
     pub(super) fn is_remembered(&self, now: Instant) -> bool {
         matches!(self.kind, Kind::Guilty(last) if now < last + PROBATION)
     }
@@ -79,7 +80,7 @@ impl Trouble {
         self.rest(GUILTY_PAUSES, now);
     }
 
-    /// Its sends are committed again; whether that is the end of it.
+    /// Its sends are committed again. Returns whether the trouble is over.
     pub(super) fn went_well(&mut self, now: Instant) -> bool {
         (self.due, self.pause) = (now, Duration::ZERO);
         !self.is_remembered(now)

@@ -1,10 +1,10 @@
-//! A traced broadcast on its way: published, heard, written.
+//! Spans of a traced broadcast: publish, receive, write.
 
 use super::{Broadcast, Room};
 use crate::traces::{self, Heard, Hop, Topic, TraceParent};
 
 impl Broadcast {
-    /// It belongs to this trace. Where nothing is said, to that of the task which publishes it.
+    /// Sets the trace that the event belongs to. The default is that of the publishing task.
     pub(crate) fn caused_by(mut self, parent: Option<TraceParent>) -> Self {
         self.hop = parent.map(|parent| Box::new(Hop::Caused(parent)));
         self
@@ -18,7 +18,7 @@ impl Broadcast {
         Topic { channels, event: &self.envelope.event }
     }
 
-    /// It is on its way to the bus, until it is dropped or heard.
+    /// Starts the span of the publish. It ends when the broadcast is dropped or received.
     pub(crate) fn publish(&mut self) {
         let hop = self.hop.take().map(|hop| *hop).or_else(|| traces::current().map(Hop::Caused));
         let hop = hop.and_then(|hop| hop.publish(self.topic()));
@@ -28,14 +28,15 @@ impl Broadcast {
         self.hop = hop.map(Box::new);
     }
 
-    /// The bus does not carry it.
+    /// Marks the publish as failed: the bus does not carry it.
     pub(crate) fn lost(&mut self, code: &'static str) {
         if let Some(Hop::Publishing(span)) = self.hop.as_deref_mut() {
             span.fail(code);
         }
     }
 
-    /// This node has heard it, or read it where the bus had lost it.
+    /// Starts the delivery span: this node received the event, or backfilled it after the bus lost
+    /// it.
     pub(crate) fn hear(&mut self) {
         let parent = match self.hop.take().map(|hop| *hop) {
             Some(Hop::Caused(parent)) => Some(parent),
@@ -45,7 +46,7 @@ impl Broadcast {
         self.hop = parent.and_then(|parent| Hop::hear(&parent, self.topic())).map(Box::new);
     }
 
-    /// Its way on this node, if it is told.
+    /// The delivery span on this node, if it is sampled.
     pub(crate) fn heard(&self) -> Option<&Heard> {
         match self.hop.as_deref() {
             Some(Hop::Heard(heard)) => Some(heard),

@@ -5,7 +5,7 @@ use crate::{
     wire::new_id,
 };
 
-/// A queue, and the time.
+/// A queue with its own clock.
 struct Desk {
     backlog: Backlog,
     now: Instant,
@@ -27,7 +27,7 @@ impl Desk {
         }
     }
 
-    /// The bodies of a batch that is committed.
+    /// Commits the next batch; returns its bodies.
     fn commit(&mut self, lane: Lane) -> Vec<String> {
         let batch = self.take(lane);
         let bodies = bodies(&batch);
@@ -64,7 +64,7 @@ fn one_sender_and_one_session_have_a_share_of_a_batch_where_others_wait() {
     let mut desk = Desk::new();
     let (flooder, busy) = (customer(), session());
     for number in 0..500 {
-        // By one sender into many sessions, and by many senders into one.
+        // By one sender into many sessions, and by many senders into one session.
         assert!(desk.send(session(), &flooder, &number.to_string()));
         assert!(desk.send(busy, &customer(), "busy"));
     }
@@ -167,7 +167,7 @@ fn halving_finds_the_bad_one_while_the_main_lane_goes_on() {
         let batch = desk.take(Lane::Apart);
         desk.fail(Lane::Apart, batch);
     }
-    // It is tried alone from now on, and what is behind it waits for it.
+    // It is tried alone from now on. Later sends of its session wait for it.
     assert!(desk.take(Lane::Apart).is_empty(), "not at once");
     desk.now += Duration::from_secs(1);
     let batch = desk.take(Lane::Apart);
@@ -176,7 +176,7 @@ fn halving_finds_the_bad_one_while_the_main_lane_goes_on() {
     desk.backlog.committed(Lane::Apart, &HashSet::new(), desk.now);
     desk.backlog.landed(Lane::Apart);
     assert_eq!(desk.commit(Lane::Apart), ["after it"]);
-    // Its next one may be as bad: it stays apart for a while.
+    // Its next send may fail too: it stays apart for a while.
     desk.send(guilty, &sender, "later");
     assert!(desk.take(Lane::Main).is_empty());
     desk.now += Duration::from_secs(60);
