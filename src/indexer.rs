@@ -30,8 +30,9 @@ enum Round {
 /// away or has more to do than it can.
 pub(crate) async fn keep_indexing(app: Arc<App>) {
     let (mut batch, mut failing) = (BATCH, false);
+    let mut again_at = Instant::now();
     loop {
-        let round = round(&app, batch).await;
+        let round = round(&app, batch, &mut again_at).await;
         match (&round, failing) {
             (Ok(_), true) => tracing::info!("texts are indexed again"),
             (Err(error), false) => {
@@ -54,7 +55,8 @@ pub(crate) async fn keep_indexing(app: Arc<App>) {
     }
 }
 
-async fn round(app: &App, batch: u32) -> Result<Round, StoreError> {
+/// Indexes a batch. What is to be indexed again is looked for at `again_at`: not behind every commit.
+async fn round(app: &App, batch: u32, again_at: &mut Instant) -> Result<Round, StoreError> {
     let counts = &app.metrics.search;
     let Indexed { messages, too_costly, given_up } = app.store.index_waiting(batch).await?;
     counts.indexed.inc_by(messages.into());
@@ -69,12 +71,16 @@ async fn round(app: &App, batch: u32) -> Result<Round, StoreError> {
         return Ok(Round::More);
     }
     let began = Instant::now();
+    if began < *again_at {
+        return Ok(Round::Empty);
+    }
     let Indexed { messages, too_costly, given_up } = app.store.index_again(batch).await?;
     counts.indexed_again.inc_by(messages.into());
     if given_up > 0 {
         tracing::warn!("a text could not be indexed again: search finds less of it");
     }
     if messages == 0 && !too_costly {
+        *again_at = began + POLL;
         return Ok(Round::Empty);
     }
     // Nobody waits for these: half of the time is left to others.

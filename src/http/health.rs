@@ -43,7 +43,7 @@ struct Services {
     s3: Part,
 }
 
-/// Why a service is down, where the node knows: by its name in `services`.
+/// Reasons by the name of the service.
 type Reasons = BTreeMap<String, String>;
 
 /// What was found last, for a second: whoever asks without end is no work for the parts, and one asks

@@ -29,6 +29,10 @@ const PREPARE_ROUNDS: u32 = 3;
 /// How long a failure with a prepared statement counts before it is checked again.
 const UNPREPARED_FOR: Duration = Duration::from_secs(10);
 
+/// Silence makes all connections stale once in this time: a server that is slow is not made slower by a wave of
+/// new ones.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
+
 /// Why a node can't work with the server that it is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
@@ -96,7 +100,7 @@ impl Fitness {
         let Err(error) = &outcome else { return outcome };
         match sign(error) {
             Some(Sign::OnlyReads) => self.demoted(),
-            Some(Sign::Leaving) => self.renew(),
+            Some(Sign::Leaving) => self.renew_at_times(),
             Some(Sign::Unprepared) => self.note_unprepared(),
             None => {}
         }
@@ -114,6 +118,14 @@ impl Fitness {
 
     fn renew(&self) {
         *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// The same, unless it was done lately. A connection that failed is not used again in any case.
+    fn renew_at_times(&self) {
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        if stale.is_none_or(|stale| stale.elapsed() >= RENEW_EVERY) {
+            *stale = Some(Instant::now());
+        }
     }
 
     fn note_only_reads(&self, only_reads: bool) {
