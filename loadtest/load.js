@@ -1,4 +1,4 @@
-// As many pairs as on a busy day, who come one after the other and talk at their usual pace.
+// As many pairs as on a busy day, which arrive one after the other and talk at a usual pace.
 //
 //   k6 run -e PAIRS=100 -e RATE=1 -e DURATION=2m loadtest/load.js
 

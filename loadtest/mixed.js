@@ -1,5 +1,5 @@
 // Sockets and the HTTP API together: lists, unread counts, history, search, read positions, and sends
-// by either way into the same sessions.
+// by both ways into the same sessions.
 //
 //   k6 run -e PAIRS=100 -e REST_EVERY=1s loadtest/mixed.js
 

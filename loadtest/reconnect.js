@@ -1,5 +1,6 @@
-// Every few seconds a crowd loses its connections in the same moment and comes back with `after`: all
-// patients, then all dentists, then everyone. Who stays goes on writing, so there is something to miss.
+// Every few seconds many clients lose their connections at the same moment and rejoin with `after`: all
+// customers, then all dentists, then everyone. The others continue to write, so that there are messages
+// to miss.
 //
 //   k6 run -e PAIRS=200 -e RECONNECT_EVERY=10s -e AWAY=1s loadtest/reconnect.js
 

@@ -1,4 +1,4 @@
-// A few pairs for ten seconds: does it work at all, here, through this proxy, with these tokens?
+// A few pairs for ten seconds: does the target work at all, with this proxy and these tokens?
 //
 //   k6 run loadtest/smoke.js
 

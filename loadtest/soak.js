@@ -1,4 +1,5 @@
-// For hours, with people who come and go and tokens that end: does it get slower, or leak?
+// A run for hours, with reconnections and expiring tokens: does the target get slower, or
+// leak?
 //
 //   k6 run -e DURATION=4h loadtest/soak.js
 

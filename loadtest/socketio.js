@@ -1,5 +1,5 @@
-// The same talk in Socket.IO's framing: a third of the pairs over WebSockets, a third by polls, a third
-// natively, beside each other. FRAMING=socketio or polling is that alone, here and in every scenario.
+// The same conversation in the Socket.IO framing: a third of the pairs over WebSockets, a third by
+// polling, and a third natively. FRAMING=socketio or polling selects one, in every scenario.
 //
 //   k6 run loadtest/socketio.js
 

@@ -1,4 +1,5 @@
-// A tenth of the pairs talk all the time; in the middle third all others come at once.
+// A tenth of the pairs talk all the time; in the middle third of the run all others
+// come at once.
 //
 //   k6 run -e PAIRS=500 -e DURATION=90s loadtest/spike.js
 
@@ -20,7 +21,7 @@ export const { options, setup, talk, handleSummary } = scenario({
       phases: [
         { name: 'before', to_s: third_s, factor: 1 },
         { name: 'rush', to_s: 2 * third_s, factor: 4 },
-        // What the crowd has left behind may take some seconds.
+        // The backlog of the crowd may take some seconds.
         { name: 'leaving', to_s: 2 * third_s + third_s / 4, factor: 4 },
         { name: 'after', to_s: set.duration_s, factor: 1 },
       ],

@@ -1,5 +1,5 @@
-// Step by step more pairs, up to PAIRS: where do messages begin to be late? Only the first step has
-// limits on latency; nothing may be lost in any.
+// More and more pairs in steps, up to PAIRS: when do messages begin to be late? Only the first step
+// has limits on latency; no message may be lost in any step.
 //
 //   k6 run -e PAIRS=1000 -e RATE=2 -e STEPS=5 -e DURATION=5m loadtest/stress.js
 

@@ -1,5 +1,5 @@
-//! `docs/catalogue.md` against the sources: each fault, each bad input and each cost
-//! has tests that name it.
+//! Compares `docs/catalogue.md` with the sources: each fault, bad input and cost has tests that name
+//! it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The rows of the third table that have tests.
+/// Rows of the third table that have tests.
 const COSTS: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
-/// The tests of each file, by the row that they name.
+/// File and name of the tests of each row.
 fn tests() -> BTreeMap<String, BTreeSet<(PathBuf, String)>> {
     let mut tests = BTreeMap::<_, BTreeSet<_>>::new();
     for folder in ["src", "tests", "rooms"] {

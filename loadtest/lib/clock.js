@@ -1,12 +1,13 @@
-// Time within a run.
+// Clock of the run.
 
 import exec from 'k6/execution';
 import { setTimeout } from 'k6/timers';
 
-// Asked for each time it would cost as much as all else that a message does here.
+// `exec.instance` is kept, because each look-up costs as much as all other work on a
+// message here.
 let instance = null;
 
-/** Milliseconds since the run began, finer than `Date.now()`. */
+/** Milliseconds since the run began, with a higher resolution than `Date.now()`. */
 export function now_ms() {
   instance = instance || exec.instance;
   return instance.currentTestRunDuration;

@@ -1,5 +1,5 @@
-// A pair talks: both ends say something in turn, at a steady pace, until it is time to stop. Then all
-// that was said is waited for, and judged.
+// The conversation of a pair: both ends send in turn at a steady pace until the end. Then all open
+// messages are waited for and judged.
 
 import { check } from 'k6';
 import http from 'k6/http';
@@ -12,14 +12,14 @@ import { metrics } from './metrics.js';
 import { Rest } from './rest.js';
 import { Side } from './side.js';
 
-/** Who is cut off in the first, second and third storm, and so on. */
+/** Kinds of people whose connections are cut in the first, second and third storm, and so on. */
 const STORMS = [['customer'], ['dentist'], ['customer', 'dentist']];
 
 export class Conversation {
   constructor(set, pair, number, framing, phase) {
     this.set = set;
     this.framing = FRAMINGS[framing];
-    // Only where there are several: a tag costs k6 memory.
+    // The tag is set only with several framings, because tags cost memory in k6.
     this.tags = set.framing === 'all' ? { framing } : {};
     this.phase = phase;
     this.pair = pair;
@@ -29,7 +29,7 @@ export class Conversation {
     this.moved = () => {};
   }
 
-  /** Opens the session, as the customer's app does; false where it can't be. */
+  /** Opens the session, as the customer's app does; false if that fails. */
   open() {
     const { customer, dentist } = this.pair;
     const answer = http.post(`${this.set.bases[0]}/api/chats`, JSON.stringify({ dentistId: dentist.id }), {
@@ -46,13 +46,14 @@ export class Conversation {
     const session = answer.json();
     this.id = session.id;
     this.ledger = new Ledger(session.lastSeq);
-    // Each on a node of their own, where there are several; half of the pairs the other way round.
+    // The sides connect to different nodes if there are several; half of the pairs the other way
+    // round.
     this.sides = [new Side(this, customer, this.number), new Side(this, dentist, this.number + 1)];
     this.rest = new Rest(this);
     return true;
   }
 
-  /** Talks until then, and judges; both are times of the run. */
+  /** Talks until the given time and judges the result; both arguments are times of the run. */
   async hold(until_ms, storms_ms) {
     metrics.unjudged.add(1);
     for (const side of this.sides) side.connect();
@@ -67,7 +68,7 @@ export class Conversation {
     metrics.unjudged.add(-1);
   }
 
-  /** An even pace, whatever the answers take: what is late by a slow answer counts as late. */
+  /** The pace does not wait for replies, so a slow reply makes the later messages late too. */
   async talk(until_ms) {
     const every_ms = 1000 / this.set.ratePerPair;
     let due_ms = now_ms() + Math.random() * every_ms;
@@ -83,7 +84,7 @@ export class Conversation {
     side.send(this.note(side.person.kind));
   }
 
-  /** Notes what will be said now, under a `clientId` of its own. */
+  /** Records the next message under a new `clientId`. */
   note(kind) {
     this.saidCount += 1;
     const clientId = `${kind[0]}-${this.ledger.start}-${this.saidCount}`;
@@ -124,7 +125,7 @@ export class Conversation {
     this.moved();
   }
 
-  /** Waits until it is true, looking whenever something has come, or for the time that is given. */
+  /** Waits for a condition or the given time; the condition is checked whenever something arrives. */
   until(is, by_ms) {
     if (is()) return Promise.resolve();
     return new Promise((resolve) => {
@@ -151,7 +152,7 @@ export class Conversation {
     const kept = answer.status === 200 ? answer.json('lastSeq') - ledger.start : null;
     if (kept === null && refused(codeOf(answer))) metrics.refusals.add(1);
     else if (kept === null) complain('http', `GET /api/chats/{id}: ${answer.status || answer.error}`, this.phase(now_ms()));
-    // What the server has must be what it acknowledged, and each once.
+    // The server must have stored exactly the acknowledged messages, each once.
     const missing = kept === null ? 0 : ledger.acknowledgements - kept;
     metrics.vanished.add(Math.max(0, missing));
     metrics.doubled.add(Math.max(0, -missing - unanswered.length));
@@ -164,7 +165,7 @@ export class Conversation {
   }
 }
 
-/** What a common refusal wants. */
+/** Hints for common refusals. */
 const HINTS = {
   person_not_found: ': the directory does not know the dentist; give CUSTOMER_IDS and DENTIST_IDS',
   token_invalid: ': is it the issuer that the node trusts? See TOKENS_FILE, ISSUER_URL, DJANGO_JWT_SECRET',

@@ -1,9 +1,9 @@
-// The three ways to carry events. Each connects and tells of what happens: `open()`,
-// `answer(id, answer)`, `push(event, data)`, and once `gone(why)`; it returns `send` and `close`.
+// The three framings. Each connects and calls `open()`, `answer(id, answer)`, `push(event,
+// data)`, and once `gone(why)`; it returns `send` and `close`.
 
 import http from 'k6/http';
 
-// Newer ones have the module under its lasting name; in k6 1.1 it is experimental.
+// k6 1.1 has the module as experimental; newer versions have it under its final name.
 function websockets() {
   try {
     return require('k6/websockets');
@@ -13,7 +13,7 @@ function websockets() {
 }
 const { WebSocket } = websockets();
 
-/** The code of a close, where k6 tells it, or what failed. */
+/** A WebSocket; `gone` gets its close code, if k6 has it, or its error. */
 function socket(url, params, on, receive) {
   const ws = new WebSocket(url.replace(/^http/, 'ws'), null, params);
   let failed = null;
@@ -22,7 +22,7 @@ function socket(url, params, on, receive) {
   ws.onclose = ({ code }) => on.gone(failed || `closed${code ? ` with ${code}` : ''}`);
   return {
     opened: (then) => { ws.onopen = then; },
-    // A socket that is closing throws; that it is gone is told next.
+    // A closing socket would throw on `send`; `gone` is called next.
     write: (text) => { if (ws.readyState === OPEN) ws.send(text); },
     close: () => ws.close(1000),
   };
@@ -30,10 +30,10 @@ function socket(url, params, on, receive) {
 
 const OPEN = 1;
 
-/** What nobody here listens to is not parsed: that costs more than all else that k6 does. */
+/** Events that nobody here uses. They are not parsed, because that costs more than all other work of k6. */
 const UNHEARD = /^(?:42\[|\{"event":)"(?:session:|presence|typing|message:(?:delivered|read|updated))/;
 
-/** `/ws`: each frame one JSON object. */
+/** `/ws`: one JSON object per frame. */
 export function native(base, token, on) {
   const params = { headers: { Authorization: `Bearer ${token}` }, tags: { name: 'GET /ws' } };
   const ws = socket(`${base}/ws`, params, on, (text) => {
@@ -46,7 +46,7 @@ export function native(base, token, on) {
   return { send: (id, event, data) => ws.write(JSON.stringify({ id, event, data })), close: ws.close };
 }
 
-/** Socket.IO 4 in Engine.IO 4 packets, whatever carries them. */
+/** Socket.IO 4 in Engine.IO 4 packets, for either transport. */
 function packets(token, send, on) {
   return (packet) => {
     const kind = packet.slice(0, 2);
@@ -68,7 +68,7 @@ function packets(token, send, on) {
 
 const event = (id, name, data) => `42${id}${JSON.stringify([name, data])}`;
 
-/** Socket.IO over a WebSocket, from the first packet on. */
+/** Socket.IO over a WebSocket from the first packet on. */
 export function socketio(base, token, on) {
   const params = { tags: { name: 'GET /socket.io/ websocket' } };
   const url = `${base}/socket.io/?EIO=4&transport=websocket`;
@@ -78,7 +78,7 @@ export function socketio(base, token, on) {
 
 const BETWEEN = '\x1e';
 
-/** Socket.IO over polls: one request waits for what the server says, another brings what we say. */
+/** Socket.IO over HTTP polling: one request waits for packets of the server, another sends ours. */
 export function polling(base, token, on) {
   const params = { timeout: '90s', tags: { name: 'GET /socket.io/ poll', kind: 'poll' } };
   const posting = { ...params, tags: { name: 'POST /socket.io/ poll', kind: 'poll' } };
@@ -118,15 +118,15 @@ export function polling(base, token, on) {
   poll();
   return {
     send: (id, name, data) => send(event(id, name, data)),
-    // The poll that waits is answered then.
+    // The waiting poll is answered then.
     close: () => { send('1'); gone('closed'); },
   };
 }
 
-/** The framings by their names. */
+/** Framings by name. */
 export const FRAMINGS = { native, socketio, polling };
 
-/** The name of a pair's framing: the one that is set, or each in its turn. */
+/** Framing of a pair: the one of the settings, or each in turn. */
 export function framingOf(set, number) {
   return set === 'all' ? Object.keys(FRAMINGS)[number % 3] : set;
 }

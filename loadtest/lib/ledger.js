@@ -1,12 +1,12 @@
-// Who has said what in one session, and who has heard it: from this loss, doubles and disorder are
-// judged. It knows nothing of k6.
+// Messages sent and received in one session, from which loss, duplicates and disorder are judged.
+// It does not depend on k6.
 
-/** How far one side has read, and what of it came how. */
+/** Read state of one side. */
 class Reader {
   constructor(after) {
-    /** The highest `seq` that the server has told: what a join names as `after`. */
+    /** Highest `seq` received from the server; `after` of the next join. */
     this.told = after;
-    /** Up to here there is no hole, counting one's own messages by their acknowledgement. */
+    /** Everything up to this `seq` is known; own messages count by their acknowledgement. */
     this.whole = after;
     this.beyond = new Set();
     this.heard = new Set();
@@ -34,12 +34,12 @@ export class Ledger {
     this.last = after;
   }
 
-  /** Someone says something, and will say it again until it is acknowledged. */
+  /** Records a message, which is repeated until it is acknowledged. */
   say(clientId, from, now_ms) {
     this.said.set(clientId, { from, saidAt_ms: now_ms, seq: null, heard: false, again: false });
   }
 
-  /** It is committed. Tells when it was said, and nothing where that was known. */
+  /** Records an acknowledgement. Returns the time of the send, or null if it was acknowledged before. */
   acknowledged(clientId, seq) {
     const entry = this.said.get(clientId);
     if (!entry || entry.seq !== null) return null;
@@ -52,8 +52,8 @@ export class Ledger {
   }
 
   /**
-   * One side is told of a message, by a push or in the answer to a join. Tells what is wrong with
-   * it: `doubled` or `disordered`; and of the other side's, when it was said.
+   * Records a message that one side received live or in the reply to a join. Returns the fault,
+   * `doubled` or `disordered`, and for the other side's message the time of its send.
    */
   heard(by, message) {
     const reader = this.readers[by];
@@ -66,24 +66,24 @@ export class Ledger {
     this.last = Math.max(this.last, message.seq);
     const entry = this.said.get(message.clientId);
     if (own || known) return { fault };
-    // Stored a second time under another number, though its `clientId` is the same.
+    // Stored a second time under another number, despite the same `clientId`.
     if (!entry || entry.heard || (entry.seq !== null && entry.seq !== message.seq)) return { fault: 'doubled' };
     entry.heard = true;
     if (entry.seq !== null) this.said.delete(message.clientId);
     return { fault, saidAt_ms: entry.saidAt_ms, again: entry.again };
   }
 
-  /** What one side has said and knows no answer to, in its order. */
+  /** Messages of one side, or of both, without an acknowledgement, in order. */
   unanswered(from) {
     return [...this.said].filter(([, entry]) => entry.seq === null && (!from || entry.from === from));
   }
 
-  /** What is acknowledged, but was never told to the other side. */
+  /** Messages that were acknowledged but not delivered to the other side. */
   lost() {
     return [...this.said].filter(([, entry]) => entry.seq !== null && !entry.heard);
   }
 
-  /** Numbers that one side, or the other, has no message for. */
+  /** Numbers that a side has no message for, of both sides together. */
   holes() {
     return this.readers.customer.holes(this.last) + this.readers.dentist.holes(this.last);
   }

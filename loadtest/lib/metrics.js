@@ -1,4 +1,4 @@
-// What is measured beside k6's own metrics, and what must hold of it.
+// Metrics of the load test besides those of k6, and their thresholds.
 
 import { Counter, Trend } from 'k6/metrics';
 import { FRAMINGS } from './framings.js';
@@ -6,7 +6,7 @@ import { FRAMINGS } from './framings.js';
 export const metrics = {
   delivery: new Trend('delivery_ms', true),
   acknowledgement: new Trend('acknowledgement_ms', true),
-  // How far k6 itself is behind the pace that it was given: what is late by this is not the server's.
+  // Delay of k6 behind its own pace. Latency from it is not the server's.
   lag: new Trend('k6_lag_ms', true),
   joining: new Trend('join_ms', true),
   reconnect: new Trend('reconnect_ms', true),
@@ -25,14 +25,15 @@ export const metrics = {
   refreshes: new Counter('token_refreshes'),
   refusals: new Counter('refusals'),
   errors: new Counter('errors'),
-  // One more as a conversation begins, one less when it has been judged: it ends at 0.
+  // Raised when a conversation begins and lowered when it is judged, so that it ends at
+  // 0.
   unjudged: new Counter('conversations_unjudged'),
 };
 
-/** What an error is of; each has a row in the report. */
+/** Kinds of errors; each has a row in the report. */
 export const ERRORS = ['connect', 'connection', 'answer', 'http'];
 
-/** What must hold in every scenario. */
+/** Thresholds of every scenario. */
 export function thresholds(set, phases) {
   const zero = ['count==0'];
   const all = {
@@ -46,15 +47,15 @@ export function thresholds(set, phases) {
     seq_holes: zero,
     conversations_unjudged: zero,
     errors: [`count<=${set.maxErrors}`],
-    // With limits on a run measures them; it is of no use to go on.
+    // With the limits on, a run would measure them, so it is aborted.
     refusals: set.refusals === 'allow' ? ['count>=0'] : [{ threshold: 'count==0', abortOnFail: true }],
-    // Said while both were there; what was caught up with is late by the time that one was away.
+    // Sent while both were connected; the others are late by the time that one was away.
     'delivery_ms{way:live}': ['p(95)>=0'],
     'delivery_ms{way:caught_up}': ['p(95)>=0'],
     'acknowledgement_ms{way:live}': ['p(95)>=0'],
     'http_req_duration{kind:rest}': ['p(95)>=0'],
   };
-  // A threshold that always holds makes k6 keep the metric by tag, for the report.
+  // A threshold that always holds makes k6 keep the tagged metric for the report.
   for (const kind of ERRORS) all[`errors{of:${kind}}`] = ['count>=0'];
   for (const framing of Object.keys(FRAMINGS)) {
     if (set.framing === 'all') all[`delivery_ms{way:live,framing:${framing}}`] = ['p(95)>=0'];

@@ -1,6 +1,6 @@
-// Variables that nobody reads, but whose names are very near to one that is read.
+// Variables that are not read, but whose names are close to one that is.
 
-/** `PAIR is not read; is PAIRS meant?`, for each that is set; never with a value. */
+/** `PAIR is not read; is PAIRS meant?` for each such variable; never with a value. */
 export function misspelt(given, known) {
   const strange = given.filter((name) => !known.includes(name) && !name.startsWith('K6_'));
   return strange.flatMap((name) => {
@@ -9,7 +9,7 @@ export function misspelt(given, known) {
   });
 }
 
-/** How many letters are to be put in, left out, changed, or exchanged with the next. */
+/** Number of letters to insert, remove, change, or exchange with the next. */
 function distance(one, other) {
   const rows = [Array.from({ length: other.length + 1 }, (_, column) => column)];
   for (let row = 1; row <= one.length; row += 1) {

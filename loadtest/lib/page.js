@@ -1,4 +1,4 @@
-// The report as one page that needs nothing else, not even a network.
+// The report as one HTML page that needs no network.
 
 import { framings, measured } from './report.js';
 
@@ -30,7 +30,7 @@ const STYLE = `
     .bar { width: 100%; min-width: 2.5rem } }
   .fails td { color: var(--bad); font-weight: 600 } code { font-size: .9em }`;
 
-/** p50 over p95 over p99, to the scale of the longest in its table. */
+/** p50 over p95 over p99, to the scale of the largest value in the table. */
 function bar({ p50_ms, p95_ms, p99_ms }, longest_ms) {
   const part = (value_ms, colour) => (
     `<i style="width:${((100 * value_ms) / longest_ms).toFixed(1)}%;background:var(--${colour})"></i>`
@@ -62,7 +62,7 @@ export function page(found) {
   const fault = (name, count) => tile(name, count, count > 0);
   const phases = found.phases.map((phase) => [phase.name, phase.delivery, phase.deliveredPerS, phase.errors]);
   const rules = found.thresholds.map(({ metric, rule, value, ok, follows }) => (
-    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, value, ok ? 'holds' : follows ? 'FAILS, by the refusals' : 'FAILS'])}</tr>`
+    `<tr${ok ? '' : ' class="fails"'}><td><code>${escaped(metric)}</code></td>${cells([rule, value, ok ? 'holds' : follows ? 'FAILS because of the refusals' : 'FAILS'])}</tr>`
   ));
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

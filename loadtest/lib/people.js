@@ -1,4 +1,4 @@
-// Who talks to whom, and their tokens. No token is ever printed.
+// The pairs of a run and their tokens. No token is ever printed.
 
 import crypto from 'k6/crypto';
 import { SharedArray } from 'k6/data';
@@ -12,7 +12,7 @@ export class People {
     this.given = { customer: given(set, 'customers'), dentist: given(set, 'dentists') };
   }
 
-  /** Says before the run what it could not be done with. */
+  /** Reason why the run cannot start, or null. */
   reasonAgainst(pairs) {
     const { customerIds, djangoSecret, tokensFile } = this.set;
     const { customer, dentist } = this.given;
@@ -26,7 +26,7 @@ export class People {
       : null;
   }
 
-  /** The two of one pair, numbered from 1. */
+  /** The pair of this number; the first is 1. */
   pair(run, number) {
     return { customer: this.person('customer', run, number), dentist: this.person('dentist', run, number) };
   }
@@ -57,14 +57,14 @@ export class People {
   }
 }
 
-/** The tokens of one kind in TOKENS_FILE, kept once for all virtual users. */
+/** Tokens of one kind in TOKENS_FILE, shared by all virtual users. */
 function given(set, kinds) {
   if (!set.tokensFile) return null;
   const tokens = new SharedArray(kinds, () => JSON.parse(open(set.tokensFile))[kinds] || []);
   return tokens.length > 0 ? tokens : null;
 }
 
-/** A dentist's token as Django's SimpleJWT makes it. */
+/** A dentist's token as Django's SimpleJWT signs it. */
 function signed(set, id) {
   const now_s = Math.floor(Date.now() / 1000);
   const claims = {

@@ -1,9 +1,10 @@
-// What stands at the end: in words on the terminal, as a page of its own, and as JSON.
+// The report at the end of a run: as text on the terminal, as an HTML page, and as
+// JSON.
 
 import { page } from './page.js';
 import { ERRORS } from './metrics.js';
 
-/** What k6 writes: standard output, and files by their names. */
+/** Output of k6: standard output, and files by name. */
 export function report(scenario, summary) {
   const found = findings(scenario, summary);
   const file = `${scenario.set.outDir}${scenario.name}`;
@@ -14,10 +15,10 @@ export function report(scenario, summary) {
   };
 }
 
-/** What does not hold either where limits turn the clients away and end the run. */
+/** Thresholds that also fail when limits refuse clients and end the run. */
 const FOLLOWING = /^(checks|conversations_unjudged|messages_(unanswered|delivered|caught_up)|reconnect|delivery_ms|http_req_duration)/;
 
-/** The numbers that count, picked from k6's. */
+/** The results, taken from the metrics of k6. */
 function findings({ name, question, set, pairs, phases }, { metrics, state }) {
   const values = (metric) => metrics[metric]?.values ?? {};
   const count = (metric) => values(metric).count ?? 0;
@@ -31,7 +32,7 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
       { metric, rule, value: valueOf(rule, values(metric)), ok, follows: turnedAway && !ok && FOLLOWING.test(metric) }
     ))
   ));
-  // What fails stands first, and before what only follows from it.
+  // Failures come first, and consequences of the refusals after the other failures.
   thresholds.sort((one, other) => one.ok - other.ok || one.follows - other.follows || one.metric.localeCompare(other.metric));
   const passed = thresholds.every(({ ok }) => ok);
   const numbers = {
@@ -59,7 +60,7 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
     errorsOf: Object.fromEntries(ERRORS.map((kind) => [kind, count(`errors{of:${kind}}`)])),
     latencies: {
       'delivery, both connected': trend('delivery_ms{way:live}'),
-      // Where the framings are in turn.
+      // Only with several framings.
       '- native': trend('delivery_ms{way:live,framing:native}'),
       '- Socket.IO by WebSocket': trend('delivery_ms{way:live,framing:socketio}'),
       '- Socket.IO by polls': trend('delivery_ms{way:live,framing:polling}'),
@@ -88,29 +89,29 @@ function findings({ name, question, set, pairs, phases }, { metrics, state }) {
   };
 }
 
-/** What to do about the commonest findings. */
+/** Advice on common results. */
 function advice(numbers, metrics, set) {
   const said = [];
   if (numbers.refusals > 0 && set.refusals === 'fail') {
-    said.push('The target refuses: its limits are on, and a load test comes from one address and few people. '
+    said.push('The limits of the target refuse clients, because a load test has one address and few people. '
       + 'Start its nodes with LIMIT_SENDS_PER_USER_S=0 LIMIT_CONNECTIONS_PER_USER=0 '
       + 'LIMIT_CONNECTIONS_PER_ADDRESS=0 LIMIT_REQUESTS_PER_ADDRESS_S=0 LIMIT_OPENS_PER_USER=0 '
       + 'LIMIT_UNANSWERED_PER_USER=0, '
       + 'or measure the limits themselves with REFUSALS=allow.');
   }
   if (numbers.unjudged > 0 && numbers.refusals === 0) {
-    said.push('Conversations were cut off before they could be judged: the run was stopped, or the machine that runs k6 is too slow for so many.');
+    said.push('Conversations ended before they could be judged: the run was stopped, or the k6 machine is too slow for so many pairs.');
   }
   if (metrics.k6_lag_ms?.values?.['p(95)'] > 100) {
-    said.push('k6 itself is behind its pace: latencies have that in them. Use a larger machine for it, or several, or fewer pairs.');
+    said.push('k6 itself is behind its pace, which raises the measured latencies. Use a larger machine, several machines, or fewer pairs.');
   }
-  if (numbers.lost > 0) said.push('Messages were acknowledged and not delivered within GRACE. That is a fault of the server: please report it.');
-  if (numbers.vanished > 0) said.push('The server keeps fewer messages than it acknowledged. That is a fault of the server: please report it.');
-  if (!(metrics.messages_delivered?.values?.count > 0)) said.push('Nothing was delivered: nothing was measured.');
+  if (numbers.lost > 0) said.push('Messages were acknowledged and not delivered within GRACE. This is a bug of the server; please report it.');
+  if (numbers.vanished > 0) said.push('The server has stored fewer messages than it acknowledged. This is a bug of the server; please report it.');
+  if (!(metrics.messages_delivered?.values?.count > 0)) said.push('No message was delivered, so nothing was measured.');
   return said;
 }
 
-/** What was measured of what a rule like `p(95)<250` is about; a rate downwards, as 1 means all. */
+/** Measured value for a rule like `p(95)<250`. A rate is rounded down, so that 1 means all. */
 function valueOf(rule, values) {
   const [of] = /^[a-z]+(\(\d+\))?/.exec(rule);
   const value = values[of] ?? 0;
@@ -125,7 +126,7 @@ export function framings({ framing }) {
   return framing === 'all' ? 'framings in turn' : `${framing} framing`;
 }
 
-/** Latencies that were measured. */
+/** Latencies with samples. */
 export function measured(found) {
   return Object.entries(found.latencies).filter(([, { samples, max_ms }]) => samples > 0 || max_ms > 0);
 }
@@ -133,7 +134,7 @@ export function measured(found) {
 function words(found, file) {
   const { numbers } = found;
   if (numbers.sent === 0 && numbers.errors === 0) {
-    return `\n  FAILED: ${found.scenario}. Nothing was measured; above k6 says why.\n\n`;
+    return `\n  FAILED: ${found.scenario}. Nothing was measured; k6 printed the reason above.\n\n`;
   }
   const column = (value, width = 10) => String(value).padStart(width);
   const row = (name, { p50_ms, p95_ms, p99_ms, max_ms }, more = '') => (
@@ -165,7 +166,7 @@ function words(found, file) {
     lines.push('');
   }
   for (const { metric, rule, ok, follows } of found.thresholds) {
-    if (!ok) lines.push(`  ✗ ${metric}: ${rule}${follows ? ', as follows from the refusals' : ''}`);
+    if (!ok) lines.push(`  ✗ ${metric}: ${rule}${follows ? ', a consequence of the refusals' : ''}`);
   }
   lines.push(`  ${file}.html and .json`, '', '');
   return lines.join('\n');

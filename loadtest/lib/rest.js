@@ -1,4 +1,4 @@
-// The HTTP API, used beside the sockets as apps use it: lists, history, search, and sends.
+// Use of the HTTP API beside the sockets, as apps do: lists, history, search, and sends.
 
 import { check } from 'k6';
 import http from 'k6/http';
@@ -12,7 +12,7 @@ export class Rest {
     this.turn = conversation.number;
   }
 
-  /** One request after the other, in turn, until then. */
+  /** Sends requests of each kind in turn until the given time. */
   async use(until_ms) {
     const every_ms = this.conversation.set.restEvery_s * 1000;
     if (every_ms === 0) return;
@@ -40,7 +40,7 @@ export class Rest {
     }
   }
 
-  /** A send by HTTP, in the same books as those by socket. */
+  /** Sends a message by HTTP; it counts in the same ledger as those by socket. */
   async say(path) {
     const { conversation } = this;
     const side = conversation.sides[this.turn % 2];
@@ -48,7 +48,7 @@ export class Rest {
     const content = { clientId, kind: 'text', body: `hello ${conversation.body}` };
     const answer = await this.ask('POST', '/api/chats/{id}/messages', path, content, side);
     if (answer.status === 200 || answer.status === 201) conversation.acknowledged(answer.json('message'));
-    // It is said again by socket, under its `clientId`.
+    // The socket repeats the send under its `clientId`.
     else if (side.live) side.send(clientId);
   }
 

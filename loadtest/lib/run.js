@@ -1,5 +1,5 @@
-// What every scenario is made of: groups of pairs that come, talk until the run's end or their own,
-// and go; and phases of time by which the report tells things apart.
+// The frame of every scenario: groups of pairs that arrive, talk until the end of the run or of
+// their group, and leave; and phases of time for the report.
 
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -11,13 +11,13 @@ import { People } from './people.js';
 import { report } from './report.js';
 import { doubts, settings } from './settings.js';
 
-/** The time that opening, joining and judging may take beside the talk and the grace. */
+/** Time for opening, joining and judging besides the talk and GRACE, in seconds. */
 const MARGIN_S = 30;
 
 /**
- * A scenario: its name, the question that it answers, its own defaults, and from the settings its
- * groups `{name, pairs, from_s, to_s, ramp_s}` and phases `{name, to_s, factor}`, where `factor` is
- * what the limits on latency are multiplied by, and 0 is no limit.
+ * A scenario: its name, the question that it answers, its defaults, and a function from the
+ * settings to groups `{name, pairs, from_s, to_s, ramp_s}` and phases `{name, to_s, factor}`.
+ * `factor` multiplies the limits on latency; 0 means no limit.
  */
 export function scenario({ name, question, defaults, shape = together, also = () => ({}) }) {
   const set = settings(defaults);
@@ -90,7 +90,7 @@ function together(set) {
   return { groups: [everyone(set)], phases: [{ name: 'all', to_s: set.duration_s, factor: 1 }] };
 }
 
-/** When connections are cut: the same moments for all. */
+/** Times at which connections are cut, the same for all pairs. */
 function storms(set, began_ms, ends_ms) {
   const every_ms = set.reconnectEvery_s * 1000;
   const moments = [];

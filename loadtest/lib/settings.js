@@ -1,13 +1,13 @@
-// What is set from outside: `-e NAME=value`, or the environment.
+// Settings from `-e NAME=value` or the environment.
 
 import { misspelt } from './misspelt.js';
 
 const KNOWN = new Set();
 
-/** Said where a variable is set that is none of these, but nearly. */
+/** Warnings about variables whose names are close to a known one. */
 export const doubts = () => misspelt(Object.keys(__ENV), [...KNOWN]);
 
-/** The value of a variable, or what stands in for it. What is set to nothing counts as unset. */
+/** Value of a variable, or the default. An empty value counts as unset. */
 function text(name, otherwise) {
   KNOWN.add(name);
   const value = __ENV[name];
@@ -17,24 +17,24 @@ function text(name, otherwise) {
 function number(name, otherwise, least = 0) {
   const value = Number(text(name, otherwise));
   if (!Number.isFinite(value) || value < least) {
-    throw new Error(`${name}: a number from ${least} on is wanted`);
+    throw new Error(`${name}: must be a number of at least ${least}`);
   }
   return value;
 }
 
-/** `90`, `500ms`, `90s`, `2m` or `1h`, in seconds. */
+/** Seconds of a text like `90`, `500ms`, `90s`, `2m` or `1h`. */
 function seconds(name, otherwise, least = 0) {
   const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text(name, otherwise));
   const value = found && Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'];
   if (!found || value < least) {
-    throw new Error(`${name}: a time like 90s, 2m or 1h is wanted${least ? `, ${least}s or more` : ''}`);
+    throw new Error(`${name}: must be a time like 90s, 2m or 1h${least ? `, at least ${least}s` : ''}`);
   }
   return value;
 }
 
 function oneOf(name, choices, otherwise) {
   const value = text(name, otherwise);
-  if (!choices.includes(value)) throw new Error(`${name}: one of ${choices.join(', ')} is wanted`);
+  if (!choices.includes(value)) throw new Error(`${name}: must be one of ${choices.join(', ')}`);
   return value;
 }
 
@@ -42,17 +42,17 @@ function list(name, otherwise = '') {
   return text(name, otherwise).split(',').map((part) => part.trim()).filter((part) => part);
 }
 
-/** A directory for the report, which k6 does not make, and misses only when the run is over. */
+/** Directory of the report. k6 does not create it, and would fail only at the end of the run. */
 function directory(name, otherwise) {
   const given = path(text(name, otherwise)).replace(/\/*$/, '/');
-  // Others than absolute ones k6 would look for beside this file.
+  // k6 would look for a relative path beside this file.
   if (given.startsWith('/') && !isDirectory(given)) {
     throw new Error(`${name}: there is no directory ${given}; make it first`);
   }
   return given;
 }
 
-/** As far as k6 can tell: it opens no directory, and says that it is one. */
+/** Whether k6 can tell that a path is a directory: it opens none, and its error says so. */
 function isDirectory(place) {
   try {
     open(place);
@@ -62,24 +62,24 @@ function isDirectory(place) {
   }
 }
 
-/** From where k6 was started; by itself it would look beside this file. */
+/** Resolves a path against the directory where k6 was started, not against this file as k6 would. */
 function path(given) {
   return given === null || given.startsWith('/') ? given : `${__ENV.PWD || '.'}/${given}`;
 }
 
-/** All that is set, over a scenario's own defaults. */
+/** All settings, with a scenario's own defaults. */
 export function settings(own) {
   const of = (name, otherwise) => String(own[name] ?? otherwise);
   const bases = list('BASE_URL', 'http://localhost:3000').map((url) => url.replace(/\/+$/, ''));
   if (bases.length === 0 || bases.some((url) => !/^https?:\/\/[^/]+/.test(url))) {
-    throw new Error('BASE_URL: one or more URLs like http://localhost:3000 are wanted');
+    throw new Error('BASE_URL: must be one or more URLs like http://localhost:3000');
   }
   const grace_s = seconds('GRACE', of('GRACE', '15s'));
   const reconnectEvery_s = seconds('RECONNECT_EVERY', of('RECONNECT_EVERY', '0s'));
   const away_s = seconds('AWAY', of('AWAY', '1s'));
-  // Who is still away at the end has not lost what it would have caught up with.
+  // A side that is still away at the end would count its messages as lost.
   if (reconnectEvery_s > 0 && away_s >= grace_s) {
-    throw new Error('AWAY: a time shorter than GRACE is wanted');
+    throw new Error('AWAY: a time shorter than GRACE is required');
   }
   return {
     bases,
@@ -103,7 +103,7 @@ export function settings(own) {
     tokensFile: path(text('TOKENS_FILE', null)),
     djangoSecret: text('DJANGO_JWT_SECRET', null),
     djangoIssuer: text('DJANGO_ISSUER', null),
-    // A token that is about to end is renewed 60 s before.
+    // A token is renewed 60 s before it ends.
     tokenTtl_s: seconds('TOKEN_TTL', '1h', 61),
     customerIds: list('CUSTOMER_IDS'),
     dentistIds: list('DENTIST_IDS'),

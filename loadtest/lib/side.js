@@ -1,19 +1,19 @@
-// One end of a conversation: a person with a connection that comes back, as an app's does.
+// One end of a conversation: a person with a connection that reconnects as an app's does.
 
 import { clearTimeout, setTimeout } from 'k6/timers';
 import { now_ms } from './clock.js';
 import { complain, refused } from './errors.js';
 import { metrics } from './metrics.js';
 
-/** The server answers a send within 8 s, or says that it can't. */
+/** Limit of a reply. The server replies to a send within 8 s, if only with an error. */
 const ANSWER_WITHIN_MS = 15000;
 const COME_BACK_AFTER_MS = 1000;
 const LIMITED_FOR_MS = 10000;
-/** What is refused for a while is said again. */
+/** Errors after which a request is repeated. */
 const TRY_AGAIN = ['rate_limited', 'busy', 'draining', 'unavailable', 'issuer_unavailable'];
 
 export class Side {
-  /** `place` is where it connects: the bases in their turn, one further with each coming back. */
+  /** `place` is the index of its first base; each reconnection moves to the next one. */
   constructor(conversation, person, place) {
     this.conversation = conversation;
     this.person = person;
@@ -27,7 +27,7 @@ export class Side {
     this.times = 0;
   }
 
-  /** Connects and joins; from then on it comes back by itself. */
+  /** Connects and joins; reconnects by itself from then on. */
   connect() {
     const { set, framing } = this.conversation;
     const [began_ms, again] = [now_ms(), this.times > 0];
@@ -36,7 +36,7 @@ export class Side {
     this.times += 1;
     this.delay_ms = COME_BACK_AFTER_MS;
     this.drained = false;
-    // What an older connection still says is not heard any more.
+    // Events of an earlier connection are ignored.
     const ours = (then) => (...told) => { if (this.wire === wire && !this.over) then(...told); };
     let opened = false;
     const wire = framing(base, token, {
@@ -57,7 +57,7 @@ export class Side {
     this.wire = wire;
   }
 
-  /** Gives the connection up, and comes back after a while. */
+  /** Closes the connection, and reconnects after a while. */
   leave(after_ms) {
     const { wire } = this;
     this.wire = null;
@@ -71,7 +71,7 @@ export class Side {
     this.returning = setTimeout(() => this.connect(), after_ms);
   }
 
-  /** Goes for good. */
+  /** Closes the connection for good. */
   end() {
     this.over = true;
     clearTimeout(this.returning);
@@ -85,7 +85,7 @@ export class Side {
     this.wire.send(id, event, content);
   }
 
-  /** Looks whether the oldest request waits for too long: one timer for all of them. */
+  /** Checks whether the oldest request waits for too long. One timer serves all requests. */
   watch() {
     const [oldest] = this.requests.values();
     this.watching = null;
@@ -109,7 +109,8 @@ export class Side {
     const { code, retryAfterMs } = answer.error;
     if (refused(code)) metrics.refusals.add(1);
     else if (code !== 'draining') complain('answer', `${event}: ${code}`, this.conversation.phase(now_ms()));
-    // Where limits end the run there is no use in it, and k6 would tell of each timer that it stops.
+    // No repetition if limits end the run: it is useless, and k6 would warn about every pending
+    // timer.
     if (!TRY_AGAIN.includes(code) || (refused(code) && this.conversation.set.refusals === 'fail')) return;
     const { wire } = this;
     const again = () => { if (wire === this.wire && !this.over) this.request(event, content, then); };
@@ -132,7 +133,7 @@ export class Side {
     });
   }
 
-  /** Sends what the ledger has noted; what can't be sent now is when the connection is back. */
+  /** Sends a recorded message. Without a connection it is sent after the reconnection. */
   send(clientId) {
     if (!this.live) return;
     const { conversation } = this;
@@ -149,7 +150,7 @@ export class Side {
     }
   }
 
-  /** Shows a new token before the old one ends; those of a file can't be renewed. */
+  /** Sends a new token before the old one ends. Tokens of a file cannot be renewed. */
   refresh() {
     try {
       const token = this.person.token(true);

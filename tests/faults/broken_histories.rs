@@ -1,4 +1,4 @@
-//! The checker objects to every history that breaks a promise, and to none that keeps them.
+//! Tests of the checker: it objects to every history that breaks a promise, and to no other.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
 
 const SESSION: &str = "s";
 
-/// The patient's device, the dentist's, and a stranger's.
+/// Indexes of the devices of the patient, the dentist and a stranger.
 const PATIENT: usize = 0;
 const DENTIST: usize = 1;
 const STRANGER: usize = 2;
@@ -41,7 +41,8 @@ fn heard(seq: u64) -> Fact {
     Fact::Heard(told(seq))
 }
 
-/// Three messages of the patient's, heard by the dentist, who comes back between the second and third.
+/// A history with three messages of the patient, which the dentist receives with a reconnection between
+/// the second and the third.
 fn good() -> History {
     let mut entries = vec![at(0, PATIENT, joined(0)), at(1, DENTIST, joined(0))];
     for seq in 1..=3 {
@@ -64,14 +65,14 @@ fn good() -> History {
     }
 }
 
-/// What the checker says of a history that was changed.
+/// Violations that the checker finds in a changed history.
 fn found(change: impl FnOnce(&mut History)) -> Vec<Violation> {
     let mut history = good();
     change(&mut history);
     check(&history).0
 }
 
-/// Where the dentist hears this one.
+/// Index of the entry where the dentist receives the message with this `seq`.
 fn hearing(history: &History, seq: u64) -> usize {
     let entries = history.entries.iter();
     let mut entries = entries.enumerate();
@@ -82,7 +83,7 @@ fn hearing(history: &History, seq: u64) -> usize {
 #[test]
 fn a_history_that_keeps_the_promises_is_not_objected_to() {
     assert_eq!(found(|_| {}), []);
-    assert_eq!(check(&good()).1, Duration::from_millis(10), "the slowest message");
+    assert_eq!(check(&good()).1, Duration::from_millis(10), "delay of the slowest message");
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn what_is_stored_otherwise_than_it_was_told_is_altered() {
     }
 }
 
-/// The dentist's copy of the second message, once it was edited.
+/// The second message after an edit.
 fn edited(rev: u64, body: &str) -> Told {
     Told { rev, body: body.into(), ..told(2) }
 }
@@ -122,12 +123,20 @@ fn a_version_that_was_seen_last_must_be_the_last_one() {
         })
     };
     assert_eq!(change(&[edited(9, "latest")]), []);
-    assert_eq!(change(&[edited(9, "latest"), edited(4, "older")]), [], "the version counts");
+    assert_eq!(
+        change(&[edited(9, "latest"), edited(4, "older")]),
+        [],
+        "the highest version counts"
+    );
     assert_eq!(change(&[]), std::slice::from_ref(&stale));
     assert_eq!(change(&[edited(4, "older")]), [stale]);
     let altered = Violation::Altered { device: DENTIST, seq: 2 };
     assert_eq!(change(&[edited(9, "another")]), std::slice::from_ref(&altered));
-    assert_eq!(change(&[edited(9, "latest"), edited(10, "lost")]), [altered], "it is not stored");
+    assert_eq!(
+        change(&[edited(9, "latest"), edited(10, "lost")]),
+        [altered],
+        "the last version is not stored"
+    );
 }
 
 #[test]
@@ -193,7 +202,7 @@ fn what_comes_twice_or_behind_a_later_one_is_out_of_order() {
         history.entries.insert(third, at(2_700, DENTIST, heard(2)));
     });
     let violation = Violation::OutOfOrder { device: DENTIST, seq: 2, behind: 2 };
-    assert_eq!(again, [violation], "it said that it had that one");
+    assert_eq!(again, [violation], "its join named that message as read");
 }
 
 #[test]
@@ -238,7 +247,7 @@ fn who_is_connected_and_waits_for_too_long_is_found_unless_there_was_trouble() {
         late(history);
         history.troubles.push((Duration::from_secs(1), Duration::from_secs(2)));
     });
-    assert_eq!(long_before.len(), 1, "trouble that was over is no excuse");
+    assert_eq!(long_before.len(), 1, "trouble that ended before is no excuse");
 }
 
 #[test]
@@ -269,7 +278,7 @@ fn a_stranger_who_hears_or_joins_is_found() {
 #[test]
 fn ones_own_messages_may_be_acknowledged_behind_those_of_others() {
     let found = found(|history| {
-        // The dentist sends the fourth, hears the fifth first, and then has the answer.
+        // The dentist sends message 4, receives message 5 first, and then the acknowledgement of 4.
         history.stored.extend([told(4), told(5)]);
         history.entries.push(at(50_000, DENTIST, tried(4)));
         history.entries.push(at(50_001, PATIENT, tried(5)));

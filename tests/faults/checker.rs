@@ -1,8 +1,9 @@
-//! Says what of the promises was broken, from what the devices saw and what the database holds.
+//! Finds the broken promises of a round, from the entries of the devices and the rows in the database.
 //!
-//! It knows nothing of how the server works. The promises are the contract's: what is acknowledged is
-//! stored, once; a session's messages are numbered 1, 2, 3 …; each member sees each once and in order,
-//! whatever breaks meanwhile, and within 5 s where the database can be asked; nobody else sees any.
+//! The checker knows nothing of the server's internals. The promises are those of the contract: an
+//! acknowledged message is stored once; the messages of a session are numbered 1, 2, 3 …; each member
+//! receives each message once and in order under every fault, and within 5 s while the database works;
+//! nobody else receives any.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -12,43 +13,42 @@ use std::{
 
 use crate::history::{Entry, Fact, History, Told};
 
-/// How long anyone who is connected may wait for a message: the contract's 5 s, and 2 s for a machine
-/// that has other things to do.
+/// Longest delay of a message to a connected device: the contract's 5 s, and 2 s for a busy machine.
 pub(crate) const DUE: Duration = Duration::from_secs(7);
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Violation {
-    /// It was acknowledged, and is not stored.
+    /// An acknowledged message is not stored.
     Lost { key: String, seq: u64 },
-    /// What a device was told of a message is not what is stored.
+    /// A device received a message that differs from the stored one.
     Altered { device: usize, seq: u64 },
-    /// One key has several rows.
+    /// A key has several rows.
     Doubled { key: String },
-    /// The stored numbers leave one out, or have one twice.
+    /// The stored numbers have a gap or a repetition.
     Misnumbered { session: String, seq: u64 },
-    /// Something is stored that no member has sent.
+    /// A stored message was sent by no member.
     Forged { key: String },
     /// A send was refused for good.
     Refused { key: String, code: String },
-    /// A send was never acknowledged, though everything was well in the end.
+    /// A send was never acknowledged, although all faults were mended.
     Unanswered { key: String },
-    /// A device was told of a message twice, or of a later one first, on one connection.
+    /// A device received a message twice, or after a later one, on one connection.
     OutOfOrder { device: usize, seq: u64, behind: u64 },
-    /// A device was told of a message without the one before.
+    /// A device received a message without the one before.
     Skipped { device: usize, seq: u64 },
-    /// A member has not seen a message in the end.
+    /// A member has not received a message by the end.
     Unseen { device: usize, seq: u64 },
-    /// A member has an old version of a message in the end.
+    /// A member has an old version of a message at the end.
     Stale { device: usize, seq: u64 },
-    /// A device that was connected all the while waited for too long.
+    /// A device that was connected all the time received a message too late.
     Late { device: usize, seq: u64, by: Duration },
-    /// Someone was told of a message in a session that isn't theirs.
+    /// A device received a message of a session of which its owner is no member.
     Leaked { device: usize, session: String },
 }
 
 impl Violation {
-    /// The law that it breaks; `ARCHITECTURE.md` has them.
+    /// Laws of `ARCHITECTURE.md` that it breaks.
     pub(crate) fn law(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "I3, I13",
@@ -67,7 +67,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All that was broken, in the order of the list above; and how long the slowest message took.
+/// All violations, in the order of the variants above, and the delay of the slowest message.
 pub(crate) fn check(history: &History) -> (Vec<Violation>, Duration) {
     let mut found = BTreeSet::new();
     stored(history, &mut found);
@@ -83,7 +83,7 @@ pub(crate) fn check(history: &History) -> (Vec<Violation>, Duration) {
     (found.into_iter().collect(), slowest)
 }
 
-/// The numbers have no gaps, the keys are unique, and a member stands behind each.
+/// Checks that the numbers have no gaps, that keys are unique, and that a member sent each message.
 fn stored(history: &History, found: &mut BTreeSet<Violation>) {
     let tried: HashSet<(&str, &str)> = history
         .entries
@@ -111,7 +111,7 @@ fn stored(history: &History, found: &mut BTreeSet<Violation>) {
     }
 }
 
-/// What was acknowledged is stored, and everything was answered.
+/// Checks that acknowledged messages are stored, and that every send has a reply.
 fn sends(history: &History, found: &mut BTreeSet<Violation>) {
     let keys: HashSet<(&str, &str)> = history
         .stored
@@ -135,7 +135,7 @@ fn sends(history: &History, found: &mut BTreeSet<Violation>) {
             _ => {}
         }
     }
-    // What was answered once is answered, even if it was tried again later.
+    // A retry after an acknowledgement needs no reply of its own.
     let answered: HashSet<&String> = history
         .entries
         .iter()
@@ -149,14 +149,14 @@ fn sends(history: &History, found: &mut BTreeSet<Violation>) {
     }
 }
 
-/// Whether someone who was told this was told of that row, as it is or as it was before.
+/// Whether the received message is the stored row or an earlier version of it.
 fn is_version_of(told: &Told, row: &Told) -> bool {
     let same = (&told.session, told.seq, &told.id, &told.key)
         == (&row.session, row.seq, &row.id, &row.key);
     same && (told.rev < row.rev || (told.rev == row.rev && told.body == row.body))
 }
 
-/// Nobody hears of a session that isn't theirs.
+/// Checks that only members receive events of a session.
 fn leaks(history: &History, device: usize, entries: &[&Entry], found: &mut BTreeSet<Violation>) {
     for entry in entries {
         let session = match &entry.fact {
@@ -174,19 +174,19 @@ fn leaks(history: &History, device: usize, entries: &[&Entry], found: &mut BTree
     }
 }
 
-/// What a device heard on each connection is in order, without a gap, as it is stored, and in the end
-/// complete.
+/// Checks that a device receives messages in order, without gaps and as stored on each connection, and
+/// all of them by the end.
 fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTreeSet<Violation>) {
     let mut rows: HashMap<&str, BTreeMap<u64, &Told>> = HashMap::new();
     for row in &history.stored {
         rows.entry(&row.session).or_default().insert(row.seq, row);
     }
     let none = BTreeMap::new();
-    // Of this connection: what it has, and what it sent itself, whose
-    // acknowledgements may come behind the messages of others.
+    // State of this connection: the last message, and the device's own messages, whose acknowledgements
+    // may come after the messages of others.
     let (mut last, mut own) = (0, HashSet::new());
     let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-    // The latest version of each message that it was told of, be it ahead of the message's turn.
+    // Latest version received of each message, which may precede the message itself.
     let mut versions: HashMap<(&str, u64), u64> = HashMap::new();
     for entry in entries {
         if let Fact::Heard(told)
@@ -209,7 +209,7 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
             Fact::Gone => own.clear(),
             Fact::Tried { key, .. } => drop(own.insert(key.as_str())),
             Fact::Acknowledged(told) => {
-                // Who only sends need not see anything.
+                // A device that only sends need not receive anything.
                 if let Some(seen) = seen.get_mut(told.session.as_str()) {
                     seen.insert(told.seq);
                 }
@@ -243,18 +243,18 @@ fn reading(history: &History, device: usize, entries: &[&Entry], found: &mut BTr
     }
 }
 
-/// A stretch of time in which a device was in its session, and what it heard then.
+/// A period in which a device has joined its session, with the messages received.
 struct Stay<'a> {
     session: &'a str,
     from: Duration,
     until: Duration,
-    /// Of each message the versions, and when it was told of them.
+    /// Versions of each message, with the time of their arrival.
     heard: HashMap<u64, Vec<(u64, Duration)>>,
     after: u64,
 }
 
-/// How long the slowest of a device's messages took, from its acknowledgement to its sender; it is
-/// late when it took too long, and the device was there all the while.
+/// Delay of the slowest message of a device, from the acknowledgement to its sender. Adds a violation
+/// for each late message if the device was connected all the time.
 fn waiting(
     history: &History,
     device: usize,
@@ -319,10 +319,10 @@ fn stays<'a>(entries: &[&'a Entry], end: Duration) -> Vec<Stay<'a>> {
     stays
 }
 
-/// When everyone must have heard what was acknowledged then: while there is trouble the time stands.
+/// Time limit for the delivery of a message acknowledged at this time; it is extended by trouble.
 fn due(acknowledged: Duration, troubles: &[(Duration, Duration)]) -> Duration {
     let mut due = acknowledged + DUE;
-    // Sorted by their beginnings, so that one pass finds those that follow on each other.
+    // They are sorted by start, so that one pass finds troubles that overlap.
     for (from, until) in troubles {
         if *from < due && *until > acknowledged {
             due = due.max(*until + DUE);

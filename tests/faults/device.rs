@@ -1,5 +1,5 @@
-//! A device as a careful app would have it: it knows how far it has read, comes back with that, sends
-//! again what was not acknowledged, and writes down what it sees.
+//! A device that behaves as a careful app: it keeps its read position, rejoins with it, repeats
+//! unacknowledged sends, and records what it receives.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -18,68 +18,68 @@ use tokio::{
 
 use crate::history::{Fact, Recorder, Told};
 
-/// How long a handshake may take before a device tries elsewhere.
+/// Time limit of a handshake, after which the device tries again, on any node.
 const CONNECTING: Duration = Duration::from_secs(8);
-/// How long an answer may take before a device takes its connection for dead: a send is decided in 8 s
-/// and a try.
+/// Time limit of a reply, after which the device drops the connection. A send is decided within 8 s and
+/// one attempt.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How many sends a device has under way at most.
+/// Maximum of unacknowledged sends.
 const WINDOW: usize = 4;
 
-/// How many changed messages a join answers with.
+/// Maximum of changed messages in the reply to a join.
 const PAGE: usize = 100;
-/// How often it edits instead of writing.
+/// Probability of an edit instead of a send.
 const EDITS: f64 = 0.1;
-/// How many of its last messages a device edits.
+/// Number of its latest messages that a device may edit.
 const MINE: usize = 20;
 
-/// What devices are to do.
+/// Phase of a round, which all devices follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Write and read.
     Talk,
-    /// Finish what is under way, and read.
+    /// Finish open sends, and read.
     Settle,
-    /// Go.
+    /// End.
     End,
 }
 
-/// How far a device is.
+/// Progress of a device.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Sends without an answer.
+    /// Number of sends without a reply.
     pub(crate) open: usize,
-    /// It has seen everything up to here.
+    /// The device has every message up to this `seq`.
     pub(crate) position: u64,
 }
 
-/// A way to a node, and the people's tokens for it.
+/// A device of a person, with the nodes it connects to.
 pub(crate) struct Device {
     pub(crate) number: usize,
     pub(crate) person: Person,
     pub(crate) session: String,
-    /// Where the nodes are reached.
+    /// Addresses of the nodes.
     pub(crate) nodes: Arc<Vec<SocketAddr>>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) progress: Arc<Mutex<Vec<Progress>>>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) rng: StdRng,
-    /// How long it pauses between two messages, on the average.
+    /// Average pause between two messages.
     pub(crate) pause: Duration,
-    /// Where its reading stands.
+    /// Read state.
     pub(crate) reading: Reading,
     pub(crate) sending: Sending,
 }
 
-/// What a device has of its session.
+/// Messages that a device has of its session.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     position: u64,
     beyond: BTreeSet<u64>,
-    /// The session's revision when it came in last: whatever is changed later it hears live, or when it
-    /// comes back with this.
+    /// Revision of the session at the last join. Later changes arrive live, or on the next join with
+    /// this revision.
     rev: u64,
-    /// The epoch in which the position counts, once a node has told one.
+    /// Epoch of the position; null until a node has sent one.
     epoch: Value,
 }
 
@@ -93,19 +93,19 @@ impl Reading {
     }
 }
 
-/// What a device has sent and has no answer to: when to send it again.
+/// Sends without a reply, and the time of their next attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
     open: BTreeMap<u64, Instant>,
     written: u64,
-    /// What it may edit: the ids of its last messages.
+    /// Ids of its latest messages, which it may edit.
     mine: VecDeque<String>,
 }
 
-/// Why a connection is given up.
+/// The connection is given up.
 struct Gone;
 
-/// What a request of this connection was for.
+/// Kind of a request of this connection.
 enum Asked {
     Join,
     Send(u64),
@@ -113,7 +113,7 @@ enum Asked {
 }
 
 impl Device {
-    /// Lives until it is told to end.
+    /// Runs until the phase is [`Phase::End`].
     pub(crate) async fn run(mut self) {
         while *self.phase.borrow() != Phase::End {
             let framing =
@@ -124,7 +124,7 @@ impl Device {
                 let Gone = self.live(&mut client).await;
                 self.note(Fact::Gone);
             }
-            // By chance, as everyone comes back at once.
+            // A random pause spreads the reconnections of all devices.
             sleep(Duration::from_millis(self.rng.random_range(20..400))).await;
         }
     }
@@ -138,7 +138,7 @@ impl Device {
         self.progress.lock().unwrap()[self.number] = now;
     }
 
-    /// Until the connection is gone, or the device is told to end.
+    /// Uses the connection until it ends or the phase is [`Phase::End`].
     async fn live(&mut self, client: &mut Client) -> Gone {
         let after = self.reading.position;
         let mut join =
@@ -150,7 +150,7 @@ impl Device {
         let mut asked = HashMap::from([(id, (Asked::Join, Instant::now()))]);
         let mut joined = false;
         let mut next = self.next_message();
-        // What was under way on the connection before is sent again on this one.
+        // Open sends of the earlier connection are repeated on this one.
         self.sending.open.values_mut().for_each(|due| *due = Instant::now());
         loop {
             let phase = *self.phase.borrow_and_update();
@@ -215,7 +215,8 @@ impl Device {
                 "sessionId": self.session, "clientId": key, "kind": "text", "body": body,
             });
             self.note(Fact::Tried { session: self.session.clone(), key });
-            // Again when the connection is taken for dead, or the answer says so.
+            // The next attempt comes after a reconnection or at the time that the reply gives; this is
+            // a fallback.
             self.sending.open.insert(number, now + ANSWER * 2);
             let id = client.try_ask("message:send", &text).await.ok_or(Gone)?;
             asked.insert(id, (Asked::Send(number), now));
@@ -223,7 +224,7 @@ impl Device {
         Ok(())
     }
 
-    /// Edits one of its last messages; nothing where the connection is gone.
+    /// Edits one of its latest messages; `None` when the connection is gone.
     async fn edit(
         &mut self,
         client: &mut Client,
@@ -242,7 +243,7 @@ impl Device {
         Some(())
     }
 
-    /// Takes what came; the connection is given up where it can't go on.
+    /// Handles a frame; an error means that the connection must be given up.
     fn take(
         &mut self,
         frame: &Value,
@@ -261,7 +262,8 @@ impl Device {
         let well = frame["ok"] == true;
         match what {
             Asked::Join if well && frame["data"]["resync"] == true => {
-                // No fault here loses what is stored: it comes back in the new epoch for what it lacks.
+                // No fault here cuts history, so the device keeps its position and rejoins in the new
+                // epoch.
                 self.reading.epoch = frame["data"]["epoch"].clone();
                 Err(Gone)
             }
@@ -283,7 +285,7 @@ impl Device {
                 if updated.len() < PAGE {
                     return Ok(());
                 }
-                // There may be more: it comes back for them.
+                // There may be more changes, so the device rejoins for them.
                 self.reading.rev = Told::read(&updated[PAGE - 1]).rev;
                 Err(Gone)
             }
@@ -292,7 +294,7 @@ impl Device {
                 self.answered(number, frame);
                 Ok(())
             }
-            // One that failed may have been made all the same: then it is told.
+            // A failed edit may have been made all the same; then an event reports it.
             Asked::Edit if well => {
                 self.note(Fact::Amended(Told::read(&frame["data"]["message"])));
                 Ok(())
@@ -329,7 +331,8 @@ impl Device {
     }
 }
 
-/// What a message says: its own name, so that whoever is told of it elsewhere can be found out.
+/// Body of a message. It contains the session and key, so that a message of another session can be
+/// traced.
 fn body(session: &str, key: &str) -> String {
     format!("{session} {key} naïve 😀 \u{202e}<b>&amp;</b>")
 }

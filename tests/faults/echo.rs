@@ -1,5 +1,5 @@
-//! A bus that says things twice, and in another order: whatever is published is published again, some
-//! time later.
+//! A bus that repeats messages out of order: everything published is published once more, some time
+//! later.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -14,7 +14,7 @@ use fred::{
 use rand::RngExt;
 use tokio::{task::JoinSet, time::sleep};
 
-/// How much later, at most.
+/// Longest delay of a repetition.
 const LATER: Duration = Duration::from_millis(400);
 
 fn client(port: u16) -> Client {
@@ -22,7 +22,7 @@ fn client(port: u16) -> Client {
     Builder::from_config(Config { server, ..Config::default() }).build().unwrap()
 }
 
-/// Repeats what sessions hear, until it is dropped.
+/// Repeats the messages of session channels until it is dropped.
 pub(crate) async fn repeat(port: u16) {
     let (ear, mouth) = (client(port), client(port));
     for client in [&ear, &mouth] {
@@ -30,7 +30,7 @@ pub(crate) async fn repeat(port: u16) {
     }
     let mut heard = ear.message_rx();
     ear.psubscribe("frontdesk:session:*").await.unwrap();
-    // What was repeated is not repeated for ever.
+    // A repetition is not repeated again.
     let mut known = HashSet::new();
     let mut repeating = JoinSet::new();
     while let Ok(message) = heard.recv().await {

@@ -1,4 +1,4 @@
-//! What goes wrong in a round, and how it is mended.
+//! The faults of a round: how each begins and how it is mended.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     world::{World, follower},
 };
 
-/// How long nothing is published that is said, at the least: whoever does not look for it waits for
-/// too long.
+/// Minimum duration of lost publishes, longer than the delivery limit: only a node that checks the
+/// heads delivers in time.
 const UNTOLD: Duration = Duration::from_secs(10);
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     NodeKilled,
@@ -58,7 +58,7 @@ pub(crate) enum Fault {
     ClientsGetCrumbs,
 }
 
-/// What a fault is a fault of; at one time only one of each is broken.
+/// The part that a fault breaks. Only one fault of each part is active at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Node,
@@ -71,7 +71,7 @@ pub(crate) enum Part {
     Clients,
 }
 
-/// Those that make one of each kind.
+/// All faults.
 pub(crate) const ALL: [Fault; 37] = [
     Fault::NodeKilled,
     Fault::NodeStopped,
@@ -146,14 +146,14 @@ impl Fault {
         }
     }
 
-    /// Whether people have to wait while it lasts: what they are told comes from the database, by
-    /// their node, on their line.
+    /// Whether the fault may delay delivery: messages come from the database, through the client's node
+    /// and connection.
     pub(crate) fn is_trouble(self) -> bool {
         matches!(self.part(), Part::Postgres)
             || matches!(self, Self::NodeStopped | Self::ClientsStalled | Self::ClientsSlow)
     }
 
-    /// Whether another one can happen within it: it lasts, and is not a series of blows.
+    /// Whether another fault can be active within it: it lasts, and is no series of short faults.
     pub(crate) fn lasts(self) -> bool {
         !matches!(
             self,
@@ -164,14 +164,14 @@ impl Fault {
         )
     }
 
-    /// Whether both can be broken at the same time: a node can't start without its database.
+    /// Whether both can be active at the same time. A node cannot start without its database.
     pub(crate) fn goes_with(self, other: Self) -> bool {
         let pair = [self.part(), other.part()];
         pair[0] != pair[1] && !(pair.contains(&Part::Node) && pair.contains(&Part::Postgres))
     }
 }
 
-/// Lets the first of these happen, within it the next and so on, for so long, and mends them.
+/// Starts the first fault, the others within it, holds them for this time, and mends them.
 pub(crate) fn strike<'a>(
     world: &'a mut World,
     faults: &'a [Fault],
@@ -207,7 +207,7 @@ pub(crate) fn strike<'a>(
     .boxed_local()
 }
 
-/// What happens to bytes on their way.
+/// Applies a fault of a relay.
 async fn way(world: &mut World, fault: Fault, within: &[Fault], hold: Duration, rng: &mut StdRng) {
     let front = rng.random_range(0..world.fronts.len());
     let is = match fault {
@@ -315,7 +315,7 @@ async fn redis(
     }
 }
 
-/// Ends the nodes' connections: those that do something, or all.
+/// Terminates connections of nodes: the active ones, or all.
 const KILL_BACKENDS: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
     where application_name = 'frontdesk' and (state = 'active' or $1)";
 
@@ -356,7 +356,7 @@ async fn postgres(
             let database = world.postgres.database();
             let admin = database.client().await;
             let mut taken = Vec::new();
-            // The second time what the nodes had is taken too.
+            // The second pass also takes the connections that the nodes had.
             for _ in 0..2 {
                 while let Some(client) = database.try_client().await {
                     taken.push(client);

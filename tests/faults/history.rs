@@ -1,4 +1,4 @@
-//! What clients saw: the only thing that the checker goes by, beside what is in the database.
+//! Records of a round: the checker's only input besides the database.
 
 use std::{
     collections::HashMap,
@@ -8,21 +8,21 @@ use std::{
 
 use serde_json::Value;
 
-/// A message as someone was told of it, or as it is stored.
+/// A message as a device received it, or as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) session: String,
     pub(crate) seq: u64,
     pub(crate) id: String,
-    /// The `clientId`, which no two devices use alike.
+    /// The `clientId`, unique to a device.
     pub(crate) key: String,
-    /// Which version of it this is: the session's revision in which it was changed last, or 0.
+    /// Version of the message: the session's revision at its last change, or 0.
     pub(crate) rev: u64,
     pub(crate) body: String,
 }
 
 impl Told {
-    /// Reads a message of the contract's form.
+    /// Reads a message of the API.
     pub(crate) fn read(message: &Value) -> Self {
         let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
         Self {
@@ -36,28 +36,28 @@ impl Told {
     }
 }
 
-/// Something that happened to a device.
+/// An event of a device.
 #[derive(Clone, Debug)]
 pub(crate) enum Fact {
-    /// It sent this, for the first time or again.
+    /// Sent the message, for the first time or again.
     Tried { session: String, key: String },
-    /// It was told that this is stored.
+    /// Received the acknowledgement.
     Acknowledged(Told),
-    /// It was told for good that this is not taken.
+    /// Received a final refusal.
     Refused { key: String, code: String },
-    /// It came back into its session, having everything up to `after`.
+    /// Joined its session, with every message up to `after`.
     Joined { session: String, after: u64 },
-    /// It was told of a message, live or from history.
+    /// Received a message, live or from history.
     Heard(Told),
-    /// It was told that its change of a message is stored.
+    /// Received the acknowledgement of its edit.
     Amended(Told),
-    /// It was told that a message is now so.
+    /// Received a changed version of a message.
     Updated(Told),
-    /// Its connection is gone.
+    /// Lost the connection.
     Gone,
 }
 
-/// A fact, when, and whose.
+/// A fact with its time and device.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Duration,
@@ -65,22 +65,22 @@ pub(crate) struct Entry {
     pub(crate) fact: Fact,
 }
 
-/// All that is known of a round.
+/// Everything recorded in a round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// In the order in which it happened.
+    /// Entries in order of time.
     pub(crate) entries: Vec<Entry>,
-    /// Whose device each one is.
+    /// Person id of each device.
     pub(crate) devices: Vec<String>,
-    /// Who may read each session.
+    /// Members of each session.
     pub(crate) members: HashMap<String, Vec<String>>,
-    /// What the database holds of these sessions in the end, by `seq`.
+    /// Rows of these sessions in the database at the end, by `seq`.
     pub(crate) stored: Vec<Told>,
-    /// When nobody could expect to hear at once: the database was away, or a node stood still.
+    /// Periods in which delivery may be late, because the database was away or a node stopped.
     pub(crate) troubles: Vec<(Duration, Duration)>,
 }
 
-/// Where devices write down what they see.
+/// Collects the facts of all devices.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
@@ -99,11 +99,11 @@ impl Recorder {
 
     pub(crate) fn note(&self, device: usize, fact: Fact) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that the entries are in the order of their times.
+        // The time is read under the lock, so that entries are in order of time.
         entries.push(Entry { at: self.now(), device, fact });
     }
 
-    /// All that was noted so far.
+    /// All entries so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,7 +1,8 @@
-//! The promises, under every fault of the catalogue: people talk while things break, and a checker
-//! looks at what they saw.
+//! The promises under every fault of the catalogue: devices talk while parts break, and a checker
+//! judges their records.
 //!
-//! One test plays every fault once. `scripts/soak` lets it go on for an hour, two faults at a time.
+//! A test run plays every fault once. `scripts/soak` continues for an hour with up to two faults at a
+//! time.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,21 +40,22 @@ use fault::ALL;
 use round::{Outcome, Plan, play};
 use world::World;
 
-/// How many nodes there are.
+/// Number of nodes.
 const NODES: usize = 3;
-/// How many blows a round of a soak has.
+/// Number of steps in a round of a soak.
 const BLOWS: usize = 14;
-/// What a node may have open when everyone has gone: its listener, its pool, its connections to others.
+/// Limit of a node's open descriptors after all clients left: its listener, pool and connections to
+/// servers.
 const DESCRIPTORS: usize = 100;
 
-/// A number from the environment.
+/// Number from an environment variable.
 #[expect(clippy::disallowed_methods, reason = "it is how scripts/soak tells what to do")]
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: must be a number")))
 }
 
-/// The binaries that nodes are of: this one, and an older one beside it where there is one.
+/// Binaries of the nodes: this build, and optionally an older one beside it.
 #[expect(clippy::disallowed_methods, reason = "it is how scripts/soak tells what to do")]
 fn binaries() -> Vec<String> {
     let mut binaries = vec![env!("CARGO_BIN_EXE_frontdesk").to_owned()];
@@ -61,7 +63,7 @@ fn binaries() -> Vec<String> {
     binaries
 }
 
-/// Every fault once, in an order of its own.
+/// Every fault once, in random order.
 fn every_fault(rng: &mut StdRng) -> Plan {
     let mut faults = ALL;
     faults.shuffle(rng);
@@ -69,7 +71,7 @@ fn every_fault(rng: &mut StdRng) -> Plan {
     faults.into_iter().map(blow).collect()
 }
 
-/// Some faults, half of them within another, for longer.
+/// Random faults, some of them within another, for longer.
 fn some_faults(rng: &mut StdRng) -> Plan {
     let mut plan = Vec::new();
     while plan.len() < BLOWS {
@@ -105,10 +107,10 @@ async fn the_promises_hold_under_every_fault() {
             break;
         }
     }
-    assert_eq!(broken, 0, "promises were broken: see above");
+    assert_eq!(broken, 0, "promises were broken; they are listed above");
 }
 
-/// The plan in one line.
+/// The plan as a line of text.
 fn told(plan: &Plan) -> String {
     let mut line = String::new();
     for (faults, hold) in plan {
@@ -145,19 +147,19 @@ fn report(outcome: &Outcome, world: &World) {
         std::fs::write(&file, text).unwrap();
         println!("  what everyone saw: {}", file.display());
     }
-    // A world in which nothing happens proves nothing.
+    // A round without traffic would prove nothing.
     assert!(*acknowledged > 100 && *heard > 100, "there was no traffic");
-    // Only pictures have no text.
+    // Only pictures have an empty text.
     let is_picture = |told: &history::Told| told.body.is_empty();
     let sent = |entry: &history::Entry| matches!(&entry.fact, history::Fact::Acknowledged(told) if is_picture(told));
     assert!(history.entries.iter().any(sent), "no picture was sent");
     assert!(
         world.onesignal.made_so_far() > 0,
-        "nobody was pushed to, though someone was away all the time"
+        "no push was made, though a customer was away all the time"
     );
 }
 
-/// Rows F10 and F30: when everyone has gone, nothing of them stays.
+/// Rows F10 and F30: after all clients left, no subscription and no descriptor remains.
 async fn nothing_is_left(world: &World) {
     eventually("no channel has a subscriber", async || {
         world.redis[0].command("PUBSUB CHANNELS frontdesk:[su]*").await.starts_with("*0")

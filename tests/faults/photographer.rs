@@ -1,4 +1,4 @@
-//! Someone who sends pictures over HTTP, and does not give up on one until it is acknowledged.
+//! A person who sends pictures over HTTP and retries each until it is acknowledged.
 
 use std::{
     io::Cursor,
@@ -19,9 +19,9 @@ use crate::{
     history::{Fact, Recorder, Told},
 };
 
-/// How long each request may take.
+/// Time limit of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it pauses between two tries, and between two pictures.
+/// Pause between two attempts, and between two pictures.
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) struct Photographer {
@@ -36,7 +36,7 @@ pub(crate) struct Photographer {
 }
 
 impl Photographer {
-    /// Sends one picture after the other while people talk.
+    /// Sends pictures one after the other during [`Phase::Talk`].
     pub(crate) async fn run(mut self) {
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let mut picture = Cursor::new(Vec::new());
@@ -60,7 +60,7 @@ impl Photographer {
         }
     }
 
-    /// One try, from the beginning; nothing where something is away.
+    /// One complete attempt; `None` if a step fails.
     async fn send(&mut self, client: &Client, key: &str, picture: &[u8]) -> Option<()> {
         let wanted = json!({ "contentType": "image/png", "size": picture.len() });
         let (_, invited) = self.post(client, "images", &wanted).await?;

@@ -1,4 +1,4 @@
-//! One round: people talk, things break and are mended, everyone settles, and the checker looks.
+//! One round: devices talk, parts break and are mended, all devices settle, and the checker judges.
 
 use std::{
     collections::HashMap,
@@ -24,17 +24,17 @@ use crate::{
     world::World,
 };
 
-/// How many sessions are talked in.
+/// Number of sessions.
 const SESSIONS: u64 = 5;
-/// How long a device pauses between two messages, on the average.
+/// Average pause of a device between two messages.
 const PAUSE: Duration = Duration::from_millis(350);
-/// How long everyone may take to settle when everything is well again.
+/// Time limit for all devices to settle after the last fault is mended.
 const SETTLING: Duration = Duration::from_secs(90);
 
-/// What is to go wrong, one after the other: a fault, or one within another, for so long.
+/// Steps of a round: one fault, or one within another, and their duration.
 pub(crate) type Plan = Vec<(Vec<Fault>, Duration)>;
 
-/// What a round came to.
+/// Result of a round.
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
     pub(crate) acknowledged: usize,
@@ -44,20 +44,20 @@ pub(crate) struct Outcome {
     pub(crate) history: History,
 }
 
-/// Everyone in a round.
+/// All participants of a round.
 struct People {
     history: History,
     recorder: Arc<Recorder>,
     progress: Arc<Mutex<Vec<Progress>>>,
-    /// The session that each device reads; the first devices are readers.
+    /// Session that each reader reads; the readers have the first device numbers.
     readers: Vec<String>,
     phase: watch::Sender<Phase>,
     tasks: JoinSet<()>,
 }
 
 impl People {
-    /// Two devices for each customer, one for each dentist, someone who sends pictures, and a stranger;
-    /// one customer is away all the while, and gets pushes.
+    /// Two devices for each customer, one for each dentist, a photographer, and a stranger. One
+    /// customer has no device and so gets pushes.
     async fn gather(world: &World, seed: u64) -> Self {
         let mut people = Self {
             history: History::default(),
@@ -80,7 +80,7 @@ impl People {
                 }
             }
         }
-        // One more, for the one who sends pictures.
+        // One more for the photographer.
         people.progress.lock().unwrap().resize(devices.len() + 1, Progress::default());
         let photographer = devices[devices.len() - 1].clone();
         for (person, session) in devices {
@@ -127,13 +127,14 @@ impl People {
         people
     }
 
-    /// A device of someone's: its number.
+    /// Adds a device of a person and returns its number.
     fn add(&mut self, person: &Person) -> usize {
         self.history.devices.push(person.id.clone());
         self.history.devices.len() - 1
     }
 
-    /// Waits until everything was answered and everyone has everything, or for long enough.
+    /// Waits until every send has a reply and every reader has every message, or [`SETTLING`] has
+    /// passed.
     async fn settle(&self, world: &World) {
         self.phase.send_replace(Phase::Settle);
         let until = Instant::now() + SETTLING;
@@ -143,7 +144,7 @@ impl People {
                 last.insert(session.clone(), world.stored(session).await.len() as u64);
             }
             let progress = self.progress.lock().unwrap().clone();
-            // What is open may still become a message.
+            // An open send may still become a message.
             let answered = progress.iter().all(|device| device.open == 0);
             let mut reading = self.readers.iter().zip(&progress);
             let read = reading.all(|(session, device)| device.position >= last[session]);
@@ -155,7 +156,7 @@ impl People {
     }
 }
 
-/// Plays a round by its seed.
+/// Plays a round with this seed.
 pub(crate) async fn play(world: &mut World, seed: u64, plan: &Plan) -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut people = People::gather(world, seed).await;
@@ -172,7 +173,7 @@ pub(crate) async fn play(world: &mut World, seed: u64, plan: &Plan) -> Outcome {
         world.ready(node).await;
     }
     people.settle(world).await;
-    // What was changed last may take as long as anything.
+    // The last changes may take as long as any other.
     sleep(DUE).await;
     people.phase.send_replace(Phase::End);
     while people.tasks.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! Someone with a good token, who tries to get into the sessions of others all the time.
+//! A person with a valid token who tries to get into the sessions of others.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     history::{Fact, Recorder, Told},
 };
 
-/// How long a stranger listens after each try.
+/// Time that a stranger listens after each attempt.
 const LISTENING: Duration = Duration::from_secs(1);
 
 pub(crate) struct Stranger {
     pub(crate) number: usize,
     pub(crate) person: Person,
-    /// The sessions of others.
+    /// Sessions of others.
     pub(crate) sessions: Vec<String>,
     pub(crate) nodes: Arc<Vec<SocketAddr>>,
     pub(crate) recorder: Arc<Recorder>,
@@ -30,7 +30,7 @@ pub(crate) struct Stranger {
 }
 
 impl Stranger {
-    /// Lives until it is told to end.
+    /// Runs until the phase is [`Phase::End`].
     pub(crate) async fn run(mut self) {
         while *self.phase.borrow() != Phase::End {
             let node = self.nodes[self.rng.random_range(0..self.nodes.len())];

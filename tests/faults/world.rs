@@ -1,4 +1,4 @@
-//! The servers and nodes of a run, every one of them reached by a way that can be cut.
+//! The servers and nodes of a run, each behind a relay that can break the connection.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,23 +12,23 @@ use tokio_postgres::types::Type;
 
 use crate::history::Told;
 
-/// How many connections PostgreSQL takes: few, so that someone can take them all.
+/// Maximum of PostgreSQL connections: few, so that a fault can take them all.
 const CONNECTIONS: usize = 60;
 
 /// Everything that can break.
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
-    /// The clients' ways to the nodes.
+    /// Relays from the clients to the nodes.
     pub(crate) fronts: Vec<Relay>,
     pub(crate) postgres: Postgres,
     pub(crate) to_postgres: Relay,
-    /// The one that the nodes use, and its replica.
+    /// The Redis that the nodes use, and its replica.
     pub(crate) redis: [Redis; 2],
     pub(crate) to_redis: Relay,
     pub(crate) to_mysql: Relay,
     pub(crate) to_s3: Relay,
     pub(crate) onesignal: OneSignal,
-    /// What the first node takes for the time.
+    /// Clock of the first node.
     pub(crate) clock: Clock,
     issuer: Issuer,
     _s3: S3,
@@ -36,7 +36,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts everything, with so many nodes of these binaries, which take turns.
+    /// Starts everything, with this many nodes, which run the binaries in turn.
     pub(crate) async fn start(binaries: &[String], nodes: usize) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (issuer, onesignal, s3) =
@@ -93,13 +93,13 @@ impl World {
         }
     }
 
-    /// Where clients reach the nodes.
+    /// Addresses of the nodes for clients.
     pub(crate) fn addresses(&self) -> Arc<Vec<SocketAddr>> {
         let addresses = self.fronts.iter().map(|front| ([127, 0, 0, 1], front.port).into());
         Arc::new(addresses.collect())
     }
 
-    /// A customer whom the directory knows.
+    /// A new customer in the directory.
     pub(crate) async fn customer(&self) -> Person {
         let id = unique("sub");
         let insert = format!("insert into customers values ('{id}', 'Pat', 'Ient', null, null)");
@@ -107,7 +107,7 @@ impl World {
         Person { kind: "customer", token: self.issuer.customer(&id), id }
     }
 
-    /// A dentist whom the directory knows.
+    /// A new dentist in the directory.
     pub(crate) async fn dentist(&self, number: u64) -> Person {
         let id = (uuid::Uuid::now_v7().as_u128() >> 64) as u64 / 65_536 * 100 + number;
         let insert = format!("insert into dentists values ({id}, 'Den', 'Tist', null, null)");
@@ -116,17 +116,17 @@ impl World {
         Person { kind: "dentist", token: Issuer::dentist(&id), id }
     }
 
-    /// Opens a session between the two: its id.
+    /// Opens a session between the two and returns its id.
     pub(crate) async fn session(&self, customer: &Person, dentist: &Person) -> String {
         let http = Http::new(self.nodes[0].address, Some(&customer.token));
         let opened = http.post("/api/chats", &json!({ "dentistId": dentist.id })).await;
         opened.expect(201)["id"].as_str().unwrap().to_owned()
     }
 
-    /// What the database holds of a session, by `seq`.
+    /// Messages of a session in the database, by `seq`.
     pub(crate) async fn stored(&self, session: &str) -> Vec<Told> {
         let database = self.postgres.database().client().await;
-        // What has no text of its own has a stand-in for it.
+        // A row without text has a placeholder as its body.
         let rows = "select seq, id::text, client_id, case when bodiless then '' else body end, \
                     coalesce(rev, 0) \
                     from messages where session_id = $1::text::uuid order by seq";
@@ -143,7 +143,7 @@ impl World {
         rows.iter().map(told).collect()
     }
 
-    /// Waits until a node is of use.
+    /// Waits until a node is ready.
     pub(crate) async fn ready(&self, node: usize) {
         let http = Http::new(self.nodes[node].address, None);
         eventually("a node is ready", async || http.get("/health/ready").await.status == 200).await;
@@ -154,7 +154,7 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// What every node is told, less where the servers are.
+/// Variables of every node, without the ports of the servers.
 fn environment(issuer: &str, data_dir: &str) -> Vec<(String, String)> {
     [
         ("DATA_DIR", data_dir),
@@ -173,7 +173,7 @@ fn environment(issuer: &str, data_dir: &str) -> Vec<(String, String)> {
     .into()
 }
 
-/// A Redis that copies another one.
+/// A new replica of a Redis.
 pub(crate) async fn follower(of: &Redis) -> Redis {
     let port = of.port.to_string();
     Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await

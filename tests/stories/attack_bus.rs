@@ -1,4 +1,4 @@
-//! An attacker who reaches Redis, and the network between the nodes, and knows no secret.
+//! Attacks by somebody who can reach Redis and the network between the nodes, but knows no secret.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use crate::{FRONTDESK, engineio::Poller};
 
 const FORGED: &str = "your appointment is cancelled";
 
-/// The answer of a node to a client that names a session which is nowhere.
+/// Error of a node for an unknown Engine.IO session.
 const UNKNOWN_SID: &str = "Session ID unknown";
 
 async fn two_nodes(redis: &Redis) -> Desk {
@@ -28,31 +28,31 @@ async fn two_nodes(redis: &Redis) -> Desk {
 async fn publish(redis: &Redis, channel: &str, envelope: &str) {
     let quoted = serde_json::to_string(envelope).unwrap();
     let told = redis.command(&format!("PUBLISH {channel} {quoted}")).await;
-    assert_ne!(told.trim(), ":0", "somebody listens to {channel}");
+    assert_ne!(told.trim(), ":0", "nobody subscribes to {channel}");
 }
 
-/// The value in the answer of Redis to a `GET`.
+/// Value of a key in Redis.
 async fn get(redis: &Redis, key: &str) -> String {
     let answer = redis.command(&format!("GET {key}")).await;
     answer.split("\r\n").nth(1).unwrap_or_default().to_owned()
 }
 
-/// How many things a node has not believed.
+/// Count of inputs that a node distrusted for this reason.
 async fn distrusted(node: SocketAddr, reason: &str) -> u64 {
     let metrics = Http::new(node, None).get("/metrics").await.text;
     let name = format!("frontdesk_distrusted_total{{reason=\"{reason}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    line.expect("it is counted").parse().unwrap()
+    line.expect("no such metric").parse().unwrap()
 }
 
-/// The node that has a session of Engine.IO.
+/// Node id of an Engine.IO session.
 fn node_of(poller: &Poller) -> String {
     let path = poller.path();
     let (_, sid) = path.split_once("sid=").unwrap();
     sid.split_once('.').unwrap().0.to_owned()
 }
 
-/// Polls by way of a node, as an app does whose token is in a header.
+/// Polls through a node with the token in a header.
 async fn poll(by: SocketAddr, poller: &Poller, token: &str) -> Reply {
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str())];
@@ -88,11 +88,12 @@ async fn c14_a_forged_message_is_shown_to_nobody_and_suppresses_none() {
         assert!(distrusted(node.address, "forged").await >= 40);
         assert_eq!(distrusted(node.address, "stale").await, 0);
         let told = |line: &&String| line.contains("not believed");
-        assert_eq!(node.log().iter().filter(told).count(), 2, "once for each reason");
+        assert_eq!(node.log().iter().filter(told).count(), 2, "one line for each reason");
     }
 }
 
-/// A message, a change, and what else apps show: once without a signature, and once with a made-up one.
+/// Publishes a forged message, change, typing event and session summary: unsigned, and for the room
+/// also with an invented signature.
 async fn forge(redis: &Redis, session: &str, customer: &str, dentist: &str, seq: u64) {
     let sender = json!({ "kind": "dentist", "id": dentist });
     let message = json!({
@@ -115,7 +116,7 @@ async fn forge(redis: &Redis, session: &str, customer: &str, dentist: &str, seq:
     for envelope in [new, updated, typing] {
         let text = envelope.to_string();
         publish(redis, &room, &text).await;
-        // With a signature that no node has made.
+        // Signed, but by no node.
         let open = text.strip_suffix('}').unwrap();
         publish(redis, &room, &format!("{open},\"seal\":\"{}\"}}", made_up_stamp())).await;
     }
@@ -124,14 +125,14 @@ async fn forge(redis: &Redis, session: &str, customer: &str, dentist: &str, seq:
     }
 }
 
-/// As long as a signature is.
+/// A text as long as a signature.
 fn made_up_stamp() -> String {
     format!("0123456789ab{}", "0".repeat(79))
 }
 
-/// The part of it that an app was shown.
+/// Forged events that the client received.
 async fn forged_events(client: &mut Client) -> Vec<Value> {
-    // Its answer comes behind all that was for the client.
+    // The reply comes after all events for the client.
     drop(client.request("no:such:event", json!({})).await);
     let mut shown = client.events_of("typing");
     for name in ["message:new", "message:updated", "session:updated"] {
@@ -141,7 +142,7 @@ async fn forged_events(client: &mut Client) -> Vec<Value> {
     shown
 }
 
-/// Whatever comes to a port, and an answer that a browser would take for a page.
+/// Accepts connections, reports their requests, and responds with an HTML page.
 async fn trap(listener: TcpListener, heard: mpsc::Sender<String>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut bytes = vec![0; 16 * 1024];
@@ -170,7 +171,8 @@ async fn c14_a_node_gives_nothing_of_a_client_to_who_is_no_node() {
     let (address, stamp) = signed.split_once(' ').unwrap();
     assert_eq!(address, desk.nodes[1].address.to_string());
 
-    // Its entry is pointed elsewhere. The node writes its own every few seconds, so again and again.
+    // The node's entry is replaced by another address. The node rewrites its own every few seconds, so
+    // the attack repeats.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let elsewhere = listener.local_addr().unwrap();
     let (heard, mut trapped) = mpsc::channel(256);
@@ -185,24 +187,24 @@ async fn c14_a_node_gives_nothing_of_a_client_to_who_is_no_node() {
             }
         }
     }
-    assert!(trapped.try_recv().is_err(), "nobody came");
+    assert!(trapped.try_recv().is_err(), "the other address was contacted");
     trap_elsewhere.abort();
 
-    // Its own entry is kept, and somebody else has its address now.
+    // The node's own signed entry is kept, but somebody else listens on its address now.
     desk.nodes[1].kill().await;
     let listener = TcpListener::bind(desk.nodes[1].address).await.unwrap();
     tokio::spawn(trap(listener, heard));
     redis.command(&format!("SET frontdesk:peer:{node} \"{signed}\"")).await;
     is_kept_from_the_client(&poll(desk.nodes[0].address, &poller, &customer.token).await);
-    let hello = timeout(PATIENCE, trapped.recv()).await.expect("it came").unwrap();
+    let hello = timeout(PATIENCE, trapped.recv()).await.expect("the node never connected").unwrap();
     assert!(hello.starts_with("GET /health/live "), "{hello}");
     for private in ["uthorization", "Bearer", &customer.token, &poller.path()] {
         assert!(!hello.contains(private), "{hello}");
     }
-    assert!(trapped.try_recv().is_err(), "nothing followed");
+    assert!(trapped.try_recv().is_err(), "a second request arrived");
 }
 
-/// A request as it is on the wire, and the head of its answer.
+/// Sends a raw request and returns the start of the response in lower case.
 async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -215,7 +217,7 @@ async fn raw(address: SocketAddr, request: &str) -> String {
 async fn c14_a_carried_request_that_is_sent_again_is_a_strangers() {
     let redis = Redis::start().await;
     let mut desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &[]).await;
-    // The way to the second node goes by somebody who listens.
+    // The way to the second node goes through a spy.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let spied = listener.local_addr().unwrap();
     let carried_to = desk.nodes[0].another(&[("NODE_ADDRESS", spied.to_string())]).await;
@@ -227,13 +229,14 @@ async fn c14_a_carried_request_that_is_sent_again_is_a_strangers() {
     let customer = desk.customer();
     let poller = Poller::enter(far, &customer.token).await;
     let key = format!("frontdesk:peer:{}", node_of(&poller));
-    eventually("it is known", async || !get(&redis, &key).await.is_empty()).await;
+    eventually("the node is registered", async || !get(&redis, &key).await.is_empty()).await;
     let (path, text) = (poller.path(), [("content-type", "text/plain;charset=UTF-8")]);
     let ponged = Http::new(near, None).send(Method::POST, &path, Some("3".to_owned()), &text).await;
     assert_eq!(ponged.text, "ok");
     let mut carried = String::new();
     while !carried.contains("POST /socket.io/") {
-        carried = timeout(PATIENCE, told.recv()).await.expect("it is carried").unwrap();
+        carried =
+            timeout(PATIENCE, told.recv()).await.expect("the request was never carried").unwrap();
     }
     let carried = &carried[carried.find("POST /socket.io/").unwrap()..];
     assert!(carried.contains("x-frontdesk-carried") && carried.contains("x-frontdesk-client"));
@@ -241,19 +244,20 @@ async fn c14_a_carried_request_that_is_sent_again_is_a_strangers() {
     assert_eq!(distrusted(far, "repeated").await, 0);
     let again = raw(far, carried).await;
     assert!(!again.contains("x-frontdesk-answer"), "{again}");
-    eventually("it is noticed", async || distrusted(far, "repeated").await == 1).await;
-    // The same to the node that it was not for, and with another client's address.
+    eventually("the repetition is counted", async || distrusted(far, "repeated").await == 1).await;
+    // The same request to another node, or with another client address, is forged.
     for (address, text) in [
         (near, carried.to_owned()),
         (far, carried.replacen("x-frontdesk-client: ", "x-frontdesk-client: 20", 1)),
     ] {
         let before = distrusted(address, "forged").await;
         assert!(!raw(address, &text).await.contains("x-frontdesk-answer"));
-        eventually("it is noticed", async || distrusted(address, "forged").await > before).await;
+        eventually("the forgery is counted", async || distrusted(address, "forged").await > before)
+            .await;
     }
 }
 
-/// Passes on what comes, and tells it.
+/// Relays connections and reports the bytes from clients.
 async fn spy(listener: TcpListener, to: SocketAddr, tell: mpsc::Sender<String>) {
     while let Ok((client, _)) = listener.accept().await {
         let (tell, node) = (tell.clone(), TcpStream::connect(to).await.unwrap());
@@ -296,7 +300,7 @@ async fn b20_c14_a_pass_that_stands_in_redis_lifts_no_limit() {
             return;
         }
     }
-    panic!("nothing is ever refused");
+    panic!("no request was refused");
 }
 
 #[tokio::test]
@@ -313,7 +317,7 @@ async fn c14_what_nodes_carry_over_tls_is_not_read_on_its_way() {
         ("NODE_TLS_PORT", "0"),
     ];
     let mut desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &tls).await;
-    // The way to the second node goes by somebody who listens, at another address of this machine.
+    // The way to the second node goes through a spy on another address of this machine.
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
     let spied = [("NODE_ADDRESS", "127.0.0.2:1".to_owned()), ("NODE_TLS_PORT", port.to_string())];
@@ -327,21 +331,21 @@ async fn c14_what_nodes_carry_over_tls_is_not_read_on_its_way() {
     let (near, customer) = (desk.nodes[0].address, desk.customer());
     let poller = Poller::enter(desk.nodes[1].address, &customer.token).await;
     let key = format!("frontdesk:peer:{}", node_of(&poller));
-    eventually("it is known", async || !get(&redis, &key).await.is_empty()).await;
+    eventually("the node is registered", async || !get(&redis, &key).await.is_empty()).await;
     let answered = poll(near, &poller, &customer.token).await;
     assert_eq!(answered.status, 200, "{}", answered.text);
-    let mut seen = timeout(PATIENCE, told.recv()).await.expect("it comes by").unwrap();
+    let mut seen = timeout(PATIENCE, told.recv()).await.expect("nothing was relayed").unwrap();
     while let Ok(more) = told.try_recv() {
         seen = more;
     }
-    assert!(seen.starts_with('\x16'), "a handshake");
+    assert!(seen.starts_with('\x16'), "it does not begin with a TLS handshake");
     for private in ["socket.io", "uthorization", "x-frontdesk", &customer.token] {
         assert!(!seen.contains(private));
     }
 
-    // One without a certificate gets nothing of a client.
+    // A node without a certificate receives nothing of a client.
     let poller = Poller::enter(desk.nodes[2].address, &customer.token).await;
     let key = format!("frontdesk:peer:{}", node_of(&poller));
-    eventually("it is known", async || !get(&redis, &key).await.is_empty()).await;
+    eventually("the node is registered", async || !get(&redis, &key).await.is_empty()).await;
     is_kept_from_the_client(&poll(near, &poller, &customer.token).await);
 }

@@ -1,4 +1,4 @@
-//! One person edits, reacts, reads and types as fast as it goes, from twenty sockets.
+//! A user edits, reacts, reads and types as fast as possible, from twenty sockets.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ const SOCKETS: usize = 20;
 const TICK: Duration = Duration::from_millis(100);
 const ATTACK: Duration = Duration::from_secs(10);
 
-/// A socket of the attacker's: of its 100 frames a second nearly all are used, and of its user's 20
-/// sends a second its share.
+/// Loads one socket of the attacker: nearly all of its 100 frames a second, and its share of the user's
+/// 20 sends a second.
 async fn insist(mut client: Client, session: &str, messages: &[Value], at: usize) -> usize {
     let (began, mut ticks, mut refused) = (Instant::now(), interval(TICK), 0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,5 @@
-//! Strangers at the doors: handshakes that never finish, and connections that ask for nothing. Others
-//! come in and go on all the same.
+//! Strangers who hold connections: unfinished handshakes, and connections without a request. Other
+//! users still get in.
 
 use std::{
     collections::VecDeque,
@@ -21,15 +21,15 @@ use tokio::{
 
 use crate::FRONTDESK;
 
-/// How long a newcomer may take to come in beside an attack, on a busy machine.
+/// Time limit for a newcomer to connect beside an attack, on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
-/// How many newcomers come while the house is full.
+/// Number of newcomers during the attack.
 const NEWCOMERS: usize = 30;
-/// How many attackers ask at the same time, a hundred times a second each at most.
+/// Number of attackers, each with at most a hundred requests a second.
 const ATTACKERS: usize = 8;
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// The binary with so many descriptors.
+/// A script that runs the binary with this limit of descriptors.
 fn with_descriptors(limit: usize) -> tempfile::TempPath {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "#!/bin/sh\nulimit -n {limit}\nexec {FRONTDESK} \"$@\"\n").unwrap();
@@ -38,17 +38,17 @@ fn with_descriptors(limit: usize) -> tempfile::TempPath {
     path
 }
 
-/// Waits until so many were evicted by this limit: the house is full.
+/// Waits for this number of evictions by a limit, which show that all places are taken.
 async fn until_full(http: &Http, limit: &str, evictions: u64) {
     let full = async {
         while evicted(http, limit).await < evictions {
             sleep(Duration::from_millis(250)).await;
         }
     };
-    while_it_progresses("the house fills", full, async || evicted(http, limit).await).await;
+    while_it_progresses("all places fill", full, async || evicted(http, limit).await).await;
 }
 
-/// How many the node has evicted by this limit.
+/// Number of connections that the node evicted by this limit.
 async fn evicted(http: &Http, limit: &str) -> u64 {
     let metrics = http.get("/metrics").await.text;
     let name = format!(r#"frontdesk_refusals_total{{limit="{limit}"}} "#);
@@ -56,21 +56,22 @@ async fn evicted(http: &Http, limit: &str) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Begins handshakes from so many networks, one after the other, until it is over.
+/// Begins handshakes from this number of networks, one after the other, until the end of the attack.
 async fn begin_handshakes(http: &Http, networks: u32, next: &AtomicU32, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let network = next.fetch_add(1, Ordering::SeqCst) % networks;
         let from = format!("2001:{:x}:{:x}::1", network >> 8, network & 0xff);
         let headers = [("x-forwarded-for", from.as_str())];
         let begun = http.send(Method::GET, POLLING, None, &headers).await;
-        // Nobody is refused here; where it was so, that would be the newcomer too.
+        // No handshake may be refused here, because a newcomer would be refused too.
         assert_eq!(begun.status, 200, "{}", begun.text);
-        // The attackers share the cores with the node and the victim, and are not to take those.
+        // The pause leaves CPU time for the node and the victim, which share the cores with the
+        // attackers.
         sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Comes in as a stock client does: it polls, connects with its token, and is told that it is in.
+/// Connects as a stock client does: polls, connects with its token, and waits for the confirmation.
 async fn come_in(http: &Http, person: &Person) -> Result<Duration, String> {
     let headers = [("x-forwarded-for", "198.51.100.7")];
     let ask = async |method, path: &str, body| {
@@ -88,14 +89,14 @@ async fn come_in(http: &Http, person: &Person) -> Result<Duration, String> {
 }
 
 async fn handshakes_keep_nobody_out(networks: u32) {
-    // A quarter of them is places for strangers: 1,000, which fill within seconds.
+    // A quarter of the descriptors are places for strangers: 1,000, which fill within seconds.
     let binary = with_descriptors(4_000);
     let proxy = [("TRUSTED_PROXIES", "127.0.0.1")];
     let desk = Desk::embedded_with(binary.to_str().unwrap(), &proxy).await;
     let mut victim = Victim::enter(&desk, 0).await;
     let alone = victim.measure().await;
     let (next, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-    // One for all: to make one takes a while, in which this thread does nothing else.
+    // One client for all, because building one blocks this thread for a while.
     let http = Http::new(desk.nodes[0].address, None);
     let attacking = (0..ATTACKERS).map(|_| begin_handshakes(&http, networks, &next, &is_over));
     let newcomers = async {
@@ -128,13 +129,13 @@ async fn c5_handshakes_from_65536_networks_that_never_finish_keep_nobody_out() {
     handshakes_keep_nobody_out(65_536).await;
 }
 
-/// Keeps so many connections open from this address that ask for nothing, and always opens further ones.
+/// Keeps this number of idle connections open from an address, and always opens more.
 async fn crowd(address: SocketAddr, from: Ipv4Addr, count: usize, is_over: &AtomicBool) {
     let mut open = VecDeque::new();
     while !is_over.load(Ordering::SeqCst) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        // It is closed at once, or there is no room in the backlog: that is no matter to an attacker.
+        // An attacker does not care whether the connection is closed at once or the backlog is full.
         if let Ok(Ok(stream)) = timeout(Duration::from_secs(1), socket.connect(address)).await {
             open.push_back(stream);
         }

@@ -1,4 +1,5 @@
-//! Key sets in trouble: nobody whose key is known notices, and nobody is told that a good token is bad.
+//! Broken or late key sets: users with a known key notice nothing, and no valid token is rejected as
+//! invalid.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::one_node;
 
-/// Shows tokens of random keys for so long: how often each status was answered.
+/// Sends tokens with random key ids for this time, and returns the number of responses by status.
 async fn show_random_keys(desk: &Desk, lasts: Duration) -> BTreeMap<u16, usize> {
     let (began, mut statuses) = (Instant::now(), BTreeMap::new());
     let (address, claims) = (desk.nodes[0].address, desk.issuer.customer_claims("eve"));
@@ -34,7 +35,7 @@ async fn c15_a_key_set_with_a_broken_entry_lets_everyone_in_and_is_logged_once_w
         json!("secret-content"),
     ]);
     let first = Victim::enter(&desk, 0).await;
-    // A second key of the same id, and one that is found once the first set is ten seconds old.
+    // Another key with the same id, and one that the node finds once its key set is ten seconds old.
     desk.issuer.rotate_beside("key-1");
     let second = desk.customer();
     desk.issuer.rotate_beside("key-2");
@@ -61,7 +62,7 @@ async fn c15_random_keys_and_a_key_set_that_is_late_cost_others_nothing_and_log_
     let desk = one_node().await;
     let mut victim = Victim::enter(&desk, 0).await;
     let alone = victim.measure().await;
-    // The issuer has a new key and does not answer any more.
+    // The issuer has a new key and stops responding.
     desk.issuer.rotate_beside("key-2");
     desk.issuer.be_late(true);
     let newcomer = desk.customer();
@@ -87,9 +88,9 @@ async fn c15_random_keys_and_a_key_set_that_is_late_cost_others_nothing_and_log_
         statuses.iter().all(|of_one| of_one.keys().all(|status| *status == 503)),
         "{statuses:?}"
     );
-    // The first fetch, and two in the time since: each takes 5 s at most, and begins 10 s after the other.
+    // The first fetch, and two later ones: each takes up to 5 s, and begins 10 s after the one before.
     assert!((2..=4).contains(&desk.issuer.fetches()), "{} fetches", desk.issuer.fetches());
-    // A socket may try again too: by a status, and by a close that is no refusal.
+    // A socket may retry too: it gets a 503, or a close that is no refusal.
     let bearer = format!("Bearer {}", newcomer.token);
     let native = try_connect(desk.nodes[0].address, "/ws", &[("authorization", &bearer)]).await;
     assert!(native.unwrap_err().to_string().contains("503"));
@@ -100,7 +101,7 @@ async fn c15_random_keys_and_a_key_set_that_is_late_cost_others_nothing_and_log_
     })
     .await;
     drop(desk.connect_by(Framing::SocketIo, 0, &newcomer).await);
-    // A key that a set which was just fetched does not have is none.
+    // A key id that is missing in a fresh key set is invalid.
     let unknown = desk.issuer.sign_as(&desk.issuer.customer_claims("eve"), Some("none".to_owned()));
     let http = Http::new(desk.nodes[0].address, Some(&unknown));
     eventually("a fetch decides", async || {

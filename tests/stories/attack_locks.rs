@@ -1,4 +1,4 @@
-//! One session is in trouble in the database: the others notice nothing of it.
+//! Trouble with one session in the database does not affect the others.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use tokio::time::sleep;
 
 use crate::FRONTDESK;
 
-/// How long the trouble lasts.
+/// Duration of the trouble.
 const TROUBLE: Duration = Duration::from_secs(12);
 
 fn text(session: &str, key: &str, body: &str) -> Value {
     json!({ "sessionId": session, "clientId": key, "kind": "text", "body": body })
 }
 
-/// The outcomes of sends, in the order in which they were made: those that were committed have rising
-/// numbers, and the others were told to try again.
+/// Checks the results of sends, in their order: committed ones have rising numbers, and the others have
+/// an error with a retry time. Returns the number of committed ones.
 fn are_in_order_or_for_later(sent: &[Result<Value, Value>]) -> usize {
     let mut last = 0;
     for sent in sent {
@@ -35,7 +35,7 @@ fn are_in_order_or_for_later(sent: &[Result<Value, Value>]) -> usize {
     sent.iter().filter(|sent| sent.is_ok()).count()
 }
 
-/// Someone sends, edits and reads in a session, all the time.
+/// Sends, edits and reads in a session for the whole duration.
 async fn insist(
     desk: &Desk,
     person: &Person,
@@ -82,10 +82,10 @@ async fn c6_a_session_that_another_transaction_has_locked_stops_nobody_else() {
     let (beside, sent) = Box::pin(victim.measure_beside(attack)).await;
     beside.are_as_if_alone(&alone);
     let committed = are_in_order_or_for_later(&sent);
-    assert!(committed > 5, "what waits when the lock goes is committed: {committed}");
-    assert!(committed < sent.len(), "who waited for 8 s was answered");
+    assert!(committed > 5, "sends that wait when the lock is released are committed: {committed}");
+    assert!(committed < sent.len(), "every send was committed, even those that waited for 8 s");
     let anyone = Http::new(desk.nodes[0].address, None);
-    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node is well");
+    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node is not ready");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn c6_sends_that_the_database_is_slow_with_stop_nobody_elses() {
             let began = Instant::now();
             while began.elapsed() < TROUBLE {
                 let ready = anyone.get("/health/ready").await.status;
-                assert_eq!(ready, 200, "one session's trouble is not the node's");
+                assert_eq!(ready, 200, "trouble with one session made the node unready");
                 sleep(Duration::from_millis(500)).await;
             }
         };
@@ -118,10 +118,14 @@ async fn c6_sends_that_the_database_is_slow_with_stop_nobody_elses() {
     beside.are_as_if_alone(&alone);
     assert_eq!(are_in_order_or_for_later(&sent), 0, "none of them can be committed");
     let said = |line: &String| line.contains("can't be committed") && line.contains(&session);
-    assert!(desk.nodes[0].log().iter().any(said), "an operator sees whose trouble it is");
+    assert!(desk.nodes[0].log().iter().any(said), "the log names the session");
     admin.batch_execute("drop trigger slow on messages").await.unwrap();
     let mut patient = desk.connect(0, &customer).await;
-    assert_eq!(patient.send(&session, "1", "slow").await["seq"], 2, "once, and in its place");
+    assert_eq!(
+        patient.send(&session, "1", "slow").await["seq"],
+        2,
+        "it is committed once, as the next message"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +152,7 @@ async fn c16_readiness_sees_a_node_that_commits_nothing() {
     .await;
     let health = anyone.get("/health").await.expect(503);
     assert_eq!((&health["commits"], &health["status"]), (&"stalled".into(), &"down".into()));
-    assert_eq!(health["services"]["postgres"], "up", "it answers, but commits nothing");
+    assert_eq!(health["services"]["postgres"], "up", "PostgreSQL responds, but commits nothing");
     holder.batch_execute("rollback").await.unwrap();
     eventually("it is ready", async || anyone.get("/health/ready").await.status == 200).await;
     let (client, session) = &mut people[0];

@@ -1,4 +1,4 @@
-//! Memory of a node beside those who ask for everything and read nothing.
+//! Memory of a node while clients request much and read nothing.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use tokio::{
 
 use crate::{FRONTDESK, engineio::Poller};
 
-/// The node's budget of what waits for readers.
+/// The node's memory limit for outbound queues.
 const BUDGET_MIB: &str = "64";
 const BUDGET_KIB: u64 = 64 * 1024;
-/// One person's part of it: what waits for their readers, and two large answers that are made.
+/// A user's share of the limit: outbound queues, and two large responses in the making.
 const PERSON_KIB: u64 = 12 * 1024;
-/// The memory of a socket beside its queue in a debug build: tasks, buffers, subscriptions.
+/// Memory of a socket besides its queue in a debug build: tasks, buffers, subscriptions.
 const SOCKET_KIB: u64 = 80;
-/// The memory of a TCP connection with an unread answer beside it.
+/// Memory of a TCP connection with an unread response.
 const ANSWER_KIB: u64 = 64;
-/// Pages that are being read from the database, and what the allocator keeps for a while.
+/// Pages that are being read from the database, and memory that the allocator keeps for a while.
 const SLACK_KIB: u64 = 32 * 1024;
-/// Messages of a session that is full of the longest ones: more than a page.
+/// Number of messages of maximum length in a session: more than a page.
 const FULL: usize = 12;
 
 async fn desk() -> Desk {
@@ -35,7 +35,7 @@ async fn desk() -> Desk {
     Desk::cluster_with(FRONTDESK, 1, redis_port, &env).await
 }
 
-/// Someone with a session of the longest messages.
+/// A user with a session of messages of maximum length.
 async fn hoarder(desk: &Desk) -> (Person, String) {
     let (customer, _, session) = desk.pair().await;
     let mut client = desk.connect(0, &customer).await;
@@ -46,7 +46,7 @@ async fn hoarder(desk: &Desk) -> (Person, String) {
     (customer, session)
 }
 
-/// The most memory that the node had while this went on, in KiB.
+/// Peak memory of the node in KiB while this future runs.
 async fn peak_of<T>(desk: &Desk, acting: impl Future<Output = T>) -> (u64, T) {
     let mut acting = std::pin::pin!(acting);
     let mut peak = 0;
@@ -59,26 +59,27 @@ async fn peak_of<T>(desk: &Desk, acting: impl Future<Output = T>) -> (u64, T) {
     }
 }
 
-/// Each of these sockets asks for a page, again and again, and reads nothing of it.
+/// Requests pages on each of these sockets repeatedly, and reads nothing.
 async fn join_and_never_read(mut clients: Vec<(Client, String)>) {
     for _ in 0..8 {
         for (client, session) in &mut clients {
-            // Sockets that are closed meanwhile are gone.
+            // Sockets that were closed meanwhile are skipped.
             let _ = client.try_ask("session:join", &json!({ "sessionId": session })).await;
-            // The node and its victim share the cores with this test.
+            // The pause leaves CPU time for the node and the victim.
             sleep(Duration::from_millis(8)).await;
         }
     }
 }
 
-/// The node's memory once each of its parts was used.
+/// Memory of the node in KiB after every part was used once.
 async fn warm(desk: &Desk) -> u64 {
     let mut another = Victim::enter(desk, 0).await;
     drop(another.measure().await);
     desk.nodes[0].memory_kib()
 }
 
-/// Measures the victim and the node's memory beside an attack, and what is left of it afterwards.
+/// Measures the victim and the node's memory beside an attack, and checks that the memory is released
+/// afterwards.
 async fn stays_within<T>(
     desk: &Desk,
     mut victim: Victim,
@@ -91,11 +92,11 @@ async fn stays_within<T>(
     drop(attackers);
     let grown = peak.saturating_sub(start);
     eprintln!("memory: {start} KiB at the start, {grown} KiB more at most, {bound_kib} allowed");
-    // The answers have given back their memory, and the allocator gives it back too.
+    // The responses are dropped by then, and the allocator returns their memory.
     let least = start + start / 5;
     beside.are_as_if_alone(&alone);
     assert!(grown < bound_kib, "{grown} KiB beside {bound_kib}");
-    eventually("memory is back", async || desk.nodes[0].memory_kib() <= least).await;
+    eventually("the memory is released", async || desk.nodes[0].memory_kib() <= least).await;
 }
 
 async fn joins_of(people: usize, sockets: usize) {
@@ -108,7 +109,7 @@ async fn joins_of(people: usize, sockets: usize) {
     let start = warm(&desk).await;
     let mut clients = Vec::new();
     for (person, session) in &hoarders {
-        // Its pages are the largest: they have everything twice.
+        // Socket.IO pages are the largest, because they contain all data twice.
         let connecting = (0..sockets).map(|_| desk.connect_by(Framing::SocketIo, 0, person));
         let connected = join_all(connecting).await.into_iter();
         clients.extend(connected.map(|client| (client, session.clone())));
@@ -128,14 +129,14 @@ async fn c4_ten_peoples_sockets_that_join_and_never_read_cost_nobody_else() {
     joins_of(10, 20).await;
 }
 
-/// A connection that takes as little as it can.
+/// A connection with a small receive buffer.
 async fn thin(desk: &Desk) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     timeout(PATIENCE, socket.connect(desk.nodes[0].address)).await.unwrap().unwrap()
 }
 
-/// Requests whose answers nobody reads, a connection each; the connections are kept.
+/// Sends each request on its own connection, reads no response, and keeps the connections open.
 async fn ask_and_never_read(desk: &Desk, requests: Vec<String>) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for request in requests {
@@ -163,7 +164,7 @@ async fn c12_unread_answers_over_http_cost_nobody_else() {
     let attack = ask_and_never_read(&desk, vec![request; ANSWERS]);
     let refused = async {
         let open = attack.await;
-        // They get no more before they read.
+        // The user gets no further response before the others are read.
         let reply = desk.http(0, &person).get(&format!("/api/chats/{session}/messages")).await;
         assert_eq!((reply.status, reply.header("retry-after")), (429, "1"));
         assert_eq!(reply.body["code"], "rate_limited");
@@ -192,7 +193,7 @@ async fn c12_polls_with_the_most_packets_that_nobody_reads_cost_nobody_else() {
     let joins = joins.join("\x1e");
     assert!((800_000..1_000_000).contains(&joins.len()), "{}", joins.len());
     let attack = async {
-        // A body is taken as its packets are: those of a client that does not read wait.
+        // The node processes the body packet by packet, and stops while the client does not read.
         let posts =
             pollers.iter().map(|poller| timeout(Duration::from_secs(5), poller.post(&joins)));
         let polls = async {

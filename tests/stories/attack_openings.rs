@@ -1,4 +1,5 @@
-//! Someone opens sessions with everyone: to bother them, to see who is online, and to learn who exists.
+//! A user opens sessions with everyone: to bother them, to see who is online, and to learn which ids
+//! exist.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,9 +12,9 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::{FRONTDESK, one_node, two_nodes};
 
-/// How long the flood lasts.
+/// Duration of the flood.
 const FLOOD: Duration = Duration::from_secs(6);
-/// The limit's default.
+/// The default limit.
 const OPENS: (&str, &str) = ("LIMIT_OPENS_PER_USER", "10");
 
 async fn open(http: &Http, dentist: &str) -> Reply {
@@ -26,8 +27,8 @@ fn is_limited(reply: &Reply) -> bool {
         && (1..=60).contains(&again)
 }
 
-/// Opens one after the other with people that nobody has written to yet, as often as one address may
-/// ask. Who let it in, and how many times it was refused.
+/// Opens sessions with new people, as fast as one address may send requests. Returns the people whose
+/// session opened, and the number of refusals.
 async fn flood(nodes: [Http; 2]) -> (Vec<String>, usize) {
     let (mut opened, mut refused) = (Vec::new(), 0);
     let (until, mut turns) = (Instant::now() + FLOOD, interval(Duration::from_millis(10)));
@@ -61,20 +62,24 @@ async fn c8_a_flood_of_openings_comes_to_ten_a_minute_over_all_nodes_and_others_
     let (beside, (opened, refused)) = victim.measure_beside(flood(nodes)).await;
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     beside.are_as_if_alone(&alone);
-    // Ten fit at once; a node that has not been told yet lets some more through.
+    // Ten fit at once; a node that does not know the others' counts yet admits some more.
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
     let opens = opened.len() as f64;
     assert!(opens >= 10.0 && opens <= 20.0 + 10.0 * minutes, "{opens} in {minutes} minutes");
     assert!(refused > opened.len(), "{refused}");
     let listed = http.get("/api/chats?limit=200").await.expect(200);
-    assert_eq!(listed["items"].as_array().unwrap().len(), opened.len(), "no more was done");
-    // An app finds what is open however often it asks, on any node.
+    assert_eq!(
+        listed["items"].as_array().unwrap().len(),
+        opened.len(),
+        "refused requests opened sessions too"
+    );
+    // An app may open its existing sessions again without limit, on any node.
     for node in [0, 1] {
         for dentist in &opened {
             open(&desk.http(node, &attacker), dentist).await.expect(200);
         }
     }
-    // Others have minutes of their own.
+    // Other users have limits of their own.
     desk.pair().await;
 }
 
@@ -95,12 +100,12 @@ async fn c8_a_customer_has_a_bounded_number_of_sessions_that_wait_for_an_answer(
         let refused = open(&http, &dentists[3].id).await.expect(409);
         assert_eq!(refused["code"], "limit_reached");
         open(&http, &dentists[0].id).await.expect(200);
-        // Their own words are no answer.
+        // The customer's own messages are no reply.
         desk.greet(&customer, &sessions[0]).await;
         open(&http, &dentists[3].id).await.expect(409);
         desk.greet(&dentists[0], &sessions[0]).await;
         open(&http, &dentists[3].id).await.expect(201);
-        // A dentist writes to many who have nothing to answer.
+        // A dentist may write to many people who have not replied.
         let desk_of = desk.http(0, &desk.dentist());
         for _ in 0..5 {
             let with = json!({ "customerId": unique("patient") });
@@ -110,7 +115,7 @@ async fn c8_a_customer_has_a_bounded_number_of_sessions_that_wait_for_an_answer(
 }
 
 async fn is_not_told(device: &mut Client) {
-    // Longer than a node takes to look for whom someone watches.
+    // Longer than the interval at which a node refreshes the presence a user may see.
     let heard = timeout(Duration::from_secs(5), device.event("presence")).await;
     assert!(heard.is_err(), "{heard:?}");
 }
@@ -128,12 +133,12 @@ async fn c8_whoever_opens_a_session_is_told_of_a_strangers_presence_once_that_on
             device.join(&session, None).await;
             devices.push(device);
         }
-        // One's own messages make nobody else known.
+        // The customer's own messages make nobody else known.
         devices[0].send(&session, "1", "are you there?").await;
         for device in &mut devices {
             is_not_told(device).await;
         }
-        // The one who was written to may know who wrote.
+        // The dentist has a message of the customer, and so may see the customer's presence.
         assert_eq!(doctor.event("presence").await["online"], true);
         doctor.send(&session, "1", "I am").await;
         for device in &mut devices {
@@ -143,7 +148,7 @@ async fn c8_whoever_opens_a_session_is_told_of_a_strangers_presence_once_that_on
                 (&json!(dentist.id), &json!(true))
             );
         }
-        // A later join finds that they have written, before the latest page too.
+        // A later join knows that the dentist has written, even before the page it reads.
         for number in 0..3 {
             devices[0].send(&session, &format!("more-{number}"), "x").await;
         }
@@ -155,7 +160,7 @@ async fn c8_whoever_opens_a_session_is_told_of_a_strangers_presence_once_that_on
 
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// Enters by Socket.IO with this, and gives the client and what it was answered.
+/// Connects by Socket.IO with this payload, and returns the client and the server's CONNECT packet.
 async fn enter(desk: &Desk, node: usize, auth: &Value) -> (Client, Value) {
     let mut client = try_connect(desk.nodes[node].address, SOCKET, &[]).await.unwrap();
     client.frame(&format!("40{auth}")).await;
@@ -164,10 +169,10 @@ async fn enter(desk: &Desk, node: usize, auth: &Value) -> (Client, Value) {
     (client, connected)
 }
 
-/// The next packet that begins like this.
+/// The next packet that begins with this text.
 async fn until(client: &mut Client, beginning: &str) -> String {
     loop {
-        let text = client.text().await.expect("the connection lives");
+        let text = client.text().await.expect("the connection ended");
         if text.starts_with(beginning) {
             return text;
         }
@@ -187,7 +192,7 @@ async fn c8_nor_is_a_client_that_comes_back_to_its_sessions_by_itself() {
     drop(before);
     let back = json!({ "token": customer.token, "pid": connected["pid"], "offset": told[1] });
     let (mut again, resumed) = enter(&desk, 1, &back).await;
-    assert_eq!(resumed["pid"], connected["pid"], "it is recovered");
+    assert_eq!(resumed["pid"], connected["pid"], "the session is not recovered");
     let presence = r#"42["presence""#;
     let heard = timeout(Duration::from_secs(5), until(&mut again, presence)).await;
     assert!(heard.is_err(), "{heard:?}");
@@ -196,7 +201,7 @@ async fn c8_nor_is_a_client_that_comes_back_to_its_sessions_by_itself() {
     drop(doctor);
 }
 
-/// Someone in the legacy directory whom only this test knows, under this first name.
+/// A new customer in the legacy directory with this first name.
 async fn new_customer(legacy: &MysqlDatabase, first_name: &str) -> String {
     let id = unique("sub");
     let row = format!("'{id}', '{first_name}', 'Byron', '{id}@example.test', null");
@@ -204,7 +209,7 @@ async fn new_customer(legacy: &MysqlDatabase, first_name: &str) -> String {
     id
 }
 
-/// How many look-ups in the directory came to this.
+/// Number of directory look-ups with this outcome.
 async fn lookups(http: &Http, outcome: &str) -> u64 {
     let metrics = http.get("/metrics").await.text;
     let name = format!("frontdesk_directory_lookups_total{{outcome=\"{outcome}\"}} ");
@@ -236,7 +241,7 @@ async fn c8_guessed_ids_cost_the_directory_no_more_look_ups_than_one_may_open_se
     assert_eq!(lookups(&mallory, "unknown").await, unknown);
 }
 
-/// All that a client sees of an answer, but for what each has of its own.
+/// The visible parts of a response, without those that always differ.
 fn seen(reply: &Reply) -> (u16, Value, BTreeMap<String, String>) {
     let mut body = reply.body.clone();
     body["requestId"] = Value::Null;
@@ -263,16 +268,16 @@ async fn c8_whom_one_may_not_talk_to_is_like_one_whom_nobody_knows() {
     let (forbidden, absent) = (open(&eve_, "7").await, open(&eve_, &unique("nobody")).await);
     assert_eq!(seen(&forbidden), seen(&absent));
     assert_eq!((forbidden.status, &forbidden.body["code"]), (404, &json!("person_not_found")));
-    eventually("it was one question each, the same", async || {
+    eventually("each cost one look-up", async || {
         (lookups(&eve_, "unknown").await, lookups(&eve_, "found").await) == (2, 0)
     })
     .await;
-    // It is for both sides.
+    // The rule applies to both sides.
     let with = |id: &str| json!({ "customerId": id });
     dana.post("/api/chats", &with(&eve)).await.expect(404);
     open(&ada_, "7").await.expect(201);
     dana.post("/api/chats", &with(&ada)).await.expect(200);
-    // While nobody can tell nobody may, and what is open is found.
+    // While the directory is down no session opens, but existing ones are found.
     mysql.cut();
     let grace = new_customer(&legacy, "Ada").await;
     let refused = open(&of(&desk.issuer.customer(&grace)), "7").await.expect(503);

@@ -1,4 +1,4 @@
-//! Pictures: the largest ones cost the others nothing, and none keeps more than it shows.
+//! Pictures: the largest ones slow nobody down, and metadata is removed from all.
 
 use frontdesk_test_support::{Desk, S3, Servers, Victim, eventually};
 use image::ImageFormat;
@@ -9,7 +9,7 @@ use crate::{
     pictures::{fetch, message, picture, uploaded},
 };
 
-/// Pictures with EXIF, XMP or comments that hold `secret`: where they were taken, and by what.
+/// Pictures with EXIF, XMP or comments that contain `secret`: the place and the camera.
 const LOCATED: [(&str, &[u8]); 5] = [
     ("image/jpeg", include_bytes!("../../src/images/metadata/located.jpg")),
     ("image/png", include_bytes!("../../src/images/metadata/located.png")),
@@ -18,8 +18,8 @@ const LOCATED: [(&str, &[u8]); 5] = [
     ("image/heic", include_bytes!("../../src/images/metadata/located.heic")),
 ];
 
-/// How much memory the largest picture may take beside what the node has, in KiB: one is unpacked for
-/// its thumbnail, and four are checked.
+/// Limit of additional memory for the largest pictures, in KiB: one is decoded for its thumbnail, and
+/// four are checked.
 const MEMORY_KIB: u64 = 400 * 1024;
 
 async fn with_s3() -> (Desk, S3) {
@@ -56,7 +56,7 @@ async fn a_picture_goes_with_its_message() {
     eventually("a thumbnail", async || s3.objects(&session).len() == 2).await;
     let path = format!("{messages}/{}", sent["message"]["id"].as_str().unwrap());
 
-    // While the bucket is away the message is deleted all the same, and the picture goes later.
+    // The message is deleted while the bucket is down, and the picture later.
     s3.stop();
     mine.delete(&path).await.expect(200);
     assert_eq!(s3.objects(&session).len(), 2);
@@ -65,12 +65,12 @@ async fn a_picture_goes_with_its_message() {
     let image = format!("/api/chats/{session}/images/{key}");
     assert_eq!(theirs.get(&image).await.expect(404)["code"], "image_not_found");
     let again = mine.post(&messages, &message(&session, "l", &key)).await;
-    assert_eq!(again.expect(400)["code"], "invalid_request", "nor can it be sent again");
+    assert_eq!(again.expect(400)["code"], "invalid_request", "it could be sent again");
 }
 
 #[tokio::test]
 async fn c10_the_largest_pictures_one_after_another_hold_nobody_up() {
-    // 49 million pixels in some hundred KB.
+    // 49 million pixels in a few hundred KB.
     let bomb = picture(ImageFormat::Png, 7_000, 7_000);
     let desk = one_node().await;
     let mut victim = Victim::enter(&desk, 0).await;

@@ -1,4 +1,4 @@
-//! Reads: someone who joins, pages, lists and counts without end costs the others nothing.
+//! A user who joins, pages, lists and counts without end does not slow others down.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,23 +14,23 @@ use tokio::{
 
 use crate::{one_node, two_nodes};
 
-/// How many sockets, and how many HTTP connections, the attacker has.
+/// Number of the attacker's sockets, and of the attacker's HTTP connections.
 const SOCKETS: usize = 20;
-/// How often each socket joins: as often as frames are taken.
+/// Interval between the joins of a socket, at the limit of frames.
 const JOIN: Duration = Duration::from_millis(10);
-/// How long the attack lasts.
+/// Duration of the attack.
 const ATTACK: Duration = Duration::from_secs(8);
-/// A text, in the words of each database.
+/// SQL expression of a text, for PostgreSQL and SQLite.
 type Text = [&'static str; 2];
-/// The longest one, of characters of several bytes.
+/// The longest text, in multi-byte characters.
 const LONGEST: Text =
     ["repeat('длинный ', 1000)", "replace(hex(zeroblob(1000)), '00', 'длинный ')"];
 const SHORT: Text = ["'does it still ache?'"; 2];
 
-/// Runs statements past the node, in the words of its database.
+/// Runs statements directly on the database, in its dialect.
 async fn execute(desk: &Desk, postgres: &str, sqlite: &str) {
     if let Some(database) = &desk.database {
-        // No triggers: the texts need not be found.
+        // No triggers: these texts need not be in the search index.
         let sql = format!("set session_replication_role = replica; {postgres}");
         database.client().await.batch_execute(&sql).await.unwrap();
         database.client().await.batch_execute("analyze").await.unwrap();
@@ -41,7 +41,7 @@ async fn execute(desk: &Desk, postgres: &str, sqlite: &str) {
     }
 }
 
-/// Writes messages of the customer into sessions, all at once.
+/// Inserts messages of the customer into sessions.
 async fn fill(desk: &Desk, sessions: &str, messages: u32, [of_postgres, of_sqlite]: Text) {
     let columns = "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, \
                    body, created_at)";
@@ -61,8 +61,8 @@ async fn fill(desk: &Desk, sessions: &str, messages: u32, [of_postgres, of_sqlit
     execute(desk, &postgres, &sqlite).await;
 }
 
-/// Asks without end over one HTTP connection, and reads no more of the answers than it must: how many
-/// were given, with `200` or with a time to retry.
+/// Requests paths without end over one HTTP connection, and reads only as much as it must. Returns the
+/// number of responses, 200 or with a retry time.
 async fn ask_on(address: SocketAddr, token: String, paths: Vec<String>) -> u32 {
     let (until, mut answers) = (Instant::now() + ATTACK, 0);
     let mut socket = BufReader::new(TcpStream::connect(address).await.unwrap());
@@ -87,7 +87,7 @@ async fn ask_on(address: SocketAddr, token: String, paths: Vec<String>) -> u32 {
     answers
 }
 
-/// Joins without end over one socket, and looks at nothing that comes back.
+/// Joins without end over one socket, and ignores the content of the replies.
 async fn join_on(client: Client, session: String) -> u32 {
     let (mut sink, mut stream) = client.socket.split();
     let joining = async move {
@@ -116,7 +116,7 @@ async fn join_on(client: Client, session: String) -> u32 {
     answers
 }
 
-/// All answers that an attack was given.
+/// Sum of all responses to an attack.
 async fn all(mut attacks: JoinSet<u32>) -> u32 {
     let mut answers = 0;
     while let Some(given) = attacks.join_next().await {
@@ -150,7 +150,10 @@ async fn c7_joins_and_history_of_the_longest_messages_cost_others_nothing() {
         let attack = async { (all(joins).await, all(pages).await) };
         let (beside, (joins, answers)) = victim.measure_beside(attack).await;
         eprintln!("{joins} frames and {answers} pages were answered");
-        assert!(joins > 20 && answers > 5, "the attacker is served too, in turn");
+        assert!(
+            joins > 20 && answers > 5,
+            "the attacker is served too: {joins} frames, {answers} pages"
+        );
         beside.are_as_if_alone(&alone);
         let node = desk.http(0, &attacker);
         node.get(&history[0]).await.expect(200);
@@ -198,7 +201,7 @@ async fn c9_lists_and_counts_over_a_thousand_sessions_cost_others_nothing() {
         let attack = all(flood(&desk, &attacker, &paths));
         let (beside, answered) = victim.measure_beside(attack).await;
         eprintln!("{answered} lists and counts were answered");
-        assert!(answered > 10, "the attacker is served too, in turn");
+        assert!(answered > 10, "the attacker is served too: {answered} responses");
         beside.are_as_if_alone(&alone);
     }
 }

@@ -1,4 +1,4 @@
-//! Texts and searches that are meant to keep the database busy, beside a victim on the same node.
+//! Texts and searches that keep the database busy, beside a victim on the same node.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::{FRONTDESK, one_node};
 
-/// Each takes a parser more than a second that looks for addresses, tags or paths.
+/// Texts that take a search parser more than a second each if it looks for addresses, tags or paths.
 const BAD_TEXTS: [&str; 4] = ["a@1", "a_", "~/", "<!--"];
-/// How long an attack lasts.
+/// Duration of an attack.
 const ATTACK: Duration = Duration::from_secs(10);
 
 async fn desks() -> [Desk; 2] {
@@ -23,7 +23,7 @@ fn metric(text: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {name}")).trim().parse().unwrap()
 }
 
-/// The database was well all the time: no alarm is due.
+/// Checks that no database error was counted, so that no alert fires.
 async fn no_alarm(http: &Http) {
     let metrics = http.get("/metrics").await.text;
     for kind in ["unavailable", "refused"] {
@@ -63,7 +63,7 @@ async fn c1_texts_on_which_a_parser_is_superlinear_delay_nobody() {
         let (beside, sent) = victim.measure_beside(attack).await;
         assert!(sent >= 5, "{sent} texts in {ATTACK:?}");
         beside.are_as_if_alone(&alone);
-        // They are found like any other text, and nothing is left to be indexed.
+        // The texts are found like any others, and the index is complete.
         let http = desk.http(0, &attacker);
         let found = http.get("/api/chats/search?q=bridge&limit=200").await.expect(200);
         assert_eq!(found["items"].as_array().unwrap().len(), sent);
@@ -76,7 +76,7 @@ async fn c1_texts_on_which_a_parser_is_superlinear_delay_nobody() {
     }
 }
 
-/// Sends so many long messages that are full of the words that are searched for.
+/// Sends this number of long messages full of the words of the searches.
 async fn fill(client: &mut Client, session: &str, messages: usize) {
     let words = "tooth the gum a crown or bridge 牙痛 030 5551234 ";
     let text: String = words.chars().cycle().take(7_900).collect();
@@ -98,7 +98,7 @@ async fn fill(client: &mut Client, session: &str, messages: usize) {
     }
 }
 
-/// Waits until no text waits for the index, for as long as there is progress.
+/// Waits until every text is indexed, while there is progress.
 async fn until_indexed(http: &Http) {
     let waiting = async || {
         let metrics = http.get("/metrics").await.text;
@@ -132,7 +132,7 @@ fn searches() -> Vec<String> {
     ]
 }
 
-/// Searches again and again, from as many connections as there are searches; the statuses of the answers.
+/// Searches repeatedly, on one connection for each search; returns the status codes.
 async fn search_without_end(http: &Http) -> Vec<u16> {
     let ends = Instant::now() + ATTACK;
     let searching = searches().into_iter().map(async |query| {
@@ -141,7 +141,7 @@ async fn search_without_end(http: &Http) -> Vec<u16> {
             let reply =
                 http.get(&format!("/api/chats/search?limit=200&q={}", encoded(&query))).await;
             statuses.push(reply.status);
-            // A refused client would otherwise ask a thousand times a second.
+            // Without the pause a refused client would send a thousand requests a second.
             sleep(Duration::from_millis(20)).await;
         }
         statuses
@@ -160,12 +160,12 @@ async fn c2_searches_that_match_everything_delay_nobody() {
         let (attacker, _, session) = desk.pair().await;
         let mut client = desk.connect(0, &attacker).await;
         client.patience = Duration::from_secs(60);
-        // One writer indexes them all on SQLite.
+        // SQLite has a single writer to index them.
         let messages = if desk.database.is_some() { 2_000 } else { 500 };
         fill(&mut client, &session, messages).await;
         let http = desk.http(0, &attacker);
         until_indexed(&http).await;
-        // Only now: a client that reads nothing meanwhile would miss its pings.
+        // The victim connects only now: it would miss its pings while it reads nothing.
         let mut victim = Victim::enter(&desk, 0).await;
         let alone = victim.measure().await;
         let (beside, statuses) = victim.measure_beside(search_without_end(&http)).await;

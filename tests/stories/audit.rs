@@ -1,4 +1,4 @@
-//! The audit log can be read, and texts that people took back are not kept for good.
+//! The audit log can be read, and deleted texts are not kept for good.
 
 use frontdesk_test_support::{Desk, Person, Servers, eventually, unique};
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{FRONTDESK, one_node, two_nodes};
 
-/// Asks as an admin, under an id of its own: the id.
+/// Sends a request as an admin with a new request id, and returns the id.
 async fn act(desk: &Desk, admin: &Person, method: Method, path: &str) -> String {
     let id = unique("request");
     let headers = [("x-request-id", id.as_str())];
@@ -29,7 +29,7 @@ async fn what_admins_do_is_in_the_audit_log_with_whom_from_where_and_by_which_re
         let looked = act(&desk, &admin, Method::GET, &edits).await;
         let blocked = act(&desk, &admin, Method::PUT, &block).await;
         let unblocked = act(&desk, &admin, Method::DELETE, &block).await;
-        // Nothing is done, so nothing is noted.
+        // These requests change nothing and leave no entry.
         act(&desk, &admin, Method::DELETE, &block).await;
         let unknown = edits.replace(message, &session);
         desk.http(0, &admin).get(&unknown).await.expect(404);
@@ -58,7 +58,7 @@ async fn what_admins_do_is_in_the_audit_log_with_whom_from_where_and_by_which_re
             expected["address"] = "127.0.0.1".into();
             assert_eq!(*entry, expected);
         }
-        assert_eq!(entries.len(), 3, "the latest first");
+        assert_eq!(entries.len(), 3, "there are three entries");
         assert!(!json!(entries).to_string().contains("what-nobody-should-read"));
         for nobody in [&customer, &dentist] {
             let refused = desk.http(0, nobody).get("/api/admin/audit").await.expect(403);
@@ -88,7 +88,7 @@ async fn a_look_that_can_not_be_noted_shows_nothing() {
     assert_eq!(shown["items"][0]["body"], "taken back");
 }
 
-/// The texts of a message before, as an admin sees them.
+/// Earlier texts of a message, as an admin sees them.
 async fn past(desk: &Desk, admin: &Person, session: &str, message: &str) -> Vec<Value> {
     let path = format!("/api/admin/chats/{session}/messages/{message}/edits");
     let edits = desk.http(0, admin).get(&path).await.expect(200);
@@ -114,9 +114,11 @@ async fn what_people_took_back_is_removed_after_its_retention() {
     let aged = "update message_edits set replaced_at = replaced_at - interval '25 hours' \
                 where body = 'long-ago'";
     assert_eq!(database.execute(aged, &[]).await.unwrap(), 1);
-    // A node looks when it starts, then each hour.
+    // A node removes old texts when it starts, and then every hour.
     desk.nodes[0].restart().await;
-    eventually("it is gone", async || past(&desk, &admin, &session, &messages[0]).await.is_empty())
-        .await;
+    eventually("the old text is removed", async || {
+        past(&desk, &admin, &session, &messages[0]).await.is_empty()
+    })
+    .await;
     assert_eq!(past(&desk, &admin, &session, &messages[1]).await, ["just-now"]);
 }

@@ -1,4 +1,4 @@
-//! An admin blocks someone: they are cut off everywhere, and can't come back.
+//! A blocked user is disconnected everywhere and cannot reconnect.
 
 use frontdesk_test_support::{
     Client, Desk, Framing, Http, OneSignal, Person, Redis, Reply, Servers, eventually, try_connect,
@@ -32,13 +32,13 @@ fn is_blocked(reply: &Reply) -> bool {
     (reply.status, reply.body["code"].as_str()) == (403, Some("blocked"))
 }
 
-/// What a Socket.IO client that connects is told.
+/// First packet that a connecting Socket.IO client receives.
 async fn told_by_socketio(desk: &Desk, node: usize, token: &str) -> String {
     let path = "/socket.io/?EIO=4&transport=websocket";
     let mut client = try_connect(desk.nodes[node].address, path, &[]).await.unwrap();
     client.frame(&format!("40{}", json!({ "token": token }))).await;
     loop {
-        let text = client.text().await.expect("it says why");
+        let text = client.text().await.expect("the connection ended without a reason");
         if text.starts_with('4') {
             return text;
         }
@@ -68,7 +68,7 @@ async fn b41_a_blocked_person_is_cut_off_on_every_node_and_can_not_come_back() {
     for device in &mut devices {
         assert_eq!(device.closed().await, 4403);
     }
-    // The other node has closed them, so it knows.
+    // The other node has closed its connections, so it knows of the block.
     for node in [0, 1] {
         assert!(is_blocked(&chats(&desk, node, &customer).await));
         let mut back = desk.connect(node, &customer).await;
@@ -80,17 +80,17 @@ async fn b41_a_blocked_person_is_cut_off_on_every_node_and_can_not_come_back() {
             (&json!("blocked"), &json!("blocked"))
         );
     }
-    // A token that is new is the same person's.
+    // A new token of the same person is refused too.
     let newer = Person { token: desk.issuer.customer(&customer.id), ..customer.clone() };
     assert!(is_blocked(&chats(&desk, 1, &newer).await));
 
-    // The other side goes on, and what was said stays.
+    // The other side is not affected, and the history stays.
     doctor.send(&session, "k", "are you there?").await;
     let history = desk.http(0, &dentist).get(&format!("/api/chats/{session}/messages")).await;
     let history = history.expect(200);
     assert_eq!((seqs(&history["items"]), &history["items"][0]), (vec![1, 2], &sent));
     assert!(doctor.events_so_far().await.is_empty());
-    // A namesake on the other side of the desk is somebody else.
+    // A dentist with the same id is another person.
     let twin = frontdesk_test_support::Issuer::dentist(&customer.id);
     assert_eq!(
         desk.http(0, &Person { kind: "dentist", token: twin, ..customer.clone() })
@@ -101,7 +101,8 @@ async fn b41_a_blocked_person_is_cut_off_on_every_node_and_can_not_come_back() {
     );
 
     unblock(&desk, 1, &admin, &customer).await;
-    eventually("they may come in", async || chats(&desk, 0, &customer).await.status == 200).await;
+    eventually("the block is lifted", async || chats(&desk, 0, &customer).await.status == 200)
+        .await;
     let mut back = desk.connect(1, &customer).await;
     assert_eq!(seqs(&back.join(&session, Some(1)).await["messages"]), [2]);
 }
@@ -118,7 +119,8 @@ async fn b41_f7_whoever_is_blocked_while_redis_is_away_is_cut_off_all_the_same()
     assert_eq!(far.closed().await, 4403);
     assert!(is_blocked(&chats(&desk, 1, &customer).await));
     unblock(&desk, 0, &admin, &customer).await;
-    eventually("they may come in", async || chats(&desk, 1, &customer).await.status == 200).await;
+    eventually("the block is lifted", async || chats(&desk, 1, &customer).await.status == 200)
+        .await;
 }
 
 #[tokio::test]
@@ -126,20 +128,23 @@ async fn b41_f13_who_is_known_to_be_blocked_stays_so_while_the_list_can_not_be_r
     let desk = two_nodes().await;
     let (admin, customer) = (desk.admin(), desk.customer());
     block(&desk, 0, &admin, &customer).await;
-    eventually("the other node knows", async || is_blocked(&chats(&desk, 1, &customer).await))
-        .await;
+    eventually("the other node knows the block", async || {
+        is_blocked(&chats(&desk, 1, &customer).await)
+    })
+    .await;
     let database = desk.database.as_ref().unwrap().client().await;
     database.batch_execute("alter table block_changes rename to gone").await.unwrap();
-    eventually("it can't be read", async || {
+    eventually("the list of blocks cannot be read", async || {
         desk.nodes[1].log().iter().any(|line| line.contains("who is blocked can't be read"))
     })
     .await;
     assert!(is_blocked(&chats(&desk, 1, &customer).await));
-    assert_eq!(chats(&desk, 1, &desk.customer()).await.status, 200, "others come in");
+    assert_eq!(chats(&desk, 1, &desk.customer()).await.status, 200, "others are not affected");
     database.batch_execute("alter table gone rename to block_changes").await.unwrap();
     unblock(&desk, 0, &admin, &customer).await;
-    eventually("they may come in", async || chats(&desk, 1, &customer).await.status == 200).await;
-    // A node that starts knows it before it serves.
+    eventually("the block is lifted", async || chats(&desk, 1, &customer).await.status == 200)
+        .await;
+    // A node that starts knows the blocks before it serves.
     block(&desk, 0, &admin, &customer).await;
     let mut desk = desk;
     desk.nodes[1].restart().await;
@@ -151,7 +156,7 @@ async fn b41_a_send_under_way_is_committed_and_acknowledged_or_neither() {
     let desk = two_nodes().await;
     let (admin, (customer, dentist, session)) = (desk.admin(), desk.pair().await);
     let mut patient = desk.connect(1, &customer).await;
-    // The database hesitates, so they are under way when the block comes.
+    // A lock in the database holds the sends up until the block comes.
     let mut database = desk.database.as_ref().unwrap().client().await;
     let held = database.transaction().await.unwrap();
     let lock = format!("select 1 from sessions where id = '{session}' for update");
@@ -198,9 +203,11 @@ async fn b41_a_client_that_polls_is_told_that_it_is_over() {
     let heard = async || http.get(&path).await.text;
     assert!(heard().await.contains("40{"));
     block(&desk, 0, &admin, &customer).await;
-    // DISCONNECT: a stock client does not come back by itself.
-    eventually("it is told", async || heard().await.split('\x1e').any(|packet| packet == "41"))
-        .await;
+    // DISCONNECT: a stock client does not reconnect by itself after it.
+    eventually("the client receives DISCONNECT", async || {
+        heard().await.split('\x1e').any(|packet| packet == "41")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -237,7 +244,7 @@ async fn b40_b41_only_admins_block_and_none_themselves() {
     assert_eq!(first["reason"], "wrote what-nobody-should-read");
     assert!(first["blockedAt"].as_str().unwrap().ends_with('Z'));
     let again = desk.http(0, &other).put(&path(&customer)).await.expect(200);
-    assert_eq!(again, first, "it is blocked already");
+    assert_eq!(again, first, "a second block changes nothing");
     block(&desk, 0, &admin, &dentist).await;
 
     let listed = http.get("/api/admin/users/blocked?limit=1").await.expect(200);
@@ -255,7 +262,7 @@ async fn b40_b41_only_admins_block_and_none_themselves() {
 
     let log = desk.nodes[0].log();
     let told: Vec<&String> = log.iter().filter(|line| line.contains("an admin blocked")).collect();
-    assert_eq!(told.len(), 3, "once each: {told:?}");
+    assert_eq!(told.len(), 3, "one line for each block: {told:?}");
     assert!(told[0].contains(&admin.id) && told[0].contains(&customer.id));
     assert!(log.iter().all(|line| !line.contains("what-nobody-should-read")));
 }
@@ -267,18 +274,24 @@ async fn b41_a_blocked_person_gets_no_push() {
     let desk = Desk::cluster_with(FRONTDESK, 2, redis_port, &service.variables()).await;
     let (admin, (customer, dentist, session)) = (desk.admin(), desk.pair().await);
     block(&desk, 0, &admin, &dentist).await;
-    eventually("both know", async || is_blocked(&chats(&desk, 1, &dentist).await)).await;
+    eventually("the other node knows the block", async || {
+        is_blocked(&chats(&desk, 1, &dentist).await)
+    })
+    .await;
     let mut patient = Client::connect(desk.nodes[0].address, &customer.token).await;
     patient.send(&session, "1", "x").await;
     let database = desk.database.as_ref().unwrap().client().await;
-    eventually("its job is done with", async || {
+    eventually("the push job is finished", async || {
         let jobs = database.query_one("select count(*) from push_jobs", &[]).await.unwrap();
         jobs.get::<_, i64>(0) == 0
     })
     .await;
     assert!(service.made_to(&dentist.id).is_empty());
     unblock(&desk, 0, &admin, &dentist).await;
-    eventually("both know", async || chats(&desk, 1, &dentist).await.status == 200).await;
+    eventually("the other node knows that the block is lifted", async || {
+        chats(&desk, 1, &dentist).await.status == 200
+    })
+    .await;
     patient.send(&session, "2", "y").await;
     eventually("a push", async || service.made_to(&dentist.id).len() == 1).await;
 }
@@ -299,7 +312,7 @@ async fn b41_a_body_that_drips_in_behind_a_block_is_not_sent() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body.as_bytes()[..10]).await.unwrap();
-    // Its head has been read when another one's, that came later, has been answered.
+    // The server has read the head by the time it has answered a later request.
     chats(&desk, 0, &dentist).await.expect(200);
     block(&desk, 0, &admin, &customer).await;
     stream.write_all(&body.as_bytes()[10..]).await.unwrap();

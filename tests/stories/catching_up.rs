@@ -1,4 +1,4 @@
-//! Joining, coming back, and missing nothing.
+//! Joins and reconnections: no message is missed.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{one_node, seqs, two_nodes};
 
-/// What a client has of a session: it counts what it sees, and asks for the rest with `after`.
+/// A client that records the numbers it receives, and requests the rest with `after`.
 struct Reader {
     client: Client,
     seen: Vec<u64>,
@@ -41,7 +41,7 @@ async fn between_history_and_live_nothing_is_missing_and_nothing_is_twice() {
             patient.send(&session, &number.to_string(), "and on").await;
         }
     };
-    // People join all the while, on both nodes, from where they were.
+    // Readers join all the time, on both nodes, with different positions.
     let joining = async {
         let mut readers = Vec::new();
         for at in 0..12_u64 {
@@ -69,12 +69,12 @@ async fn whoever_was_away_for_long_gets_everything_in_order() {
     let mut reader = Reader::join(&desk, 0, &dentist, &session, 5).await;
     reader.read_up_to(330).await;
     assert_eq!(reader.seen, (6..=330).collect::<Vec<_>>());
-    // Who never was here gets the latest page, and reads on backwards.
+    // A client without a position gets the latest page, and pages backwards.
     let mut doctor = desk.connect(0, &dentist).await;
     let joined = doctor.join(&session, None).await;
     assert_eq!(joined["lastSeq"], 330);
     assert_eq!(seqs(&joined["messages"]), (231..=330).collect::<Vec<_>>());
-    // Numbers beyond the end are none of this session's: the client begins anew.
+    // A position beyond the end belongs to another history, so the client must start anew.
     let anew = doctor.join(&session, Some(9_999)).await;
     assert_eq!((&anew["resync"], seqs(&anew["messages"])), (&json!(true), (231..=330).collect()));
     patient.send(&session, "last", "still heard").await;
@@ -94,7 +94,7 @@ async fn large_messages_come_in_pages_that_any_client_can_take() {
     for number in 0..60 {
         patient.send(&session, &number.to_string(), &body).await;
     }
-    // 32 KB each. A stock client takes frames of 1 MiB.
+    // Each is 32 KB. A stock client accepts frames of 1 MiB.
     let mut doctor = desk.connect(0, &dentist).await;
     let latest = doctor.join(&session, None).await;
     assert!(latest.to_string().len() < 512 * 1024);
@@ -114,7 +114,7 @@ async fn large_messages_come_in_pages_that_any_client_can_take() {
             let Some(cursor) = page["nextCursor"].as_str() else { break };
             query = format!("cursor={cursor}");
         }
-        // Backwards, the pages come last first.
+        // Backwards, the latest page comes first.
         assert!(span.starts_with("before") || seen.is_sorted());
         seen.sort_unstable();
         assert_eq!(seen, (1..=60).collect::<Vec<_>>(), "{span}");
@@ -130,7 +130,7 @@ async fn requests_that_follow_a_join_without_waiting_find_it_done() {
     let from_start = json!({ "sessionId": session, "after": 0 });
     for round in 0..20_u64 {
         let mut patient = desk.connect(0, &customer).await;
-        // A send beside a join is acknowledged, and not heard as well.
+        // A send together with a join is acknowledged, and does not arrive as an event too.
         let message = text(&session, usize::try_from(round).unwrap());
         let (joined, sent) = if round % 2 == 0 {
             let joined = patient.ask("session:join", &from_start).await;
@@ -141,7 +141,7 @@ async fn requests_that_follow_a_join_without_waiting_find_it_done() {
         };
         assert_eq!(patient.answer(sent).await.unwrap()["message"]["seq"], 2 * round + 1);
         patient.answer(joined).await.unwrap();
-        // Two joins at once are one: what comes next is heard once.
+        // Two joins at once count as one: the next message arrives once.
         let first = patient.ask("session:join", &from_start).await;
         let second = patient.ask("session:join", &from_start).await;
         let said = doctor.send(&session, &format!("d{round}"), "heard once").await;
@@ -152,7 +152,7 @@ async fn requests_that_follow_a_join_without_waiting_find_it_done() {
         }
         assert_eq!(seen, (1..=2 * round + 2).collect::<Vec<_>>());
         assert_eq!(said["seq"], 2 * round + 2);
-        // A leave behind a join leaves.
+        // A leave after an unfinished join takes effect.
         let joined = patient.ask("session:join", &inside).await;
         let left = patient.ask("session:leave", &inside).await;
         patient.answer(left).await.unwrap();
@@ -189,7 +189,7 @@ async fn f29_i13_an_embedded_node_that_is_killed_has_all_that_it_acknowledged() 
         for number in 0..40 {
             patient.ask("message:send", &text(&session, round * 100 + number)).await;
         }
-        // Killed with sends under way, right behind an acknowledgement.
+        // The node is killed with sends under way, right after an acknowledgement.
         for _ in 0..20 {
             let message = patient.any_answer().await["data"]["message"].clone();
             acknowledged.insert(message["seq"].as_u64().unwrap(), message);

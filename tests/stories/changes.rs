@@ -46,7 +46,7 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     let not_one = doctor.request("message:react", of(json!({ "emoji": "no" }))).await.unwrap_err();
     assert_eq!(not_one["code"], "invalid_request");
 
-    // Someone who was away finds what has changed by the revision that they know.
+    // A client that was away gets the changes after the revision that it knows.
     let after = |rev: u64| json!({ "sessionId": session, "after": 1, "rev": rev });
     let mut back = desk.connect_by(framing, last, &dentist).await;
     let joined = back.request("session:join", after(1)).await.unwrap();
@@ -55,7 +55,7 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     let joined = back.request("session:join", after(2)).await.unwrap();
     assert_eq!(joined["updated"], json!([]));
 
-    // Over HTTP the same, and safe to repeat.
+    // The same operations over HTTP are safe to repeat.
     let http = desk.http(last, &customer);
     let path = format!("/api/chats/{session}/messages/{}", sent["id"].as_str().unwrap());
     let thumb = format!("{path}/reactions/%F0%9F%91%8D");
@@ -65,7 +65,7 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     assert_eq!(again["message"]["reactions"][0]["by"][0]["kind"], "customer");
     let patched = http.patch(&path, &json!({ "body": "It hurts a lot" })).await.expect(200);
     assert_eq!(patched["message"]["body"], "It hurts a lot");
-    // A late try of the send finds it as it is now, and no other text of its own.
+    // A late retry of the send finds the current message, and does not count as different.
     let late = json!({ "sessionId": session, "clientId": "k", "kind": "text", "body": "It hurst" });
     let late = patient.request("message:send", late).await.unwrap();
     assert_eq!((&late["message"], &late["duplicate"]), (&patched["message"], &json!(true)));
@@ -82,7 +82,7 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     }
     let history = http.get(&format!("/api/chats/{session}/messages")).await.expect(200);
     assert_eq!(history["items"], json!([deleted]), "it leaves a tombstone");
-    // A reply to it still names it; and nothing can be done to it any more.
+    // A reply to a deleted message still names it, and the deleted message cannot be changed.
     let reply = json!({
         "sessionId": session, "clientId": "r", "kind": "text", "body": "Why?", "replyTo": sent["id"],
     });
@@ -93,7 +93,7 @@ async fn messages_change(desk: &Desk, framing: Framing) {
     refusals(desk, &session, &sent, &dentist).await;
 }
 
-/// Who may not change it hears why; a stranger hears that there is nothing.
+/// A member without the right gets the reason; a stranger gets "not found".
 async fn refusals(desk: &Desk, session: &str, sent: &Value, dentist: &Person) {
     let id = sent["id"].as_str().unwrap();
     let path = format!("/api/chats/{session}/messages/{id}");
@@ -143,7 +143,7 @@ async fn b40_admins_and_nobody_else_see_what_a_message_said_before() {
         }
         let unknown = edits.replace(id, &session);
         assert_eq!(admin.get(&unknown).await.expect(404)["code"], "message_not_found");
-        // It leaves a trace, which says who and where, and not what.
+        // The log names who read which message, but not its text.
         let log = desk.nodes[desk.nodes.len() - 1].log().join("\n");
         assert!(log.contains("an admin read a message's edits") && !log.contains("second"));
     }
@@ -154,7 +154,7 @@ async fn what_has_changed_comes_in_pieces_that_a_client_can_take() {
     for desk in [two_nodes().await, one_node().await] {
         let (customer, dentist, session) = desk.pair().await;
         let mut patient = desk.connect(0, &customer).await;
-        // Each is some 48 KB in JSON.
+        // Each is about 48 KB in JSON.
         let body = "\u{1}".repeat(8_000);
         for number in 0..12 {
             let sent = patient.send(&session, &number.to_string(), &body).await;
@@ -200,7 +200,7 @@ async fn f7_f9_a_change_that_the_bus_did_not_carry_is_heard_within_5_s() {
     heard_in_time(&mut doctor, &away).await;
     let deleted = patient.request("message:delete", of(json!({}))).await.unwrap();
     heard_in_time(&mut doctor, &deleted).await;
-    // Whoever comes later knows it already, and is not told again.
+    // A later join contains the change, which is not sent again.
     let mut late = desk.connect(1, &dentist).await;
     late.patience = Duration::from_secs(12);
     let joined = late.join(&session, Some(0)).await;
@@ -209,7 +209,7 @@ async fn f7_f9_a_change_that_the_bus_did_not_carry_is_heard_within_5_s() {
 }
 
 async fn heard_in_time(client: &mut Client, changed: &Value) {
-    // A change may be told twice.
+    // A change may arrive twice.
     let hearing = async { while client.event("message:updated").await != *changed {} };
     timeout(Duration::from_secs(5), hearing).await.expect("not within 5 s");
 }

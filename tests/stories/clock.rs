@@ -1,4 +1,5 @@
-//! F25: a node's clock jumps an hour. Order is `seq`'s, and time that passes is not read from a clock.
+//! F25: a node's clock jumps by an hour. Order is that of `seq`, and durations do not depend on the
+//! clock.
 
 use frontdesk_test_support::{Client, Clock, Desk, OneSignal, Person, Servers, eventually, now};
 use serde_json::{Value, json};
@@ -7,10 +8,10 @@ use crate::{FRONTDESK, seqs};
 
 const HOUR: i64 = 3_600;
 
-/// Sockets look at the clock at least that often.
+/// Sockets check the clock at least at this interval.
 const PINGS: [(&str, &str); 2] = [("PING_INTERVAL_MS", "500"), ("PING_TIMEOUT_MS", "30000")];
 
-/// A customer whose token ends in so many seconds.
+/// A customer whose token ends in this number of seconds.
 fn customer(desk: &Desk, ends_in: u64) -> Person {
     let mut customer = desk.customer();
     let mut claims = desk.issuer.customer_claims(&customer.id);
@@ -19,7 +20,7 @@ fn customer(desk: &Desk, ends_in: u64) -> Person {
     customer
 }
 
-/// A dentist whose token is good for as long.
+/// A dentist whose token is valid for ten hours.
 fn dentist(desk: &Desk) -> Person {
     let mut dentist = desk.dentist();
     let mut claims = frontdesk_test_support::Issuer::dentist_claims(&dentist.id);
@@ -29,7 +30,7 @@ fn dentist(desk: &Desk) -> Person {
     dentist
 }
 
-/// Both say ten things, by turns, and hear all of the other's in order.
+/// Both send five messages in turn, and receive those of the other in order.
 async fn talk(session: &str, from: u64, patient: &mut Client, doctor: &mut Client) {
     for seq in (from..from + 10).step_by(2) {
         let asked = patient.send(session, &seq.to_string(), "x").await;
@@ -37,7 +38,7 @@ async fn talk(session: &str, from: u64, patient: &mut Client, doctor: &mut Clien
         assert_eq!(doctor.message().await, asked);
         let answered = doctor.send(session, &seq.to_string(), "y").await;
         assert_eq!(patient.message().await, answered);
-        // Whose clock it is: the database's, which has not jumped.
+        // The time is that of the database, whose clock has not jumped.
         let at: jiff::Timestamp = asked["createdAt"].as_str().unwrap().parse().unwrap();
         assert!(at.as_second().abs_diff(now().try_into().unwrap()) < 600, "{asked}");
     }
@@ -67,21 +68,21 @@ async fn f25_a_node_whose_clock_jumps_loses_and_repeats_nothing() {
         clock.be_off_by(off);
         talk(&session, 1 + turn * 10, &mut patients, &mut doctors).await;
         if turn == 0 {
-            // Each has written, so each is told that the other one is here.
+            // Each has written, so each receives the other's presence.
             for client in [&mut patients, &mut doctors] {
                 client.event("presence").await;
             }
         }
-        // A push for who is away is one push.
+        // An absent person gets exactly one push.
         patients.send(&unheard, &turn.to_string(), "z").await;
         let expected = usize::try_from(turn).unwrap() + 1;
         eventually("a push", async || service.made_to(&away.id).len() >= expected).await;
         assert_eq!(service.made_to(&away.id).len(), expected);
         if off == HOUR && turn == 1 {
-            // By its clock this one's token is over, and its leeway too.
+            // By the node's clock the token has ended, and its leeway too.
             assert_eq!(short_lived.closed().await, 4401);
         }
-        // Cursors are places in lists, not times.
+        // A cursor is a position in a list, not a time.
         let http = desk.http(1, &patient);
         let first = http.get("/api/chats?limit=1").await.expect(200);
         let next = first["nextCursor"].as_str().unwrap();
@@ -90,16 +91,19 @@ async fn f25_a_node_whose_clock_jumps_loses_and_repeats_nothing() {
             (&first["items"][0]["id"], &second["items"][0]["id"]),
             (&json!(unheard), &json!(session))
         );
-        // Keys are as fresh as they were.
+        // The key set does not become stale.
         assert_eq!(desk.issuer.fetches(), fetches);
     }
     let path = format!("/api/chats/{session}/messages?limit=200");
     let history = desk.http(0, &doctor).get(&path).await.expect(200);
     assert_eq!(seqs(&history["items"]), (1..=60).collect::<Vec<_>>());
     for client in [&mut patients, &mut doctors] {
-        assert!(client.events_so_far().await.is_empty(), "each once, and nobody was cut off");
+        assert!(
+            client.events_so_far().await.is_empty(),
+            "each message arrives once, and no connection is closed"
+        );
         let presence = client.events_of("presence");
-        assert!(presence.is_empty(), "nobody seemed to go: {presence:?}");
+        assert!(presence.is_empty(), "nobody went offline: {presence:?}");
     }
 }
 
@@ -115,9 +119,9 @@ async fn f25_a_push_does_not_wait_for_an_embedded_clock_to_catch_up() {
     let mut patients = desk.connect(0, &patient).await;
     let first: Value = patients.send(&session, "1", "x").await;
     clock.be_off_by(-HOUR);
-    assert!(service.made_to(&away.id).is_empty(), "it is not due yet");
+    assert!(service.made_to(&away.id).is_empty(), "the push came before it was due");
     eventually("the push", async || service.made_to(&away.id).len() == 1).await;
-    // The order is by number, whatever the times say.
+    // The order is that of `seq`, whatever the times are.
     let second = patients.send(&session, "2", "y").await;
     assert!(second["createdAt"].as_str() < first["createdAt"].as_str());
     let history = desk.http(0, &away).get(&format!("/api/chats/{session}/messages")).await;

@@ -1,4 +1,4 @@
-//! A Redis Cluster as the bus: its slots move and its masters die, and nobody misses anything.
+//! A Redis Cluster as the bus: slots move and masters die, and no message is missed.
 
 use std::{cell::Cell, time::Duration};
 
@@ -8,19 +8,19 @@ use tokio::time::timeout;
 
 use crate::FRONTDESK;
 
-/// How long a message may take that the bus did not carry.
+/// Time limit for a message that the bus lost.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
-/// How many sends are under way at once.
+/// Number of unacknowledged sends.
 const BURST: u64 = 5;
 
-/// Two nodes on the cluster.
+/// Two nodes that use the cluster.
 async fn two_nodes(cluster: &RedisCluster) -> Desk {
     let [host, nodes] = cluster.variables();
     let env = [(host.0, host.1.as_str()), (nodes.0, nodes.1.as_str())];
     Desk::cluster_with(FRONTDESK, 2, 0, &env).await
 }
 
-/// Two people who talk, each on a node of their own.
+/// A conversation between two people on different nodes.
 struct Talk {
     patient: Client,
     doctor: Client,
@@ -43,7 +43,7 @@ impl Talk {
         format!("frontdesk:session:{}", self.session)
     }
 
-    /// A few messages: each is acknowledged, and heard once, in order and in time.
+    /// Sends a few messages; each is acknowledged, and received once, in order and in time.
     async fn exchange(&mut self) {
         let mut asked = Vec::new();
         for number in 1..=BURST {
@@ -63,7 +63,7 @@ impl Talk {
         }
     }
 
-    /// They talk while it happens, and until it has.
+    /// Exchanges messages while something happens, and once more afterwards.
     async fn while_it_happens(&mut self, happening: impl Future<Output = ()>) {
         let is_done = Cell::new(false);
         let talking = async {
@@ -79,21 +79,22 @@ impl Talk {
         self.exchange().await;
     }
 
-    /// The bus carries again, and not only the check: what is never stored is heard, either way.
+    /// Checks that the bus works in both directions: typing is never stored, so the head check cannot
+    /// deliver it.
     async fn typing_is_heard(&mut self) {
         typing_is_heard(&mut self.patient, &mut self.doctor, &self.session).await;
         typing_is_heard(&mut self.doctor, &mut self.patient, &self.session).await;
     }
 }
 
-/// Typing is never stored: the bus carries it, or nobody hears it.
+/// Waits until typing arrives. It is never stored, so only the bus can deliver it.
 pub(crate) async fn typing_is_heard(typist: &mut Client, reader: &mut Client, session: &str) {
     eventually("typing is heard", async || {
         typist.say("typing:start", &json!({ "sessionId": session })).await;
         timeout(Duration::from_millis(300), reader.event("typing")).await.is_ok()
     })
     .await;
-    // What came late is not for the next time.
+    // Late events must not count the next time.
     while timeout(Duration::from_millis(300), reader.event("typing")).await.is_ok() {}
 }
 
@@ -101,7 +102,7 @@ pub(crate) async fn typing_is_heard(typist: &mut Client, reader: &mut Client, se
 async fn f11_a_slot_moves_while_live_and_its_master_dies_and_nobody_misses_anything() {
     let mut cluster = RedisCluster::start().await;
     let desk = two_nodes(&cluster).await;
-    // One whose slot is not where it is to go.
+    // A conversation whose slot is not on the first master.
     let (mut talk, slot) = loop {
         let talk = Talk::on(&desk).await;
         let slot = cluster.slot(&talk.channel()).await;
@@ -117,7 +118,7 @@ async fn f11_a_slot_moves_while_live_and_its_master_dies_and_nobody_misses_anyth
     cluster.nodes[0].kill().await;
     talk.while_it_happens(cluster.await_failover()).await;
     talk.typing_is_heard().await;
-    // Who comes now is served like anyone.
+    // A new conversation works too.
     Talk::on(&desk).await.exchange().await;
 }
 
@@ -134,7 +135,7 @@ async fn f11_many_slots_move_and_every_room_is_heard_again() {
         let from = RedisCluster::first_owner(slot);
         cluster.move_slot(slot, from, (from + 1) % 3).await;
     }
-    // One goes and comes back at once.
+    // One slot moves back at once.
     let slot = cluster.slot(&talks[0].channel()).await;
     let from = RedisCluster::first_owner(slot);
     cluster.move_slot(slot, (from + 1) % 3, from).await;
@@ -152,15 +153,15 @@ async fn f7_f11_without_the_whole_cluster_people_hear_each_other_and_it_comes_ba
     talk.exchange().await;
     cluster.kill().await;
     let anyone = Http::new(desk.nodes[1].address, None);
-    talk.while_it_happens(eventually("health says so", async || {
+    talk.while_it_happens(eventually("health reports that Redis is down", async || {
         anyone.get("/health").await.body["services"]["redis"] == "down"
     }))
     .await;
-    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node is still of use");
+    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node must stay ready");
     let mut late = Talk::on(&desk).await;
     late.exchange().await;
     cluster.revive().await;
-    eventually("health is well", async || anyone.get("/health").await.body["status"] == "ok").await;
+    eventually("health is ok", async || anyone.get("/health").await.body["status"] == "ok").await;
     for talk in [&mut talk, &mut late] {
         talk.typing_is_heard().await;
         talk.exchange().await;

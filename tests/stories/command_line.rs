@@ -1,4 +1,4 @@
-//! What an operator asks of the program beside running it.
+//! The commands of the program besides running a node.
 
 use std::process::{Output, Stdio};
 
@@ -21,10 +21,10 @@ pub(crate) async fn run(arguments: &[&str], env: Env<'_>) -> Output {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    tokio::time::timeout(PATIENCE * 3, running).await.expect("it does not end").unwrap()
+    tokio::time::timeout(PATIENCE * 3, running).await.expect("the command does not end").unwrap()
 }
 
-/// The exit code, and what was said on both streams.
+/// Exit code, and the text of both output streams.
 pub(crate) async fn said(arguments: &[&str], env: Env<'_>) -> (Option<i32>, String) {
     let output = run(arguments, env).await;
     let text = [output.stdout, output.stderr].concat();
@@ -46,7 +46,7 @@ async fn health_says_whether_the_node_is_ready_and_what_is_the_reason_where_not(
     let url = format!("http://127.0.0.1:{port}");
     assert_eq!(said(&["health", "--url", &url], &[]).await, (Some(0), "ready".to_owned()));
     relay.be(Way::Cut);
-    eventually("it is not ready", async || said(&["health"], &here).await.0 == Some(1)).await;
+    eventually("the node is not ready", async || said(&["health"], &here).await.0 == Some(1)).await;
     let (code, reason) = said(&["health"], &here).await;
     assert_eq!((code, reason.as_str()), (Some(1), "frontdesk: not ready: postgres is down"));
     assert_eq!(said(&["health", "--live"], &here).await, (Some(0), "live".to_owned()));
@@ -81,7 +81,7 @@ async fn a_development_token_of_the_command_line_lets_in() {
         let admin = Http::new(node.address, Some(token.trim()));
         assert_eq!(admin.get("/api/admin/users/blocked").await.status, blocked, "{kind}");
     }
-    // Whoever runs an issuer of their own signs with its key.
+    // With an own issuer, the command signs with the issuer's key.
     let issuer = format!("http://127.0.0.1:{port}/dev/customers");
     let key = dir.path().join("issuer.pem");
     let arguments = ["token", "--kind", "customer", "--id", "ada", "--key-id", "development"];
@@ -126,7 +126,7 @@ async fn once_migrated_a_database_needs_no_right_to_make_tables_from_its_nodes()
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert!(code == Some(0) && !text.contains("V1__"), "{text}");
 
-    // One that another branch has migrated is not taken for up to date.
+    // A database with migrations of another branch is not up to date.
     let other = "update refinery_schema_history set checksum = '1' where version = 2";
     let again = "update refinery_schema_history set checksum = $1 where version = 2";
     let own = "select checksum from refinery_schema_history where version = 2";
@@ -194,7 +194,7 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
         assert!(text.contains(found), "{found} in {text}");
     }
     assert_eq!(text.lines().last(), Some("all reachable"), "{text}");
-    assert_eq!(count_of_tables(&database).await, 0, "it changed something");
+    assert_eq!(count_of_tables(&database).await, 0, "check-config changed the database");
 
     let with_key = format!("{}?api-key=QUERYKEY", desk.issuer.jwks_url());
     let with_key = [env.as_slice(), &[("DJANGO_JWKS_URL", &with_key)]].concat();

@@ -1,5 +1,5 @@
-//! What `docker compose up` would run, run without Docker: two nodes with compose.yaml's environment,
-//! nginx with compose's files, and the tokens that the guide tells of.
+//! The deployment of `docker compose up` without Docker: two nodes with the environment of
+//! compose.yaml, nginx with compose's files, and the tokens of the guide.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::FRONTDESK;
 
-/// Everything that compose.yaml starts, at other addresses.
+/// All services of compose.yaml, at other addresses.
 struct Composed {
     nodes: Vec<Node>,
     nginx: Nginx,
@@ -23,7 +23,7 @@ struct Composed {
     _s3: S3,
 }
 
-/// A database whose owner is no superuser, and may make the nodes' role.
+/// A database whose owner is no superuser, but may create the role of the nodes.
 async fn database_of(user: &str) -> PostgresDatabase {
     let database = Servers::get().await.postgres_database().await;
     let make = format!(
@@ -38,7 +38,7 @@ impl Composed {
     async fn start() -> Self {
         let compose = Compose::read();
         let keys = tempfile::tempdir().unwrap();
-        // nginx's workers read from it, as another user.
+        // nginx's workers, which run as another user, read from this directory.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(keys.path(), mode).unwrap();
         Compose::set_up(keys.path());
@@ -69,7 +69,7 @@ impl Composed {
         Self { nodes, nginx, compose, env, keys, _redis: redis, _s3: s3 }
     }
 
-    /// `docker compose run --rm customer ID`
+    /// Token of `docker compose run --rm customer ID`.
     fn customer(&self, id: &str) -> String {
         let keys = self.keys.path().to_str().unwrap();
         let arguments = self.compose.arguments("customer").into_iter();
@@ -79,14 +79,14 @@ impl Composed {
         printed(&known.collect(), arguments.chain([id.to_owned()]).collect())
     }
 
-    /// `docker compose exec node-a /frontdesk token --kind … --id ID`
+    /// Token of `docker compose exec node-a /frontdesk token --kind … --id ID`.
     fn by_a_node(&self, kind: &str, id: &str) -> String {
         let arguments = ["token", "--kind", kind, "--id", id].map(str::to_owned);
         printed(&self.env, arguments.to_vec())
     }
 }
 
-/// What the binary prints.
+/// Standard output of the binary.
 fn printed(env: &HashMap<String, String>, arguments: Vec<String>) -> String {
     let mut command = std::process::Command::new(FRONTDESK);
     let output = command.env_clear().envs(env).args(arguments).output().unwrap();
@@ -94,7 +94,7 @@ fn printed(env: &HashMap<String, String>, arguments: Vec<String>) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Where things are here.
+/// Addresses of the services on this machine.
 struct Here<'a> {
     redis: u16,
     s3: &'a S3,
@@ -103,9 +103,8 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// The nodes' variables, with the addresses of this machine in place of compose's: whatever else is
-    /// in them stays.
-    /// The database is migrated by the service for that.
+    /// The nodes' variables with the addresses of this machine in place of compose's; all others are
+    /// kept. Migrates the database first, as the service `migrate` does.
     async fn settle(
         &self,
         mut env: HashMap<String, String>,
@@ -169,7 +168,10 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
     let (ada, dana) = (composed.customer("ada"), composed.by_a_node("dentist", "1"));
     let http = Http::new(nginx.address, Some(&ada));
     let opened = http.post("/api/chats", &json!({ "dentistId": 1 })).await.expect(201);
-    assert!(opened.to_string().contains("Dana Dentist"), "of MariaDB: {opened}");
+    assert!(
+        opened.to_string().contains("Dana Dentist"),
+        "the name is not that of the directory: {opened}"
+    );
     let session = opened["id"].as_str().unwrap();
     let mut doctors = Vec::new();
     for node in &composed.nodes {
@@ -191,7 +193,7 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
     }
     let log = nginx.access_log().concat();
     for node in &composed.nodes {
-        assert!(log.contains(&node.address.to_string()), "nginx asks each of them");
+        assert!(log.contains(&node.address.to_string()), "nginx sent no request to a node");
     }
     for node in &composed.nodes {
         let names =
@@ -200,14 +202,14 @@ async fn compose_gives_two_nodes_behind_nginx_and_the_guide_s_people_talk() {
             names.iter().any(|name| line.contains(&format!("\"message\":\"{name}")))
         };
         let warnings: Vec<_> = node.log().into_iter().filter(is_of_variable).collect();
-        assert!(warnings.is_empty(), "compose leaves nothing to warn of: {warnings:#?}");
+        assert!(warnings.is_empty(), "the nodes warn of compose's variables: {warnings:#?}");
     }
     let staff = Http::new(nginx.address, Some(&composed.by_a_node("admin", "9")));
     staff.get("/api/admin/users/blocked").await.expect(200);
     a_picture_goes_through_nginx(&composed, &http, session).await;
 }
 
-/// By presigned URLs for the address that clients know, which no node reaches.
+/// Uses presigned URLs with the public address, which the nodes cannot reach.
 async fn a_picture_goes_through_nginx(composed: &Composed, http: &Http, session: &str) {
     let certificate = std::fs::read(&composed.nginx.certificate).unwrap();
     let browser = reqwest::Client::builder()
@@ -224,7 +226,7 @@ async fn a_picture_goes_through_nginx(composed: &Composed, http: &Http, session:
     let upload = &invited["upload"];
     let base = format!("https://localhost:{}/frontdesk-pictures/", composed.nginx.https.port());
     let url = upload["url"].as_str().unwrap();
-    assert!(url.starts_with(&base), "for clients: {base}");
+    assert!(url.starts_with(&base), "the URL is not for clients, at {base}");
     let mut request = browser.request(Method::PUT, url).body(png.clone());
     for (name, value) in upload["headers"].as_object().unwrap() {
         if name != "content-length" {
@@ -242,5 +244,8 @@ async fn a_picture_goes_through_nginx(composed: &Composed, http: &Http, session:
     let fetched = browser.get(fetch.header("location")).send().await.unwrap();
     assert_eq!(fetched.bytes().await.unwrap(), png);
     let logs = composed.nginx.logs();
-    assert!(logs.contains("/frontdesk-pictures/") && !logs.contains("X-Amz"), "no signature");
+    assert!(
+        logs.contains("/frontdesk-pictures/") && !logs.contains("X-Amz"),
+        "the log contains a signature"
+    );
 }

@@ -21,14 +21,14 @@ async fn two_people_talk_on_a_node_that_is_alone() {
     }
 }
 
-/// How the two speak: each framing, and one with the other.
+/// Framings of the two people.
 const FRAMINGS: [[Framing; 2]; 3] = [
     [Framing::Native, Framing::Native],
     [Framing::SocketIo, Framing::SocketIo],
     [Framing::SocketIo, Framing::Native],
 ];
 
-/// The dentist is on the last node, which may be the customer's too.
+/// The dentist is on the last node, which may also be the customer's.
 async fn two_people_talk(desk: &Desk, framings: [Framing; 2]) {
     let last = desk.nodes.len() - 1;
     let (customer, dentist, session) = desk.pair().await;
@@ -47,7 +47,7 @@ async fn two_people_talk(desk: &Desk, framings: [Framing; 2]) {
 
     let sent = patient.send(&session, "k-1", "Does it hurt?").await;
     let received = doctor.message().await;
-    assert_eq!(sent, received, "what is acknowledged is what the other side sees");
+    assert_eq!(sent, received, "the acknowledgement and the event contain the same message");
     assert_eq!((&sent["seq"], &sent["clientId"]), (&json!(1), &json!("k-1")));
     assert_eq!((&sent["kind"], &sent["body"]), (&json!("text"), &json!("Does it hurt?")));
     assert_eq!(sent["sender"], json!({ "kind": "customer", "id": customer.id, "name": "Patient" }));
@@ -59,7 +59,7 @@ async fn two_people_talk(desk: &Desk, framings: [Framing; 2]) {
     assert_eq!(doctor.request("message:read", read.clone()).await.unwrap(), read);
     let seen = patient.event("message:read").await;
     assert_eq!((&seen["reader"]["id"], &seen["seq"]), (&json!(dentist.id), &json!(1)));
-    // It never goes backwards, and what does not move is not told.
+    // A read position never moves back, and an unchanged one sends no event.
     let back = json!({ "sessionId": session, "seq": 0 });
     assert_eq!(doctor.request("message:read", back).await.unwrap()["seq"], 1);
     let unread = desk.http(0, &dentist).get("/api/chats/unread").await.expect(200);
@@ -71,12 +71,15 @@ async fn two_people_talk(desk: &Desk, framings: [Framing; 2]) {
     });
     let reply = doctor.request("message:send", reply).await.unwrap();
     assert_eq!(reply["message"]["replyTo"], sent["id"]);
-    assert_eq!(patient.message().await, reply["message"], "the other side's key is another key");
-    assert!(patient.events_so_far().await.is_empty(), "each once, and nobody their own");
-    // A read mark is for the reader's devices too.
+    assert_eq!(patient.message().await, reply["message"], "a clientId belongs to its sender");
+    assert!(
+        patient.events_so_far().await.is_empty(),
+        "each message arrives once, and own messages never"
+    );
+    // A read position is sent to the reader's other devices too.
     let rest = doctor.events_so_far().await;
     let rest: Vec<_> = rest.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(rest, ["typing", "message:read"], "whoever sends types no more");
+    assert_eq!(rest, ["typing", "message:read"], "a send ends typing");
 }
 
 #[tokio::test]
@@ -93,9 +96,9 @@ async fn f27_all_devices_of_both_hear_everything_once() {
     }
     let sent = devices[0].send(&session, "k", "to all").await;
     for device in &mut devices[1..] {
-        assert_eq!(device.message().await, sent, "the sender's other device among them");
+        assert_eq!(device.message().await, sent, "every other device receives it");
     }
-    // Over HTTP, the sender's sockets are the others.
+    // After a send over HTTP all sockets of the sender receive the message.
     let text = json!({ "clientId": "h", "kind": "text", "body": "by HTTP" });
     let path = format!("/api/chats/{session}/messages");
     let sent = desk.http(1, &customer).post(&path, &text).await.expect(201);
@@ -103,7 +106,7 @@ async fn f27_all_devices_of_both_hear_everything_once() {
         assert_eq!(device.message().await, sent["message"]);
         assert!(device.events_so_far().await.is_empty());
     }
-    // One device reads, the other one knows.
+    // One device reads, and the person's other device receives the position.
     let read = json!({ "sessionId": session, "seq": 2 });
     devices[0].request("message:read", read).await.unwrap();
     assert_eq!(devices[2].event("message:read").await["seq"], 2);
@@ -119,7 +122,7 @@ async fn a_new_session_is_announced_to_those_who_have_not_joined_it() {
     let announced = doctor.event("session:new").await;
     assert_eq!(announced["session"]["id"], *session);
     assert_eq!(announced["session"]["customer"]["id"], *customer.id);
-    // The second time it is there already, whoever asks.
+    // A second request from either side returns the existing session.
     let with = json!({ "customerId": customer.id });
     let again = desk.http(1, &dentist).post("/api/chats", &with).await.expect(200);
     assert_eq!(again["id"], *session);
@@ -165,7 +168,7 @@ async fn b43_a_client_id_gives_its_first_result_for_ever_on_any_node_and_by_any_
     assert_eq!(by_http, json!({ "message": first, "duplicate": true }));
 
     assert_eq!(patient.send(&session, &unique("key"), "next").await["seq"], 2);
-    assert_eq!(doctor.message().await["seq"], 2, "the repeats reached nobody");
+    assert_eq!(doctor.message().await["seq"], 2, "the repetitions were delivered");
 }
 
 #[tokio::test]

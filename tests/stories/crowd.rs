@@ -1,4 +1,4 @@
-//! Many sessions at once, whose two ends are on different nodes.
+//! Many sessions at once, with their two ends on different nodes.
 
 use std::{
     net::SocketAddr,
@@ -22,11 +22,11 @@ use tokio::{
 use crate::{seqs, two_nodes};
 
 const SESSIONS: usize = 1_000;
-/// Messages from each side.
+/// Messages of each side.
 const EACH: usize = 5;
 
-/// Everything that the clients of a crowd have done so far, each step of each. The crowd may take as long as
-/// this grows: how fast it goes depends on the machine.
+/// Count of all steps that the clients of a crowd have completed. The crowd may take as long as it
+/// grows, because the speed depends on the machine.
 #[derive(Clone, Default)]
 struct Steps(Arc<AtomicU64>);
 
@@ -41,15 +41,15 @@ impl Steps {
     }
 }
 
-/// A client of a crowd: it waits for as long as the crowd makes progress.
+/// A client of a crowd, with the time limit of heavy work.
 async fn enter(address: SocketAddr, token: &str) -> Result<Client, Box<tungstenite::Error>> {
     connect_within(LONGEST, address, &format!("/ws?token={token}"), &[]).await
 }
 
-/// One side of one session: it sends, and notes what it sees.
+/// One side of one session: it sends, and records the messages it sees.
 struct End {
     client: Client,
-    /// Whose messages it has seen, by `seq`.
+    /// `seq` and body of each message seen.
     seen: Vec<(u64, String)>,
     steps: Steps,
 }
@@ -62,7 +62,7 @@ async fn end(desk: &Desk, node: usize, person: &Person, session: &str, steps: &S
 }
 
 impl End {
-    /// Sends all at once, then waits for every acknowledgement and for the other side's messages.
+    /// Sends all messages at once, and waits for every acknowledgement and the other side's messages.
     async fn talk(&mut self, session: &str, name: &str) {
         let mut asked = Vec::new();
         for number in 0..EACH {
@@ -78,7 +78,7 @@ impl End {
             while answer.as_ref().is_err_and(|error| {
                 ["busy", "unavailable"].iter().any(|passing| error["code"] == *passing)
             }) {
-                // As apps do: the same clientId, again.
+                // Repeats the send with the same clientId, as apps do.
                 answer = self.client.request("message:send", text.clone()).await;
             }
             self.note(&answer.unwrap()["message"]);
@@ -116,7 +116,7 @@ async fn one_session(
     for end in [&mut patient, &mut doctor] {
         end.seen.sort();
         let seqs: Vec<u64> = end.seen.iter().map(|(seq, _)| *seq).collect();
-        assert_eq!(seqs, (1..=2 * EACH as u64).collect::<Vec<_>>(), "none missing, none twice");
+        assert_eq!(seqs, (1..=2 * EACH as u64).collect::<Vec<_>>(), "each message arrives once");
         let rest = end.client.events_so_far().await;
         assert!(rest.iter().all(|event| event["event"] != "message:new"), "more came: {rest:?}");
     }
@@ -126,10 +126,11 @@ async fn one_session(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_across_two_nodes_lose_double_and_disorder_nothing() {
     let desk = Arc::new(two_nodes().await);
-    // The node knows the issuer's keys before all ask at once.
+    // The node fetches the issuer's keys before all clients connect.
     desk.pair().await;
     let all_are_in = Arc::new(Barrier::new(SESSIONS));
-    // They talk at once, and come in some at a time: a node closes what says nothing for ten seconds.
+    // All talk at once, but only some connect at a time: a node closes a connection that sends nothing
+    // for ten seconds.
     let doors = Arc::new(Semaphore::new(50));
     let (mut sessions, steps) = (JoinSet::new(), Steps::default());
     for _ in 0..SESSIONS {
@@ -146,17 +147,17 @@ async fn a_thousand_sessions_across_two_nodes_lose_double_and_disorder_nothing()
     assert_eq!(counted, (all, all, each));
 }
 
-/// One of many devices: it is gone when its node is, and comes back with what it has.
+/// Reconnects a device until it has joined with its position, and returns the messages that it missed.
 async fn come_back(address: SocketAddr, token: &str, session: &str, after: u64) -> Vec<u64> {
     loop {
         let Ok(mut client) = enter(address, token).await else {
-            // As often as an app in a hurry, of which there are ten thousand.
+            // The interval of an impatient app, spread over ten thousand devices.
             sleep(Duration::from_millis(500).mul_f64(rand::random::<f64>())).await;
             continue;
         };
         let join = json!({ "sessionId": session, "after": after });
         let Some(joined) = client.try_request("session:join", &join).await else {
-            // It was told that there is too much to do just now.
+            // The node was too busy for the request.
             sleep(Duration::from_secs(4).mul_f64(rand::random::<f64>())).await;
             continue;
         };
@@ -210,6 +211,6 @@ async fn f24_ten_thousand_devices_come_back_at_once_and_are_caught_up() {
     }
     desk.nodes[0].restart().await;
     let back = steps.all_done("ten thousand devices come back", returning).await;
-    assert_eq!(back, vec![vec![2]; PEOPLE * DEVICES], "each is caught up");
+    assert_eq!(back, vec![vec![2]; PEOPLE * DEVICES], "every device receives what it missed");
     assert_eq!(desk.issuer.fetches(), fetches + 1, "no stampede on the issuer");
 }

@@ -1,4 +1,4 @@
-//! What is shipped for operators, run: nginx with its own configuration, in front of two nodes.
+//! The files shipped for operators in use: nginx with its shipped configuration, in front of two nodes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{FRONTDESK, draining::App, two_nodes};
 
-/// What nginx and the nodes must agree on: it runs beside the tests, and is the only proxy.
+/// Setting of the nodes for nginx, which runs on this machine and is the only proxy.
 const BEHIND_NGINX: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.1");
 
 async fn desk_behind_nginx(env: &[(&str, &str)]) -> (Desk, Nginx) {
@@ -32,7 +32,8 @@ fn nginx_takes_the_configurations_that_are_shipped() {
     }
 }
 
-/// Sends by HTTP, one message behind the other, until told to stop: the status of each request.
+/// Sends messages by HTTP, one after the other, until it is stopped; returns the status of each
+/// request.
 async fn post_on_and_on(http: Http, session: String, stop: watch::Receiver<bool>) -> Vec<u16> {
     let (path, mut statuses) = (format!("/api/chats/{session}/messages"), Vec::new());
     while !*stop.borrow() {
@@ -40,14 +41,14 @@ async fn post_on_and_on(http: Http, session: String, stop: watch::Receiver<bool>
         let text = json!({ "clientId": key, "kind": "text", "body": "by HTTP" });
         statuses.push(http.post(&path, &text).await.status);
         statuses.push(http.get("/api/chats").await.status);
-        // As fast as a busy desk, and not as fast as nginx lets one address be.
+        // Fast, but below nginx's limit for one address.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     statuses
 }
 
-/// Two apps of the native framing: one writes until told to stop, the other one reads. How much was
-/// sent, and what was seen.
+/// Runs two native apps: one writes until it is stopped, the other reads. Returns the number of sent
+/// messages, and those seen.
 async fn talk(mut writer: App, mut reader: App, stop: watch::Receiver<bool>) -> (u64, Vec<u64>) {
     let writing = async {
         let mut sent = 0;
@@ -98,12 +99,15 @@ async fn a_rolling_restart_and_a_reload_behind_the_shipped_nginx_lose_nothing() 
         assert!(node.exit().await.success());
         node.restart().await;
         let (itself, through) = (Http::new(node.address, None), Http::new(nginx.address, None));
-        eventually("ready again", async || itself.get("/health/ready").await.status == 200).await;
+        eventually("the node is ready again", async || {
+            itself.get("/health/ready").await.status == 200
+        })
+        .await;
         let name = itself.get("/health").await.body["node"].clone();
         let used = async || through.get("/health").await.body["node"] == name;
         eventually("nginx uses it again", used).await;
     }
-    // A socket that was there before the reload is there behind it.
+    // A socket opened before the reload survives it.
     let mut standing = Client::connect(nginx.address, &dentist.token).await;
     nginx.reload().await;
     let mut new = Client::connect(nginx.address, &customer.token).await;
@@ -114,24 +118,24 @@ async fn a_rolling_restart_and_a_reload_behind_the_shipped_nginx_lose_nothing() 
     stop.send(true).unwrap();
 
     let (sent, seen) = native.await.unwrap();
-    assert!(sent > 10, "there was traffic: {sent}");
-    // The one behind the reload is among them.
+    assert!(sent > 10, "there was no traffic: {sent}");
+    // The message sent after the reload is included.
     assert_eq!(seen[..], (1..=seen.len() as u64).collect::<Vec<_>>());
     assert!(seen.len() as u64 >= sent);
     for mut client in stock {
         client.go_on().await;
         let told = client.tells().await;
         let acknowledged = told["acknowledged"].as_array().unwrap();
-        assert!(acknowledged.len() > 10, "there was traffic: {acknowledged:?}");
-        assert!(told["reconnects"].as_u64().unwrap() > 0, "the nodes were rolled");
+        assert!(acknowledged.len() > 10, "there was no traffic: {acknowledged:?}");
+        assert!(told["reconnects"].as_u64().unwrap() > 0, "no client had to reconnect");
         let all: Vec<u64> = (1..=acknowledged.len() as u64).collect();
         assert_eq!(*acknowledged, all);
         for seen in told["seen"].as_array().unwrap() {
-            assert_eq!(*seen, json!(all), "each once, in order");
+            assert_eq!(*seen, json!(all), "each message arrives once, in order");
         }
     }
     let statuses = posting.await.unwrap();
-    assert!(statuses.len() > 20, "there was traffic: {statuses:?}");
+    assert!(statuses.len() > 20, "there was no traffic: {statuses:?}");
     assert!(statuses.iter().all(|status| [200, 201].contains(status)), "{statuses:?}");
     only_polls_failed(&nginx);
     for token in [&customer.token, &dentist.token] {
@@ -139,8 +143,8 @@ async fn a_rolling_restart_and_a_reload_behind_the_shipped_nginx_lose_nothing() 
     }
 }
 
-/// A poll that was on its way to a node that ended is not repeated, as what it would have brought may be
-/// gone: its client connects anew. Nothing else may fail.
+/// Checks that only polls failed. nginx does not repeat a poll to a node that ended, because its
+/// packets may be lost; the client reconnects.
 fn only_polls_failed(nginx: &Nginx) {
     let log = nginx.access_log();
     let requests: Vec<Value> = log
@@ -177,7 +181,7 @@ async fn what_is_not_for_the_public_is_not_reached_through_nginx() {
         "/demo/",
         "/",
     ] {
-        // A client would tidy the path up.
+        // An HTTP client would normalize the path.
         let status = raw_status(nginx.address, path).await;
         assert_eq!(status, 404, "{path}");
     }
@@ -233,7 +237,7 @@ async fn a_client_behind_nginx_can_not_say_from_where_it_is() {
         assert!(!let_in, "{name}: {forged}");
         assert_eq!(client.closed().await, 4429);
     }
-    // Where nginx does not overwrite it, the same is believed of this machine.
+    // Without nginx, which overwrites the header, the same header is trusted from this machine.
     assert!(connect(desk.nodes[0].address, "x-forwarded-for", "203.0.113.3").await.1);
 }
 
@@ -259,7 +263,7 @@ async fn a_token_in_the_url_is_in_no_log_of_nginx_even_while_every_node_is_away(
     ask().await;
     let admin = format!("/api/admin/users/customer/{}/block", customer.id);
     assert_eq!(outside.put(&admin).await.status, 502);
-    eventually("it is logged", async || {
+    eventually("the request is logged", async || {
         nginx.access_log().iter().any(|line| line.contains("/api/admin/users/customer/-/block"))
     })
     .await;
@@ -271,7 +275,7 @@ async fn a_token_in_the_url_is_in_no_log_of_nginx_even_while_every_node_is_away(
     }
 }
 
-/// A proxy keeps connections for its next request: one that a node closes at that moment is a 502.
+/// A proxy reuses idle connections: if a node closes one at that moment, the client gets a 502.
 #[tokio::test]
 async fn a_node_keeps_an_idle_connection_of_its_proxy_and_not_of_others() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -286,6 +290,6 @@ async fn a_node_keeps_an_idle_connection_of_its_proxy_and_not_of_others() {
     };
     let (of_proxy, of_other) =
         tokio::join!(idle(desk.nodes[0].address), idle(alone.nodes[0].address));
-    assert!(of_proxy.is_err(), "it is closed");
-    assert_eq!(of_other.expect("it stays open").unwrap(), 0);
+    assert!(of_proxy.is_err(), "the proxy's connection was closed");
+    assert_eq!(of_other.expect("the other connection stays open").unwrap(), 0);
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json`, `/asyncapi.json` and `/docs`: what a node says of itself is so.
+//! `/openapi.json`, `/asyncapi.json` and `/docs`: the node behaves as documented.
 
 use frontdesk_test_support::{Browser, Desk, Http, Person, Schemathesis, validate_asyncapi};
 use image::ImageFormat;
@@ -37,7 +37,7 @@ async fn every_documented_operation_is_there_and_no_other_method_is() {
             } else if !operation.is_null() {
                 let status = answer.status.to_string();
                 assert!(operation["responses"][&status].is_object(), "{method} {path}: {status}");
-                // Whoever brings no token where one is asked for hears so.
+                // An operation with security responds 401 to a request without a token.
                 assert_eq!(
                     operation["security"].is_null(),
                     answer.status == 401,
@@ -66,7 +66,7 @@ async fn the_page_shows_every_operation_and_nothing_comes_from_elsewhere() {
     let items = document["paths"].as_object().unwrap().values();
     let count: usize = items.map(|item| item.as_object().unwrap().len()).sum();
     page.until(&format!("document.querySelectorAll('.opblock').length == {count}")).await;
-    // One of them is opened, with what it answers.
+    // One operation is opened to show its responses.
     page.evaluate("document.querySelector('#operations-chats-chats_open button').click()").await;
     page.until("document.querySelector('#operations-chats-chats_open .responses-table')").await;
     assert_eq!(page.evaluate("refused").await, json!([]));
@@ -78,7 +78,7 @@ async fn the_page_shows_every_operation_and_nothing_comes_from_elsewhere() {
     browser.close().await;
 }
 
-/// Everything that anyone asks of the node by the document.
+/// Sends every kind of request that the document describes.
 #[tokio::test]
 async fn nothing_that_is_asked_by_the_document_is_answered_otherwise_on_the_embedded_database() {
     asked_by_the_document(one_node().await, 4).await;
@@ -98,7 +98,7 @@ async fn asked_by_the_document(desk: Desk, examples: u32) {
     desk.is_unharmed(&people.iter().collect::<Vec<_>>(), &[]).await;
 }
 
-/// What there is to ask for: a session, messages in it, some of which may be deleted, a picture, and a
+/// Objects for the requests: a session with messages, some of which may be deleted, a picture, and a
 /// session that may be closed.
 async fn world(desk: &Desk, person: &Person) -> Value {
     let http = desk.http(0, person);

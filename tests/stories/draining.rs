@@ -1,4 +1,4 @@
-//! SIGTERM: a node goes without anyone losing anything.
+//! SIGTERM: a node stops without losing anything.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{FRONTDESK, one_node, seqs, two_nodes};
 
-/// The time within which a draining node must have ended.
+/// Time limit for the end of a draining node.
 const GRACE: Duration = Duration::from_secs(25);
 
 #[tokio::test]
@@ -30,20 +30,20 @@ async fn f2_a_draining_node_says_so_closes_spread_out_and_ends_in_time() {
         announced.push(draining["reconnectAfterMs"].as_u64().unwrap());
     }
     assert!(announced.iter().all(|after| *after <= 1_500), "{announced:?}");
-    // Whoever is still connected is still served.
+    // Connected clients are still served.
     let last = (0..announced.len()).max_by_key(|at| announced[*at]).unwrap();
     let sent = clients[last].send(&session, "last", "just in time").await;
     assert_eq!(sent["seq"], 1);
     announced.sort_unstable();
     announced.dedup();
-    assert!(announced.len() > 6, "spread out: {announced:?}");
+    assert!(announced.len() > 6, "the delays are not spread out: {announced:?}");
 
     let anyone = Http::new(address, None);
     assert_eq!(anyone.get("/health/ready").await.status, 503);
     assert_eq!(anyone.get("/health/live").await.status, 200);
     assert_eq!(anyone.get("/health").await.expect(503)["status"], "draining");
     let late = try_connect(address, &format!("/ws?token={}", customer.token), &[]).await;
-    assert!(late.is_err(), "a draining node takes no socket");
+    assert!(late.is_err(), "a draining node accepted a socket");
 
     let closing = clients.iter_mut().map(Client::closed);
     let codes = futures_util::future::join_all(closing).await;
@@ -85,8 +85,8 @@ async fn f3_a_send_under_way_is_committed_and_acknowledged_or_neither() {
         seen.extend(seqs(&desk.http(0, &dentist).get(&page).await.expect(200)["items"]));
     }
     assert_eq!(seen, (1..=last).collect::<Vec<_>>());
-    assert!(acknowledged.len() as u64 <= last, "acknowledged and not there");
-    // The second half of "or neither": what was not acknowledged is sent again, and is there once.
+    assert!(acknowledged.len() as u64 <= last, "an acknowledged message is missing");
+    // "Neither" means that an unacknowledged send is repeated, and stored once.
     let mut patient = desk.connect(0, &customer).await;
     for number in 0..500 {
         patient.send(&session, &format!("k{number}"), "x").await;
@@ -108,15 +108,15 @@ async fn f3_an_answer_that_the_database_keeps_waiting_is_waited_for() {
     desk.nodes[0].terminate();
     patient.event("server:draining").await;
     let ready = Http::new(desk.nodes[0].address, None);
-    eventually("it drains", async || ready.get("/health/ready").await.status == 503).await;
+    eventually("the node drains", async || ready.get("/health/ready").await.status == 503).await;
     lock.rollback().await.unwrap();
     assert_eq!(patient.answer(waiting).await.unwrap()["message"]["seq"], 1);
     assert_eq!(patient.closed().await, 1001);
     assert!(desk.nodes[0].exit().await.success());
 }
 
-/// A client as apps are: it comes back when its connection goes, asks for what it missed, and sends
-/// again what was not acknowledged.
+/// A client that behaves as an app: it reconnects, requests the messages that it missed, and repeats
+/// unacknowledged sends.
 pub(crate) struct App {
     through: std::net::SocketAddr,
     person: Person,
@@ -130,12 +130,12 @@ impl App {
         Self { through, person, session: session.to_owned(), client: None, seen: Vec::new() }
     }
 
-    /// A connection that has joined and caught up.
+    /// A connection that has joined, with the missed messages.
     async fn connected(&mut self) -> &mut Client {
         while self.client.is_none() {
             let path = format!("/ws?token={}", self.person.token);
             let Ok(mut client) = try_connect(self.through, &path, &[]).await else {
-                // As often as an app in a hurry.
+                // The interval of an impatient app.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
@@ -159,7 +159,7 @@ impl App {
 
     pub(crate) async fn read_up_to(&mut self, last: u64) {
         loop {
-            // Coming back may bring the last one.
+            // The last message may come with the reconnection.
             self.connected().await;
             if self.seen.last().is_some_and(|seen| *seen >= last) {
                 return;
@@ -201,12 +201,15 @@ async fn f4_nodes_are_rolled_under_traffic_behind_nginx_and_nobody_misses_anythi
         assert!(node.exit().await.success());
         node.restart().await;
         let ready = Http::new(node.address, None);
-        eventually("ready again", async || ready.get("/health/ready").await.status == 200).await;
+        eventually("the node is ready again", async || {
+            ready.get("/health/ready").await.status == 200
+        })
+        .await;
     }
     rolled.send(()).unwrap();
     let read = timeout(Duration::from_secs(30), reading).await.expect("something is missing");
     let (sent, seen) = read.unwrap();
-    assert!(sent > 10, "there was traffic: {sent}");
+    assert!(sent > 10, "there was no traffic: {sent}");
     assert_eq!(seen, (1..=sent).collect::<Vec<_>>());
 }
 
@@ -224,7 +227,11 @@ async fn behind_a_round_robin_proxy_everything_works_without_stickiness() {
     for number in 0..6 {
         let text = json!({ "clientId": number.to_string(), "kind": "text", "body": "x" });
         http.post(&path, &text).await.expect(201);
-        assert_eq!(http.post(&path, &text).await.status, 200, "the other node knows it too");
+        assert_eq!(
+            http.post(&path, &text).await.status,
+            200,
+            "the other node finds the same message"
+        );
         assert_eq!(doctor.message().await["seq"], number + 1);
     }
 }

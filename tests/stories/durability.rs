@@ -1,4 +1,4 @@
-//! Durability: acknowledged means on disk, whatever the database is set to.
+//! Durability: an acknowledged message is on disk, whatever the database's settings are.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use crate::{FRONTDESK, seqs};
 async fn set(postgres: &Postgres, settings: &[&str]) {
     let admin = postgres.database().client().await;
     for setting in settings {
-        // One by one: such a statement can't be part of a transaction.
+        // One by one, because such a statement cannot be part of a transaction.
         admin.batch_execute(setting).await.unwrap();
     }
     admin.batch_execute("select pg_reload_conf()").await.unwrap();
@@ -53,10 +53,11 @@ async fn c16_what_is_acknowledged_is_on_disk_though_the_role_is_set_not_to_wait_
     postgres.revive().await;
     let path = format!("/api/chats/{session}/messages?after=0&limit=100");
     let history = async || desk.http(0, &customer).get(&path).await;
-    eventually("the node has found it again", async || history().await.status == 200).await;
+    eventually("the node has reconnected to PostgreSQL", async || history().await.status == 200)
+        .await;
     assert_eq!(seqs(&history().await.body["items"]), (1..=40).collect::<Vec<_>>());
 
-    // A setting that waits for more than the disk stays as it is.
+    // A setting that waits for more than the local disk is kept.
     set(&postgres, &["alter role postgres set synchronous_commit = remote_apply"]).await;
     let desk = Desk::cluster_with(FRONTDESK, 1, redis, &on(&port)).await;
     let anyone = Http::new(desk.nodes[0].address, None);
@@ -100,5 +101,8 @@ async fn c16_in_production_a_database_that_may_forget_is_refused_unless_it_is_me
     let node = Node::start(FRONTDESK, &env).await;
     let health = Http::new(node.address, None).get("/health").await.expect(200);
     assert_eq!(health["durability"]["fsync"], "off");
-    assert!(node.log().iter().any(|line| line.contains("fsync is off")), "it is in the log too");
+    assert!(
+        node.log().iter().any(|line| line.contains("fsync is off")),
+        "the log contains the warning"
+    );
 }

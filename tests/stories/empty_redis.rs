@@ -1,4 +1,4 @@
-//! A Redis that comes back empty: what the nodes keep there, they tell it again.
+//! A Redis that comes back empty: the nodes restore their entries.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 async fn connected(desk: &Desk, node: usize, person: &Person, session: &str) -> Client {
     let mut client = desk.connect(node, person).await;
     client.join(session, None).await;
-    // Longer than it takes to look twice, which is how it is found that someone has gone.
+    // Longer than two presence checks, which are needed to detect an absence.
     client.patience = Duration::from_secs(30);
     client
 }
 
-/// Nobody is told, for some time, that somebody has gone.
+/// Checks that no offline event arrives for some time.
 async fn stays_here(client: &mut Client) {
     while let Some(presence) = client.try_event("presence").await {
         assert_eq!(presence["data"]["online"], true, "{presence}");
     }
 }
 
-/// The two, and both nodes, are noted.
+/// Waits for the entries of both nodes and both people.
 async fn is_noted_again(redis: &Redis, people: [&Person; 2]) {
-    eventually("everything is noted again", async || {
+    eventually("all entries are restored", async || {
         let nodes = redis.command("KEYS frontdesk:peer:*").await;
         let mut noted = nodes.starts_with("*2");
         for Person { kind, id, .. } in people {
@@ -40,14 +40,14 @@ async fn is_noted_again(redis: &Redis, people: [&Person; 2]) {
 }
 
 async fn typing_is_heard(typist: &mut Client, reader: &mut Client, session: &str) {
-    eventually("typing is heard", async || {
+    eventually("typing is received", async || {
         typist.say("typing:start", &json!({ "sessionId": session })).await;
         timeout(Duration::from_millis(300), reader.event("typing")).await.is_ok()
     })
     .await;
 }
 
-/// Opens a Socket.IO session on one node, and enters it by way of the other.
+/// Opens a Socket.IO session on one node, and connects through the other.
 async fn polls_are_carried(desk: &Desk, from: usize, to: usize, token: &str) {
     let opened = Http::new(desk.nodes[to].address, None).get(POLL).await;
     let open: Value = serde_json::from_str(opened.text.strip_prefix('0').unwrap()).unwrap();
@@ -68,7 +68,7 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
     let database = desk.database.as_ref().unwrap().client().await;
     let mut patient = connected(&desk, 0, &customer, &session).await;
     let mut doctor = connected(&desk, 1, &dentist, &session).await;
-    // Each is told of the other's presence once that one has written.
+    // Each receives the other's presence once the other has written.
     for (client, body) in [(&mut patient, "x"), (&mut doctor, "y")] {
         client.send(&session, "greeting", body).await;
     }
@@ -77,12 +77,12 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
     }
     let spared = "delete from push_jobs where error = 'connected'";
     let mut found = 0;
-    eventually("both are found to be connected", async || {
+    eventually("both count as connected", async || {
         found += database.execute(spared, &[]).await.unwrap();
         found == 2
     })
     .await;
-    // Once its connections go too; once it answers all the while.
+    // First with a restart, which closes connections, then with a flush.
     for is_restarted in [true, false] {
         if is_restarted {
             redis.kill().await;
@@ -91,19 +91,19 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
             redis.command("FLUSHALL").await;
         }
         is_noted_again(&redis, [&customer, &dentist]).await;
-        // Neither node has carried to the other since, or before.
+        // This direction between the nodes was not used before.
         let (from, to) = if is_restarted { (0, 1) } else { (1, 0) };
         polls_are_carried(&desk, from, to, &desk.customer().token).await;
         typing_is_heard(&mut patient, &mut doctor, &session).await;
         typing_is_heard(&mut doctor, &mut patient, &session).await;
         tokio::join!(stays_here(&mut patient), stays_here(&mut doctor));
         patient.send(&session, &is_restarted.to_string(), "x").await;
-        eventually("the dentist is found to be connected", async || {
+        eventually("the dentist counts as connected", async || {
             database.execute(spared, &[]).await.unwrap() == 1
         })
         .await;
     }
     for person in [&customer, &dentist] {
-        assert!(service.made_to(&person.id).is_empty(), "no push for who is here");
+        assert!(service.made_to(&person.id).is_empty(), "a connected person got a push");
     }
 }

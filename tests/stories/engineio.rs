@@ -1,4 +1,5 @@
-//! Engine.IO as an attacker or a broken client speaks it: what the reference server answers.
+//! Engine.IO as an attacker or a broken client uses it; the responses are those of the reference
+//! server.
 
 use std::net::SocketAddr;
 
@@ -13,13 +14,13 @@ use crate::{one_node, two_nodes};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// Whether a packet is not for the app, or comes in its own time.
+/// Whether a packet is internal to the library, or arrives at an undetermined time.
 fn is_aside(packet: &str) -> bool {
     let mut names = AMBIENT.iter().chain(&["session:offset"]);
     names.any(|name| packet.starts_with(&format!("42[\"{name}\"")))
 }
 
-/// A client of the polling transport, a request at a time.
+/// A client of the polling transport with one request at a time.
 pub(crate) struct Poller {
     pub(crate) http: Http,
     sid: String,
@@ -37,24 +38,24 @@ impl Poller {
         Self { http, sid: open["sid"].as_str().unwrap().to_owned() }
     }
 
-    /// One whose person has entered the namespace.
+    /// A poller that has connected to the namespace.
     pub(crate) async fn enter(address: SocketAddr, token: &str) -> Self {
         Self::enter_with(address, &json!({ "token": token })).await.0
     }
 
-    /// The same, and its `pid`.
+    /// Like [`Poller::enter`], with any payload; returns the `pid` too.
     pub(crate) async fn enter_with(address: SocketAddr, auth: &Value) -> (Self, Value) {
         let poller = Self::open(address).await;
         poller.say(&format!("40{auth}")).await;
         let heard = poller.hear().await;
-        // What follows at once may be in the same poll.
+        // The next packets may come in the same poll.
         let connected = heard.split('\x1e').next().and_then(|packet| packet.strip_prefix("40"));
         let mut connected: Value = serde_json::from_str(connected.unwrap()).unwrap();
         assert!(connected["sid"].is_string());
         (poller, connected["pid"].take())
     }
 
-    /// Hears until something fits.
+    /// Polls until this text arrives, and returns everything received.
     pub(crate) async fn until(&self, fits: &str) -> String {
         let mut heard = String::new();
         while !heard.contains(fits) {
@@ -76,8 +77,8 @@ impl Poller {
         assert_eq!(self.post(body).await.text, "ok");
     }
 
-    /// What the next poll brings, but for offsets, which are not for the app, and what comes in its own
-    /// time.
+    /// The packets of the next poll, without offsets, which are internal to the library, and without
+    /// ambient events.
     pub(crate) async fn hear(&self) -> String {
         loop {
             let heard = self.poll().await;
@@ -140,7 +141,11 @@ async fn several_packets_come_in_one_poll_and_go_in_one_post() {
     heard.sort();
     assert_eq!(heard, ["430", "431", "432"]);
     let mut doctor = desk.connect(0, &dentist).await;
-    assert_eq!(doctor.join(&session, None).await["lastSeq"], 2, "both framings are one chat");
+    assert_eq!(
+        doctor.join(&session, None).await["lastSeq"],
+        2,
+        "both framings use the same session"
+    );
     doctor.send(&session, "c", "from the other framing").await;
     assert!(patient.hear().await.starts_with(r#"42["message:new",{"message":"#));
 }
@@ -155,7 +160,7 @@ async fn a_poll_brings_16_packets_at_most_and_the_rest_comes_with_the_next() {
     }
     let patient = Poller::enter(desk.nodes[0].address, &customer.token).await;
     let join = json!(["session:join", { "sessionId": session, "after": 0 }]);
-    // Each of these is answered, and what lies beyond the page of the join follows.
+    // Each of these gets a reply, and the messages beyond the join's page follow.
     let asked: Vec<_> = (1..40).map(|id| format!("42{id}[\"no:such\"]")).collect();
     patient.say(&format!("420{join}\x1e{}", asked.join("\x1e"))).await;
     let (mut heard, mut all) = (0, String::new());
@@ -187,7 +192,7 @@ async fn a_token_of_the_wrong_type_is_refused_with_a_reason_and_an_empty_one_hid
         assert_eq!(refused, json!({ "message": "invalid_request", "data": data }));
     }
     poller.say(&format!("40{}", json!({ "token": customer.token }))).await;
-    assert!(poller.hear().await.starts_with("40{"), "it may try again");
+    assert!(poller.hear().await.starts_with("40{"), "a second attempt is allowed");
 
     for empty in [json!({ "token": "" }), json!({ "token": null }), json!({ "token": "Bearer " })] {
         for (path, header) in [
@@ -211,17 +216,17 @@ async fn a_client_that_leaves_the_namespace_or_does_not_enter_it_is_closed() {
     let customer = desk.customer();
     let address = desk.nodes[0].address;
     let path = "/socket.io/?EIO=4&transport=websocket";
-    // Pings begin when it is in; who is not in by the first one is closed.
+    // Pings begin after the connect; a client that has not connected by the first one is closed.
     let mut late = try_connect(address, path, &[]).await.unwrap();
     assert!(late.text().await.unwrap().starts_with("0{"));
-    assert_eq!(late.text().await, None, "no ping, nor anything else");
+    assert_eq!(late.text().await, None, "it received a packet");
     assert_eq!(late.closed().await, 1000);
     let mut inside = try_connect(address, path, &[]).await.unwrap();
     inside.frame(&format!("40{}", json!({ "token": customer.token }))).await;
     assert!(inside.text().await.unwrap().starts_with("0{"));
     assert!(inside.text().await.unwrap().starts_with("40{"));
     assert_eq!(inside.text().await.as_deref(), Some("2"));
-    // There is nothing else on this connection.
+    // The connection has no other namespace.
     inside.frame("41").await;
     assert_eq!(inside.text().await, None);
     assert_eq!(inside.closed().await, 1000);
@@ -232,7 +237,7 @@ async fn a_poll_that_waits_hears_what_is_said_on_another_node_through_a_node_tha
     let desk = Desk::cluster(crate::FRONTDESK, 3).await;
     let (customer, dentist, session) = desk.pair().await;
     let mut poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
-    // From now on its requests come to a node that does not hold the session.
+    // From now on the requests go to a node that does not hold the session.
     poller.http = Http::new(desk.nodes[2].address, None);
     eventually("the nodes know each other", async || {
         poller.post(r#"42["no:such"]"#).await.text == "ok"
@@ -262,7 +267,7 @@ async fn f2_a_node_that_drains_goes_on_carrying_polls_until_it_ends_and_loses_no
     let own = Http::new(desk.nodes[0].address, None);
     poller.http = Http::new(desk.nodes[1].address, None);
     eventually("the nodes know each other", async || poller.post("3").await.text == "ok").await;
-    // A socket keeps the node busy with its goodbye, while the poll goes through it.
+    // A socket delays the node's end while the poll goes through it.
     let mut busy = desk.connect(1, &dentist).await;
     let mut doctor = desk.connect(0, &dentist).await;
     let waiting = poller.hear();
@@ -285,7 +290,7 @@ async fn f19_a_client_that_can_not_be_checked_is_to_come_back() {
     desk.issuer.go_away(true);
     let poller = Poller::open(desk.nodes[0].address).await;
     poller.say(&format!("40{}", json!({ "token": desk.customer().token }))).await;
-    assert_eq!(poller.hear().await, "1", "the transport closes: a refusal would be for good");
+    assert_eq!(poller.hear().await, "1", "the transport closes, because a refusal would be final");
 }
 
 #[tokio::test]
@@ -295,9 +300,9 @@ async fn what_is_said_last_is_there_for_one_more_poll() {
     claims["exp"] = (frontdesk_test_support::now() - 58).into();
     let token = desk.issuer.sign(&claims);
     let poller = Poller::enter(desk.nodes[0].address, &token).await;
-    // Its token ends in a moment, while nobody polls.
+    // The token ends in a moment, while nobody polls.
     let mut heard = String::new();
-    eventually("it is told to go", async || {
+    eventually("the poller receives DISCONNECT", async || {
         heard.push_str(&poller.http.get(&poller.path()).await.text);
         heard.contains("41")
     })
@@ -331,7 +336,7 @@ async fn an_upgrade_on_another_node_loses_no_packet() {
     doctor.send(&session, "1", "before the probe").await;
     assert_eq!(next(Some("2probe")).await, "3probe");
     doctor.send(&session, "2", "after the probe").await;
-    // The last poll brings what there is, or nothing, at once.
+    // The last poll returns at once, with the packets that wait or a NOOP.
     let last = poller.hear().await;
     let mut heard: Vec<String> = last.split('\x1e').map(str::to_owned).collect();
     doctor.send(&session, "3", "while it moves").await;
@@ -348,7 +353,7 @@ async fn an_upgrade_on_another_node_loses_no_packet() {
         .map(|packet| serde_json::from_str::<Value>(packet).unwrap()[1]["message"]["seq"].take())
         .collect();
     assert_eq!(bodies, [1, 2, 3, 4]);
-    assert_eq!(poller.post("3").await.status, 400, "it does not poll any more");
+    assert_eq!(poller.post("3").await.status, 400, "the polling transport still accepts posts");
 }
 
 #[tokio::test]
@@ -364,7 +369,7 @@ async fn an_offset_brings_back_no_more_than_its_bearer_may_join() {
 
     let with = |token: &str, offset: Value| json!({ "token": token, "pid": pid, "offset": offset });
     let (thief, other) = Poller::enter_with(there, &with(&stranger.token, json!(offset))).await;
-    assert_ne!(other, pid, "it has recovered what is not its own");
+    assert_ne!(other, pid, "it recovered another person's session");
     for none in [json!(""), json!("x"), json!(7), json!(null), json!("A".repeat(9_000))] {
         let (_, other) = Poller::enter_with(there, &with(&customer.token, none)).await;
         assert!(other.is_string() && other != pid);

@@ -1,4 +1,4 @@
-//! History that was cut: a restored backup, or a replica that lagged when it was promoted.
+//! History that was cut by a restored backup, or by the promotion of a lagging replica.
 
 use std::path::Path;
 
@@ -9,19 +9,20 @@ use serde_json::{Value, json};
 
 use crate::{FRONTDESK, command_line::said, engineio::Poller, one_node, seqs};
 
-/// A session of ten messages, of which the database loses the newest five.
+/// A session of ten messages, of which the database lost the last five.
 struct Cut {
     desk: Desk,
     patient: Person,
     dentist: Person,
     session: String,
-    /// The epoch of the ten messages.
+    /// Epoch of the ten messages.
     old: Value,
 }
 
 impl Cut {
-    /// Two nodes whose database is another one from the middle of it, as `lose` makes it of a backup. A
-    /// device of each framing hears the ten messages live, and is sent to join anew.
+    /// Starts two nodes and, after five of ten messages, replaces their database by a backup that
+    /// `lose` turns into a server. A device of each framing receives the ten messages live, and is then
+    /// closed so that it must rejoin.
     async fn with(lose: impl AsyncFnOnce(Backup) -> Postgres) -> (Self, Postgres, Relay) {
         let mut first = Postgres::start(60).await;
         let relay = Relay::start(first.port).await;
@@ -49,12 +50,16 @@ impl Cut {
         let second = lose(backup).await;
         relay.lead_to(second.port);
         for listener in &mut listeners {
-            assert_eq!(listener.closed().await, 1001, "it hears no wrong message");
+            assert_eq!(
+                listener.closed().await,
+                1001,
+                "the device is closed before any wrong message"
+            );
         }
         (Self { old, ..cut }, second, relay)
     }
 
-    /// The patient writes so many messages.
+    /// Sends this number of messages of the patient.
     async fn write(&self, word: &str, count: usize) {
         let mut patient = self.desk.connect(0, &self.patient).await;
         for number in 1..=count {
@@ -63,14 +68,14 @@ impl Cut {
                 "sessionId": self.session, "clientId": client_id, "kind": "text", "body": word,
             });
             // The node may be without its database for a moment.
-            eventually("it is sent", async || {
+            eventually("the message is sent", async || {
                 patient.request("message:send", text.clone()).await.is_ok()
             })
             .await;
         }
     }
 
-    /// A device of the dentist's comes back.
+    /// Rejoins with a new device of the dentist.
     async fn join(&self, framing: Framing, after: u64, epoch: &Value) -> (Client, Value) {
         let mut client = self.desk.connect_by(framing, 0, &self.dentist).await;
         let mut join = json!({ "sessionId": self.session, "after": after, "rev": 0 });
@@ -85,11 +90,11 @@ impl Cut {
         self.desk.http(0, &self.dentist)
     }
 
-    /// Five messages are left. Every device sees those, and what is written from now on.
+    /// Five messages are left. Checks that every device receives those, and the later ones.
     async fn is_noticed_by_all_devices(&self) {
         self.write("new", 3).await;
         for framing in [Framing::Native, Framing::SocketIo] {
-            // The device has messages that are not there any more, and numbers that others have now.
+            // The position names messages that are lost, or numbers that other messages have now.
             for (after, epoch) in [(10, &self.old), (3, &self.old), (10, &Value::Null)] {
                 let (_, joined) = self.join(framing, after, epoch).await;
                 assert_eq!(
@@ -107,12 +112,13 @@ impl Cut {
         let new = self.http().get(&path).await.expect(200)["epoch"].take();
         let (_, joined) = self.join(Framing::Native, 10, &self.old).await;
         assert_eq!((&joined["epoch"], &joined["resync"]), (&new, &json!(true)));
-        // An app that knows of no epoch has passed the old end: it is sent everything since the cut.
+        // An app without epochs has a position beyond the old end. It receives everything since the
+        // cut.
         let (_, joined) = self.join(Framing::Native, 10, &Value::Null).await;
         let sent = seqs(&joined["messages"]);
         assert!(sent.first().is_some_and(|first| *first <= 6), "{sent:?}");
         assert_eq!((sent.last(), &joined["resync"]), (Some(&12), &Value::Null));
-        // In the new epoch it is as ever.
+        // In the new epoch joins work as usual.
         let (mut device, joined) = self.join(Framing::Native, 10, &new).await;
         assert_eq!((seqs(&joined["messages"]), &joined["resync"]), (vec![11, 12], &Value::Null));
         self.write("newest", 1).await;
@@ -124,7 +130,7 @@ impl Cut {
             let metrics = Http::new(node.address, None).get("/metrics").await.text;
             let count =
                 metrics.lines().find_map(|line| line.strip_prefix("frontdesk_epochs_total "));
-            assert_eq!(count, Some("1"), "once on each node");
+            assert_eq!(count, Some("1"), "each node counts one epoch");
             assert!(node.log().iter().any(|line| line.contains("the order has a new epoch")));
         }
     }
@@ -143,7 +149,8 @@ async fn f32_a_promoted_replica_that_lagged_hides_no_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_a_backup_that_is_restored_under_the_nodes_hides_no_message() {
-    // The server and its timeline are the same: the nodes see heads below what they delivered.
+    // The server and its timeline are the same, so the nodes must detect heads below the delivered
+    // ones.
     let (cut, _second, _relay) = Cut::with(Backup::restore).await;
     cut.is_noticed_by_all_devices().await;
     cut.is_told_to_the_operator().await;
@@ -162,7 +169,7 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
     copy_database(&data, backup.path());
     cut.desk.nodes[0].restart().await;
     cut.write("lost", 5).await;
-    // The client's position, by connection state recovery.
+    // Position of a client for connection state recovery.
     let auth = json!({ "token": cut.dentist.token });
     let (before, pid) = Poller::enter_with(cut.desk.nodes[0].address, &auth).await;
     let join = json!({ "sessionId": cut.session, "after": 5 });
@@ -172,7 +179,7 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
 
     let env = [("DATA_DIR", data.to_str().unwrap())];
     let (code, text) = said(&["restored"], &env).await;
-    assert_eq!(code, Some(1), "the node runs: {text}");
+    assert_eq!(code, Some(1), "the command must fail while the node runs: {text}");
     cut.desk.nodes[0].kill().await;
     copy_database(backup.path(), &data);
     let (code, text) = said(&["restored"], &env).await;
@@ -182,10 +189,10 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
     cut.is_noticed_by_all_devices().await;
     let auth = json!({ "token": cut.dentist.token, "pid": pid, "offset": offset });
     let (_, other) = Poller::enter_with(cut.desk.nodes[0].address, &auth).await;
-    assert_ne!(other, pid, "it is not brought back to numbers of the old epoch");
+    assert_ne!(other, pid, "it recovered a position of the old epoch");
 }
 
-/// Copies a database's file over another one, of a node that is stopped.
+/// Copies the database file of a stopped node over another one.
 pub(crate) fn copy_database(from: &Path, to: &Path) {
     for name in ["frontdesk.db-wal", "frontdesk.db-shm", "frontdesk.db"] {
         drop(std::fs::remove_file(to.join(name)));

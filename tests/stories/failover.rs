@@ -1,4 +1,4 @@
-//! Failovers after which open connections stay with a server that is not the right one any more.
+//! Failovers that leave open connections to the old server.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use crate::{FRONTDESK, cluster::typing_is_heard, people::new_customer, seqs};
 
-/// How long a message may take that the bus did not carry.
+/// Time limit for a message that the bus lost.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
-/// A line of a node's metrics: its value.
+/// Value of a line in a node's metrics.
 async fn metric(desk: &Desk, node: usize, line: &str) -> u64 {
     let metrics = Http::new(desk.nodes[node].address, None).get("/metrics").await.text;
     let value = metrics.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(' '));
@@ -31,24 +31,25 @@ async fn is_ready(desk: &Desk, node: usize) -> bool {
 
 async fn is_well(desk: &Desk) {
     for node in 0..desk.nodes.len() {
-        eventually("health is well", async || health(desk, node).await["status"] == "ok").await;
+        eventually("health is ok", async || health(desk, node).await["status"] == "ok").await;
     }
 }
 
-/// The node says that Redis refuses writes, and why: in health, in its log and in its metrics.
+/// Checks that health, log and metrics of a node report that Redis refuses writes, with the reason.
 async fn says_that_redis_refuses(desk: &Desk, node: usize, code: &str) {
-    eventually("health says so", async || {
+    eventually("health reports the reason", async || {
         let health = health(desk, node).await;
         let reason = health["reasons"]["redis"].as_str().unwrap_or_default().to_owned();
         health["services"]["redis"] == "down" && reason.contains(code)
     })
     .await;
     assert_eq!(health(desk, node).await["status"], "degraded");
-    assert!(is_ready(desk, node).await, "the node is still of use");
+    assert!(is_ready(desk, node).await, "the node must stay ready");
     let refused = "frontdesk_bus_interruptions_total{reason=\"refused\"}";
-    eventually("it is counted", async || metric(desk, node, refused).await > 0).await;
+    eventually("the interruption is counted", async || metric(desk, node, refused).await > 0).await;
     let told = |line: &String| line.contains("the bus is interrupted") && line.contains(code);
-    eventually("the log says so", async || desk.nodes[node].log().iter().any(told)).await;
+    eventually("the log reports the reason", async || desk.nodes[node].log().iter().any(told))
+        .await;
 }
 
 struct Talk {
@@ -59,7 +60,7 @@ struct Talk {
 }
 
 impl Talk {
-    /// Two people who see each other's presence, each on a node of their own.
+    /// Two people on different nodes who see each other's presence.
     async fn on(desk: &Desk) -> Self {
         let (customer, dentist, session) = desk.acquaintances().await;
         let mut patient = desk.connect(0, &customer).await;
@@ -73,7 +74,7 @@ impl Talk {
         talk
     }
 
-    /// The bus carries, either way: not only the check of the heads.
+    /// Checks that the bus works in both directions; the head check alone would not deliver typing.
     async fn is_live(&mut self) {
         typing_is_heard(&mut self.patient, &mut self.doctor, &self.session).await;
         typing_is_heard(&mut self.doctor, &mut self.patient, &self.session).await;
@@ -85,10 +86,10 @@ impl Talk {
         assert_eq!(heard, sent);
     }
 
-    /// Both are noted there, by the nodes that they are connected to.
+    /// Waits until both people are registered in this Redis by the nodes of their connections.
     async fn is_noted(&self, redis: &Redis) {
         for Person { kind, id, .. } in &self.people {
-            eventually("they are noted", async || {
+            eventually("the person is registered", async || {
                 redis.command(&format!("HLEN frontdesk:here:{kind}:{id}")).await == ":1\r\n"
             })
             .await;
@@ -98,11 +99,14 @@ impl Talk {
 
 async fn is_replica_of(redis: &Redis, master: &Redis) {
     redis.command(&format!("REPLICAOF 127.0.0.1 {}", master.port)).await;
-    eventually("it is a replica", async || redis.command("ROLE").await.contains("connected")).await;
+    eventually("the replica is connected", async || {
+        redis.command("ROLE").await.contains("connected")
+    })
+    .await;
 }
 
 async fn nobody_subscribes(redis: &Redis) {
-    eventually("no node stays", async || {
+    eventually("no node is subscribed", async || {
         redis.command("PUBSUB CHANNELS frontdesk:*").await.starts_with("*0")
     })
     .await;
@@ -115,7 +119,7 @@ async fn f15_open_connections_to_a_redis_that_became_a_replica_are_made_anew() {
     let desk = Desk::cluster_with(FRONTDESK, 2, way.port, &[]).await;
     let mut talk = Talk::on(&desk).await;
 
-    // It is a replica for a while, and a master again: no connection ends.
+    // The server is a replica for a while, and a master again; no connection ends.
     is_replica_of(&old, &new).await;
     for node in [0, 1] {
         says_that_redis_refuses(&desk, node, "READONLY").await;
@@ -125,20 +129,20 @@ async fn f15_open_connections_to_a_redis_that_became_a_replica_are_made_anew() {
     is_well(&desk).await;
     talk.is_live().await;
     talk.is_noted(&old).await;
-    // A master that has lost its replicas, and refuses writes for that.
+    // A master without replicas may refuse writes.
     old.command("CONFIG SET min-replicas-to-write 1").await;
     says_that_redis_refuses(&desk, 0, "NOREPLICAS").await;
     old.command("CONFIG SET min-replicas-to-write 0").await;
     is_well(&desk).await;
 
-    // The name leads to another one, and open connections stay with the old one.
+    // The name now points to another server, but open connections stay with the old one.
     is_replica_of(&old, &new).await;
     way.lead_new_to(new.port);
     nobody_subscribes(&old).await;
     is_well(&desk).await;
     talk.is_live().await;
     talk.is_noted(&new).await;
-    // The presence of who stays is not in doubt; who goes is gone.
+    // A connected person stays online, and a person who leaves goes offline.
     while let Some(presence) = talk.patient.try_event("presence").await {
         assert_eq!(presence["data"]["online"], true, "{presence}");
     }
@@ -153,13 +157,17 @@ async fn f9_f15_a_subscriber_that_stays_with_another_redis_than_the_publisher_fo
     let desk = Desk::cluster_with(FRONTDESK, 2, way.port, &[]).await;
     let mut talk = Talk::on(&desk).await;
     way.lead_new_to(new.port);
-    assert_ne!(old.command("CLIENT KILL TYPE normal").await.trim(), ":0", "nobody published");
+    assert_ne!(
+        old.command("CLIENT KILL TYPE normal").await.trim(),
+        ":0",
+        "there was no publishing connection"
+    );
     nobody_subscribes(&old).await;
     is_well(&desk).await;
     talk.is_live().await;
     talk.is_noted(&new).await;
     let split = metric(&desk, 0, "frontdesk_bus_interruptions_total{reason=\"split\"}").await;
-    assert!(split > 0, "it is counted");
+    assert!(split > 0, "the split was not counted");
 }
 
 #[tokio::test]
@@ -193,39 +201,43 @@ async fn f15_open_connections_to_a_postgres_that_only_reads_are_not_used_again()
         let reading = histories().map(async |(http, path)| http.get(&path).await);
         join_all(reading).await
     };
-    // Each node has several connections that read.
+    // Each node has several connections for reads.
     for reply in read().await {
         assert_eq!(seqs(&reply.expect(200)["items"]), [1]);
     }
     let copied = new.database().client().await;
-    eventually("the standby has it", async || {
+    eventually("the standby has the message", async || {
         let rows = copied.query_one("select count(*) from messages", &[]).await;
         rows.is_ok_and(|row| row.get::<_, i64>(0) == 1)
     })
     .await;
     new.promote().await;
     old.demote().await;
-    // Nobody writes: it is found all the same, and while the name leads there no node is ready.
+    // The nodes detect it without a write, and none is ready while the name points to the old server.
     for node in [0, 1] {
-        eventually("it is not ready", async || !is_ready(&desk, node).await).await;
-        eventually("health says so", async || {
+        eventually("the node is not ready", async || !is_ready(&desk, node).await).await;
+        eventually("health reports the reason", async || {
             let health = health(&desk, node).await;
             let reason = health["reasons"]["postgres"].as_str().unwrap_or_default().to_owned();
             health["status"] == "down" && reason.contains("it only reads")
         })
         .await;
         let told = |line: &String| line.contains("PostgreSQL refuses writes");
-        assert!(desk.nodes[node].log().iter().any(told), "the log says so");
+        assert!(desk.nodes[node].log().iter().any(told), "the log does not report it");
     }
     way.lead_new_to(new.port);
     for node in [0, 1] {
-        eventually("it is ready", async || is_ready(&desk, node).await).await;
+        eventually("the node is ready", async || is_ready(&desk, node).await).await;
     }
     assert_eq!(patient.send(&session, "after", "y").await["seq"], 2);
     for reply in read().await {
-        assert_eq!(seqs(&reply.expect(200)["items"]), [1, 2], "no old server answers");
+        assert_eq!(
+            seqs(&reply.expect(200)["items"]),
+            [1, 2],
+            "a read was answered by the old server"
+        );
     }
-    eventually("no connection stays", async || {
+    eventually("no connection to the old server is left", async || {
         desk.http(0, &dentist).get("/api/chats/search?q=y").await.expect(200);
         desk.http(1, &dentist).get("/api/chats/search?q=y").await.expect(200);
         old.connections_of_nodes().await == 0
@@ -245,16 +257,16 @@ async fn f18_connections_to_a_mysql_that_is_gone_without_a_word_fail_once() {
         let with = json!({ "dentistId": unique("nobody") });
         http.post("/api/chats", &with).await.body["code"].as_str().unwrap_or_default().to_owned()
     };
-    // Several at once, so that several connections have been made.
+    // Several look-ups at once open several connections.
     let found = join_all((0..5).map(|_| look_up())).await;
     assert!(found.iter().all(|code| code == "person_not_found"), "{found:?}");
     way.desert();
-    eventually("new connections are made", async || look_up().await == "person_not_found").await;
+    eventually("look-ups use new connections", async || look_up().await == "person_not_found")
+        .await;
     for _ in 0..5 {
         assert_eq!(look_up().await, "person_not_found");
     }
     let failed = metric(&desk, 0, "frontdesk_directory_lookups_total{outcome=\"failed\"}").await;
-    assert!(failed <= 1, "{failed} failed: each of those at hand by itself");
-    eventually("health is well", async || health(&desk, 0).await["services"]["mysql"] == "up")
-        .await;
+    assert!(failed <= 1, "{failed} look-ups failed: each dead connection cost one");
+    eventually("health is ok", async || health(&desk, 0).await["services"]["mysql"] == "up").await;
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and what people notice of it: nothing that was acknowledged is lost.
+//! Faults, and their effect on users: no acknowledged message is lost.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{FRONTDESK, one_node, seqs, two_nodes};
 
-/// How long a message may take that the bus did not carry.
+/// Time limit for a message that the bus lost.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
 fn text(session: &str, key: &str) -> serde_json::Value {
@@ -39,12 +39,12 @@ async fn f1_f6_i13_a_node_is_killed_amid_sends_and_the_retries_elsewhere_make_on
     let mut heard = Vec::new();
     for seq in 1..=200 {
         let message = doctor.message().await;
-        assert_eq!(message["seq"], seq, "in order, none missing, none twice");
+        assert_eq!(message["seq"], seq, "each message arrives once, in order");
         heard.push(message);
     }
     for message in acknowledged {
         let seq = usize::try_from(message["seq"].as_u64().unwrap()).unwrap();
-        assert_eq!(heard[seq - 1], message, "what was acknowledged stands");
+        assert_eq!(heard[seq - 1], message, "an acknowledged message changed");
     }
     let rows = "select count(*) from messages";
     let database = desk.database.as_ref().unwrap().client().await;
@@ -67,25 +67,27 @@ async fn f7_without_redis_sends_are_acknowledged_and_heard_on_other_nodes_within
         let heard = timeout(FOUND_WITHIN, doctor.message()).await.expect("not within 5 s");
         assert_eq!(heard, sent);
     }
-    // Who joins meanwhile is served too.
+    // A join during the outage works too.
     let mut late = timeout(FOUND_WITHIN, desk.connect(1, &customer)).await.unwrap();
     let joined = timeout(FOUND_WITHIN, late.join(&session, Some(0))).await.expect("no answer");
     assert_eq!(seqs(&joined["messages"]), [1, 2]);
     let anyone = Http::new(desk.nodes[1].address, None);
-    eventually("health says so", async || anyone.get("/health").await.body["status"] == "degraded")
-        .await;
+    eventually("health is degraded", async || {
+        anyone.get("/health").await.body["status"] == "degraded"
+    })
+    .await;
     assert_eq!(anyone.get("/health").await.expect(200)["services"]["redis"], "down");
-    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node is still of use");
+    assert_eq!(anyone.get("/health/ready").await.status, 200, "the node must stay ready");
 
-    // F10: it comes back empty, and everything finds itself again.
+    // F10: Redis comes back empty, and the nodes restore their state.
     redis.revive().await;
-    eventually("health is well", async || anyone.get("/health").await.body["status"] == "ok").await;
+    eventually("health is ok", async || anyone.get("/health").await.body["status"] == "ok").await;
     let sent = patient.send(&session, "up", "and again").await;
     for client in [&mut doctor, &mut late] {
         assert_eq!(client.message().await, sent);
     }
-    // The subscriptions are back, not only the check: what is never stored is heard again.
-    eventually("typing is heard", async || {
+    // Typing is never stored, so it proves that the subscriptions are back.
+    eventually("typing is received", async || {
         patient.say("typing:start", &json!({ "sessionId": session })).await;
         timeout(Duration::from_millis(300), doctor.event("typing")).await.is_ok()
     })
@@ -104,7 +106,7 @@ async fn f8_a_redis_that_hangs_makes_no_acknowledgement_slower() {
     for number in 0..30 {
         let key = number.to_string();
         let sending = patient.send(&session, &key, "no matter");
-        timeout(Duration::from_secs(1), sending).await.expect("it waits for Redis");
+        timeout(Duration::from_secs(1), sending).await.expect("the send waits for Redis");
     }
     for seq in 1..=30 {
         let heard = timeout(FOUND_WITHIN, doctor.message()).await.expect("not within 5 s");
@@ -132,7 +134,7 @@ async fn f9_subscribers_that_are_cut_off_miss_nothing() {
             let heard = timeout(FOUND_WITHIN, doctor.message()).await.expect("not within 5 s");
             assert_eq!(heard["seq"], round * 10 + number + 1);
         }
-        eventually("subscribed again", async || {
+        eventually("the node has subscribed again", async || {
             patient.join(&session, None).await;
             patient.say("typing:start", &json!({ "sessionId": session })).await;
             timeout(Duration::from_millis(300), doctor.event("typing")).await.is_ok()
@@ -161,7 +163,8 @@ async fn f13_f14_postgres_drops_every_connection_again_and_again_and_no_acknowle
         }
         admin.execute(cut, &[]).await.unwrap();
         for id in asked {
-            let sent = patient.answer(id).await.expect("it is tried again until it is in");
+            let sent =
+                patient.answer(id).await.expect("the node repeats the append until it succeeds");
             acknowledged.push(sent["message"]["seq"].as_u64().unwrap());
         }
     }
@@ -188,17 +191,17 @@ async fn f15_a_database_that_became_read_only_is_left_for_the_one_that_is_not() 
     );
     admin.batch_execute(&read_only).await.unwrap();
     let id = patient.ask("message:send", &text(&session, "during")).await;
-    // Only the setting goes back: a connection that was made meanwhile would stay read-only.
+    // Only the setting is reset, because a connection opened meanwhile would stay read-only.
     let back =
         format!("alter database {} set default_transaction_read_only = false", database.name);
-    eventually("it has found out", async || {
+    eventually("the node reports the read-only error", async || {
         desk.nodes[0].log().iter().any(|line| line.contains("25006"))
     })
     .await;
     admin.batch_execute(&back).await.unwrap();
     assert_eq!(patient.answer(id).await.unwrap()["message"]["seq"], 2);
     let read = json!({ "sessionId": session, "seq": 2 });
-    eventually("other writes find it too", async || {
+    eventually("other writes succeed too", async || {
         patient.request("message:read", read.clone()).await.is_ok()
     })
     .await;
@@ -214,7 +217,8 @@ async fn f16_while_postgres_stands_still_the_queue_is_bounded_and_nothing_is_ack
     lock.execute("lock table messages in access exclusive mode", &[]).await.unwrap();
     let started = Instant::now();
     let waiting = patient.ask("message:send", &text(&session, "waiting")).await;
-    // One that nobody waits for any more: it is answered in bounded time, with when to try again.
+    // It gets an error with a retry time after a bounded wait, although the transaction is still
+    // blocked.
     let error = patient.answer(waiting).await.unwrap_err();
     assert_eq!(error["code"], "unavailable");
     assert!(error["retryAfterMs"].as_u64().unwrap() > 0);
@@ -222,13 +226,14 @@ async fn f16_while_postgres_stands_still_the_queue_is_bounded_and_nothing_is_ack
     lock.rollback().await.unwrap();
     patient.send(&session, "waiting", "x").await;
     let history = desk.http(1, &dentist).get(&format!("/api/chats/{session}/messages")).await;
-    assert_eq!(seqs(&history.expect(200)["items"]), [1], "once, whatever became of the first try");
+    assert_eq!(seqs(&history.expect(200)["items"]), [1], "the message is stored once");
 }
 
 #[tokio::test]
 async fn f23_a_stalled_reader_is_closed_with_4408_and_nobody_else_notices() {
     const MESSAGES: u64 = 300;
-    // It is its queue that is full, however long a busy machine takes to fill it.
+    // The reader must be closed because of its full queue, not because of a missed ping, even on a slow
+    // machine.
     let desk = Desk::embedded_with(FRONTDESK, &[("PING_TIMEOUT_MS", "600000")]).await;
     let (customer, dentist, session) = desk.pair().await;
     let mut stalled = desk.connect(0, &dentist).await;
@@ -236,7 +241,7 @@ async fn f23_a_stalled_reader_is_closed_with_4408_and_nobody_else_notices() {
     let mut lively = desk.connect(0, &dentist).await;
     lively.join(&session, None).await;
     let mut patient = desk.connect(0, &customer).await;
-    // 32 KB each: far more than the sockets and the queue hold.
+    // 32 KB each, far more than the sockets and the queue hold.
     let body = "😀".repeat(8_000);
     for number in 1..=MESSAGES {
         patient.send(&session, &number.to_string(), &body).await;
@@ -248,7 +253,7 @@ async fn f23_a_stalled_reader_is_closed_with_4408_and_nobody_else_notices() {
     }
     assert_eq!(stalled.closed().await, 4408);
     assert!((seen.len() as u64) < MESSAGES);
-    // It comes back with what it has, and gets the rest.
+    // It rejoins with its position and gets the rest.
     let mut back = desk.connect(0, &dentist).await;
     seen.extend(seqs(&back.join(&session, seen.last().copied()).await["messages"]));
     while seen.last() != Some(&MESSAGES) {
@@ -271,7 +276,7 @@ async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
     for _ in 0..2_000 {
         greedy.ask("session:join", &json!({ "sessionId": session, "after": 0 })).await;
     }
-    // Everyone else is served meanwhile.
+    // Other clients are served meanwhile.
     for number in 100..130 {
         patient.send(&session, &number.to_string(), "x").await;
     }
@@ -279,7 +284,7 @@ async fn i8_who_asks_for_everything_and_reads_nothing_costs_the_node_little() {
     assert!(grown < 64 * 1024, "{grown} KiB");
 }
 
-/// How many descriptors a node has open.
+/// Number of open descriptors of a node.
 fn descriptors(node: u32) -> usize {
     std::fs::read_dir(format!("/proc/{node}/fd")).unwrap().count()
 }
@@ -290,7 +295,7 @@ async fn f30_after_a_churn_of_clients_no_descriptor_and_no_subscription_is_left(
     let desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &[]).await;
     let (customer, dentist, session) = desk.pair().await;
     let pid = desk.nodes[0].pid();
-    // One round warms what stays open for good.
+    // The first round opens what stays open for good.
     let mut before = None;
     for _ in 0..5 {
         let mut clients = Vec::new();
@@ -300,7 +305,7 @@ async fn f30_after_a_churn_of_clients_no_descriptor_and_no_subscription_is_left(
             client.join(&session, None).await;
             clients.push(client);
         }
-        // Some say goodbye, some are just gone.
+        // Some clients close their connections, the others vanish.
         for client in clients.iter_mut().take(20) {
             client.socket.close(None).await.unwrap();
         }
@@ -333,11 +338,11 @@ async fn f26_a_node_that_is_out_of_descriptors_goes_on_and_recovers() {
     for _ in 0..20 {
         crowd.push(tokio::net::TcpStream::connect(address).await.unwrap());
     }
-    eventually("it says so", async || {
+    eventually("the node logs that it cannot accept connections", async || {
         desk.nodes[0].log().iter().any(|line| line.contains("can't accept connections"))
     })
     .await;
-    assert!(desk.nodes[0].log().len() < 200, "it does not spin");
+    assert!(desk.nodes[0].log().len() < 200, "the node logs the error in a loop");
     doctor.send(&session, "k", "still here").await;
     drop(crowd);
     let mut patient = timeout(Duration::from_secs(10), desk.connect(0, &customer)).await.unwrap();

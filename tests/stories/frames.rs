@@ -1,5 +1,5 @@
-//! Frames as an attacker with a valid token writes them: its own connection ends, or it hears what
-//! is wrong, and everybody else goes on.
+//! Frames of an attacker with a valid token: the attacker's connection ends or gets an error, and all
+//! other clients are unaffected.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const FINAL: u8 = 0x80;
 
-/// A frame of a client (RFC 6455, section 5.2), masked with zeros.
+/// A masked frame of a client (RFC 6455, section 5.2); the mask is zero.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -39,18 +39,18 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A socket whose every byte is ours.
+/// Opens a native socket whose bytes the test writes itself.
 async fn open(desk: &Desk, person: &Person) -> TcpStream {
     open_by(desk, WAYS[0], &person.token).await
 }
 
-/// The same, by any way.
+/// Like [`open`], with any path.
 async fn open_by(desk: &Desk, way: &str, token: &str) -> TcpStream {
     let bearer = format!("Authorization: Bearer {token}\r\n");
     open_with(desk, way, if token.is_empty() { "" } else { &bearer }).await
 }
 
-/// The same, with these headers. Whatever is asked for, no extension is agreed to.
+/// Like [`open`], with these headers. The server must never agree to an extension.
 async fn open_with(desk: &Desk, way: &str, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(desk.nodes[0].address).await.unwrap();
     let head = format!(
@@ -67,10 +67,10 @@ async fn open_with(desk: &Desk, way: &str, headers: &str) -> TcpStream {
     stream
 }
 
-/// Writes, and reads to the end: the code with which the server closed, 1006 where it just did.
+/// Writes the bytes, reads to the end, and returns the server's close code; 1006 without one.
 async fn closed_after(mut stream: TcpStream, bytes: &[u8]) -> u16 {
     let (mut reading, mut writing) = stream.split();
-    // The server may close while we still write.
+    // The server may close before everything is written.
     let write = async { drop(writing.write_all(bytes).await) };
     let read = async {
         let mut code = 1006;
@@ -89,13 +89,16 @@ async fn closed_after(mut stream: TcpStream, bytes: &[u8]) -> u16 {
         }
         code
     };
-    timeout(PATIENCE, async { tokio::join!(write, read).1 }).await.expect("it stays open")
+    timeout(PATIENCE, async { tokio::join!(write, read).1 })
+        .await
+        .expect("the connection stays open")
 }
 
-/// The framings' sockets: whatever comes behind the frame's head, the frame is read the same.
+/// Paths of the two framings, which share the reading of frames.
 const WAYS: [&str; 2] = ["/ws", "/socket.io/?EIO=4&transport=websocket"];
 
-/// Each ends its own connection, with this code where the framing has codes, and no other.
+/// Checks that each case closes its own connection with this code, if the framing has codes, and no
+/// other.
 async fn ends_its_own_connection(cases: &[(&str, Vec<u8>)], code: u16) {
     let desk = Desk::embedded_with(FRONTDESK, &[("LOG_LEVEL", "trace")]).await;
     let (customer, dentist, session) = desk.pair().await;
@@ -113,7 +116,7 @@ async fn ends_its_own_connection(cases: &[(&str, Vec<u8>)], code: u16) {
     let sent = patient.send(&session, "k", "all is well").await;
     assert_eq!(bystander.message().await, sent);
     let grown = desk.nodes[0].memory_kib().saturating_sub(before);
-    assert!(grown < 65_536, "what was claimed is not held: {grown} KiB");
+    assert!(grown < 65_536, "the node allocated the claimed length: {grown} KiB");
     drop((patient, bystander));
     desk.is_unharmed(&[&customer, &dentist], &["not for anyone", "all is well"]).await;
 }
@@ -122,7 +125,7 @@ async fn ends_its_own_connection(cases: &[(&str, Vec<u8>)], code: u16) {
 async fn b19_no_extension_is_agreed_to_so_what_is_compressed_is_a_bad_frame() {
     let desk = one_node().await;
     let customer = desk.customer();
-    // A megabyte of blanks in a few bytes, had it been unpacked.
+    // A megabyte of blanks in a few bytes, if it were decompressed.
     let bomb = frame(FINAL | 0x40 | TEXT, &[0xec, 0xc0, 0x31, 0x01, 0, 0, 0, 0xc2, 0xa0]);
     for extensions in [
         "permessage-deflate",
@@ -142,7 +145,7 @@ async fn b19_no_extension_is_agreed_to_so_what_is_compressed_is_a_bad_frame() {
     let packed = [("content-encoding", "gzip")];
     let body = Some("\u{1f}\u{8b}\u{8}".to_owned());
     let post = desk.http(0, &customer).send(Method::POST, "/api/chats", body, &packed).await;
-    assert_eq!(post.status, 400, "nor is a body unpacked");
+    assert_eq!(post.status, 400, "a body was decompressed");
     desk.is_unharmed(&[&customer], &[]).await;
 }
 
@@ -199,7 +202,7 @@ async fn b25_text_that_is_no_utf_8_ends_its_connection_and_a_split_letter_is_who
     }
     stream.write_all(&frame(FINAL, b"")).await.unwrap();
     let mut client = desk.connect(0, &customer).await;
-    eventually("it is sent", async || {
+    eventually("the message is sent", async || {
         let joined = client.join(&session, None).await;
         joined["messages"][0]["body"] == "😀"
     })
@@ -227,7 +230,7 @@ async fn b28_what_is_over_64_kib_ends_its_connection() {
     let whole = frame(FINAL | TEXT, &vec![b' '; 65_537]);
     let parts = [frame(TEXT, &vec![b' '; 65_536]), frame(FINAL, b" ")].concat();
     ends_its_own_connection(&[("a frame", whole), ("a message", parts)], 1009).await;
-    // What just fits is read.
+    // A message of exactly the limit is read.
     let desk = one_node().await;
     let mut client = desk.connect(0, &desk.customer()).await;
     let head = r#"{"id":7,"event":"no:such","data":""#;
@@ -292,10 +295,10 @@ async fn b18_a_head_that_is_huge_or_slow_is_cut() {
     drop(big.write_all(head.as_bytes()).await);
     let mut answer = Vec::new();
     let cut = timeout(PATIENCE, big.read_to_end(&mut answer)).await;
-    assert!(cut.is_ok(), "20 MB of it were read");
+    assert!(cut.is_ok(), "the node read all 20 MB");
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{answer:?}");
 
-    // A header a second, for as long as it is let.
+    // One header a second, until the server closes.
     let mut slow = TcpStream::connect(desk.nodes[0].address).await.unwrap();
     slow.write_all(b"GET /ws HTTP/1.1\r\n").await.unwrap();
     let (mut reading, mut writing) = slow.split();
@@ -316,8 +319,8 @@ async fn b18_a_head_that_is_huge_or_slow_is_cut() {
         }
     };
     let began = Instant::now();
-    timeout(PATIENCE, cut).await.expect("it is let drip");
-    // 10 s, and what a busy machine adds.
+    timeout(PATIENCE, cut).await.expect("the slow connection stays open");
+    // The limit is 10 s; a busy machine adds some.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     desk.is_unharmed(&[], &["xxxxxxxx"]).await;
 }
@@ -358,7 +361,7 @@ async fn what_is_wrong_with_a_request_is_told_and_its_connection_lives() {
         client.frame(odd).await;
         assert_eq!(client.any_answer().await["error"]["code"], "unknown_event");
     }
-    // What has no id has no answer, be it good or bad.
+    // A request without an id gets no reply, valid or not.
     client.say("no:such", &json!({})).await;
     client
         .say(

@@ -1,4 +1,4 @@
-//! The disk of a node with everything in it is full: what can't be kept is not acknowledged.
+//! The disk of an embedded node is full: a message that cannot be stored is not acknowledged.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -9,9 +9,9 @@ use tokio::time::timeout;
 
 use crate::{FRONTDESK, seqs};
 
-/// A node whose files can be kept from growing.
+/// Script that runs a node whose file sizes can be limited.
 const BOUNDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/bounded");
-/// How long a send may wait for a disk that is full.
+/// Time limit of a send on a full disk.
 const DECIDED_WITHIN: Duration = Duration::from_secs(20);
 
 fn limit_files(node: &Node, size: &str) {
@@ -28,10 +28,10 @@ fn text(session: &str, key: &str, body: &str) -> Value {
     json!({ "sessionId": session, "clientId": key, "kind": "text", "body": body })
 }
 
-/// A send: what was acknowledged, or why not.
+/// Sends a message and returns it, or the error.
 async fn send(client: &mut Client, session: &str, key: &str, body: &str) -> Result<Value, Value> {
     let sending = client.request("message:send", text(session, key, body));
-    let sent = timeout(DECIDED_WITHIN, sending).await.expect("it is never decided");
+    let sent = timeout(DECIDED_WITHIN, sending).await.expect("the send gets no reply");
     sent.map(|mut sent| sent["message"].take())
 }
 
@@ -40,7 +40,7 @@ fn assert_is_for_later(error: &Value) {
     assert!(error["retryAfterMs"].as_u64().unwrap() > 0);
 }
 
-/// The whole history, in pages.
+/// All messages of a session, read in pages.
 async fn history(desk: &Desk, person: &Person, session: &str) -> Vec<Value> {
     let mut messages = Vec::new();
     loop {
@@ -85,7 +85,7 @@ async fn f29_on_a_full_disk_nothing_is_acknowledged_reading_goes_on_and_room_is_
     limit_files(&desk.nodes[0], &size_of(&desk, "frontdesk.db-wal").to_string());
     let logged = desk.nodes[0].log().len();
     assert_is_for_later(&send(&mut patient, &session, "full", "y").await.unwrap_err());
-    // By HTTP too, and so is all else that is written.
+    // HTTP and all other writes fail too.
     let by_http = json!({ "clientId": "http", "kind": "text", "body": "z" });
     let messages = format!("/api/chats/{session}/messages");
     let refused = http.post(&messages, &by_http).await;
@@ -96,25 +96,29 @@ async fn f29_on_a_full_disk_nothing_is_acknowledged_reading_goes_on_and_room_is_
     let with = json!({ "dentistId": "another" });
     assert_eq!(http.post("/api/chats", &with).await.expect(503)["code"], "unavailable");
     assert!(put(&place, &picture).await.is_server_error());
-    // Who reads is served.
+    // Reads still work.
     let joined = desk.connect(0, &dentist).await.join(&session, Some(0)).await;
     assert_eq!(seqs(&joined["messages"]), [1]);
     assert_eq!(history(&desk, &dentist, &session).await, std::slice::from_ref(&before));
     http.get("/api/chats").await.expect(200);
     let health = http.get("/health").await;
     assert_eq!(health.expect(503)["commits"], "disk_full");
-    assert_eq!(http.get("/health/ready").await.status, 503, "it takes no more for now");
+    assert_eq!(http.get("/health/ready").await.status, 503, "the node must not be ready");
     let lines = desk.nodes[0].log().len() - logged;
-    assert!(lines < 400, "it spins: {lines} lines");
+    assert!(lines < 400, "the node logs in a loop: {lines} lines");
 
     limit_files(&desk.nodes[0], "unlimited");
     let sent = send(&mut patient, &session, "full", "y").await.expect("there is room again");
-    assert_eq!(sent["seq"], 2, "once, whatever became of the first try");
+    assert_eq!(sent["seq"], 2, "the message is stored once");
     assert_eq!(doctor.message().await, sent);
     http.post(&messages, &by_http).await.expect(201);
     assert_eq!(doctor.message().await["seq"], 3);
     patient.request("message:edit", edit).await.unwrap();
-    assert_eq!(put(&place, &picture).await, StatusCode::OK, "what was cut short is not in the way");
+    assert_eq!(
+        put(&place, &picture).await,
+        StatusCode::OK,
+        "the incomplete upload blocks a new one"
+    );
     assert_eq!(http.get("/health/ready").await.status, 200);
 }
 
@@ -127,8 +131,8 @@ async fn f29_a_node_that_fills_its_disk_and_is_killed_has_all_that_it_acknowledg
     let mut acknowledged = Vec::new();
     for round in 0..3 {
         let mut patient = desk.connect(0, &customer).await;
-        // Far enough that the log is taken over into the database, as it is every 4 MB, and once more
-        // when there is no room for that.
+        // Enough for checkpoints of the write-ahead log, which happen every 4 MB, and for one that
+        // fails because the disk is full.
         limit_files(&desk.nodes[0], &(LARGEST + round * LARGEST / 2).to_string());
         let full = loop {
             let key = acknowledged.len().to_string();
@@ -136,21 +140,21 @@ async fn f29_a_node_that_fills_its_disk_and_is_killed_has_all_that_it_acknowledg
                 Ok(sent) => acknowledged.push(sent),
                 Err(error) => break error,
             }
-            assert!(acknowledged.len() < 5_000, "it never fills");
+            assert!(acknowledged.len() < 5_000, "the disk never fills");
         };
         assert_is_for_later(&full);
         if round == 1 {
-            // There is room again while it runs, and the one that was refused comes once.
+            // There is space again while the node runs, and the refused message is stored once.
             limit_files(&desk.nodes[0], "unlimited");
             let key = acknowledged.len().to_string();
             acknowledged.push(send(&mut patient, &session, &key, &body).await.unwrap());
         }
         desk.nodes[0].restart().await;
         let mut kept = history(&desk, &dentist, &session).await;
-        // One whose sender heard nothing may be there too.
+        // One unacknowledged message may be stored too.
         assert!(kept.len() - acknowledged.len() <= 1);
         kept.truncate(acknowledged.len());
-        assert!(kept == acknowledged, "what was acknowledged in round {round} is there");
+        assert!(kept == acknowledged, "a message acknowledged in round {round} is missing");
         let mut patient = desk.connect(0, &customer).await;
         let key = acknowledged.len().to_string();
         acknowledged.push(send(&mut patient, &session, &key, &body).await.unwrap());

@@ -1,4 +1,4 @@
-//! Who gets a socket, for how long, and why one ends.
+//! Handshakes of sockets, the duration of connections, and the reasons for their end.
 
 use frontdesk_test_support::{Desk, try_connect, tungstenite::Error};
 use serde_json::json;
@@ -41,10 +41,14 @@ async fn f19_a_key_set_that_can_not_be_had_is_no_fault_of_the_token() {
     let desk = one_node().await;
     desk.issuer.go_away(true);
     let path = format!("/ws?token={}", desk.customer().token);
-    assert_eq!(refused(desk.nodes[0].address, &path, &[]).await, 503, "it may try elsewhere");
+    assert_eq!(
+        refused(desk.nodes[0].address, &path, &[]).await,
+        503,
+        "the client may try another node"
+    );
 }
 
-/// The status of a handshake that is refused.
+/// Status of a refused handshake.
 async fn refused(
     address: std::net::SocketAddr,
     path: &str,
@@ -105,10 +109,10 @@ async fn f22_f28_who_answers_pings_stays_and_who_vanishes_is_gone() {
     idle.join(&session, None).await;
     let mut silent = desk.connect(0, &dentist).await;
     silent.join(&session, None).await;
-    // Nobody polls this one, so it answers no ping, as a phone in a tunnel does not.
+    // This client is not polled, so it answers no ping, as a phone without a network.
     let silence = std::time::Duration::from_millis(1_500);
     let waiting = tokio::time::timeout(silence, idle.message()).await;
-    assert!(waiting.is_err(), "nothing was said");
-    assert_eq!(silent.closed().await, 1006, "there was nobody to say goodbye to");
+    assert!(waiting.is_err(), "a message arrived");
+    assert_eq!(silent.closed().await, 1006, "the server sent a close frame to a dead client");
     assert_eq!(idle.send(&session, "k", "still here").await["seq"], 1);
 }

@@ -1,4 +1,4 @@
-//! The HTTP API: what it answers, what it refuses, and what it never shows.
+//! The HTTP API: its responses, its refusals, and what it never shows.
 
 use frontdesk_test_support::{Desk, Http, Reply, Servers};
 use reqwest::Method;
@@ -185,7 +185,7 @@ fn allowed_by(reply: &Reply) -> (&str, &str) {
     (origin, credentials)
 }
 
-/// The headers of a page that sends a token, is traced by Sentry and has some of its own.
+/// Headers of a page that sends a token, is traced by Sentry and has a header of its own.
 const HEADERS: &str = "authorization,baggage,content-type,sentry-trace,x-portal-version";
 
 fn preflight(origin: &str) -> [(&'static str, &str); 3] {

@@ -1,5 +1,4 @@
-//! What members notice of their sessions without looking: unread counts, receipts, presence, typing,
-//! closing and muting.
+//! Live state of sessions: unread counts, receipts, presence, typing, closing and muting.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{one_node, two_nodes};
 
-/// Waits until a client's `session:updated` says so.
+/// Waits for a `session:updated` event that meets a condition.
 async fn told(client: &mut Client, says: impl Fn(&Value) -> bool) -> Value {
     loop {
         let session = client.event("session:updated").await["session"].take();
@@ -41,29 +40,29 @@ async fn counts_and_receipts(desk: &Desk, framing: Framing) {
     for device in [&mut doctor, &mut tablet] {
         let session = told(device, |session| session["unread"] == 3).await;
         assert_eq!((&session["lastSeq"], &session["lastMessage"]["seq"]), (&json!(3), &json!(3)));
-        assert_eq!(session["deliveredSeq"], 0, "none has been there yet");
+        assert_eq!(session["deliveredSeq"], 0, "no device has joined yet");
     }
-    // The dentist's device has them: the sender's one tick becomes two.
+    // The dentist's device receives the messages, so the sender's one tick becomes two.
     doctor.join(&session, None).await;
     let delivered = doctor.listen_while(patient.event("message:delivered")).await;
     let to = json!({ "kind": "dentist", "id": dentist.id });
     assert_eq!(delivered, json!({ "sessionId": session, "to": to, "seq": 3 }));
     let mine = told(&mut patient, |session| session["otherDeliveredSeq"] == 3).await;
     assert_eq!((&mine["unread"], &mine["otherReadSeq"]), (&json!(0), &json!(0)));
-    // Read on one device, read on all.
+    // A read position of one device counts for all devices.
     let read = json!({ "sessionId": session, "seq": 2 });
     doctor.request("message:read", read).await.unwrap();
     assert_eq!(patient.event("message:read").await["seq"], 2);
     told(&mut tablet, |session| session["unread"] == 1).await;
     told(&mut patient, |session| session["otherReadSeq"] == 2).await;
-    // What is live is delivered as it comes.
+    // A live message is delivered as soon as it arrives.
     patient.send(&session, "4", "Are you there?").await;
     doctor.message().await;
     let delivered = async { while patient.event("message:delivered").await["seq"] != 4 {} };
     let sent = Instant::now();
     doctor.listen_while(delivered).await;
-    assert!(sent.elapsed() < Duration::from_secs(12), "it waits for the next ping");
-    // A message that is taken back is not unread.
+    assert!(sent.elapsed() < Duration::from_secs(12), "the receipt waits for the next ping");
+    // A deleted message does not count as unread.
     let gone = patient.send(&session, "5", "Never mind").await;
     let path = format!("/api/chats/{session}/messages/{}", gone["id"].as_str().unwrap());
     desk.http(last, &customer).delete(&path).await.expect(200);
@@ -99,7 +98,7 @@ async fn counts_stay_exact_while_people_send_and_read_at_once() {
     desk.http(0, &dentist).post(&format!("{path}/read"), &read).await.expect(200);
     let now = desk.http(0, &dentist).get(&path).await.expect(200);
     assert_eq!((&now["unread"], &now["readSeq"]), (&json!(50), &json!(100)));
-    // The last that is told is how it is; each count on the way was true when it was told.
+    // The last event has the final state, and each earlier count was true when it was sent.
     let told = told(&mut tablet, |session| session["lastSeq"] == 150 && session["readSeq"] == 100);
     assert_eq!(told.await["unread"], 50);
 }
@@ -120,12 +119,12 @@ async fn a_session_is_closed_opened_again_and_muted() {
         assert_eq!(refused["code"], "session_closed");
         let list = patient.get("/api/chats?status=closed").await.expect(200);
         assert_eq!(list["items"][0]["id"], *session);
-        // B40: a patient does not do a dentist's work.
+        // B40: only a dentist may open and close a session.
         for status in ["open", "closed"] {
             let refused = patient.patch(&path, &json!({ "status": status })).await.expect(403);
             assert_eq!(refused["code"], "forbidden");
         }
-        // One that is closed makes way for a new one, and can't come back beside it.
+        // A closed session allows a new one, and cannot be opened again beside it.
         let second = desk.session(&customer, &dentist).await;
         let refused = doctor.patch(&path, &json!({ "status": "open" })).await.expect(409);
         assert_eq!(refused["code"], "another_is_open");
@@ -134,7 +133,7 @@ async fn a_session_is_closed_opened_again_and_muted() {
         let opened = doctor.patch(&path, &json!({ "status": "open" })).await.expect(200);
         assert_eq!(opened["status"], "open");
         phone.request("message:send", text).await.unwrap();
-        // Muting is one's own.
+        // Muting concerns only the person who mutes.
         let muted = patient.patch(&path, &json!({ "muted": true })).await.expect(200);
         assert_eq!(muted["muted"], true);
         told(&mut phone, |session| session["muted"] == true).await;
@@ -149,7 +148,7 @@ async fn a_session_is_closed_opened_again_and_muted() {
     }
 }
 
-/// The next word of someone's presence.
+/// The next presence event of a person.
 async fn presence(client: &mut Client, of: &Person) -> Value {
     loop {
         let presence = client.event("presence").await;
@@ -169,10 +168,14 @@ async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
         let never = json!({
             "who": { "kind": "dentist", "id": dentist.id }, "online": false, "lastSeen": null,
         });
-        assert_eq!(presence(&mut patient, &dentist).await, never, "a join tells how it is");
+        assert_eq!(
+            presence(&mut patient, &dentist).await,
+            never,
+            "a join sends the current presence"
+        );
         let doctor = desk.connect_by(Framing::SocketIo, last, &dentist).await;
         assert_eq!(presence(&mut patient, &dentist).await["online"], true);
-        // A second device keeps them there.
+        // A second device keeps the person online.
         let tablet = desk.connect(0, &dentist).await;
         drop(doctor);
         let mut second = desk.connect(last, &customer).await;
@@ -182,7 +185,7 @@ async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
         let gone = presence(&mut patient, &dentist).await;
         assert_eq!(gone["online"], false);
         assert!(gone["lastSeen"].as_str().is_some_and(|seen| seen.ends_with('Z')), "{gone}");
-        // A phone that comes back at once has not been away for anybody.
+        // A phone that reconnects at once does not go offline for others.
         let phone = desk.connect(0, &dentist).await;
         assert_eq!(presence(&mut patient, &dentist).await["online"], true);
         drop(phone);
@@ -191,7 +194,7 @@ async fn f22_people_see_each_other_come_and_go_over_nodes_and_devices() {
             std::time::Duration::from_secs(9),
             presence(&mut patient, &dentist),
         );
-        assert!(waiting.await.is_err(), "it flickers");
+        assert!(waiting.await.is_err(), "the presence changed");
     }
 }
 
@@ -209,7 +212,8 @@ async fn whoever_has_left_a_session_or_finds_it_closed_is_told_of_nobodys_presen
     let mut late = desk.connect(1, &customer).await;
     late.join(&session, None).await;
     let _doctor = desk.connect(1, &dentist).await;
-    // Another patient of theirs hears of it; by then these would have.
+    // Another patient of the dentist receives the event; by then the first one would have received it
+    // too.
     let other = desk.customer();
     let theirs = desk.session(&other, &dentist).await;
     desk.greet(&dentist, &theirs).await;
@@ -249,17 +253,21 @@ async fn b50_typing_ends_by_itself_and_a_flood_of_it_is_told_seldom() {
             patient.say("typing:start", &here).await;
         }
         assert_eq!(doctor.event("typing").await["on"], true);
-        // It falls silent; nothing else was told meanwhile.
+        // Typing ends by itself, and no other event was sent meanwhile.
         assert_eq!(doctor.event("typing").await["on"], false);
         patient.say("typing:start", &here).await;
         assert_eq!(doctor.event("typing").await["on"], true);
         patient.send(&session, "k", "done").await;
-        assert_eq!(doctor.event("typing").await["on"], false, "a message ends it");
+        assert_eq!(doctor.event("typing").await["on"], false, "a message ends typing");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         patient.say("typing:start", &here).await;
         assert_eq!(doctor.event("typing").await["on"], true);
         drop(patient);
-        assert_eq!(doctor.event("typing").await["on"], false, "so does a connection that drops");
+        assert_eq!(
+            doctor.event("typing").await["on"],
+            false,
+            "the end of a connection ends typing"
+        );
     }
 }
 
@@ -282,7 +290,7 @@ async fn a_list_that_is_paged_misses_no_session_that_becomes_active_meanwhile() 
             listed.extend(ids);
             let Some(cursor) = list["nextCursor"].as_str() else { break };
             path = format!("/api/chats?limit=2&cursor={cursor}");
-            // The one at the end moves to the top, past the cursor.
+            // The last session moves to the top, past the cursor.
             if page == 0 {
                 let (patient, session) = &mut sessions[0];
                 patient.send(session, "k", "Me first").await;

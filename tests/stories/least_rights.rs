@@ -1,5 +1,4 @@
-//! Nodes with no more rights than they need: of the shipped role in PostgreSQL, and of the shipped user in
-//! Redis.
+//! Nodes with minimal rights: the shipped role in PostgreSQL and the shipped user in Redis.
 
 use std::{path::Path, process::Stdio};
 
@@ -14,13 +13,13 @@ use crate::FRONTDESK;
 
 const PASSWORD: &str = "a-password-of-tests";
 
-/// A Redis with the shipped configuration: nobody else's user is there.
+/// A Redis with the shipped configuration, which has only its own user.
 async fn redis_as_shipped(dir: &Path) -> Redis {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/redis/frontdesk.conf");
     let conf =
         std::fs::read_to_string(shipped).unwrap().replace(">PASSWORD", &format!(">{PASSWORD}"));
     let path = dir.join("redis.conf");
-    // One more, to look into it with.
+    // Another user lets the test inspect the server.
     std::fs::write(&path, format!("{conf}user looker on >looker ~* &* +@all\n")).unwrap();
     Redis::start_with(&["--include", path.to_str().unwrap()]).await
 }
@@ -44,7 +43,7 @@ async fn two_nodes_as_the_shipped_redis_user_do_all_that_they_do_and_are_denied_
     let env = [
         ("REDIS_USER", "frontdesk"),
         ("REDIS_PASSWORD", PASSWORD),
-        // Places and rates of all nodes are scripts in Redis.
+        // These limits over all nodes use scripts in Redis.
         ("LIMIT_CONNECTIONS_PER_USER", "2"),
         ("LIMIT_SENDS_PER_USER_S", "50"),
         ("LIMIT_REQUESTS_PER_ADDRESS_S", "1000"),
@@ -52,10 +51,10 @@ async fn two_nodes_as_the_shipped_redis_user_do_all_that_they_do_and_are_denied_
     let desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &env).await;
     people_talk_and_are_counted(&desk).await;
     let denied = as_looker(&redis, &["ACL", "LOG"]).await;
-    assert_eq!(denied, "", "nothing is denied");
+    assert_eq!(denied, "", "Redis denied a command");
 }
 
-/// The rules of the shipped user, as `ACL SETUSER` takes them.
+/// Rules of the shipped user, as arguments of `ACL SETUSER`.
 fn shipped_rules() -> Vec<String> {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/redis/frontdesk.conf");
     let conf = std::fs::read_to_string(shipped).unwrap();
@@ -84,11 +83,11 @@ async fn two_nodes_on_a_cluster_do_all_that_they_do_as_the_shipped_redis_user() 
     let desk = Desk::cluster_with(FRONTDESK, 2, 0, &env).await;
     people_talk_and_are_counted(&desk).await;
     for server in &cluster.nodes {
-        assert_eq!(redis_cli(server, &["ACL", "LOG"]).await, "", "nothing is denied");
+        assert_eq!(redis_cli(server, &["ACL", "LOG"]).await, "", "Redis denied a command");
     }
 }
 
-/// The nodes' use of Redis: messages, presence, places and rates.
+/// Uses Redis in every way that nodes do: messages, presence, connection slots and rates.
 async fn people_talk_and_are_counted(desk: &Desk) {
     for node in &desk.nodes {
         let http = Http::new(node.address, None);
@@ -104,11 +103,11 @@ async fn people_talk_and_are_counted(desk: &Desk) {
         patient.send(&session, &format!("k{seq}"), "Hello").await;
         assert_eq!(doctor.message().await["seq"], seq);
     }
-    // Presence is noted there, and the places of both nodes are counted together.
+    // Presence is stored in Redis, and the connections of both nodes count together.
     let present = desk.http(0, &customer).get(&format!("/api/chats/{session}")).await.expect(200);
     assert_eq!(present["id"].as_str(), Some(session.as_str()));
     let _second = desk.connect(1, &customer).await;
-    eventually("a third socket of one user is one too many", async || {
+    eventually("a user's third socket is refused", async || {
         let mut third = Client::connect(desk.nodes[0].address, &customer.token).await;
         third.try_request("auth:refresh", &json!({ "token": customer.token })).await.is_none()
     })
@@ -159,7 +158,8 @@ async fn migrate(env: &[(&str, &str)]) -> (Option<i32>, String) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, output).await.expect("it does not end").unwrap();
+    let output =
+        tokio::time::timeout(PATIENCE, output).await.expect("the command does not end").unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
@@ -183,21 +183,21 @@ async fn nodes_run_as_a_role_that_changes_rows_and_no_tables_once_the_owner_has_
         ("POSTGRES_NODE_USER", &node),
         ("DJANGO_JWT_SECRET", DJANGO_SECRET),
     ];
-    // Without a password it is not made.
+    // The command creates no role without a password.
     let (code, text) = migrate(&as_owner).await;
     assert!(
         code == Some(1) && text.contains("POSTGRES_NODE_USER: rights can't be given"),
         "{text}"
     );
     let with_password = [&as_owner[..], &[("POSTGRES_NODE_PASSWORD", PASSWORD)]].concat();
-    // Tasks that start together all do it.
+    // Several migrations that start together all succeed.
     let all = futures_util::future::join_all((0..3).map(|_| migrate(&with_password))).await;
     for (code, text) in all {
         assert_eq!(code, Some(0), "{text}");
         assert!(!text.contains(PASSWORD), "{text}");
     }
     let (code, text) = migrate(&as_owner).await;
-    assert_eq!(code, Some(0), "it is there now: {text}");
+    assert_eq!(code, Some(0), "an existing role needs no password: {text}");
     let verifier = "select rolpassword like 'SCRAM-SHA-256$%' from pg_authid where rolname = $1";
     assert!(admin.query_one(verifier, &[&node]).await.unwrap().get::<_, bool>(0));
 
@@ -223,7 +223,7 @@ async fn nodes_run_as_a_role_that_changes_rows_and_no_tables_once_the_owner_has_
     running.is_unharmed(&[PASSWORD]).await;
 }
 
-/// A conversation with all that writes: sends, edits, reactions, reads, search, blocks.
+/// A conversation with every kind of write: sends, edits, reactions, reads, search, blocks.
 async fn everything_is_done(node: &Node) {
     let (id, other) = (unique("dentist"), unique("customer"));
     let mut claims = frontdesk_test_support::Issuer::dentist_claims(&id);
@@ -238,7 +238,7 @@ async fn everything_is_done(node: &Node) {
     http.patch(&message, &json!({ "body": "Good evening" })).await.expect(200);
     assert!(http.put(&format!("{message}/reactions/%F0%9F%91%8D")).await.status < 300);
     assert!(http.post(&format!("{session}/read"), &json!({ "seq": 1 })).await.status < 300);
-    eventually("it is found", async || {
+    eventually("the search finds the message", async || {
         let found = http.get("/api/chats/search?q=evening").await;
         found.status == 200 && found.text.contains("evening")
     })
@@ -249,7 +249,7 @@ async fn everything_is_done(node: &Node) {
     assert!(http.delete(&message).await.status < 300);
 }
 
-/// Rows of messages can be changed; tables can't, nor what is migrated, nor what was audited.
+/// Checks that the role cannot change tables, migrations or the audit log.
 async fn no_table_is_its_to_change(database: &PostgresDatabase, node: &str, owner: &str) {
     let target =
         format!("host=127.0.0.1 port={} user={node} dbname={}", database.port, database.name);
@@ -271,7 +271,7 @@ async fn no_table_is_its_to_change(database: &PostgresDatabase, node: &str, owne
         let code = error.code().unwrap().code().to_owned();
         assert_eq!(code, "42501", "{refused}: {error}");
     }
-    // A table of a later migration is covered by what was said beforehand.
+    // Default privileges cover the tables of later migrations.
     let later = format!("set role {owner}; create table later (id int); reset role");
     database.client().await.batch_execute(&later).await.unwrap();
     client.batch_execute("insert into later values (1)").await.unwrap();

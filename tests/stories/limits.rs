@@ -1,4 +1,4 @@
-//! Floods and crowds: what is too much, how it is told, and that nobody else notices.
+//! Floods and crowds: the limits, the errors of refused clients, and no effect on others.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn text(session: &str, client_id: &str) -> Value {
     json!({ "sessionId": session, "clientId": client_id, "kind": "text", "body": client_id })
 }
 
-/// Sends until one is refused: the refusal, and how many were not.
+/// Sends until a message is refused; returns the error and the number of accepted ones.
 async fn send_until_refused(client: &mut Client, session: &str, prefix: &str) -> (Value, usize) {
     for count in 0.. {
         let sent = client.request("message:send", text(session, &format!("{prefix}{count}"))).await;
@@ -35,7 +35,7 @@ async fn b50_sends_over_the_limit_are_refused_by_every_way_and_fit_again_later()
     assert!(sent >= 2, "a burst of two seconds fits: {sent}");
     assert_eq!(refused["code"], "rate_limited");
     assert!((1..=1_000).contains(&refused["retryAfterMs"].as_u64().unwrap()), "{refused}");
-    // Each way refuses sooner or later, and had there been a bucket a way none would refuse the first.
+    // Each way must refuse. If each had its own bucket, its first send would not be refused.
     let mut socketio = desk.connect_by(Framing::SocketIo, 0, &customer).await;
     let (refused, sent) = send_until_refused(&mut socketio, &session, "socketio").await;
     assert_eq!(refused["code"], "rate_limited");
@@ -54,19 +54,19 @@ async fn b50_sends_over_the_limit_are_refused_by_every_way_and_fit_again_later()
     assert_eq!(reply.header("content-type"), "application/problem+json");
     assert_eq!(reply.body["code"], "rate_limited");
 
-    // Others have buckets of their own.
+    // Each user has a separate bucket.
     let mut other = desk.connect(0, &dentist).await;
     assert_eq!(other.send(&session, "k", "mine fits").await["body"], "mine fits");
-    eventually("the same send fits later", async || {
+    eventually("the same send is accepted later", async || {
         matches!(http.post(&path, &post).await.status, 200 | 201)
     })
     .await;
 }
 
-/// Few enough that a flood is one on a busy machine too, where the node reads some 70 frames a second.
+/// Low enough for a flood even on a busy machine, where the node reads about 70 frames a second.
 const FLOOD_LIMIT: &[(&str, &str)] = &[("LIMIT_SENDS_PER_USER_S", "5")];
 
-/// Says the same without listening, until the server has had enough.
+/// Sends the same frame until the server closes the connection; returns the close code.
 async fn flood(mut client: Client, frame: String) -> u16 {
     for _ in 0..4_000 {
         if client.socket.send(Message::text(frame.clone())).await.is_err() {
@@ -102,7 +102,11 @@ async fn b50_who_floods_all_the_same_is_closed_with_4429_and_others_go_on() {
             let flooding = tokio::spawn(flood(client, frame));
             let key = format!("{number}{framing:?}");
             one.send(&session, &key, &key).await;
-            assert_eq!(other.message().await["body"], key, "meanwhile");
+            assert_eq!(
+                other.message().await["body"],
+                key,
+                "another client's message arrives during the flood"
+            );
             assert_eq!(flooding.await.unwrap(), 4429, "{event} {framing:?}");
         }
     }
@@ -155,12 +159,12 @@ async fn b50_an_app_that_flushes_what_it_has_and_waits_as_it_is_told_is_no_flood
             waiting.push((Instant::now() + retry_after(&error), number));
         }
     }
-    assert!(tries < 2 * WRITTEN, "most that come as they were told are in: {tries}");
+    assert!(tries < 2 * WRITTEN, "most retries at the given time are accepted: {tries} attempts");
     let joined = client.join(&session, None).await;
     assert_eq!(joined["lastSeq"], WRITTEN);
 }
 
-/// How long a refusal tells to wait.
+/// Time that a refusal asks the client to wait.
 fn retry_after(error: &Value) -> Duration {
     Duration::from_millis(error["retryAfterMs"].as_u64().unwrap())
 }
@@ -179,7 +183,7 @@ async fn an_app_that_joins_all_its_sessions_at_once_is_no_flood() {
     }
 }
 
-/// Sends all the time, and listens to refusals; how many sends went through.
+/// Sends until the given time, and pauses after each refusal; returns the number of accepted sends.
 async fn press(mut client: Client, session: String, prefix: &str, until: Instant) -> usize {
     let mut sent = 0;
     for number in 0.. {
@@ -237,12 +241,12 @@ async fn b50_one_user_on_two_nodes_gets_the_limit_and_not_twice() {
         press(two, session.clone(), "two", until)
     );
     let (sent, seconds) = (one + two, started.elapsed().as_secs_f64());
-    // The burst is 40. Two buckets that know nothing of each other come to 80 and 40 a second.
+    // The burst is 40. Two separate buckets would allow 80, and 40 a second.
     let most = 40.0 + 20.0 * seconds;
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
     let sent_f = sent as f64;
     assert!(sent >= 40 && sent_f < most * 1.4, "{one} + {two} in {seconds} s, {most} are due");
     let http = desk.http(0, &customer);
     let last = http.get(&format!("/api/chats/{session}")).await.expect(200)["lastSeq"].clone();
-    assert_eq!(last, sent, "what was refused was not done");
+    assert_eq!(last, sent, "a refused message was stored");
 }

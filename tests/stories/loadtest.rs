@@ -1,5 +1,4 @@
-//! What a load tester gets from one k6 command: a report that is right, and that says so where the
-//! server is not.
+//! A load test by one k6 command: its report is right, and names the faults of the server.
 
 use std::path::PathBuf;
 
@@ -11,11 +10,11 @@ use serde_json::json;
 
 use crate::{FRONTDESK, two_nodes};
 
-/// A debug build beside other tests: what these stories are about is not how long it takes.
+/// Generous limits, because a debug build runs beside other tests, and these stories do not test speed.
 const PATIENT: [(&str, &str); 3] =
     [("P95_MS", "30000"), ("P99_MS", "60000"), ("REST_P95_MS", "30000")];
 
-/// Tokens for so many customers, in a file as for a real pool of users.
+/// A file with tokens for this number of customers, as for a real user pool.
 fn tokens(desk: &Desk, customers: usize) -> PathBuf {
     let tokens: Vec<_> = (0..customers).map(|_| desk.issuer.customer(&unique("patient"))).collect();
     let file = desk.data.path().join(unique("tokens"));
@@ -23,7 +22,7 @@ fn tokens(desk: &Desk, customers: usize) -> PathBuf {
     file
 }
 
-/// Starts a scenario against these bases, with the desk's issuers.
+/// Starts a scenario for these bases, with the issuers of the test.
 async fn start(desk: &Desk, scenario: &str, bases: &str, variables: &[(&str, &str)]) -> K6Run {
     let file = tokens(desk, 12);
     let own = [
@@ -38,7 +37,7 @@ fn bases(desk: &Desk) -> String {
     desk.nodes.iter().map(|node| node.url("")).collect::<Vec<_>>().join(",")
 }
 
-/// How many messages the database has.
+/// Number of messages in the database.
 async fn kept(desk: &Desk) -> i64 {
     let client = desk.database.as_ref().unwrap().client().await;
     client.query_one("select count(*) from messages", &[]).await.unwrap().get(0)
@@ -69,7 +68,7 @@ async fn the_smoke_run_delivers_what_the_database_has_and_leaves_a_report() {
     assert!(report.found["checks"]["passes"].as_i64() > Some(0));
     assert_eq!(report.found["checks"]["fails"], 0);
     assert!(report.page.contains("<h1>smoke</h1>") && report.page.ends_with("</html>\n"));
-    // Offline, it is whole.
+    // The page refers to no other file.
     assert!(!report.page.contains("src=") && !report.page.contains("href="));
     assert!(desk.customer().token.starts_with("eyJ"));
     for text in [&report.said, &report.page, &report.found.to_string()] {
@@ -81,7 +80,7 @@ async fn the_smoke_run_delivers_what_the_database_has_and_leaves_a_report() {
 async fn every_scenario_runs() {
     let desk = two_nodes().await;
     let bases = bases(&desk);
-    // One address for both nodes, and no stickiness: what polls need most.
+    // One address for both nodes without stickiness, which is the hardest case for polls.
     let nginx = Nginx::start(&desk.nodes.iter().map(|node| node.address).collect::<Vec<_>>()).await;
     let balancer = format!("http://{}", nginx.address);
     let short = [("PAIRS", "6"), ("DURATION", "6s"), ("RAMP", "500ms")];
@@ -105,7 +104,7 @@ async fn every_scenario_runs() {
     let [_, stress, spike, soak, reconnect, mixed, socketio] = &reports[..] else { panic!() };
     let phases = |report: &K6Report| report.found["phases"].as_array().unwrap().len();
     assert_eq!([phases(stress), phases(spike), phases(soak)], [3, 4, 4]);
-    // Whom the storm had cut off has had what was said meanwhile, and by what it says was live again.
+    // Clients that the storm cut off received the missed messages, and new ones live again.
     assert!(reconnect.count("caughtUp") > 0 && reconnect.count("reconnects") >= 12);
     assert!(reconnect.found["latencies"]["coming back"]["p95_ms"].as_f64() > Some(0.0));
     assert!(soak.count("tokenRefreshes") >= 6, "{}", soak.said);
@@ -136,7 +135,12 @@ async fn what_gets_lost_doubled_or_out_of_order_on_the_way_is_named() {
         assert!(report.said.contains("FAILED"), "{}", report.said);
         assert!(report.count(count) > 0, "{}", report.said);
         let vanished = report.count("vanished") > 0;
-        assert_eq!(vanished, *fault == Fault::Forgotten, "the server has it: {}", report.said);
+        assert_eq!(
+            vanished,
+            *fault == Fault::Forgotten,
+            "the server has all messages: {}",
+            report.said
+        );
         for metric in *named {
             assert!(report.failed().contains(metric), "{metric}: {}", report.said);
             assert!(report.said.contains(&format!("✗ {metric}: count==0")), "{}", report.said);
@@ -152,9 +156,9 @@ async fn a_node_that_is_killed_meanwhile_fails_the_run_and_where_that_is_allowed
         let mut desk = two_nodes().await;
         let variables =
             [("PAIRS", "4"), ("RATE", "10"), ("DURATION", "7s"), ("MAX_ERRORS", allowed)];
-        // The sessions are opened at the one that stays.
+        // The sessions are opened on the node that stays.
         let run = start(&desk, "load", &bases(&desk), &variables).await;
-        eventually("they talk", async || kept(&desk).await > 20).await;
+        eventually("the pairs talk", async || kept(&desk).await > 20).await;
         desk.nodes[1].kill().await;
         let report = run.end().await;
         assert_eq!(report.code, code, "{}", report.said);
@@ -172,7 +176,7 @@ async fn a_node_that_drains_meanwhile_is_no_error() {
     let variables = [("PAIRS", "6"), ("RATE", "10"), ("DURATION", "9s"), ("FRAMING", "all")];
     let at_once = ("RAMP", "0s");
     let run = start(&desk, "load", &bases(&desk), &[&variables[..], &[at_once]].concat()).await;
-    eventually("all talk", async || kept(&desk).await > 150).await;
+    eventually("all pairs talk", async || kept(&desk).await > 150).await;
     desk.nodes[1].terminate();
     assert!(desk.nodes[1].exit().await.success());
     let report = run.end().await;
@@ -186,7 +190,7 @@ async fn what_nobody_answers_any_more_is_counted() {
     let mut desk = Desk::cluster(FRONTDESK, 1).await;
     let variables = [("PAIRS", "2"), ("RATE", "10"), ("DURATION", "5s"), ("GRACE", "1s")];
     let run = start(&desk, "load", &bases(&desk), &variables).await;
-    eventually("they talk", async || kept(&desk).await > 10).await;
+    eventually("the pairs talk", async || kept(&desk).await > 10).await;
     desk.nodes[0].kill().await;
     let report = run.end().await;
     assert_eq!(report.code, 99, "{}", report.said);
@@ -203,7 +207,7 @@ async fn against_a_local_node_with_nothing_set_it_works_and_limits_are_named() {
     let variables = [&[("BASE_URL", base.as_str()), short], &PATIENT[..]].concat();
     is_clean(&K6Run::start("smoke", &variables).await.end().await);
 
-    // Two users say what the default allows four.
+    // Two users send as much as the default allows for four.
     let fast = [("PAIRS", "1"), ("RATE", "80"), ("DURATION", "20s")];
     let variables = [&[("BASE_URL", base.as_str())], &PATIENT[..], &fast].concat();
     let report = K6Run::start("load", &variables).await.end().await;

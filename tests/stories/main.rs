@@ -1,4 +1,4 @@
-//! Stories: what people notice, against the real binary and real servers.
+//! Stories: tests of the real binary with real servers, from the view of its users.
 
 #![allow(
     clippy::unwrap_used,
@@ -70,7 +70,7 @@ use frontdesk_test_support::Desk;
 /// The binary under test.
 const FRONTDESK: &str = env!("CARGO_BIN_EXE_frontdesk");
 
-/// One node with everything in it.
+/// One embedded node.
 async fn one_node() -> Desk {
     Desk::embedded(FRONTDESK).await
 }
@@ -80,7 +80,7 @@ async fn two_nodes() -> Desk {
     Desk::cluster(FRONTDESK, 2).await
 }
 
-/// The `seq` of each message.
+/// `seq` of each message.
 fn seqs(messages: &serde_json::Value) -> Vec<u64> {
     messages.as_array().unwrap().iter().map(|message| message["seq"].as_u64().unwrap()).collect()
 }

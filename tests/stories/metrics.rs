@@ -1,4 +1,4 @@
-//! What operators see: a real Prometheus that scrapes the nodes, the dashboard, and the alerts.
+//! The tools of operators: a real Prometheus that scrapes the nodes, the dashboard, and the alerts.
 
 mod shipped;
 
@@ -17,10 +17,10 @@ use crate::{
     pictures::{picture, uploaded},
 };
 
-/// Over how long rates are taken, with a scrape a second.
+/// Interval of rates, with one scrape a second.
 const INTERVAL: &str = "6s";
 
-/// Two nodes with everything set up, each server at the other end of a way that can be made slow.
+/// Two nodes with every service, each behind a relay that can be slowed down.
 struct World {
     desk: Desk,
     prometheus: Prometheus,
@@ -29,12 +29,12 @@ struct World {
     redis: Relay,
     s3: Relay,
     talk: Talk,
-    /// They end with this.
+    /// Servers that run as long as this value.
     #[expect(dead_code, reason = "they are held")]
     servers: (Redis, S3),
 }
 
-/// A conversation whose two ends are on different nodes.
+/// A conversation between two nodes.
 struct Talk {
     session: String,
     customer: Client,
@@ -64,7 +64,7 @@ impl World {
         Self { desk, prometheus, dashboard, postgres, redis, s3, talk, servers: own }
     }
 
-    /// What a panel of the dashboard shows now: what each series is called, and its value.
+    /// Legend and value of each series that a panel of the dashboard shows now.
     async fn shows(&self, title: &str) -> BTreeMap<String, f64> {
         let mut shown = BTreeMap::new();
         for (expression, legend) in self.dashboard.panel(title, INTERVAL) {
@@ -78,7 +78,8 @@ impl World {
         shown
     }
 
-    /// People talk until the dashboard names this reason, and this stage as the slowest, if it is one.
+    /// Sends messages until the dashboard names this reason, and this stage as the slowest if there is
+    /// one.
     async fn names(&mut self, reason: &str, stage: Option<&str>) {
         let deadline = Instant::now() + PATIENCE * 2;
         loop {
@@ -94,7 +95,7 @@ impl World {
         }
     }
 
-    /// … and until it is named no more.
+    /// Sends messages until the dashboard no longer names this reason.
     async fn forgets(&mut self, reason: &str) {
         let deadline = Instant::now() + PATIENCE * 2;
         while self.shows("The reason").await.contains_key(reason) {
@@ -110,7 +111,7 @@ impl World {
 
 impl Talk {
     async fn begin(desk: &Desk) -> Self {
-        // Whom the legacy directory knows.
+        // People in the legacy directory.
         let (customer, dentist) = ("sub-ada".to_owned(), "7".to_owned());
         let token = desk.issuer.customer(&customer);
         let customer = Person { kind: "customer", token, id: customer };
@@ -124,10 +125,10 @@ impl Talk {
         Self { session, customer, dentist, people, sent: 0 }
     }
 
-    /// One message and its delivery.
+    /// Sends a message and waits for its delivery.
     async fn say(&mut self) {
         self.say_as_much("it hurts").await;
-        // People don't talk without end, and other stories want to be heard too.
+        // A pause, as between people, which also leaves time for other tests.
         sleep(Duration::from_millis(150)).await;
     }
 
@@ -141,12 +142,12 @@ impl Talk {
 #[tokio::test]
 async fn every_panel_and_every_alert_asks_for_what_the_nodes_tell() {
     let mut world = World::new().await;
-    // A second device of the sender's.
+    // A second device of the sender.
     let mut device = world.desk.connect(0, &world.talk.people.0).await;
     device.join(&world.talk.session, None).await;
     let http = world.desk.http(0, &world.talk.people.0);
     http.get("/api/chats").await.expect(200);
-    // Over two scrapes and more.
+    // Rates need more than two scrapes.
     let deadline = Instant::now() + PATIENCE;
     loop {
         world.talk.say().await;
@@ -160,7 +161,7 @@ async fn every_panel_and_every_alert_asks_for_what_the_nodes_tell() {
             assert!(all.iter().all(|stage| is_measured(&stages, stage)), "{stages:?}");
             break;
         }
-        assert!(Instant::now() < deadline, "Prometheus sees nothing of it: {paths:?}");
+        assert!(Instant::now() < deadline, "the dashboard shows no delivery times: {paths:?}");
     }
     let told = [world.text(0).await, world.text(1).await];
     let mut asked = world.prometheus.rules().await;
@@ -186,7 +187,7 @@ async fn every_panel_and_every_alert_asks_for_what_the_nodes_tell() {
     for text in &told {
         shipped::is_in_order(text).await;
     }
-    // Both ends of the conversation are seen where they are.
+    // Both nodes and their services are shown.
     assert!(world.shows("Services").await.values().all(|up| *up > 0.5));
     assert_eq!(world.shows("Services").await.len(), 4);
     assert_eq!(world.shows("Nodes").await.values().copied().collect::<Vec<_>>(), [2.0]);
@@ -214,20 +215,20 @@ async fn an_operator_finds_the_reason_of_a_slow_delivery_on_the_dashboard() {
     let waited = "waited to be read from the database";
     world.names("the bus loses messages, or is late", Some(waited)).await;
     let late = world.shows("Delivery by path").await;
-    assert!(late["filled"] > 0.1, "what was found in the database came late: {late:?}");
+    assert!(late["filled"] > 0.1, "a message from the database was not late: {late:?}");
     world.redis.be(Way::Open);
     world.forgets("the bus loses messages, or is late").await;
 
     let mut stalled = world.desk.connect(1, &world.talk.people.1).await;
     stalled.join(&world.talk.session, None).await;
     world.forgets("a receiver does not read").await;
-    // 32 KB each, until the sockets take no more of them, and by far not as much as ends a connection.
+    // 32 KB each, until the sockets are full; far less than the limit that ends a connection.
     let body = "😀".repeat(8_000);
     for _ in 0..30 {
         for _ in 0..20 {
             world.talk.say_as_much(&body).await;
         }
-        // What a node tells may be a second old.
+        // A node's metrics may be a second old.
         sleep(Duration::from_millis(1_100)).await;
         let text = world.text(1).await;
         let mut waits = text.lines().filter_map(|line| {
@@ -262,7 +263,7 @@ async fn an_operator_finds_the_reason_of_a_slow_delivery_on_the_dashboard() {
     world.names("S3 is slow", None).await;
 }
 
-/// Over two scrapes and more.
+/// Sends pictures over more than two scrapes.
 async fn pictures_are_sent(world: &mut World) {
     let Talk { session, people, dentist, .. } = &mut world.talk;
     let http = world.desk.http(0, &people.0);

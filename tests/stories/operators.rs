@@ -1,11 +1,11 @@
-//! The operators' port, and the header that keeps browsers with TLS.
+//! The operators' port, and the header that makes browsers keep TLS.
 
 use frontdesk_test_support::{Desk, Http, Node, Servers, eventually};
 use serde_json::json;
 
 use crate::FRONTDESK;
 
-/// The address of the listener for operators.
+/// Address of the operators' listener.
 fn admin_address(node: &Node) -> std::net::SocketAddr {
     let lines = node.log();
     let lines = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
@@ -36,13 +36,13 @@ async fn metrics_details_and_documentation_are_on_the_admin_port_alone_where_the
         (details["status"].as_str(), details["services"]["postgres"].as_str()),
         (Some("ok"), Some("up"))
     );
-    // The clients' routes are not there.
+    // The operators' port has no routes of clients.
     let dentist = Http::new(admin_address(&desk.nodes[0]), Some(&desk.dentist().token));
     for path in ["/api/chats", "/ws", "/socket.io/?EIO=4&transport=polling"] {
         assert_eq!(dentist.get(path).await.status, 404, "{path}");
     }
 
-    // A node that drains says so on both, and ends.
+    // A draining node reports so on both ports, and ends.
     let (customer, _, _) = desk.pair().await;
     let mut sockets = Vec::new();
     for _ in 0..5 {
@@ -51,7 +51,7 @@ async fn metrics_details_and_documentation_are_on_the_admin_port_alone_where_the
     desk.nodes[0].terminate();
     for http in [&operators, &public] {
         let drains = async || http.try_get("/health/ready").await == Some(503);
-        eventually("it says that it drains", drains).await;
+        eventually("the node reports that it drains", drains).await;
     }
     assert!(desk.nodes[0].exit().await.success());
 }
@@ -67,12 +67,12 @@ async fn the_admin_port_answers_while_clients_have_taken_every_connection_of_an_
     }
     let operators = Http::new(admin_address(node), None);
     assert!(operators.get("/metrics").await.text.contains("frontdesk_"));
-    // Its own connections are bounded too: one that says nothing is closed, so others get in.
+    // The connections of this port are limited too: a silent one is closed, so that others get in.
     let mut silent = Vec::new();
     for _ in 0..80 {
         silent.push(tokio::net::TcpStream::connect(admin_address(node)).await.unwrap());
     }
-    eventually("one that says nothing is closed in time", async || {
+    eventually("a silent connection is closed in time", async || {
         let fresh = Http::new(admin_address(node), None);
         fresh.try_get("/health/live").await == Some(200)
     })
@@ -100,7 +100,7 @@ async fn a_client_that_came_over_tls_to_a_trusted_proxy_is_told_to_stay_with_it(
         for other in [None, Some("http"), Some("http, https"), Some("")] {
             assert_eq!(hsts(&behind, path, other).await, None, "{path} {other:?}");
         }
-        // Of anyone else it is not believed.
+        // The header is not trusted from other addresses.
         assert_eq!(hsts(&open, path, Some("https")).await, None, "{path}");
     }
 }

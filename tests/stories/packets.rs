@@ -1,5 +1,5 @@
-//! Socket.IO packets as an attacker or a broken client writes them, on both transports: its own
-//! session ends, or it hears what is wrong, and everybody else goes on.
+//! Socket.IO packets of an attacker or a broken client, on both transports: its session ends or it gets
+//! an error, and all others are unaffected.
 
 use frontdesk_test_support::{Client, Desk, Framing, Http, Person, eventually};
 use reqwest::Method;
@@ -13,7 +13,7 @@ async fn desk() -> Desk {
     Desk::embedded_with(FRONTDESK, &[("LOG_LEVEL", "trace")]).await
 }
 
-/// Each ends its own session, by either transport, and no other.
+/// Checks that each case ends its own session on both transports, and no other.
 async fn ends_its_own_session(bad: &[&str]) {
     let desk = desk().await;
     let (customer, dentist, session) = desk.pair().await;
@@ -32,7 +32,7 @@ async fn ends_its_own_session(bad: &[&str]) {
     }
     let mut patient = desk.connect_by(Framing::SocketIo, 0, &customer).await;
     let sent = patient.send(&session, "k", SECRET).await;
-    assert_eq!(doctor.message().await, sent, "the others are as they were");
+    assert_eq!(doctor.message().await, sent, "others are not affected");
     drop((patient, doctor));
     desk.is_unharmed(&[&customer, &dentist], &[SECRET]).await;
 }
@@ -41,7 +41,7 @@ async fn is_gone(poller: &Poller, why: &str) {
     eventually(why, async || poller.http.get(&poller.path()).await.body["code"] == 1).await;
 }
 
-/// What one packet is answered with, by either transport.
+/// Reply to a packet on each transport.
 async fn answers(desk: &Desk, customer: &Person, packet: &str) -> [Value; 2] {
     let poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
     poller.say(packet).await;
@@ -69,7 +69,7 @@ async fn b32_a_claim_of_attachments_that_do_not_come_ends_its_session() {
         r#"45-1-["x"]"#,
         r#"45["x"]"#,
         "451-[\"x\",{\"_placeholder\":true,\"num\":0}]\x1e42[\"x\"]",
-        // Bytes that nobody has announced.
+        // A binary attachment that was not announced.
         "bAQID",
     ];
     ends_its_own_session(&bad).await;
@@ -87,7 +87,7 @@ async fn b33_an_unknown_namespace_is_refused_and_the_connection_goes_on() {
     }
     poller.say(r#"421["no:such"]"#).await;
     assert!(poller.hear().await.starts_with("431[{\"ok\":false"));
-    // Nobody is in there: what is said there is no packet of ours.
+    // The client is not in this namespace, so its packets there are invalid.
     ends_its_own_session(&[r#"42/admin,["message:send",{}]"#, "41/admin,", "40admin"]).await;
     desk.is_unharmed(&[&customer], &[]).await;
 }
@@ -127,7 +127,10 @@ async fn b36_a_huge_id_of_an_acknowledgement_is_echoed_or_ends_its_session() {
     let poller = Poller::enter(desk.nodes[0].address, &customer.token).await;
     for id in ["9007199254740993", "18446744073709551615"] {
         poller.say(&format!(r#"42{id}["no:such"]"#)).await;
-        assert!(poller.hear().await.starts_with(&format!("43{id}[")), "to the last digit");
+        assert!(
+            poller.hear().await.starts_with(&format!("43{id}[")),
+            "the id is echoed to the last digit"
+        );
     }
     let endless = format!(r#"42{}["x"]"#, "9".repeat(10_000));
     ends_its_own_session(&[r#"4218446744073709551616["x"]"#, r#"42-1["x"]"#, &endless]).await;
@@ -165,7 +168,7 @@ async fn b37_json_that_is_deep_odd_or_doubled_is_refused() {
         native.frame(&format!(r#"{{"id":1,"event":"{event}","data":{data}}}"#)).await;
         assert_eq!(native.any_answer().await["error"]["code"], code, "{event}");
     }
-    // Fields that we don't know are nothing to us, whatever they are called and however deep.
+    // Unknown fields are ignored, whatever their name and depth.
     let odd = format!(
         r#"427["session:join",{{"__proto__":{{"sessionId":"x"}},"constructor":{deep},"sessionId":"{session}"}}]"#
     );
@@ -189,26 +192,26 @@ async fn b38_a_second_poll_at_once_an_oversized_one_and_anothers_token_are_refus
     });
     let mut statuses = [first.status, second.status];
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 400], "one is refused, and the session ends");
-    is_gone(&greedy, "it is gone").await;
+    assert_eq!(statuses, [200, 400], "one poll is refused, and the session ends");
+    is_gone(&greedy, "the session is gone").await;
 
-    // Many packets fit into one body, of which each has its limit. A body that is too large ends its session:
-    // some clients would send nothing more, and poll on.
+    // A body may contain many packets, each of which has its limit. A body that is too large ends the
+    // session, because some clients would send nothing more and continue to poll.
     let many = Poller::enter(address, &customer.token).await;
     let unknown = format!(r#"42["no:such","{}"]"#, "x".repeat(60_000));
     many.say(&vec![unknown.as_str(); 16].join("\x1e")).await;
     many.say(r#"420["no:such"]"#).await;
-    assert!(many.hear().await.starts_with("430["), "it is as it was");
+    assert!(many.hear().await.starts_with("430["), "the session still works");
     for large in [format!("42{}", "x".repeat(65_535)), vec![unknown.as_str(); 17].join("\x1e")] {
         let big = Poller::enter(address, &customer.token).await;
         assert_eq!(big.post(&large).await.status, 413);
-        is_gone(&big, "it is to come back").await;
+        is_gone(&big, "the session ends, so that the client reconnects").await;
     }
     let big = Poller::enter(address, &customer.token).await;
     let packed = [("content-type", "text/plain;charset=UTF-8"), ("content-encoding", "gzip")];
     let bomb = "\u{1f}\u{8b}\u{8}\0".to_owned();
     big.http.send(Method::POST, &big.path(), Some(bomb), &packed).await;
-    is_gone(&big, "nothing is unpacked: it is no packet").await;
+    is_gone(&big, "a compressed body is an invalid packet").await;
 
     let mine = Poller::enter(address, &customer.token).await;
     let other = Http::new(address, Some(&thief.token));
@@ -218,6 +221,6 @@ async fn b38_a_second_poll_at_once_an_oversized_one_and_anothers_token_are_refus
     assert_eq!(said.status, 403);
     let own = Http::new(address, Some(&customer.token));
     mine.say(r#"420["no:such"]"#).await;
-    assert!(own.get(&mine.path()).await.text.starts_with("430["), "it is as it was");
+    assert!(own.get(&mine.path()).await.text.starts_with("430["), "the session still works");
     desk.is_unharmed(&[&customer, &thief], &[]).await;
 }

@@ -1,5 +1,5 @@
-//! The page that a node with nothing configured serves: two people at one desk, and everything that
-//! they can do there.
+//! The web page of a node without configuration: both sides of a conversation, and all of its
+//! functions.
 
 mod cut;
 mod sessions;
@@ -16,7 +16,7 @@ use crate::FRONTDESK;
 const SIDES: [&str; 2] = ["patient", "dentist"];
 const BOTH_LIVE: &str = "document.querySelectorAll('.state.live').length === 2";
 
-/// A face for each of them, from a server that is not the node.
+/// A server with a picture of each person.
 async fn faces() -> String {
     let face = |colour: &str, hair: &str| {
         format!(
@@ -51,14 +51,14 @@ async fn start() -> (Node, TempDir) {
     (Node::start(FRONTDESK, &[data]).await, dir)
 }
 
-/// A token of the node's own issuer.
+/// A development token of the node.
 async fn token(node: &Node, kind: &str, id: &str) -> String {
     let ask = json!({ "kind": kind, "id": id });
     let issued = Http::new(node.address, None).post("/dev/token", &ask).await.expect(200);
     issued["token"].as_str().unwrap().to_owned()
 }
 
-/// One pane of the page.
+/// A pane of the page.
 #[derive(Clone, Copy)]
 struct Pane(&'static str);
 
@@ -66,12 +66,12 @@ const PATIENT: Pane = Pane(SIDES[0]);
 const DENTIST: Pane = Pane(SIDES[1]);
 
 impl Pane {
-    /// An element in it, as an expression.
+    /// JavaScript expression of an element in the pane.
     fn find(self, selector: &str) -> String {
         format!("document.querySelector('#{} {selector}')", self.0)
     }
 
-    /// The line of a message, as an expression.
+    /// JavaScript expression of the list item of a message.
     fn line(self, text: &str) -> String {
         format!(
             "[...document.querySelectorAll('#{} .messages li')]\
@@ -80,7 +80,7 @@ impl Pane {
         )
     }
 
-    /// The texts in it.
+    /// JavaScript expression of the texts in the pane.
     fn texts(self) -> String {
         format!(
             "[...document.querySelectorAll('#{} .messages .text')].map(p => p.textContent).join('|')",
@@ -93,7 +93,7 @@ impl Pane {
         page.evaluate(&format!("{}.click()", self.find(selector))).await;
     }
 
-    /// Does something to a message by its menu.
+    /// Clicks a button in the menu of a message.
     async fn act(self, page: &mut Page, text: &str, button: &str) {
         let line = self.line(text);
         page.until(&line).await;
@@ -101,7 +101,7 @@ impl Pane {
         page.evaluate(&format!("{line}.querySelector('.actions {button}').click()")).await;
     }
 
-    /// Writes as a person does.
+    /// Types a text as a person does.
     async fn write(self, page: &mut Page, text: &str) {
         let script = format!(
             "(() => {{ const box = {}; box.value = {text:?}; \
@@ -128,7 +128,7 @@ async fn both_show(page: &mut Page, all: &[&str]) {
 async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
     let (mut node, _dir) = start().await;
     let link = node.url("/");
-    eventually("a link to open is logged", async || {
+    eventually("the log contains a link to the page", async || {
         node.log().iter().any(|line| line.contains(&link))
     })
     .await;
@@ -153,7 +153,7 @@ async fn a_newcomer_sees_two_people_talk_and_a_restart_loses_nothing() {
     )
     .await;
 
-    // The node is killed: what is written meanwhile goes out when it is back.
+    // A message written while the node is down is sent after its restart.
     node.kill().await;
     page.until("document.querySelectorAll('.state.away').length === 2").await;
     let unsent = "Thank <b>you</b>!";
@@ -181,7 +181,7 @@ async fn people_are_shown(page: &mut Page) {
     }
 }
 
-/// In a narrow window nothing is cut off, and every control has a name for those who can't see it.
+/// Checks that nothing is cut off in a narrow window, and that every control has an accessible name.
 async fn fits_and_is_named(page: &mut Page) {
     page.window(360, 740).await;
     page.until("document.documentElement.scrollWidth <= 360").await;
@@ -205,7 +205,7 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
     PATIENT.send(&mut page, "Hello, my crown came off. Can I come in today?").await;
     DENTIST.send(&mut page, question).await;
 
-    // A reply quotes what it answers, on both sides.
+    // A reply quotes its message on both sides.
     PATIENT.act(&mut page, question, "[data-action=reply]").await;
     page.until(&format!("{}.textContent.includes({question:?})", PATIENT.find(".note"))).await;
     let answer = "Only wiht cold drinks.";
@@ -215,7 +215,7 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
         page.until(&format!("{quote} === {:?}", format!("Dr. Dana Drill{question}"))).await;
     }
 
-    // Its author mends it; nobody else is offered to.
+    // The author can edit the message; others have no button for it.
     PATIENT.act(&mut page, answer, "[data-action=edit]").await;
     let mended = "Only with cold drinks.";
     PATIENT.send(&mut page, mended).await;
@@ -226,7 +226,7 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
         assert!(page.evaluate(&offered).await.is_null(), "{action}");
     }
 
-    // A reaction comes, and goes by the same button.
+    // The same button adds and removes a reaction.
     DENTIST.act(&mut page, mended, "button").await;
     let reaction = |pane: Pane| format!("{}.querySelector('.reaction')", pane.line(mended));
     page.until(&format!("{}.textContent === '👍'", reaction(PATIENT))).await;
@@ -236,7 +236,7 @@ async fn messages_are_answered_changed_reacted_to_and_illustrated() {
     page.until(&format!("!{}", reaction(PATIENT))).await;
     PATIENT.act(&mut page, question, "button:nth-child(5)").await;
 
-    // What is deleted leaves a tombstone.
+    // A deleted message leaves a tombstone.
     DENTIST.send(&mut page, "Meant for someone else").await;
     DENTIST.act(&mut page, "Meant for someone else", "[data-action=remove]").await;
     for pane in [PATIENT, DENTIST] {
@@ -286,7 +286,7 @@ async fn a_picture_is_sent(page: &mut Page) {
     page.until(&format!("{shown}.naturalWidth === 600 && {shown}.closest('dialog').open")).await;
     page.evaluate("document.querySelector('#viewer button').click()").await;
     page.until(&format!("!{shown}.closest('dialog').open")).await;
-    // Once there is a small one, that is what is in the line.
+    // As soon as a thumbnail exists, the message shows it.
     eventually("a thumbnail", async || {
         page.reload().await;
         let small = format!("{thumbnail}.querySelector('.thumbnail').naturalWidth");
@@ -297,8 +297,8 @@ async fn a_picture_is_sent(page: &mut Page) {
     page.until(BOTH_LIVE).await;
 }
 
-/// Someone else writes to the dentist, who is looking at another conversation; and all else that one
-/// does with more than one.
+/// Another patient writes to the dentist, who looks at another conversation; then tests the functions
+/// for several conversations.
 async fn in_a_crowd(node: &Node, page: &mut Page) {
     let token = token(node, "customer", "grace").await;
     let grace = Http::new(node.address, Some(&token));
@@ -319,7 +319,7 @@ async fn in_a_crowd(node: &Node, page: &mut Page) {
     page.screenshot(&picture).await;
 
     found(page).await;
-    // It is on the screen, so it is read.
+    // The message is visible, so it counts as read.
     page.until(&format!("!{badge}")).await;
     let read = async |client: &mut Client| client.event("message:read").await["seq"].clone();
     assert_eq!(read(&mut client).await, 2);
@@ -348,7 +348,7 @@ async fn in_a_crowd(node: &Node, page: &mut Page) {
     page.until(&ticks).await;
 }
 
-/// The dentist finds a message by a word, in whatever conversation it is, and goes there.
+/// The dentist finds a message of another conversation by a word, and opens it.
 async fn found(page: &mut Page) {
     DENTIST.click(page, ".find").await;
     let ask = format!(

@@ -1,4 +1,4 @@
-//! Who people are: from a legacy directory that is only read, and may be away.
+//! Names of people, from a legacy directory that is read-only and may be down.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, time::timeout};
 
 use crate::{FRONTDESK, seqs};
 
-/// Someone whom only this test knows: the id.
+/// Creates a new customer in the directory and returns the id.
 pub(crate) async fn new_customer(legacy: &MysqlDatabase, name: &str) -> String {
     let id = unique("sub");
     let avatar_url = "https://pictures.example/a.png";
@@ -49,7 +49,7 @@ async fn names_and_pictures_are_for_both_and_an_email_is_for_the_dentist() {
     let mut with_email = shown.clone();
     with_email["email"] = json!(format!("{id}@example.test"));
     assert_eq!(dana.get(&path).await.expect(200)["customer"], with_email);
-    // Nobody sees it who need not, nor where it is not asked for.
+    // Other people and requests that do not need the address do not get it.
     assert_eq!(ada.get(&path).await.expect(200)["customer"], shown);
     assert!(ada.get(&path).await.body["dentist"]["email"].is_null());
     let listed = dana.get("/api/chats").await.expect(200);
@@ -79,7 +79,7 @@ async fn a_new_name_in_the_directory_is_shown_once_the_lifetime_is_over() {
     );
     legacy.execute(&married).await;
     let path = format!("/api/chats/{session}");
-    eventually("the other side sees it", async || {
+    eventually("the other side sees the new name", async || {
         let customer = dana.get(&path).await.expect(200)["customer"].clone();
         customer["name"] == "Ada King" && customer["avatarUrl"].is_null()
     })
@@ -102,7 +102,7 @@ async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
     let (ada, dana) = (Http::new(address, Some(&token)), Issuer::dentist("7"));
     let (_, session) = open(&ada).await;
     mysql.cut();
-    // What a node remembers is not what helps: it knows nobody when it comes up.
+    // The restart proves that names do not come from the node's memory.
     desk.nodes[0].restart().await;
 
     let prompt = Duration::from_secs(2);
@@ -122,7 +122,7 @@ async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
         assert_eq!(seqs(&history["items"]), [1]);
     };
     timeout(prompt, served).await.expect("chat waits for MySQL");
-    // Whom nobody has written to yet has to wait for the directory.
+    // A session with a new person has to wait for the directory.
     let stranger = ada.post("/api/chats", &json!({ "dentistId": 8 })).await;
     assert_eq!((stranger.status, &stranger.body["code"]), (503, &json!("unavailable")));
     let health = ada.get("/health").await.expect(200);
@@ -132,10 +132,10 @@ async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
     );
     assert_eq!(ada.get("/health/ready").await.status, 200);
 
-    // It is back: so is everything.
+    // The directory is back, and everything works again.
     let listener = TcpListener::bind(("127.0.0.1", mysql.port)).await.unwrap();
     let _mysql = Relay::on(listener, legacy.port);
-    eventually("health is well", async || ada.get("/health").await.body["status"] == "ok").await;
+    eventually("health is ok", async || ada.get("/health").await.body["status"] == "ok").await;
     eventually("a stranger is looked up", async || {
         let stranger = ada.post("/api/chats", &json!({ "dentistId": 8 })).await;
         stranger.body["code"] == "person_not_found"
@@ -147,7 +147,7 @@ async fn f18_without_mysql_chat_goes_on_with_the_last_known_names() {
 async fn the_directory_is_read_over_tls_with_a_certificate_that_is_trusted() {
     let servers = Servers::get().await;
     let mut legacy = servers.mysql_database();
-    // One whom the server lets in by TLS only.
+    // MariaDB accepts this user over TLS only.
     legacy.user = "encrypted".into();
     let id = new_customer(&servers.mysql_database(), "Ada").await;
     let port = legacy.port.to_string();

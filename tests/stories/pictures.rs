@@ -1,4 +1,5 @@
-//! Pictures: uploaded past the node, looked at by it, shown by a message, and fetched past it again.
+//! Pictures: uploaded to the bucket, checked by the node, shown by a message, and fetched from the
+//! bucket.
 
 use std::io::Cursor;
 
@@ -23,7 +24,7 @@ pub(crate) fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
     file.into_inner()
 }
 
-/// The answer of a URL that stands by itself.
+/// Response to a request to the bucket.
 pub(crate) struct Fetched {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -70,7 +71,7 @@ pub(crate) async fn put(invited: &Value, bytes: &[u8]) -> u16 {
     ask(Method::PUT, url, &upload["headers"], bytes.to_vec()).await.status
 }
 
-/// Uploads it: its key.
+/// Uploads a picture and returns its key.
 pub(crate) async fn uploaded(http: &Http, session: &str, kind: &str, bytes: &[u8]) -> String {
     let invited = invite(http, session, kind, bytes.len()).await;
     assert_eq!(put(&invited, bytes).await, 200);
@@ -132,14 +133,14 @@ async fn a_picture_arrives(desk: &Desk, framing: Framing) {
     })
     .await;
 
-    // The first result again, by the other way and another node; the picture is not for two messages.
+    // A retry on another node over HTTP gets the first result; a picture cannot be in two messages.
     let path = format!("/api/chats/{session}/messages");
     let again = desk.http(last, &customer).post(&path, &wanted).await.expect(200);
     assert_eq!((&again["message"], &again["duplicate"]), (&sent, &json!(true)));
     let second = mine.post(&path, &message(&session, "k2", &key)).await;
     assert_eq!(second.expect(400)["code"], "invalid_request");
 
-    // A message that is deleted takes its picture along.
+    // A deleted message takes its picture along.
     let path = format!("{path}/{}", sent["id"].as_str().unwrap());
     mine.delete(&path).await.expect(200);
     let gone = theirs.get(&format!("/api/chats/{session}/images/{key}")).await;
@@ -158,7 +159,7 @@ async fn f21_without_s3_pictures_fail_and_text_goes_on() {
     let path = format!("/api/chats/{session}/messages");
     http.post(&path, &message(&session, "shown", &shown)).await.expect(201);
     s3.stop();
-    eventually("S3 is missed", async || {
+    eventually("health reports that S3 is down", async || {
         let health = http.get("/health").await.expect(200);
         health["services"]["s3"] == "down" && health["status"] == "degraded"
     })
@@ -166,7 +167,7 @@ async fn f21_without_s3_pictures_fail_and_text_goes_on() {
     let mut patient = desk.connect(0, &customer).await;
     let mut doctor = desk.connect(1, &dentist).await;
     doctor.join(&session, None).await;
-    // A text that comes behind a picture does not wait for it.
+    // A text after a picture does not wait for it.
     let send = message(&session, "k", &key);
     let (refused, _) =
         tokio::join!(http.post(&path, &send), patient.send(&session, "t", "still here"));
@@ -175,7 +176,7 @@ async fn f21_without_s3_pictures_fail_and_text_goes_on() {
     assert_eq!(doctor.message().await["body"], "still here");
     let thumbnail = format!("/api/chats/{session}/images/{shown}?size=thumbnail");
     assert_eq!(http.get(&thumbnail).await.expect(503)["code"], "unavailable");
-    // What was acknowledged stays so.
+    // Acknowledged pictures stay acknowledged.
     let again = http.post(&path, &message(&session, "shown", &shown)).await.expect(200);
     assert_eq!(again["duplicate"], true);
 
@@ -207,12 +208,16 @@ async fn a_picture_that_nobody_sends_is_removed_after_a_day() {
     );
     db.batch_execute(&age).await.unwrap();
     let refused = http.post(&path, &message(&session, "k2", &late)).await;
-    assert_eq!(refused.expect(400)["code"], "invalid_request", "it may go at any moment");
+    assert_eq!(
+        refused.expect(400)["code"],
+        "invalid_request",
+        "an old upload may be removed at any moment"
+    );
     let (first, second) = desk.nodes.split_at_mut(1);
     tokio::join!(first[0].restart(), second[0].restart());
-    eventually("it is removed", async || !has(&late)).await;
+    eventually("the old upload is removed", async || !has(&late)).await;
     assert!(has(&shown) && has(&format!("{shown}-320")) && has(&recent));
-    eventually("it is forgotten", async || {
+    eventually("its row is removed", async || {
         let row = db.query_one("select count(*) from uploads", &[]).await.unwrap();
         row.get::<_, i64>(0) == 2
     })

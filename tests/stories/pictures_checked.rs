@@ -1,4 +1,4 @@
-//! Pictures that are refused, or are another one's, or another type than was announced.
+//! Pictures that are refused, belong to another user, or have another type than announced.
 
 use frontdesk_test_support::eventually;
 use image::ImageFormat;
@@ -19,11 +19,11 @@ async fn b39_b51_nobody_reaches_a_picture_that_is_not_theirs() {
     let bytes = picture(ImageFormat::Png, 30, 20);
     let key = uploaded(&mine, &session, "image/png", &bytes).await;
     let unsent = mine.get(&format!("/api/chats/{session}/images/{key}")).await;
-    assert_eq!(unsent.expect(404)["code"], "image_not_found", "it was not looked at yet");
+    assert_eq!(unsent.expect(404)["code"], "image_not_found", "the picture was not checked yet");
 
     let mut socket = desk.connect(0, &dentist).await;
     let refused = socket.request("message:send", message(&session, "k", &key)).await.unwrap_err();
-    assert_eq!(refused["code"], "invalid_request", "it is for its uploader to send");
+    assert_eq!(refused["code"], "invalid_request", "only its uploader may send it");
     let mut socket = desk.connect(0, &stranger).await;
     for (session, code) in [(&elsewhere, "invalid_request"), (&session, "session_not_found")] {
         let refused = socket.request("message:send", message(session, "k", &key)).await;
@@ -37,7 +37,7 @@ async fn b39_b51_nobody_reaches_a_picture_that_is_not_theirs() {
     }
     socket.request("message:send", message(&session, "k", &key)).await.unwrap();
 
-    // Another's picture is one that doesn't exist.
+    // A picture of another user looks like one that does not exist.
     let mut answers = Vec::new();
     let none = "0".repeat(32);
     for path in [
@@ -57,7 +57,7 @@ async fn b39_b51_nobody_reaches_a_picture_that_is_not_theirs() {
     let wanted = json!({ "contentType": "image/png", "size": 1 });
     let invited = other.post(&format!("/api/chats/{session}/images"), &wanted).await;
     assert_eq!(invited.expect(404)["code"], "session_not_found");
-    // The bucket itself shows nothing to those who come without a signed URL.
+    // The bucket shows nothing without a signed URL.
     let address = desk.nodes[0].address;
     for path in [format!("{session}/{key}"), String::new(), session, format!(".bucket-x/{key}")] {
         let url = format!("http://{address}/frontdesk-images/{path}");
@@ -150,7 +150,7 @@ async fn b55_an_upload_is_done_once_and_as_it_was_signed() {
         let key = invited["imageKey"].as_str().unwrap().to_owned();
         let path = format!("/api/chats/{session}/messages");
         http.post(&path, &message(&session, "k", &key)).await.expect(201);
-        // Nobody changes a picture after it was looked at.
+        // A picture cannot be replaced after it was checked.
         let other = picture(ImageFormat::Png, 64, 48).iter().map(|byte| !byte).collect::<Vec<_>>();
         assert_eq!(put(&invited, &other).await, 412);
         let url = invited["upload"]["url"].as_str().unwrap();
@@ -172,14 +172,14 @@ async fn the_largest_picture_goes_through_and_no_larger_one() {
     let invited = invite(&http, &session, "image/png", bytes.len()).await;
     let (upload, larger) = (&invited["upload"], [&bytes[..], b"x"].concat());
     let refused = try_ask(Method::PUT, upload["url"].as_str().unwrap(), &upload["headers"], larger);
-    // It may be cut off while it is still being sent.
+    // The server may close before everything is sent.
     assert!(refused.await.map_or(403, |answer| answer.status) == 403);
-    assert_eq!(put(&invited, &bytes).await, 200, "nothing of it is there");
+    assert_eq!(put(&invited, &bytes).await, 200, "the refused upload left nothing");
     let key = invited["imageKey"].as_str().unwrap();
     let path = format!("/api/chats/{session}/messages");
     http.post(&path, &message(&session, "k", key)).await.expect(201);
     let fetched = fetch(&desk.http(0, &dentist), &session, key, "").await.bytes;
     assert_eq!(fetched.len(), bytes.len());
     let trailer = fetched.strip_prefix(&shown[..]).unwrap();
-    assert!(trailer.iter().all(|byte| *byte == 0), "data behind the picture is erased");
+    assert!(trailer.iter().all(|byte| *byte == 0), "data after the end of the picture is zeroed");
 }

@@ -1,4 +1,4 @@
-//! Crowds: how many connections one user and one address may have.
+//! Limits on the connections of a user and of an address.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::FRONTDESK;
 
-/// The code with which the server closes a new socket, or nothing where it lets it in.
+/// Close code of a new socket; `None` if the server accepts it.
 pub(crate) async fn turned_away(
     desk: &Desk,
     node: usize,
@@ -43,7 +43,7 @@ async fn b21_one_connection_too_many_for_a_user_is_turned_away_on_every_node() {
         let path = "/socket.io/?EIO=4&transport=websocket";
         let mut client = try_connect(desk.nodes[node].address, path, &[]).await.unwrap();
         client.frame(&format!("40{}", json!({ "token": person.token }))).await;
-        // No CONNECT_ERROR, behind which a stock client would not come back.
+        // No CONNECT_ERROR, after which a stock client would not reconnect.
         let closed = loop {
             match client.socket.next().await.unwrap().unwrap() {
                 Message::Close(frame) => break frame.unwrap().code,
@@ -52,9 +52,13 @@ async fn b21_one_connection_too_many_for_a_user_is_turned_away_on_every_node() {
         };
         assert_eq!(u16::from(closed), 4429);
     }
-    assert_eq!(turned_away(&desk, 1, &desk.customer(), "").await, None, "others have their own");
+    assert_eq!(
+        turned_away(&desk, 1, &desk.customer(), "").await,
+        None,
+        "other users have limits of their own"
+    );
     drop(first);
-    eventually("there is room again", async || turned_away(&desk, 1, &person, "").await.is_none())
+    eventually("a slot is free again", async || turned_away(&desk, 1, &person, "").await.is_none())
         .await;
 }
 
@@ -67,7 +71,7 @@ async fn f1_f30_the_places_of_a_node_that_is_killed_are_free_again() {
     let _open = [desk.connect(0, &person).await, desk.connect(0, &person).await];
     assert_eq!(turned_away(&desk, 1, &person, "").await, Some(4429));
     desk.nodes[0].kill().await;
-    eventually("the other node has room", async || {
+    eventually("the slots of the dead node are free", async || {
         turned_away(&desk, 1, &person, "").await.is_none()
     })
     .await;
@@ -89,7 +93,7 @@ async fn b20_b21_so_is_one_too_many_for_an_address_whatever_it_says_of_itself() 
     assert_eq!((refused.status, refused.header("retry-after")), (429, "10"));
     assert_eq!(refused.body["code"], "too_many_connections");
     open.pop();
-    eventually("there is room again", async || {
+    eventually("a slot is free again", async || {
         turned_away(&desk, 0, &desk.customer(), "").await.is_none()
     })
     .await;
@@ -120,7 +124,7 @@ async fn b20_behind_a_trusted_proxy_each_client_counts_for_itself() {
 async fn b18_b21_connections_that_ask_for_nothing_are_bounded_for_an_address() {
     let desk = Desk::embedded_with(FRONTDESK, &[("LIMIT_CONNECTIONS_PER_ADDRESS", "3")]).await;
     let address = desk.nodes[0].address;
-    // The desk's own client has one that is idle, or not.
+    // The desk's own client may have an idle connection.
     let mut open = Vec::new();
     let closed = async {
         loop {
@@ -132,10 +136,10 @@ async fn b18_b21_connections_that_ask_for_nothing_are_bounded_for_an_address() {
             }
         }
     };
-    let count = timeout(PATIENCE, closed).await.expect("nobody is turned away");
+    let count = timeout(PATIENCE, closed).await.expect("no connection is closed");
     assert!((1..=3).contains(&count), "{count}");
     open.clear();
-    eventually("there is room again", async || {
+    eventually("a slot is free again", async || {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let asked = b"GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
         let mut answer = String::new();
@@ -164,7 +168,7 @@ async fn b20_requests_over_the_limit_are_refused_whatever_they_say_of_themselves
             break reply;
         }
         statuses.push(reply.status);
-        assert!(statuses.len() < 10_000, "nothing is ever refused");
+        assert!(statuses.len() < 10_000, "no request was refused");
     };
     assert!(statuses.len() >= 8, "a burst of four seconds fits: {}", statuses.len());
     assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
@@ -175,7 +179,7 @@ async fn b20_requests_over_the_limit_are_refused_whatever_they_say_of_themselves
             assert_eq!(http.get(probe).await.status, 200, "probes are always answered");
         }
     }
-    eventually("it is counted, and told once there is room", async || {
+    eventually("the refusals are counted", async || {
         let metrics = http.get("/metrics").await.text;
         let refused = |line: &str| {
             let count = line.strip_prefix(r#"frontdesk_refusals_total{limit="requests"} "#);
@@ -195,9 +199,12 @@ async fn b21_a_session_is_upgraded_by_one_websocket_at_a_time() {
     let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
     let address = desk.nodes[0].address;
     let first = try_connect(address, &path, &[]).await.unwrap();
-    assert!(try_connect(address, &path, &[]).await.is_err(), "one of them is enough");
+    assert!(try_connect(address, &path, &[]).await.is_err(), "a second upgrade was accepted");
     drop(first);
-    eventually("another may try", async || try_connect(address, &path, &[]).await.is_ok()).await;
+    eventually("another upgrade is accepted", async || {
+        try_connect(address, &path, &[]).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -211,7 +218,7 @@ async fn b21_one_address_does_not_take_the_turns_of_all_who_come_in() {
             break opened;
         }
         let_in += 1;
-        assert!(let_in < 1_000, "nobody is refused");
+        assert!(let_in < 1_000, "no session was refused");
     };
     assert_eq!((refused.status, &refused.body["code"]), (429, &json!("too_many_connections")));
     assert!(let_in >= 100, "{let_in}");

@@ -1,5 +1,5 @@
-//! A pooler that gives each transaction another connection stands before PostgreSQL: a node can't work by
-//! it, and says so.
+//! A pooler in transaction mode in front of PostgreSQL, which gives each transaction another
+//! connection: a node cannot work with it, and reports so.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::FRONTDESK;
 
-/// The exit code, and what was said.
+/// Exit code and text of a command.
 async fn said(arguments: &[&str], database: &PostgresDatabase, port: u16) -> (Option<i32>, String) {
     let running = Command::new(FRONTDESK)
         .args(arguments)
@@ -21,7 +21,7 @@ async fn said(arguments: &[&str], database: &PostgresDatabase, port: u16) -> (Op
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE * 2, running).await.expect("it does not end").unwrap();
+    let output = timeout(PATIENCE * 2, running).await.expect("the command does not end").unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
@@ -39,7 +39,8 @@ async fn a_node_whose_connections_lose_what_they_prepare_is_not_ready_and_says_w
     assert_eq!(anyone.get("/health/ready").await.status, 200);
 
     way.lead_to(pooler.port);
-    eventually("it is not ready", async || anyone.get("/health/ready").await.status == 503).await;
+    eventually("the node is not ready", async || anyone.get("/health/ready").await.status == 503)
+        .await;
     eventually("health names the reason", async || {
         let health = anyone.get("/health").await.body;
         let reason = health["reasons"]["postgres"].as_str().unwrap_or_default().to_owned();
@@ -47,11 +48,11 @@ async fn a_node_whose_connections_lose_what_they_prepare_is_not_ready_and_says_w
     })
     .await;
     let told = |line: &String| line.contains("the node is not ready") && line.contains("PgBouncer");
-    assert!(desk.nodes[0].log().iter().any(told), "the log says so");
+    assert!(desk.nodes[0].log().iter().any(told), "the log does not report it");
 
-    // To PostgreSQL itself again.
+    // Directly to PostgreSQL again.
     way.lead_to(servers.postgres_port);
-    eventually("it is ready", async || anyone.get("/health/ready").await.status == 200).await;
+    eventually("the node is ready", async || anyone.get("/health/ready").await.status == 200).await;
     let mut patient = desk.connect(0, &customer).await;
     assert_eq!(patient.send(&session, "k", "hello").await["seq"], 1);
 }
@@ -67,7 +68,7 @@ async fn behind_a_pooler_a_node_does_not_start_and_a_check_says_why() {
         let told = text.lines().find(|line| line.contains("lose their prepared statements"));
         assert!(told.is_some_and(|line| line.contains("PgBouncer")), "{text}");
     }
-    // A pooler that takes no options refuses every connection.
+    // A pooler that accepts no options refuses every connection.
     let strict = PgBouncer::start_with(servers.postgres_port, "extra_float_digits").await;
     let (code, text) = said(&["check-config", "--connect"], &database, strict.port).await;
     assert_eq!(code, Some(1), "{text}");

@@ -1,4 +1,4 @@
-//! Law I14: whatever happens, no token, no body and no key reaches a log or an error.
+//! Law I14: no token, message body or key reaches a log or an error.
 
 use frontdesk_test_support::{DJANGO_SECRET, Desk, Http, Servers, eventually, try_connect};
 use reqwest::Method;
@@ -19,7 +19,7 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
     let http = desk.http(0, &customer);
     let mut told: Vec<Value> = Vec::new();
 
-    // Everything that works.
+    // Operations that succeed.
     let mut patient = desk.connect(0, &customer).await;
     let by_query = format!("/ws?token={}", dentist.token);
     let mut doctor = try_connect(address, &by_query, &[]).await.unwrap();
@@ -29,7 +29,7 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
     patient.request("auth:refresh", json!({ "token": customer.token })).await.unwrap();
     http.get(&path).await.expect(200);
 
-    // Everything that does not, with something private at the very spot that is wrong.
+    // Operations that fail, with a private text in the invalid part.
     for data in [
         json!({ "sessionId": session, "clientId": "k2", "kind": BODY, "body": "x" }),
         json!({ "sessionId": session, "clientId": format!("{BODY} with blanks"), "kind": "text", "body": "x" }),
@@ -58,7 +58,7 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
     patient.frame(&broken).await;
     assert_eq!(patient.closed().await, 4400);
 
-    // The database fails while it holds a body in its hands.
+    // The database fails on a statement that contains a message body.
     let admin = desk.database.as_ref().unwrap().client().await;
     let refuse =
         format!("alter table messages add constraint no_more check (body <> '{BODY}') not valid");
@@ -72,20 +72,20 @@ async fn i14_b15_b49_nothing_private_is_logged_or_told() {
 
     for answer in told {
         let answer = answer.to_string();
-        assert!(!answer.contains(BODY), "it is told: {answer}");
+        assert!(!answer.contains(BODY), "a private text is in the response: {answer}");
     }
     is_clean(&desk.nodes[0].log(), &[&customer.token, &dentist.token]);
-    // Nor is it in what anyone may ask for who reaches the node.
+    // The metrics, which anyone who reaches the node can read, contain no private text either.
     let made_up = Method::from_bytes(BODY.as_bytes()).unwrap();
     http.send(made_up, &path, None, &[]).await;
     metrics_tell_nothing_of(&http, &[&customer.id, &dentist.id, &session, BODY, "127.0.0.1"]).await;
 }
 
-/// What a node counts names nobody, and has no label of a client's making.
+/// Checks that metrics name nobody, and have no label made by a client.
 async fn metrics_tell_nothing_of(http: &Http, private: &[&str]) {
     for (accept, kind) in [("*/*", "text/plain"), ("application/openmetrics-text", "application/")]
     {
-        eventually("what was just asked is counted", async || {
+        eventually("the last requests are counted", async || {
             let metrics = http.send(Method::GET, "/metrics", None, &[("accept", accept)]).await;
             assert!(metrics.header("content-type").starts_with(kind));
             let told = private.iter().find(|text| metrics.text.contains(**text));
@@ -97,11 +97,11 @@ async fn metrics_tell_nothing_of(http: &Http, private: &[&str]) {
     }
 }
 
-/// Where a token may stand in a URL: handshakes, what is none, and polls that another node carries.
+/// Sends tokens in URLs of handshakes, of other requests, and of polls that another node forwards.
 #[tokio::test]
 async fn b15_a_token_in_the_url_is_in_no_log() {
     let redis_port = Servers::get().await.redis_port;
-    // What is not logged at this level is logged at none.
+    // The most verbose level.
     let trace = [("LOG_LEVEL", "trace"), ("CORS_ORIGINS", "https://portal.example")];
     let desk = Desk::cluster_with(FRONTDESK, 2, redis_port, &trace).await;
     let (customer, admin) = (desk.customer(), desk.admin());
@@ -128,7 +128,7 @@ async fn b15_a_token_in_the_url_is_in_no_log() {
         assert!(elsewhere.get(&carried).await.text.starts_with('4'));
         let upgrade = format!("/socket.io/?EIO=4&transport=websocket&token={token}");
         drop(try_connect(far, &upgrade, &[]).await.unwrap().text().await);
-        // Where nobody looks at it, and where the head is as long as a head may be.
+        // Paths that ignore the token, and a request head of maximum length.
         for path in ["/ws", "/nothing", "/api/chats", "/socket.io/", "/socket.io", "/health/ready"]
         {
             http.get(&format!("{path}?token={token}")).await;
@@ -138,14 +138,17 @@ async fn b15_a_token_in_the_url_is_in_no_log() {
         let long = format!("/ws?token={token}&more={}", "x".repeat(40_000));
         drop(try_connect(near, &long, &[]).await);
     }
-    // Nor where it is good, and its bearer may not come in.
+    // A valid token of a blocked user.
     let block = format!("/api/admin/users/customer/{}/block", customer.id);
     desk.http(0, &admin).put(&block).await.expect(200);
     let path = format!("/ws?token={}", customer.token);
     assert_eq!(try_connect(near, &path, &[]).await.unwrap().closed().await, 4403);
     for node in &desk.nodes {
         let log = node.log();
-        assert!(log.iter().any(|line| line.contains("/socket.io/")), "a line a request");
+        assert!(
+            log.iter().any(|line| line.contains("/socket.io/")),
+            "the log has no line for the requests"
+        );
         for token in [&customer.token, &bad, &admin.token] {
             let parts = [&token[..60], token.rsplit('.').next().unwrap(), BODY, "token="];
             let told = log.iter().find(|line| parts.iter().any(|part| line.contains(part)));
@@ -155,9 +158,12 @@ async fn b15_a_token_in_the_url_is_in_no_log() {
 }
 
 fn is_clean(log: &[String], tokens: &[&str]) {
-    assert!(log.iter().any(|line| line.contains("/api/chats/{id}/messages")), "a line a request");
+    assert!(
+        log.iter().any(|line| line.contains("/api/chats/{id}/messages")),
+        "the log has no line for the requests"
+    );
     assert!(log.iter().any(|line| line.contains("refused by the database")));
-    // A token, by its head and by its signature.
+    // The beginning and the signature of each token.
     let parts = tokens.iter().flat_map(|token| [&token[..60], token.rsplit('.').next().unwrap()]);
     let secrets: Vec<&str> = [BODY, DJANGO_SECRET, "pg-password-that-is-secret", "after the cut"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Production is secure by default, and what an operator must set is said.
+//! Production is secure by default, and missing settings are reported.
 
 use std::process::{Output, Stdio};
 
@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::FRONTDESK;
 
-/// A name of this machine that looks like another machine's.
+/// Loopback under a name that a node does not take for this machine.
 const ELSEWHERE: &str = "127.1";
 
 async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
@@ -21,17 +21,17 @@ async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    tokio::time::timeout(PATIENCE * 3, running).await.expect("it does not end").unwrap()
+    tokio::time::timeout(PATIENCE * 3, running).await.expect("the command does not end").unwrap()
 }
 
-/// The exit code, and both streams.
+/// Exit code, and the text of both output streams.
 async fn said(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = run(arguments, env).await;
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap().trim().to_owned())
 }
 
-/// The warnings of a node, by the variable that each one names.
+/// Variables that the warnings of a node name.
 fn warned(node: &Node) -> Vec<String> {
     let lines = node.log();
     let lines = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
@@ -55,7 +55,7 @@ async fn the_replaced_services_environment_starts_a_node_in_production_and_each_
     let redis = Redis::start_with(&["--requirepass", "a-redis-password"]).await;
     let [postgres_port, mysql_port, redis_port] =
         [database.port, legacy.port, redis.port].map(|port| port.to_string());
-    // Its names, and no others.
+    // The variables of the service that frontdesk replaces, and no others.
     let env = [
         ("NODE_ENV", "production"),
         ("POSTGRES_HOST", ELSEWHERE),
@@ -71,7 +71,7 @@ async fn the_replaced_services_environment_starts_a_node_in_production_and_each_
         ("REDIS_HOST", ELSEWHERE),
         ("REDIS_PORT", &redis_port),
         ("REDIS_PASSWORD", "a-redis-password"),
-        // Nobody is asked there: no such region exists.
+        // This region does not exist, so no request reaches AWS.
         ("AWS_REGION", "frontdesk-test-1"),
         ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "a-secret-key"),
@@ -86,7 +86,7 @@ async fn the_replaced_services_environment_starts_a_node_in_production_and_each_
     let node = Node::start(FRONTDESK, &owned(&env)).await;
     let dentist = Http::new(node.address, Some(&Issuer::dentist("7")));
     let opened = dentist.post("/api/chats", &json!({ "customerId": "sub-ada" })).await.expect(201);
-    assert!(opened.to_string().contains("Ada Lovelace"), "of MySQL: {opened}");
+    assert!(opened.to_string().contains("Ada Lovelace"), "the name is not that of MySQL: {opened}");
     let path = format!("/api/chats/{}/messages", opened["id"].as_str().unwrap());
     let text = json!({ "clientId": "k", "kind": "text", "body": "Hello" });
     dentist.post(&path, &text).await.expect(201);
@@ -194,7 +194,7 @@ async fn check_config_gives_a_verdict_for_each_check_and_a_node_does_not_start_o
     }
 }
 
-/// A database of this encoding on the shared server.
+/// A database with this encoding on the shared server.
 async fn database_in(encoding: &str) -> PostgresDatabase {
     let servers = Servers::get().await;
     let admin = PostgresDatabase { port: servers.postgres_port, name: "postgres".into() };
@@ -230,6 +230,6 @@ async fn c16_a_database_that_can_not_hold_every_text_is_refused_at_start_and_by_
         assert!(text.contains(&format!("FAILED: {problem}")), "{text}");
         let tables = "select count(*) from pg_tables where schemaname = 'public'";
         let made: i64 = database.client().await.query_one(tables, &[]).await.unwrap().get(0);
-        assert_eq!(made, 0, "nothing is made in it");
+        assert_eq!(made, 0, "tables were created");
     }
 }

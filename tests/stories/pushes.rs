@@ -1,4 +1,5 @@
-//! Pushes: whoever is away hears of a message once, whatever the push service or a node does.
+//! Pushes: an absent user gets exactly one push for a message, whatever the push service or a node
+//! does.
 
 use std::time::{Duration, Instant};
 
@@ -30,16 +31,16 @@ async fn pushes(service: &OneSignal, to: &Person, count: usize) -> Vec<Push> {
     made
 }
 
-/// The jobs that are left, by state and error.
+/// State and error of the remaining jobs.
 async fn jobs(desk: &Desk) -> Vec<(String, Option<String>)> {
     let database = desk.database.as_ref().unwrap().client().await;
     let rows = database.query("select state, error from push_jobs order by id", &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Waits until every job is done with.
+/// Waits until every job is finished.
 async fn all_settled(desk: &Desk) {
-    eventually("every job is done", async || jobs(desk).await.is_empty()).await;
+    eventually("every job is finished", async || jobs(desk).await.is_empty()).await;
 }
 
 #[tokio::test]
@@ -55,9 +56,9 @@ async fn a_member_who_is_away_gets_one_push_for_a_burst_and_it_gives_nothing_awa
     all_settled(&desk).await;
     assert_eq!((push.title(), push.text()), ("New message", "Open the app to read it."));
     assert_eq!(push.asked["data"], json!({ "sessionId": session }));
-    assert_eq!(push.asked["collapse_id"], session, "the next one takes its place");
+    assert_eq!(push.asked["collapse_id"], session, "the next push replaces it");
     assert!(!push.asked.to_string().contains(BODY) && !push.asked.to_string().contains("Patient"));
-    // The next burst is another push, and nobody is told of what they said themselves.
+    // The next burst is another push, and the sender gets none.
     say(&nodes[0], &session, "later", BODY).await;
     pushes(&service, &dentist, 2).await;
     all_settled(&desk).await;
@@ -89,7 +90,7 @@ async fn an_id_has_the_operators_prefix_and_one_that_onesignal_does_not_know_is_
     let unknown = r#"{"id":"","errors":{"invalid_aliases":{"external_id":["user:x"]}}}"#;
     service.be(Mood::Talking(unknown));
     say(&http, &session, "k2", BODY).await;
-    eventually("it is asked", async || service.asked().len() == 2).await;
+    eventually("the service receives the request", async || service.asked().len() == 2).await;
     all_settled(&desk).await;
     let mut counted = 0.0;
     let mut warned = 0;
@@ -104,7 +105,7 @@ async fn an_id_has_the_operators_prefix_and_one_that_onesignal_does_not_know_is_
     assert_eq!((counted, warned), (1.0, 1));
 }
 
-/// Pings so often that it is soon known who is still there.
+/// Short intervals, so that a dead connection is detected soon.
 const PINGS: [(&str, &str); 2] = [("PING_INTERVAL_MS", "700"), ("PING_TIMEOUT_MS", "700")];
 
 #[tokio::test]
@@ -116,7 +117,8 @@ async fn whoever_is_connected_has_muted_or_has_read_gets_no_push() {
     let to_muted = desk.session(&customer, &muted).await;
     let to_reader = desk.session(&customer, &reader).await;
     let to_away = desk.session(&customer, &away).await;
-    // On one node, and not in the session: the app shows what comes by itself.
+    // The client is connected to a node without joining the session; its app shows the message by
+    // itself.
     let mut client = desk.connect(1, &connected).await;
     let listening = tokio::spawn(async move { client.closed().await });
     let (path, mute) = (format!("/api/chats/{to_muted}"), json!({ "muted": true }).to_string());
@@ -132,7 +134,7 @@ async fn whoever_is_connected_has_muted_or_has_read_gets_no_push() {
     pushes(&service, &away, 1).await;
     all_settled(&desk).await;
     assert_eq!(service.asked().len(), 1, "{:#?}", service.asked());
-    // Once they have gone they are told.
+    // After the disconnection the user gets pushes.
     listening.abort();
     let mut number = 0;
     eventually("a push", async || {
@@ -149,18 +151,18 @@ async fn f22_whoever_vanishes_without_a_word_gets_the_push_when_that_is_known() 
     let service = OneSignal::start().await;
     let desk = two_nodes(&service, &PINGS).await;
     let (customer, dentist, session) = desk.pair().await;
-    // It reads no more, and so answers no ping.
+    // The client reads no more, and so answers no ping.
     let _vanished = desk.connect(1, &dentist).await;
     say(&desk.http(0, &customer), &session, "k", BODY).await;
     let said = Instant::now();
     let put_off = [("taken".to_owned(), Some("connected".to_owned()))];
-    eventually("it looks connected", async || jobs(&desk).await == put_off).await;
+    eventually("the user counts as connected", async || jobs(&desk).await == put_off).await;
     pushes(&service, &dentist, 1).await;
     assert!(said.elapsed() < SOON, "{:?}", said.elapsed());
     all_settled(&desk).await;
 }
 
-/// Before the time at which a node that was asked nothing would look again.
+/// Shorter than the delay before a node checks a job again without a hint.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -171,7 +173,7 @@ async fn whoever_has_just_gone_gets_the_push_when_that_is_known() {
     let mut client = desk.connect(1, &dentist).await;
     client.socket.close(None).await.unwrap();
     client.closed().await;
-    // Others still see them: a phone that is back within 5 s was not away.
+    // Other users still see the user online: a phone that reconnects within 5 s was not away.
     say(&desk.http(0, &customer), &session, "k", BODY).await;
     let said = Instant::now();
     pushes(&service, &dentist, 1).await;
@@ -202,16 +204,16 @@ async fn a_phone_sleeps(desk: &Desk, service: &OneSignal, carrier: &str) {
     phone.reaches("joined").await;
     say(&http, &session, "1", BODY).await;
     phone.reaches("1").await;
-    eventually("it is delivered", async || delivered().await == 1).await;
+    eventually("the message is delivered", async || delivered().await == 1).await;
     phone.sleep();
     say(&http, &session, "2", BODY).await;
     let said = Instant::now();
     pushes(service, &dentist, 1).await;
     assert!(said.elapsed() < SOON, "{carrier}: {:?}", said.elapsed());
-    assert_eq!(delivered().await, 1, "{carrier}: its machine has it, and the phone has not");
+    assert_eq!(delivered().await, 1, "{carrier}: the kernel received it, but not the app");
     phone.wake();
     phone.reaches("2").await;
-    eventually("it is delivered", async || delivered().await == 2).await;
+    eventually("the message is delivered", async || delivered().await == 2).await;
 }
 
 #[tokio::test]
@@ -224,16 +226,16 @@ async fn f20_a_push_service_that_hangs_slows_no_send_and_gets_its_push_when_it_r
     for number in 0..30 {
         let started = Instant::now();
         patient.send(&session, &format!("a-{number}"), BODY).await;
-        assert!(started.elapsed() < Duration::from_secs(1), "it waits for the push service");
+        assert!(started.elapsed() < Duration::from_secs(1), "the send waits for the push service");
     }
     eventually("a push hangs", async || !service.asked().is_empty()).await;
-    // More of them than a node makes at a time.
+    // More than the number of pushes that a node makes at a time.
     let others: Vec<_> = (0..40).map(|_| desk.dentist()).collect();
     for other in &others {
         let session = desk.session(&customer, other).await;
         let started = Instant::now();
         patient.send(&session, "k", BODY).await;
-        assert!(started.elapsed() < Duration::from_secs(1), "it waits for the push service");
+        assert!(started.elapsed() < Duration::from_secs(1), "the send waits for the push service");
     }
     let timed_out = |job: &(_, Option<String>)| job.1.as_deref() == Some("timeout");
     eventually("a time-out", async || jobs(&desk).await.iter().any(timed_out)).await;
@@ -264,7 +266,7 @@ async fn f20_a_push_is_tried_again_and_made_once_whatever_the_service_answers() 
         service.be(mood);
         say(&http, &session, &at.to_string(), BODY).await;
         eventually("an attempt", async || service.asked().len() > before).await;
-        eventually("it is put off", async || {
+        eventually("the job is rescheduled", async || {
             jobs(&desk).await.iter().any(|(_, error)| error.is_some())
         })
         .await;
@@ -272,7 +274,10 @@ async fn f20_a_push_is_tried_again_and_made_once_whatever_the_service_answers() 
         all_settled(&desk).await;
         let attempts = &service.asked()[before..];
         assert!(attempts.len() >= 2, "{attempts:#?}");
-        assert!(attempts.iter().all(|attempt| attempt == &attempts[0]), "the same, by its key");
+        assert!(
+            attempts.iter().all(|attempt| attempt == &attempts[0]),
+            "every attempt is the same request"
+        );
         pushes(&service, &dentist, at + 1).await;
     }
 }
@@ -306,7 +311,7 @@ async fn f1_f20_a_node_that_is_killed_after_the_commit_loses_no_push() {
     let mut patient = desk.connect(0, &customer).await;
     patient.send(&session, "k", BODY).await;
     desk.nodes[0].kill().await;
-    assert!(service.asked().is_empty(), "it was not due yet");
+    assert!(service.asked().is_empty(), "the push came before it was due");
     let push = pushes(&service, &dentist, 1).await.remove(0);
     assert_eq!(push.asked["data"]["sessionId"], session);
     all_settled(&desk).await;
@@ -321,14 +326,14 @@ async fn f3_a_node_that_drains_finishes_its_pushes_and_leaves_the_others() {
     say(&desk.http(0, &customer), &session, "k", BODY).await;
     eventually("an attempt", async || !service.asked().is_empty()).await;
     desk.nodes[0].terminate();
-    eventually("it drains", async || {
+    eventually("the node drains", async || {
         desk.nodes[0].log().iter().any(|line| line.contains("draining"))
     })
     .await;
     service.be(Mood::Well);
     assert!(desk.nodes[0].exit().await.success());
     pushes(&service, &dentist, 1).await;
-    // What came last is pushed after the start: the queue is in the database.
+    // The queue is in the database, so the last push is made after the restart.
     desk.nodes[0].restart().await;
     say(&desk.http(0, &customer), &session, "k2", BODY).await;
     desk.nodes[0].restart().await;
@@ -342,20 +347,20 @@ async fn f20_i14_what_is_refused_for_good_is_given_up_and_nothing_private_is_log
     let desk = two_nodes(&service, &env).await;
     let (customer, dentist, session) = desk.pair().await;
     let http = desk.http(0, &customer);
-    // The service quotes what it was sent.
+    // The service quotes the request in its error.
     service.be(Mood::Failing(400));
     say(&http, &session, "k", BODY).await;
     let dead = vec![("dead".to_owned(), Some("http_400".to_owned()))];
-    eventually("it is given up", async || jobs(&desk).await == dead).await;
+    eventually("the job is dead", async || jobs(&desk).await == dead).await;
     assert_eq!(service.asked().len(), 1, "no second attempt");
-    assert!(service.asked()[0].to_string().contains(BODY), "it did have the text");
+    assert!(service.asked()[0].to_string().contains(BODY), "the request had the text");
     service.be(Mood::Failing(503));
     say(&http, &session, "k2", BODY).await;
     eventually("an attempt", async || service.asked().len() >= 2).await;
     service.be(Mood::Well);
     pushes(&service, &dentist, 1).await;
-    eventually("it is done", async || jobs(&desk).await == dead).await;
-    // An operator sees it, and how the attempts went.
+    eventually("the other job is finished", async || jobs(&desk).await == dead).await;
+    // The metrics show the dead job, and the outcome of the attempts.
     let (mut made, mut given_up) = (0, 0);
     for node in 0..2 {
         let asked = [("accept", "application/openmetrics-text;version=1.0.0")];

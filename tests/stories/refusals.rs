@@ -1,4 +1,4 @@
-//! What a client may not do or say over HTTP and sockets alike: it hears so, and nothing comes of it.
+//! Requests that a client may not make, over HTTP and sockets: each is refused and has no effect.
 
 use frontdesk_test_support::{Desk, Framing, Http, Person};
 use reqwest::Method;
@@ -8,8 +8,8 @@ use crate::{FRONTDESK, http_api::problem, one_node, two_nodes};
 
 const NOWHERE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// What is answered to everything that can be asked of a session and a message in it, but for what is
-/// another's each time.
+/// Responses to every request about a session and a message in it, without the parts that always
+/// differ.
 async fn everything(
     http: &Http,
     id: &str,
@@ -46,7 +46,7 @@ async fn everything(
     replies.map(told).into()
 }
 
-/// The same on a socket.
+/// Errors of every event about a session and a message in it.
 async fn every_event(
     desk: &Desk,
     framing: Framing,
@@ -88,7 +88,11 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
         assert!(answers.iter().all(|(status, ..)| *status == 404), "{answers:?}");
         assert_eq!(answers[0].2["code"], "session_not_found");
         for (id, message) in [(NOWHERE, message), (theirs.as_str(), NOWHERE), (NOWHERE, NOWHERE)] {
-            assert_eq!(everything(&http, id, message).await, answers, "they look the same");
+            assert_eq!(
+                everything(&http, id, message).await,
+                answers,
+                "an unknown session looks different"
+            );
         }
         for id in ["1", "..", "%00", "%2e%2e%2f"] {
             assert_eq!(http.get(&format!("/api/chats/{id}")).await.status, 404);
@@ -101,29 +105,33 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
             assert_eq!(every_event(&desk, framing, stranger, NOWHERE, NOWHERE).await, answers);
         }
     }
-    // Not by waiting either: how busy a session is, only its members feel.
+    // The time must not differ either: only members notice that a session is locked.
     let mut database = desk.database.as_ref().unwrap().client().await;
     let busy = database.transaction().await.unwrap();
     let lock = "select 1 from sessions where id = $1::text::uuid for update";
     busy.query_one(lock, &[&theirs]).await.unwrap();
     let http = desk.http(1, &customer);
     let answers = everything(&http, NOWHERE, message).await;
-    assert_eq!(everything(&http, &theirs, message).await, answers, "it waited for a stranger's");
+    assert_eq!(
+        everything(&http, &theirs, message).await,
+        answers,
+        "a stranger's request waited for the lock"
+    );
     let answers = every_event(&desk, Framing::Native, &customer, NOWHERE, NOWHERE).await;
     let held = every_event(&desk, Framing::Native, &customer, &theirs, message).await;
-    assert_eq!(held, answers, "it waited for a stranger's");
+    assert_eq!(held, answers, "a stranger's event waited for the lock");
     busy.rollback().await.unwrap();
-    // It counts nothing and lists nothing that isn't theirs either.
+    // Counts and lists contain only the user's own sessions.
     let list = desk.http(0, &customer).get("/api/chats").await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     assert_eq!(list["items"][0]["id"], *mine);
-    // Another's cursor is only a place in one's own list.
+    // A cursor of another user is only a position in the user's own list.
     let cursor = "czE3NjMwMDAwMDAwMDAwMDAuMTc2MzAwMDAwMDAwMDAwMC4wMTg5MGE1ZGFjOTY3NzRiYmNjZWIzMDIwOTlhODA1Nw";
     let unread = desk.http(0, &customer).get("/api/chats/unread").await.expect(200);
     assert_eq!(unread, json!({ "total": 0, "sessions": {} }));
     let page = desk.http(0, &customer).get(&format!("/api/chats?cursor={cursor}")).await;
     assert!(page.expect(200)["items"].as_array().unwrap().iter().all(|item| item["id"] == *mine));
-    // And nothing of it was done.
+    // The requests changed nothing.
     let page = desk.http(0, &owner).get(&format!("/api/chats/{theirs}/messages")).await.expect(200);
     assert_eq!(page["items"].as_array().unwrap().len(), 1);
     assert_eq!(
@@ -149,7 +157,7 @@ async fn b40_b42_what_a_client_may_not_say_counts_for_nothing() {
     assert_eq!(message["sender"]["name"], "Patient");
     assert_ne!(message["id"], forged["id"]);
     assert!(message["createdAt"].as_str().unwrap() > "2020");
-    // A customer opens sessions with dentists, for themselves and for nobody else.
+    // A customer opens sessions with dentists, and only for themselves.
     for wrong in [
         json!({ "customerId": customer.id }),
         json!({ "customerId": "someone", "dentistId": dentist.id }),
@@ -212,7 +220,7 @@ async fn b44_b45_text_that_is_none_and_text_that_is_too_much_are_refused_by_ever
     let (http, path) = (desk.http(0, &customer), format!("/api/chats/{session}/messages"));
     for framing in [Framing::Native, Framing::SocketIo] {
         let mut socket = desk.connect_by(framing, 0, &customer).await;
-        // Half of a pair, alone, at the end, twice, and the halves the wrong way round.
+        // Unpaired surrogates: alone, at the end, twice, and in the wrong order.
         for half in [r"\ud800", r"x\udc00", r"\ud83d\ud83d", r"\ude00\ud83d", r"\ud83dx"] {
             let post = format!(r#"{{"clientId":"k","kind":"text","body":"{half}"}}"#);
             let refused = http.send(Method::POST, &path, Some(post.clone()), &[]).await;
@@ -235,7 +243,7 @@ async fn b44_b45_text_that_is_none_and_text_that_is_too_much_are_refused_by_ever
             assert_eq!(refused["code"], "invalid_request");
             assert!(refused["detail"].as_str().unwrap().starts_with("body: "), "{refused}");
         }
-        // A letter under as many marks as a message holds is text; a million are more than fit.
+        // As many combining marks as a message holds are valid; a million exceed the limit.
         let marks = format!("a{}", "\u{301}".repeat(7_999));
         let sent = socket.send(&session, &format!("{framing:?}"), &marks).await;
         assert_eq!(sent["body"], marks);
@@ -249,7 +257,7 @@ async fn b44_b45_text_that_is_none_and_text_that_is_too_much_are_refused_by_ever
     let million = json!({ "clientId": "k", "kind": "text", "body": "\u{301}".repeat(1_000_000) });
     problem(&http.post(&path, &million).await, 413, "too_large");
     let read = desk.http(0, &dentist).get(&path).await.expect(200);
-    assert_eq!(read["items"].as_array().unwrap().len(), 2, "nothing else came of it");
+    assert_eq!(read["items"].as_array().unwrap().len(), 2, "another message was stored");
     desk.is_unharmed(&[&customer, &dentist], &["\u{301}\u{301}"]).await;
 }
 
@@ -264,7 +272,7 @@ async fn b46_b47_odd_queries_are_refused_by_name() {
         "limit=x",
         "limit=1.5",
         "cursor=-1",
-        // a+1, b01, and more than a number holds: none of them was given by us.
+        // a+1, b01 and a number out of range: the server issued none of these.
         "cursor=YSsx",
         "cursor=YjAx",
         "cursor=YTE4NDQ2NzQ0MDczNzA5NTUxNjE2",
@@ -306,7 +314,7 @@ async fn b46_anothers_cursor_is_only_a_place_in_ones_own_list() {
         let items = page["items"].as_array().unwrap();
         assert!(items.iter().all(|session| session["id"] != *theirs), "{page}");
     }
-    // Edited, it is refused, or a place in one's own list too.
+    // An edited cursor is refused, or is a position in the user's own list.
     for at in 0..cursor.len() {
         for letter in ["A", "z", "-"] {
             let edited = format!("{}{letter}{}", &cursor[..at], &cursor[at + 1..]);

@@ -1,4 +1,4 @@
-//! Finding what was said.
+//! Search in messages.
 
 use frontdesk_test_support::eventually;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn b39_members_find_what_was_said_in_their_own_sessions_only() {
         let last = desk.nodes.len() - 1;
         let doctor = desk.http(last, &dentist);
         let page = doctor.get("/api/chats/search?q=crown&limit=1").await.expect(200);
-        assert_eq!(page["items"][0]["message"]["seq"], 2, "the best hit first");
+        assert_eq!(page["items"][0]["message"]["seq"], 2, "the best hit comes first");
         let cursor = page["nextCursor"].as_str().unwrap();
         let rest =
             doctor.get(&format!("/api/chats/search?q=crown&cursor={cursor}")).await.expect(200);
@@ -39,7 +39,7 @@ async fn b39_members_find_what_was_said_in_their_own_sessions_only() {
     }
 }
 
-/// A message, a search for a part of it, and the hits that are shown.
+/// Text of a message, a query for a part of it, and the marked hits.
 const IN_ALL_SCRIPTS: [(&str, &str, &[&str]); 12] = [
     ("我昨天开始牙痛,很难受", "牙痛", &["牙痛"]),
     ("我昨天开始牙疼", "疼", &["疼"]),

@@ -1,4 +1,4 @@
-//! How a node starts, or says why it doesn't.
+//! Start of a node, and the reasons why it may refuse to start.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -26,7 +26,7 @@ async fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
         .output();
     tokio::time::timeout(std::time::Duration::from_secs(60), running)
         .await
-        .expect("it does not end")
+        .expect("the command does not end")
         .unwrap()
 }
 
@@ -75,7 +75,7 @@ async fn a_port_that_is_taken_and_a_data_directory_that_is_in_use_are_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("frontdesk: PORT: ") && said.contains("another program"), "{said}");
 
-    // An address that is another machine's is the fault of HOST, whichever port it is for.
+    // An address of another machine is an error of HOST, for either port.
     let elsewhere =
         [("HOST", "192.0.2.1"), ("DEV_ISSUER", "yes"), ("PORT", "0"), ("ADMIN_PORT", "0")];
     let output = run(&[], &elsewhere).await;
@@ -121,7 +121,7 @@ async fn a_node_that_is_there_before_its_database_waits_for_it() {
     ];
     let env = env.map(|(name, value)| (name.to_owned(), value));
     let starting = tokio::spawn(async move { Node::start(FRONTDESK, &env).await });
-    // The database comes up on its port when the node has tried in vain.
+    // The database comes up on its port after three failed attempts of the node.
     let listener = TcpListener::bind(("127.0.0.1", late)).await.unwrap();
     for _ in 0..3 {
         drop(listener.accept().await.unwrap());
@@ -148,7 +148,7 @@ async fn a_node_that_waits_for_its_database_ends_when_it_is_told_to() {
     while !lines.next_line().await.unwrap().unwrap().contains("can't be reached yet") {}
     signal(child.id().unwrap(), "TERM");
     let ended = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
-    assert!(ended.expect("it waits on").unwrap().success());
+    assert!(ended.expect("the node does not end").unwrap().success());
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn b17_b20_development_tokens_are_for_this_machine_and_not_for_those_behin
             "{header:?}"
         );
     }
-    // nginx as it is where nobody has set it up: by HTTP/1.0, under the node's own name.
+    // Like nginx without configuration: HTTP/1.0, and the node's own name as host.
     let mut stream = tokio::net::TcpStream::connect(node.address).await.unwrap();
     let body = ask(false).unwrap();
     let head = format!(
@@ -225,7 +225,7 @@ async fn b17_b20_development_tokens_are_for_this_machine_and_not_for_those_behin
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.0 403"), "{answer}");
 
-    // An admin's token is not to be had by asking.
+    // An admin token needs DEV_ADMIN=yes.
     let refused = anyone.send(post.clone(), "/dev/token", ask(true), &[]).await;
     assert_eq!((refused.status, &refused.body["code"]), (403, &"forbidden".into()));
     assert!(refused.body["detail"].as_str().unwrap().contains("DEV_ADMIN=yes"));
@@ -269,7 +269,7 @@ async fn b17_a_page_that_is_opened_by_another_host_name_says_so_and_what_to_do()
     let (name, value) = data_dir(&dir, "named");
     let node = Node::start(FRONTDESK, &[(name.to_owned(), value)]).await;
     let mut browser = Browser::start().await;
-    // A browser takes every name below localhost for its own machine, as a name in a LAN would be another's.
+    // A browser resolves every name below localhost to this machine; it stands for a name in a LAN.
     let link = format!("http://reception.localhost:{}/", node.address.port());
     let mut page = browser.open(&link).await;
     for told in ["host name", "localhost", "IP address", "DEV_ISSUER=yes"] {
@@ -293,7 +293,7 @@ async fn to_postgres_over_tls_only_with_a_certificate_that_is_trusted() {
     let admin = desk.database.as_ref().unwrap().client().await;
     assert!(admin.query_one(encrypted, &[]).await.unwrap().get::<_, bool>(0));
 
-    // The same server, where nobody vouches for its certificate.
+    // The same server without a trusted certificate.
     let port = servers.postgres_port.to_string();
     let untrusted = [
         ("POSTGRES_HOST", "127.0.0.1"),

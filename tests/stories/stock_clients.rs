@@ -1,12 +1,12 @@
-//! Stock Socket.IO clients, unchanged: connect, a refused token, join, send, receive, and coming back
-//! when the nodes are killed.
+//! Unmodified Socket.IO clients: connect, a refused token, join, send, receive, and reconnection after
+//! the nodes were killed.
 
 use frontdesk_test_support::{Desk, Nginx, StockClient};
 use serde_json::{Value, json};
 
 use crate::{one_node, two_nodes};
 
-/// What the clients tell, each end on its own node where there are two.
+/// Input of the scripts, with each end on its own node if there are two.
 async fn story(desk: &Desk, transports: Option<&[&str]>) -> Value {
     let (customer, dentist, session) = desk.pair().await;
     let last = desk.nodes.len() - 1;
@@ -59,7 +59,7 @@ async fn the_javascript_client_recovers_on_another_node_and_after_all_nodes_were
     }
 }
 
-/// Every request of a client may come to another node than the one before.
+/// Each request of a client may reach another node than the one before.
 async fn behind_nginx(client: impl AsyncFn(&Value) -> StockClient, transports: Option<&[&str]>) {
     let desk = two_nodes().await;
     let nginx = Nginx::start(&desk.nodes.iter().map(|node| node.address).collect::<Vec<_>>()).await;

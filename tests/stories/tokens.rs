@@ -1,4 +1,4 @@
-//! A socket lives as long as its token: what it is told, and how it goes on with a newer one.
+//! A socket lives as long as its token: its warning, and the refresh by a newer token.
 
 use frontdesk_test_support::{Client, Desk, Framing, Issuer, Person, now};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::one_node;
 
 const FRAMINGS: [Framing; 2] = [Framing::Native, Framing::SocketIo];
 
-/// A token of this customer's that ends in so many seconds, or has ended so long ago.
+/// A token of this customer that ends in this number of seconds; a negative one lies in the past.
 fn token(desk: &Desk, customer: &Person, ends_in: i64) -> (String, i64) {
     let ends = i64::try_from(now()).unwrap() + ends_in;
     let mut claims = desk.issuer.customer_claims(&customer.id);
@@ -37,7 +37,7 @@ async fn f25_b16_a_token_that_ends_takes_its_connection_along_unless_it_is_refre
 async fn a_token_ends(desk: &Desk, framing: Framing) {
     let (customer, _, session) = desk.pair().await;
     let address = desk.nodes[0].address;
-    // It has ended, and its leeway is over in 12 s.
+    // The token has ended, and its leeway of 60 s is over in 12 s.
     let (short, ends) = token(desk, &customer, -48);
     let mut kept = Client::connect_by(framing, address, &short).await;
     let mut lost = Client::connect_by(framing, address, &short).await;
@@ -45,7 +45,8 @@ async fn a_token_ends(desk: &Desk, framing: Framing) {
         assert_eq!(seconds(&client.event("auth:expiring").await["expiresAt"]), ends);
     }
 
-    // Another's token is refused, and so is one that is bad, over, or older than what there is.
+    // Refused: a token of another person, an invalid one, an expired one, and one older than the
+    // current token.
     let (over, _) = token(desk, &customer, -120);
     let (older, _) = token(desk, &customer, -52);
     for (other, code) in [
@@ -63,12 +64,13 @@ async fn a_token_ends(desk: &Desk, framing: Framing) {
     let told = refresh(&mut kept, &customer.token).await.unwrap();
     assert!(seconds(&told["expiresAt"]) > ends + 3_000);
 
-    // Whatever was refused, it ends as it would have ended: with its leeway, and no later.
+    // Refused refreshes neither shorten nor extend the connection: it ends with the leeway of its
+    // token.
     assert_eq!(lost.closed().await, 4401);
     let closed = time();
     assert!((ends + 60..ends + 60 + 30).contains(&closed), "{} s after", closed - ends - 60);
     assert_eq!(kept.send(&session, "k", "still here").await["seq"], 1);
-    assert!(kept.events_so_far().await.is_empty(), "this one lives on");
+    assert!(kept.events_so_far().await.is_empty(), "the refreshed connection stays open");
 }
 
 #[tokio::test]
@@ -81,7 +83,7 @@ async fn a_connection_is_told_a_minute_before_its_token_ends() {
         let mut client = Client::connect_by(framing, address, &later).await;
         assert_eq!(seconds(&client.event("auth:expiring").await["expiresAt"]), ends);
         assert!(time() >= ends - 60, "{} s too early", ends - 60 - time());
-        // One that ends within a minute is told of at once, in the place of another too.
+        // A token that ends within a minute is announced at once, after a refresh too.
         let (soon, ends) = token(&desk, &customer, 65);
         refresh(&mut client, &soon).await.unwrap();
         assert_eq!(seconds(&client.event("auth:expiring").await["expiresAt"]), ends);
@@ -89,7 +91,7 @@ async fn a_connection_is_told_a_minute_before_its_token_ends() {
         let mut other = Client::connect_by(framing, address, &at_once).await;
         assert_eq!(seconds(&other.event("auth:expiring").await["expiresAt"]), ends);
         assert!(time() < ends);
-        // Of one that is good for long nobody hears.
+        // A long-lived token is not announced.
         refresh(&mut other, &customer.token).await.unwrap();
         assert!(other.events_so_far().await.is_empty());
     }

@@ -1,4 +1,4 @@
-//! One message's way over the nodes, as a collector of traces sees it.
+//! Traces of a message over the nodes, as a collector receives them.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,14 @@ const POST: &str = "POST /api/chats/{id}/messages";
 const PUBLISH: &str = "publish frontdesk:session:{id}";
 const DELIVER: &str = "deliver frontdesk:session:{id}";
 
-/// Whose word counts about what is traced, and who says on whose behalf they ask.
+/// The trusted tracer, which decides on sampling, and the trusted proxy, which names the client's
+/// address.
 const ASKING: [(&str, &str); 2] =
     [("TRUSTED_PROXIES", "127.0.0.1"), ("TRUSTED_TRACERS", "203.0.113.7")];
 const TRUSTED: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.1";
 
-/// Two nodes that tell this collector, with further variables.
+/// Two nodes that export to this collector, with additional variables.
 async fn two_nodes(collector: &Collector, more: &[(&str, &str)]) -> Desk {
     let redis_port = Servers::get().await.redis_port;
     let told = collector.variables();
@@ -36,12 +37,12 @@ fn log_line(node: &Node, message: &str, fits: impl Fn(&Value) -> bool) -> Option
     lines.into_iter().find(|line| line["message"] == message && fits(line))
 }
 
-/// The name under which a node tells its spans.
+/// Name of a node in its spans.
 fn name(node: &Node) -> String {
     log_line(node, "listening", |_| true).unwrap()["node"].as_str().unwrap().to_owned()
 }
 
-/// A parent of this number, told or not.
+/// Trace id and `traceparent` of this number, sampled or not.
 fn parent(number: u8, told: bool) -> (String, String) {
     let trace = format!("4bf92f3577b34da6a3ce929d0e0e47{number:02x}");
     let text = format!("00-{trace}-00f067aa0ba902b7-{:02x}", u8::from(told));
@@ -56,7 +57,7 @@ fn only<'a>(spans: &'a [Span], name: &str, node: &str) -> &'a Span {
     span
 }
 
-/// A message that was asked for by `first` went from one node to the socket of another, a span a hop.
+/// Checks the spans of a message from the request `first` on one node to the socket on the other.
 fn is_the_way_of_a_message<'a>(spans: &'a [Span], first: &str, desk: &Desk) -> &'a Span {
     let (near, far) = (name(&desk.nodes[0]), name(&desk.nodes[1]));
     let first = only(spans, first, &near);
@@ -105,13 +106,13 @@ async fn a_message_by_http_is_one_trace_over_both_nodes() {
     let line = log_line(&desk.nodes[0], "request", |line| line["trace_id"] == *trace).unwrap();
     assert_eq!((&line["route"], &line["span_id"]), (&json!(&POST[5..]), &json!(first.id)));
 
-    // What is told last is told before the end.
+    // The last spans are exported before the node ends.
     let (trace, traceparent) = parent(2, true);
     send(&desk.http(0, &customer), &session, "2", &[("traceparent", &traceparent)]).await;
     desk.nodes[0].terminate();
     assert!(desk.nodes[0].exit().await.success());
     let told = collector.spans().into_iter().filter(|span| span.trace == trace);
-    assert!(told.count() >= 4, "the node told its part before it ended");
+    assert!(told.count() >= 4, "the node ended without exporting its spans");
 }
 
 #[tokio::test]
@@ -130,18 +131,22 @@ async fn a_message_by_socket_is_one_trace_over_both_nodes() {
         let of_framing = |span: &Span| {
             span.name == "message:send" && span.attributes["frontdesk.framing"] == told
         };
-        eventually("the send is told", async || collector.spans().iter().any(of_framing)).await;
+        eventually("the span of the send is exported", async || {
+            collector.spans().iter().any(of_framing)
+        })
+        .await;
         let spans = collector.spans();
         let trace = spans.iter().find(|span| of_framing(span)).unwrap().trace.clone();
         let spans = collector.trace(&trace, 7).await;
         let first = is_the_way_of_a_message(&spans, "message:send", &desk);
-        assert_eq!((spans.len(), first.parent.as_str()), (7, ""), "it begins there");
-        // The sender's node heard it too, and had nobody to write it to.
+        assert_eq!((spans.len(), first.parent.as_str()), (7, ""), "the send begins its trace");
+        // The sender's node received the message from the bus too, but had no other connection to write
+        // it to.
         only(&spans, DELIVER, &name(&desk.nodes[0]));
     }
 }
 
-/// Asks on someone's behalf, to have it told or not.
+/// Sends a message with a `traceparent` as the client of this address.
 async fn ask(http: &Http, session: &str, address: &str, (trace, text): &(String, String)) {
     let headers = [("x-forwarded-for", address), ("traceparent", text)];
     send(http, session, &format!("{address}-{}", &trace[28..]), &headers).await;
@@ -180,7 +185,7 @@ async fn what_is_traced_is_decided_once_and_not_by_strangers() {
     for _ in 0..3 {
         doctor.message().await;
     }
-    // A node tells its spans in order: what came before these would have come.
+    // A node exports its spans in order, so earlier ones would have arrived.
     is_the_way_of_a_message(&collector.trace(&told.0, 6).await, POST, &desk);
     let spans = collector.trace(&told_to.0, 3).await;
     let (near, far) = (name(&desk.nodes[0]), name(&desk.nodes[1]));
@@ -197,7 +202,7 @@ async fn i12_what_another_node_says_of_a_trace_or_does_not_is_heard() {
     let (collector, redis) = (Collector::start().await, Redis::start().await);
     let told = collector.variables();
     let told = told.iter().map(|(name, value)| (*name, value.as_str()));
-    // The test says it in place of that node.
+    // The test publishes in place of another node, without a signature.
     let told: Vec<_> = told.chain([("CLUSTER_ACCEPT_UNSIGNED", "true")]).collect();
     let desk = Desk::cluster_with(FRONTDESK, 1, redis.port, &told).await;
     let (customer, dentist, session) = desk.pair().await;
@@ -224,7 +229,7 @@ async fn i12_what_another_node_says_of_a_trace_or_does_not_is_heard() {
     let spans = collector.trace(&trace, 2).await;
     assert_eq!(only(&spans, DELIVER, &name(&desk.nodes[0])).parent, "00f067aa0ba902b7");
 
-    // One that the bus has never carried is found, and that is a trace of its own.
+    // A message that the bus never carried is found by the head check, in a trace of its own.
     let database = desk.database.as_ref().unwrap().client().await;
     let quietly = "with numbered as (
             update sessions set last_seq = last_seq + 1 where id = $1::text::uuid returning last_seq
@@ -235,7 +240,10 @@ async fn i12_what_another_node_says_of_a_trace_or_does_not_is_heard() {
     database.execute(quietly, &[&session, &customer.id]).await.unwrap();
     assert_eq!(doctor.message().await["seq"], 1);
     let is_fill = |span: &Span| span.name == "fill";
-    eventually("the fill is told", async || collector.spans().iter().any(is_fill)).await;
+    eventually("the span of the backfill is exported", async || {
+        collector.spans().iter().any(is_fill)
+    })
+    .await;
     let spans = collector.spans();
     let fill = spans.iter().find(|span| is_fill(span)).unwrap();
     assert_eq!((&*fill.parent, &*fill.attributes["frontdesk.messages"]), ("", "1"));
@@ -243,7 +251,7 @@ async fn i12_what_another_node_says_of_a_trace_or_does_not_is_heard() {
     assert_eq!(only(&spans, DELIVER, &fill.node).parent, fill.id);
 }
 
-/// Whatever goes well and whatever does not, with something private at every spot.
+/// Requests that succeed and fail, with a private text in every part. Returns the private texts.
 async fn live(desk: &Desk) -> Vec<String> {
     let (customer, dentist, session) = desk.pair().await;
     let http = desk.http(0, &customer);
@@ -290,7 +298,7 @@ async fn i14_nothing_private_is_in_any_span() {
         eventually(heard, async || is_told()).await;
     }
     for told in collector.bytes() {
-        // As it came: names, values and what no test knows of.
+        // The raw bytes contain also names and values that the test does not know.
         let text = String::from_utf8_lossy(&told);
         assert!(text.contains("service.instance.id"));
         let found = private.iter().find(|private| text.contains(private.as_str()));
@@ -301,7 +309,7 @@ async fn i14_nothing_private_is_in_any_span() {
     }
 }
 
-/// Many sends, a few under way at a time.
+/// Sends many messages, up to 16 of them unacknowledged.
 async fn flood(sender: &mut Client, session: &str, many: usize) {
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..many {
@@ -331,7 +339,7 @@ async fn a_collector_that_hangs_costs_no_message() {
     doctor.join(&session, None).await;
     collector.be(Taking::Hanging);
     collector.is_asked().await;
-    // More spans than wait for anybody.
+    // More spans than fit into the queue of a node.
     let many = 2_500;
     let heard = async {
         for seq in 1..=many {
@@ -343,10 +351,10 @@ async fn a_collector_that_hangs_costs_no_message() {
     })
     .await
     .expect("messages wait for the collector");
-    assert_eq!(count(&desk.nodes[0], "traces are lost"), 1, "it is said once");
-    // It comes back: how many were lost is told, and what is new is told again.
+    assert_eq!(count(&desk.nodes[0], "traces are lost"), 1, "the loss is logged once");
+    // The collector recovers: the number of lost spans is logged, and new spans are exported.
     collector.be(Taking::Well);
-    eventually("the loss is summed up", async || {
+    eventually("the number of lost spans is logged", async || {
         count(&desk.nodes[0], "so many spans were lost") == 1
     })
     .await;
@@ -354,7 +362,7 @@ async fn a_collector_that_hangs_costs_no_message() {
     let (trace, traceparent) = parent(9, true);
     send(&desk.http(0, &customer), &session, "again", &[("traceparent", &traceparent)]).await;
     collector.trace(&trace, 4).await;
-    // It hangs while the node ends, which does not wait for long.
+    // The collector hangs while the node ends, which waits only briefly.
     collector.be(Taking::Hanging);
     patient.send(&session, "last", BODY).await;
     let began = Instant::now();
@@ -377,14 +385,14 @@ async fn a_collector_that_refuses_or_is_not_there_costs_no_message() {
         for n in 0..10 {
             let http = desk.http(node, &customer);
             send(&http, &session, &format!("{node}-{n}"), &[]).await;
-            timeout(Duration::from_secs(5), doctor.message()).await.expect("it is late");
+            timeout(Duration::from_secs(5), doctor.message()).await.expect("the message is late");
         }
         let node = &mut desk.nodes[node];
-        eventually("it is said", async || count(node, "traces are lost") == 1).await;
+        eventually("the loss is logged", async || count(node, "traces are lost") == 1).await;
         let began = Instant::now();
         node.terminate();
         assert!(node.exit().await.success());
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-        assert_eq!(count(node, "traces are lost"), 1, "it is said once");
+        assert_eq!(count(node, "traces are lost"), 1, "the loss is logged once");
     }
 }

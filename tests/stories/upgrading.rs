@@ -1,4 +1,4 @@
-//! Versions side by side, as a rolling deploy has them.
+//! Two versions side by side, as in a rolling deployment.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{FRONTDESK, seqs};
 
-/// What a later version's migration may do: it only adds.
+/// A migration of a later version, which only adds.
 const LATER: &str = "
     alter table messages add column mood text;
     alter table sessions add column mood text not null default 'calm';
@@ -18,7 +18,7 @@ const LATER: &str = "
     insert into refinery_schema_history (version, name, applied_on, checksum)
         values (9999, 'moods', '2026-01-01T00:00:00Z', '1');";
 
-/// What a later version's node writes.
+/// A statement of a node of a later version.
 const SENT_BY_LATER: &str = "
     with numbered as (
         update sessions set last_seq = last_seq + 1 where id = $1::text::uuid returning last_seq
@@ -32,7 +32,7 @@ const SENT_BY_LATER: &str = "
 #[tokio::test]
 async fn f31_a_node_goes_on_beside_a_newer_one_and_starts_on_its_database() {
     let redis = Redis::start().await;
-    // The setting for the rolling upgrade from a version without signatures.
+    // The setting for a rolling upgrade from a version without signatures.
     let beside = [("CLUSTER_ACCEPT_UNSIGNED", "true")];
     let mut desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &beside).await;
     let (customer, dentist, session) = desk.pair().await;
@@ -44,7 +44,7 @@ async fn f31_a_node_goes_on_beside_a_newer_one_and_starts_on_its_database() {
     patient.send(&session, "1", "before").await;
     assert_eq!(doctor.message().await["seq"], 1);
 
-    // The newer node migrates under the feet of those that run.
+    // The newer node migrates while the older ones run.
     let database = desk.database.as_ref().unwrap().client().await;
     database.batch_execute(LATER).await.unwrap();
     for round in 0..3 {
@@ -57,7 +57,7 @@ async fn f31_a_node_goes_on_beside_a_newer_one_and_starts_on_its_database() {
     patient.request("message:edit", edit).await.unwrap();
     assert_eq!(doctor.event("message:updated").await["message"]["body"], "edited");
 
-    // It says things that this one has never heard of, and some with more in them than it knows.
+    // The newer node publishes unknown envelopes, and known ones with additional fields.
     let publish = async |envelope: serde_json::Value| {
         let quoted = serde_json::to_string(&envelope.to_string()).unwrap();
         let heard = redis.command(&format!("PUBLISH frontdesk:session:{session} {quoted}")).await;
@@ -71,7 +71,7 @@ async fn f31_a_node_goes_on_beside_a_newer_one_and_starts_on_its_database() {
     let heard = timeout(Duration::from_secs(5), doctor.message()).await.expect("not within 5 s");
     assert_eq!((&heard["seq"], &heard["body"]), (&json!(5), &json!("new here")));
 
-    // A rolling deploy that is taken back starts the older version on the newer one's database.
+    // A rollback starts the older version on the newer version's database.
     desk.nodes[0].restart().await;
     let mut patient = desk.connect(0, &customer).await;
     let joined = patient.join(&session, Some(0)).await;

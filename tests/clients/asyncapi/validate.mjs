@@ -1,4 +1,4 @@
-// Reads an AsyncAPI document from a URL, and says what is wrong with it.
+// Reads an AsyncAPI document from a URL and prints its errors.
 import { Parser } from '@asyncapi/parser';
 
 const text = await (await fetch(process.argv[2])).text();

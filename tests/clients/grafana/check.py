@@ -1,5 +1,5 @@
-"""Reads a dashboard with Grafana's own types and writes it again: what Grafana does not know is gone
-by then, and is told here."""
+"""Parses a dashboard with Grafana's own types and serializes it again: fields that Grafana does not
+know are lost by then, and are printed here."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 
 def lost(ours, theirs, path):
-    """What is in ours and not, or otherwise, in theirs."""
+    """Fields of `ours` that are missing or different in `theirs`."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key, value in ours.items():
             if key in theirs:

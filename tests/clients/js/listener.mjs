@@ -1,6 +1,5 @@
-// A device that reads: `node listener.mjs '<json>'` with {url, carrier: native | websocket | polling, token,
-// session}. Writes "joined", and then the number of each message that it reads, once. It comes back by
-// itself where its connection ends.
+// A device that reads: `node listener.mjs '<json>'` with {url, carrier: native | websocket | polling,
+// token, session}. Prints "joined", then the `seq` of each new message. Reconnects by itself.
 
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';

@@ -1,6 +1,7 @@
-// Connection state recovery as the stock client has it: `node recovery.mjs '<json>'` with
+// Connection state recovery in the stock client: `node recovery.mjs '<json>'` with
 // {urls: [one node's, another's], transports?, patient, dentist, session}.
-// Writes "restart" when the nodes are to be killed and started again, and waits for a line.
+// Prints "restart" when the nodes must be killed and started again, and then waits for a
+// line.
 
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
@@ -27,7 +28,7 @@ const has = async ({ seen }, count) => {
   for (let n = 0; n < 1_000 && seen.length < count; n++) await new Promise((tick) => setTimeout(tick, 20));
   assert.deepEqual([...seen].sort((a, b) => a - b), Array.from({ length: count }, (_, n) => n + 1));
 };
-// Away from one node, back on the other.
+// Disconnects from one node, and reconnects to the other.
 const away = async ({ socket }, meanwhile) => {
   socket.io.reconnection(false);
   socket.io.engine.close();
@@ -49,7 +50,8 @@ for (const { socket } of [ada, dana]) {
 }
 for (let n = 0; n < 5; n++) { await send(ada, `a${n}`); await send(dana, `d${n}`); }
 await Promise.all([has(ada, 10), has(dana, 10)]);
-// The last thing that each has is an acknowledgement, or a message: no matter.
+// The last packet of each is an acknowledgement or a message; both can be recovered
+// from.
 await away(ada, async () => { for (let n = 0; n < 130; n++) await send(dana, `away${n}`); });
 assert.equal(ada.socket.recovered, true);
 await has(ada, 140);
@@ -57,7 +59,7 @@ await send(dana, 'live');
 await has(ada, 141);
 assert.deepEqual(ada.seen.slice(10), Array.from({ length: 131 }, (_, n) => n + 11), 'in order');
 
-// An app that joins whenever it is connected hears nothing twice either.
+// An app that joins on every connect receives nothing twice either.
 let joining;
 const join = () => {
   joining = ada.socket.emitWithAck('session:join', { sessionId: session, after: Math.max(...ada.seen) });
@@ -70,7 +72,7 @@ messages.forEach(({ seq }) => ada.seen.push(seq));
 await has(ada, 271);
 ada.socket.off('connect', join);
 
-// What was left stays left.
+// A session that was left stays left after a recovery.
 await within(ada.socket.emitWithAck('session:leave', { sessionId: session }), 'leave');
 await away(ada, () => send(dana, 'unheard'));
 assert.equal(ada.socket.recovered, true);
@@ -78,7 +80,7 @@ const again = await within(ada.socket.emitWithAck('session:join', { sessionId: s
 assert.deepEqual(again.messages.map(({ seq }) => seq), [272]);
 ada.seen.push(272);
 
-// The nodes are killed: nothing of a client's was theirs alone.
+// The nodes are killed: no state of a client was in a node alone.
 const gone = Promise.all([once(ada.socket, 'disconnect'), once(dana.socket, 'disconnect')]);
 const back = Promise.all([once(ada.socket, 'connect'), once(dana.socket, 'connect')]);
 console.log('restart');

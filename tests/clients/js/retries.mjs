@@ -17,7 +17,7 @@ socket.emit('message:read', { ...here, seq: 1 });
 socket.emit('typing:stop', here);
 socket.emit('no:such', here);
 socket.emit('session:leave', here);
-// Typing in a session that was left is refused, which is an answer too.
+// Typing in a session that was left is refused, which is an acknowledgement too.
 socket.emit('typing:start', here);
 const last = within(socket.emitWithAck('session:join', here), 'the last event', 10_000);
 assert.equal((await sent).message.seq, 1);

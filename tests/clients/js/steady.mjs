@@ -1,6 +1,6 @@
-// One device writes without pause and two read, whatever happens to the nodes: `node steady.mjs '<json>'`
-// with {urls: [one for all], transports, patient, dentist, session}. Writes "under way" when all are
-// there, goes on until a line comes, and then writes what it saw.
+// One device writes and two read, without pause, while nodes are replaced: `node steady.mjs '<json>'`
+// with {urls: [one for all], transports, patient, dentist, session}. Prints "under way" when all are
+// connected, continues until a line arrives, and then prints the messages it saw.
 
 import { io } from 'socket.io-client';
 import { lines, once, options, story, within } from './telling.mjs';
@@ -17,7 +17,8 @@ const reader = (token) => {
     if (socket.recovered) return;
     for (let joined = false; !joined && socket.connected;) {
       const join = { sessionId: session, after: seen.at(-1) ?? 0 };
-      // Not behind an `await`: an event that came with the answer would be handled before it.
+      // No `await` here: an event that arrives together with the acknowledgement would be
+      // handled before it.
       joined = await new Promise((tell) => {
         socket.timeout(5_000).emit('session:join', join, (error, answer) => {
           const ok = !error && answer.ok;

@@ -1,6 +1,7 @@
-// One story, told by the stock client: `node story.mjs '<json>'` with
-// {urls: [patient's, dentist's], transports?, patient, dentist, session}, tokens and a session's id.
-// Writes "restart" when the nodes are to be killed and started again, and waits for a line.
+// The common script of the stock clients: `node story.mjs '<json>'` with
+// {urls: [patient's, dentist's], transports?, patient, dentist, session}: tokens, and the id of a
+// session.
+// Prints "restart" when the nodes must be killed and started again, and then waits for a line.
 
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
@@ -24,7 +25,8 @@ class Person {
     const joined = await within(this.socket.emitWithAck('session:join', { sessionId: session, after }), 'join');
     assert.equal(joined.ok, true);
     assert.deepEqual(joined.data.messages, joined.messages);
-    // What this side has just had acknowledged may be in the answer to a join that was under way.
+    // The reply to a join may contain own messages that were acknowledged while it was on its
+    // way.
     joined.messages.filter(({ seq }) => !this.#acknowledged.has(seq)).forEach((message) => this.see(message));
   }
 
@@ -35,7 +37,7 @@ class Person {
     this.#waiting = this.#waiting.filter(({ count, resolve }) => this.seen.size < count || resolve());
   }
 
-  // Sends again what was not acknowledged, as apps do.
+  // Repeats a send until it is acknowledged, as apps do.
   async send(clientId, body) {
     for (;;) {
       try {
@@ -57,7 +59,7 @@ class Person {
   }
 }
 
-// A token that does not count is refused with a reason.
+// An invalid token is refused with a reason.
 const stranger = io(urls[0], { ...options, reconnection: false, auth: { token: 'a.b.c' } });
 const refused = await once(stranger, 'connect_error');
 assert.equal(refused.message, 'token_invalid');
@@ -77,13 +79,13 @@ if (!transports) {
 }
 await Promise.all([ada.join(), dana.join()]);
 
-// Another namespace on the same connection is refused, and the connection goes on.
+// Another namespace on the same connection is refused, and the connection stays.
 const admin = ada.socket.io.socket('/admin', { auth: { token: patient } });
 admin.connect();
 assert.equal((await once(admin, 'connect_error')).message, 'Invalid namespace');
 assert.equal(ada.socket.connected, true);
 
-// Each hears the other, and sees their own by the acknowledgement.
+// Each receives the other's messages, and their own by the acknowledgement.
 const sent = await ada.send('first', 'Does it hurt? <b>é😀</b>');
 await dana.has(1);
 assert.deepEqual(dana.seen.get(1), sent);
@@ -91,22 +93,22 @@ const typing = once(dana.socket, 'typing');
 ada.socket.emit('typing:start', { sessionId: session });
 assert.equal((await typing).on, true);
 
-// Bytes where none are expected: an error, and the connection lives.
+// Binary data where none is expected is an error, and the connection stays.
 const bytes = { sessionId: session, clientId: 'b', kind: 'text', body: Buffer.from([1, 2, 3]) };
 const answer = await within(ada.socket.emitWithAck('message:send', bytes), 'an answer to bytes');
 assert.equal(answer.error.code, 'invalid_request');
 const unknown = await within(ada.socket.emitWithAck('no:such', {}), 'an answer');
 assert.equal(unknown.error.code, 'unknown_event');
 
-// Many at once, from both sides.
+// Many messages at once, from both sides.
 const burst = [];
 for (let n = 0; n < 40; n++) burst.push(ada.send(`a${n}`, `a${n}`), dana.send(`d${n}`, `d${n}`));
 await within(Promise.all(burst), 'the burst');
 await Promise.all([ada.has(81), dana.has(81)]);
 assert.deepEqual([...ada.seen.keys()].sort((a, b) => a - b), [...dana.seen.keys()].sort((a, b) => a - b));
 
-// The nodes are killed. What is said meanwhile arrives when they are back, and nothing is twice.
-// A join that is cut off in its turn, by a node that is not back yet, is done again on the next connect.
+// The nodes are killed. A message sent meanwhile arrives after the restart, and none arrives twice. A
+// join that fails because its node is not ready yet is repeated on the next connect.
 const again = (error) => { if (error instanceof assert.AssertionError) throw error; };
 for (const person of [ada, dana]) person.socket.on('connect', () => person.join().catch(again));
 const gone = Promise.all([once(ada.socket, 'disconnect'), once(dana.socket, 'disconnect')]);

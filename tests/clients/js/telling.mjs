@@ -1,4 +1,5 @@
-// What the stories share: what they are told, waiting with a deadline, and the lines they are sent.
+// Common parts of the scripts: their input, waits with a time limit, and the lines of standard
+// input.
 
 import { createInterface } from 'node:readline';
 

@@ -1,4 +1,4 @@
-"""The stock client by polling: many packets in its polls and in its posts. `flush.py '<json>'` with {url,
+"""The stock client by polling, with many packets in each poll and POST: `flush.py '<json>'` with {url,
 token, session}; the session has 150 messages."""
 
 import json
@@ -35,7 +35,7 @@ for message in joined["messages"]:
     note(seen.add, message["seq"])
 wait("the history", lambda: len(seen) == HELD)
 
-# 900 KB, as an app writes that was offline: whatever waits goes in one post.
+# 900 KB, as an app sends after it was offline: all waiting packets go in one POST.
 for number in range(FLUSHED):
     data = {"sessionId": SESSION, "clientId": f"f{number}", "kind": "text", "body": "x" * 5_000}
     client.emit("message:send", data, callback=lambda answer: note(acknowledged.append, answer))

@@ -1,4 +1,4 @@
-"""One story, told by the stock client: `story.py '<json>'`, as in ../js/story.mjs."""
+"""The common script, with the stock Python client: `story.py '<json>'`, as in ../js/story.mjs."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
-"""What a schema can't say: which ids there are, and who may say what.
+"""Facts that a schema cannot express: the ids that exist, and the rights of each kind of user.
 
-Requests that are valid by the document are given sessions, messages and pictures that there are, most of
-the time; those that are meant to be wrong stay as they are.
+Most requests that are valid by the document get the ids of existing sessions, messages and pictures.
+Requests that are meant to be invalid stay unchanged.
 """
 
 import itertools
@@ -30,7 +30,7 @@ def before_call(context, case, kwargs):
 
 
 def name(case):
-    """Every eighth request is about what isn't there, or isn't the caller's."""
+    """Sets ids in the path; every eighth request keeps its random ids, which do not exist."""
     path, strange = case.path_parameters, next(COUNT) % 8 == 0
     if not path:
         return
@@ -41,10 +41,11 @@ def name(case):
     if "kind" in path:
         path["kind"], path["id"] = "customer", "someone-else"
     elif "id" in path:
-        # What may be closed is not what is spoken in.
+        # The session for PATCH is another one, because it may be closed while messages
+        # are sent.
         path["id"] = WORLD["spare" if case.method == "PATCH" and "message" not in path else "session"]
     if "message" in path:
-        # What is taken back can't be changed again.
+        # A deleted message cannot be changed again.
         path["message"] = next(OWN, path["message"]) if case.method == "DELETE" else next(MESSAGES)
     if "image" in path:
         path["image"] = WORLD["image"]
@@ -56,7 +57,7 @@ EMOJI = itertools.cycle(["👍", "❤️", "🦷", "🏳️‍🌈"])
 
 
 def ask(case):
-    """A cursor is opaque, and a place has one name."""
+    """Removes random cursors, which are opaque, and `after` beside `before`."""
     if not case.query:
         return
     case.query.pop("cursor", None)
@@ -65,7 +66,7 @@ def ask(case):
 
 
 def write(case):
-    """A customer writes to a dentist, and the other way round; a picture was uploaded before."""
+    """Names the other side of a session by its kind; replies to an existing message; sends no picture."""
     body = case.body
     if not isinstance(body, dict):
         return

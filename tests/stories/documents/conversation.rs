@@ -1,4 +1,4 @@
-//! All that is said in a conversation, held against `/asyncapi.json`.
+//! Compares every frame of a conversation with `/asyncapi.json`.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::two_nodes;
 
-/// The document, and what of it was heard.
+/// The document, and the names of the messages received so far.
 struct Document {
     whole: Value,
     heard: BTreeSet<String>,
@@ -22,7 +22,7 @@ impl Document {
 
     fn validator(&self, message: &str) -> Validator {
         let known = &self.whole["components"]["messages"][message];
-        assert!(known.is_object(), "it is not documented: {message}");
+        assert!(known.is_object(), "not documented: {message}");
         let payload = format!("#/components/messages/{message}/payload");
         let schema =
             json!({ "allOf": [{ "$ref": payload }], "components": self.whole["components"] });
@@ -38,7 +38,7 @@ impl Document {
     }
 }
 
-/// A connection all of whose frames are looked at, as they are.
+/// A connection that checks every frame, undecoded.
 struct Ear {
     client: Client,
     framing: Framing,
@@ -58,7 +58,7 @@ impl Ear {
         }
     }
 
-    /// Says something as the document has it, and hears what comes until it is answered.
+    /// Sends a documented request, and checks the frames that arrive until its reply.
     async fn ask(&mut self, document: &mut Document, event: &str, data: Value) -> Value {
         let key = event.replace(':', ".");
         self.next_id += 1;
@@ -92,7 +92,7 @@ impl Ear {
         }
     }
 
-    /// The next frame: whom it answers, and what it says. An event is looked at here.
+    /// The next frame: the id of its request, and its content. An event is checked here.
     async fn hear(&mut self, document: &mut Document) -> Option<(Option<u64>, Value)> {
         let text = self.client.text().await.expect("the connection ended");
         let told = |name: &Value| name.as_str().unwrap().replace(':', ".");
@@ -110,7 +110,7 @@ impl Ear {
                     self.client.frame("3").await;
                 } else if let Some(event) = text.strip_prefix("42") {
                     let event: Value = serde_json::from_str(event).unwrap();
-                    // What a client's library keeps to itself.
+                    // The library of the client consumes it.
                     if event[0] != "session:offset" {
                         document.check(format!("socketio.{}.told", told(&event[0])), &event);
                     }
@@ -149,7 +149,7 @@ async fn all_that_is_said_in_a_conversation_is_as_documented() {
 
 async fn converse(desk: &Desk, framing: Framing, document: &mut Document) {
     let customer = desk.customer();
-    // One whose token ends soon, so that it is told.
+    // The token ends soon, so that `auth:expiring` is sent.
     let id = unique("dentist");
     let token = |seconds: u64| {
         let mut claims = Issuer::dentist_claims(&id);
@@ -198,7 +198,7 @@ async fn converse(desk: &Desk, framing: Framing, document: &mut Document) {
     }
     dentist.until(document, "typing").await;
     assert_eq!(patient.ask(document, "message:delete", of.clone()).await["ok"], true);
-    // A refusal is as documented too.
+    // A refusal is documented too.
     let refused = dentist.ask(document, "message:delete", of).await;
     assert_eq!(refused["error"]["code"], "forbidden", "{refused}");
     dentist.ask(document, "session:leave", json!({ "sessionId": session })).await;

@@ -1,11 +1,11 @@
-//! The files that are shipped for operators: they fit the nodes, each other, and the docs.
+//! The files shipped for operators are consistent with the nodes, each other, and the docs.
 
 use std::{collections::BTreeSet, path::Path};
 
 use frontdesk_test_support::{Dashboard, promtool};
 use serde_json::Value;
 
-/// The names of our metrics in a text.
+/// Names of our metrics in a text.
 pub(super) fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let ours = words.filter(|word| {
@@ -21,7 +21,7 @@ fn docs() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What a node tells is as Prometheus wants it, and the docs tell of each of its metrics and no other.
+/// Checks that the metrics are valid for Prometheus, and that the docs describe exactly these.
 pub(super) async fn is_in_order(text: &str) {
     promtool(&["check", "metrics"], text).await;
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
@@ -32,7 +32,7 @@ pub(super) async fn is_in_order(text: &str) {
         .filter_map(|row| row.split('`').nth(1))
         .filter_map(|name| metrics_in(name).into_iter().next())
         .collect();
-    assert_eq!(told, described, "told by the nodes, and described in docs/operations.md");
+    assert_eq!(told, described, "metrics of the nodes, and those described in docs/operations.md");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn the_rules_are_tested_and_each_has_its_runbook() {
     }
 }
 
-/// The figures, in KiB, of the memory that a connection takes.
+/// Figures in KiB for the memory of a connection.
 fn memory_of_a_connection(text: &str) -> Vec<&str> {
     let figures = text.match_indices(" KiB ").filter_map(|(at, unit)| {
         let rest =
@@ -99,15 +99,15 @@ async fn grafana_can_read_the_dashboard() {
     let mut taken: BTreeSet<(u64, u64)> = BTreeSet::new();
     for panel in dashboard.0["panels"].as_array().unwrap() {
         let title = panel["title"].as_str().unwrap();
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is used twice");
         let is_new = panel["type"] == "row" || titles.insert(title);
-        assert!(is_new, "{title}: twice");
+        assert!(is_new, "{title}: the title is used twice");
         let place = |field: &str| panel["gridPos"][field].as_u64().unwrap();
         let (left, top) = (place("x"), place("y"));
         assert!(left + place("w") <= 24, "{title}: beyond the edge");
         for x in left..left + place("w") {
             for y in top..top + place("h") {
-                assert!(taken.insert((x, y)), "{title}: lies on another");
+                assert!(taken.insert((x, y)), "{title}: overlaps another panel");
             }
         }
     }
@@ -130,7 +130,7 @@ async fn grafana_can_read_the_dashboard() {
             assert_eq!(
                 expression.matches("instance=~\"$node\"").count(),
                 expression.matches("frontdesk_").count() + expression.matches("process_").count(),
-                "{title}: {expression}: it asks for all nodes"
+                "{title}: {expression}: a metric lacks the node filter"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The page, when a backup was restored under it.
+//! The page after a backup was restored.
 
 use frontdesk_test_support::Browser;
 

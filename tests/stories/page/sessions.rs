@@ -1,11 +1,11 @@
-//! A person's sessions on the page: the list of them, a draft for each, and when messages are read.
+//! A user's sessions on the page: the list, a draft for each, and the time when messages count as read.
 
 use frontdesk_test_support::{Browser, Client, Http, Node, Page};
 use serde_json::json;
 
 use super::{BOTH_LIVE, DENTIST, Pane, start, token};
 
-/// A patient who writes to the dentist from elsewhere.
+/// A patient who writes to the dentist from another client.
 struct Patient {
     http: Http,
     client: Client,
@@ -29,20 +29,20 @@ impl Patient {
         self.client.send(&self.session, &self.sent.to_string(), text).await;
     }
 
-    /// Up to where the dentist has read.
+    /// Position up to which the dentist has read.
     async fn read(&self) -> u64 {
         let session = self.http.get(&format!("/api/chats/{}", self.session)).await.expect(200);
         session["otherReadSeq"].as_u64().unwrap()
     }
 
-    /// Waits until the dentist has read all.
+    /// Waits until the dentist has read all messages.
     async fn all_is_read(&mut self) {
         while self.client.event("message:read").await["seq"] != self.sent {}
     }
 }
 
 impl Pane {
-    /// The entry of a session in the list, as an expression.
+    /// JavaScript expression of the entry of a session in the list.
     fn entry(self, session: &str) -> String {
         self.find(&format!(".session[data-id=\"{session}\"]"))
     }
@@ -53,7 +53,7 @@ impl Pane {
         page.until(&format!("{}.ariaCurrent === 'true'", self.entry(session))).await;
     }
 
-    /// Waits until the list shows so many unread messages of a session.
+    /// Waits until the list shows this number of unread messages of a session.
     async fn unread(self, page: &mut Page, session: &str, count: usize) {
         let badge = format!("{}.querySelector('.badge')", self.entry(session));
         if count == 0 {
@@ -83,14 +83,14 @@ async fn a_draft_stays_with_its_conversation() {
     DENTIST.choose(&mut page, &ada.session).await;
     page.until(&shows("For Ada")).await;
 
-    // A reply belongs to its conversation too, and gives the text back.
+    // A reply belongs to its conversation too, and keeps the draft.
     DENTIST.act(&mut page, "Is my crown there?", "[data-action=reply]").await;
     DENTIST.choose(&mut page, &grace.session).await;
     page.until(&format!("{} && !{}.textContent", shows("For Grace"), DENTIST.find(".note"))).await;
     DENTIST.choose(&mut page, &ada.session).await;
     page.until(&format!("{}.textContent.includes('crown')", DENTIST.find(".note"))).await;
 
-    // A reload keeps what was typed; sending removes that draft, and that one alone.
+    // A reload keeps drafts; a send removes only its own draft.
     page.reload().await;
     page.until(BOTH_LIVE).await;
     DENTIST.choose(&mut page, &grace.session).await;
@@ -103,7 +103,7 @@ async fn a_draft_stays_with_its_conversation() {
     assert_eq!(page.evaluate("Object.values(sessionStorage).join()").await, "For Grace");
     assert_eq!(page.evaluate("localStorage.length").await, 0);
 
-    // Changing a message leaves the draft as it was.
+    // An edit keeps the draft.
     DENTIST.write(&mut page, "Not yet sent").await;
     DENTIST.act(&mut page, "For Ada", "[data-action=edit]").await;
     page.until(&shows("For Ada")).await;
@@ -129,7 +129,7 @@ async fn a_message_is_read_once_it_was_in_view() {
     }
     DENTIST.unread(&mut page, &grace.session, MANY).await;
 
-    // A conversation opens where its unread messages begin; the last of them are further down.
+    // A conversation opens at its first unread message; the last ones are out of view.
     DENTIST.choose(&mut page, &grace.session).await;
     page.until(&format!("{}.dataset.seq === '1'", DENTIST.find(".first-unread"))).await;
     let first_read = grace.client.event("message:read").await["seq"].as_u64().unwrap();
@@ -143,15 +143,15 @@ async fn a_message_is_read_once_it_was_in_view() {
     page.until(&format!("{}.hidden", DENTIST.find(".newest"))).await;
     DENTIST.unread(&mut page, &grace.session, 0).await;
 
-    // A conversation that is read opens at its end.
+    // A conversation without unread messages opens at its end.
     DENTIST.choose(&mut page, &ada.session).await;
     DENTIST.choose(&mut page, &grace.session).await;
     let list = DENTIST.find(".messages");
     let is_at_end = format!("{list}.scrollHeight - {list}.scrollTop - {list}.clientHeight < 2");
     page.until(&format!("{} && {is_at_end}", DENTIST.line(&format!("Line {MANY}")))).await;
 
-    // The reader has scrolled up: nothing moves, and the new message counts as unread.
-    // The browser's own event would come with the next frame, perhaps behind the message.
+    // The reader has scrolled up: the view must not move, and a new message counts as unread. The event
+    // is dispatched here, because the browser's own might come after the message.
     let scroll = format!("{list}.scrollTop = 0; {list}.dispatchEvent(new Event('scroll'))");
     page.evaluate(&scroll).await;
     grace.send("Below").await;
@@ -161,7 +161,8 @@ async fn a_message_is_read_once_it_was_in_view() {
     DENTIST.click(&mut page, ".newest").await;
     grace.all_is_read().await;
 
-    // Another page of the browser is shown. More comes than fits: the page shows them from the first.
+    // Another page covers this one. More messages arrive than fit, and the page shows them from the
+    // first one.
     let mut elsewhere = browser.open("about:blank").await;
     elsewhere.show().await;
     page.until("document.visibilityState === 'hidden'").await;
@@ -176,7 +177,7 @@ async fn a_message_is_read_once_it_was_in_view() {
     DENTIST.click(&mut page, ".newest").await;
     grace.all_is_read().await;
 
-    // On a phone the list is shown in place of the conversation.
+    // On a phone the list replaces the conversation.
     page.window(390, 844).await;
     page.evaluate(&format!("{}.scrollIntoView()", DENTIST.find(".bar"))).await;
     DENTIST.click(&mut page, ".back").await;
@@ -219,7 +220,7 @@ async fn the_list_tells_people_apart_and_shows_their_last_lines() {
         let time = format!("new Date({entry}.querySelector('time').dateTime)");
         page.until(&format!("Date.now() - {time} < 600_000 && {}", part("time"))).await;
         DENTIST.unread(&mut page, &patient.session, 2).await;
-        // The entry's name for those who can't see it has all of this, and nothing else in its place.
+        // The accessible name is the text of the entry, so it must not have an `aria-label`.
         assert!(page.evaluate(&format!("{entry}.ariaLabel")).await.is_null());
     }
     let order = format!(
@@ -228,7 +229,7 @@ async fn the_list_tells_people_apart_and_shows_their_last_lines() {
     );
     page.until(&format!("{order} === 'Patient p8,Patient 77e0b4,Patient 9f3c12'")).await;
 
-    // The dentist's own answer is the last line then, and what was deleted shows no more.
+    // The dentist's own reply becomes the last line, and a deleted text is not shown.
     DENTIST.choose(&mut page, &patients[0].session).await;
     page.until(&format!("{}.textContent === {:?}", DENTIST.find(".who"), names[0])).await;
     DENTIST.send(&mut page, "See you at three").await;

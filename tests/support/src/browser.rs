@@ -17,7 +17,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 use crate::{PATIENCE, eventually};
 
-/// A browser that ends with this value.
+/// A Chromium process; dropping it kills the process.
 #[derive(Debug)]
 pub struct Browser {
     port: u16,
@@ -26,7 +26,7 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// One page in it.
+/// A page of the browser.
 #[derive(Debug)]
 pub struct Page(Devtools);
 
@@ -61,14 +61,16 @@ impl Browser {
             }
         };
         let url = timeout(PATIENCE, listening).await.expect("chromium does not start");
-        // It goes on writing there; nobody reading would stop it.
+        // Chromium keeps writing to stderr and blocks once the pipe is full, so it is read to the
+        // end.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let port = url.split([':', '/']).nth(4).unwrap().parse().unwrap();
         let control = Devtools::connect(&url).await;
         Self { port, control, child, _profile: profile }
     }
 
-    /// Ends it in good order, so that it leaves nothing in its profile's place.
+    /// Closes the browser in an orderly way, so that it leaves no files behind when its profile is
+    /// deleted.
     pub async fn close(mut self) {
         self.control.call("Browser.close", json!({})).await;
         timeout(PATIENCE, self.child.wait()).await.expect("chromium does not end").unwrap();
@@ -83,7 +85,7 @@ impl Browser {
 }
 
 impl Page {
-    /// What an expression comes to in the page.
+    /// Evaluates an expression in the page and returns its value.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let ask = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.0.call("Runtime.evaluate", ask).await;
@@ -102,7 +104,7 @@ impl Page {
         .await;
     }
 
-    /// Goes elsewhere, with a script that runs there before anything else does.
+    /// Navigates to a URL and runs a script there before any other script.
     pub async fn go(&mut self, url: &str, first: &str) {
         self.0.call("Page.enable", json!({})).await;
         let script = json!({ "source": first });
@@ -110,25 +112,24 @@ impl Page {
         self.0.call("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     pub async fn reload(&mut self) {
         self.0.call("Page.reload", json!({})).await;
     }
 
-    /// Shows it in place of the browser's other pages, which are hidden then, as a page that is opened
-    /// hides those before it.
+    /// Brings the page to the front, which hides the browser's other pages, as opening a page does.
     pub async fn show(&mut self) {
         self.0.call("Page.bringToFront", json!({})).await;
     }
 
-    /// Gives it a window of this size, in pixels.
+    /// Sets the size of the window, in pixels.
     pub async fn window(&mut self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.0.call("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// Takes a picture of it, as PNG.
+    /// Writes a screenshot as a PNG file.
     pub async fn screenshot(&mut self, path: &Path) {
         let picture = self.0.call("Page.captureScreenshot", json!({ "format": "png" })).await;
         let png = BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();

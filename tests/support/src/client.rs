@@ -1,4 +1,4 @@
-//! A client of either framing, as thin as can be.
+//! A minimal client of either framing.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio_tungstenite::{
 
 use crate::PATIENCE;
 
-/// How a client speaks.
+/// Framing that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// JSON on `/ws`.
@@ -21,7 +21,7 @@ pub enum Framing {
     SocketIo,
 }
 
-/// Events that tell how things stand, and come some time after they have changed.
+/// Events about state (presence, session summary, delivery) that arrive some time after the change.
 pub const AMBIENT: [&str; 3] = ["presence", "session:updated", "message:delivered"];
 
 /// One connection.
@@ -29,16 +29,16 @@ pub const AMBIENT: [&str; 3] = ["presence", "session:updated", "message:delivere
 pub struct Client {
     /// The socket, for a test that sends odd frames.
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// How long it waits for what is to come.
+    /// Time limit of each wait for a frame.
     pub patience: Duration,
     framing: Framing,
     next_id: u64,
-    /// Events and answers that came while something else was waited for.
+    /// Events and replies that arrived during a wait for something else.
     events: VecDeque<Value>,
     closed: Option<u16>,
 }
 
-/// Opens a connection, with further headers; the handshake may be refused.
+/// Opens a connection with additional headers; the server may refuse the handshake.
 pub async fn try_connect(
     address: SocketAddr,
     path: &str,
@@ -47,7 +47,7 @@ pub async fn try_connect(
     connect_within(PATIENCE, address, path, headers).await
 }
 
-/// The same with another patience, for the handshake and for everything that the client waits for.
+/// Like [`try_connect`], with another time limit for the handshake and for every later wait.
 pub async fn connect_within(
     patience: Duration,
     address: SocketAddr,
@@ -76,7 +76,7 @@ impl Client {
         Self::try_connect_by(framing, address, token).await.expect("no connection")
     }
 
-    /// The same; nothing where it is refused or breaks off.
+    /// Like [`Client::connect_by`]; `None` when the connection is refused or breaks off.
     pub async fn try_connect_by(
         framing: Framing,
         address: SocketAddr,
@@ -102,13 +102,13 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer: the data, or the error.
+    /// Sends a request and waits for its reply: the data or the error.
     pub async fn request(&mut self, event: &str, data: Value) -> Result<Value, Value> {
         let id = self.ask(event, &data).await;
         self.answer(id).await
     }
 
-    /// Sends a request; its id is for [`Client::answer`].
+    /// Sends a request; its id is the argument of [`Client::answer`].
     pub async fn ask(&mut self, event: &str, data: &Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -128,20 +128,21 @@ impl Client {
         }
     }
 
-    /// Waits for the answer to a request.
+    /// Waits for the reply to a request.
     pub async fn answer(&mut self, id: u64) -> Result<Value, Value> {
         let mut frame = self.wait(&format!("an answer to {id}"), |frame| frame["id"] == id).await;
         if frame["ok"] == true { Ok(frame["data"].take()) } else { Err(frame["error"].take()) }
     }
 
-    /// Sends a request; the answer's data, or nothing where the connection went first.
+    /// Sends a request and returns the reply's data; `None` on an error or when the connection ends
+    /// first.
     pub async fn try_request(&mut self, event: &str, data: &Value) -> Option<Value> {
         let id = self.try_ask(event, data).await?;
         let mut answer = self.try_wait("an answer", |frame| frame["id"] == id).await?;
         (answer["ok"] == true).then(|| answer["data"].take())
     }
 
-    /// Sends a request: its id, or nothing where the connection is gone.
+    /// Sends a request and returns its id; `None` when the connection is gone.
     pub async fn try_ask(&mut self, event: &str, data: &Value) -> Option<u64> {
         let id = self.next_id;
         self.next_id += 1;
@@ -150,25 +151,25 @@ impl Client {
         Some(id)
     }
 
-    /// The next `message:new`, or nothing where the connection went first.
+    /// The next `message:new`; `None` when the connection ends first.
     pub async fn try_message(&mut self) -> Option<Value> {
         let fits = |frame: &Value| frame["event"] == "message:new";
         Some(self.try_wait("message:new", fits).await?["data"]["message"].take())
     }
 
-    /// The answers that came and were not asked for.
+    /// Replies that arrived so far and were not taken.
     pub fn answers_so_far(&mut self) -> Vec<Value> {
         let (answers, events) = self.events.drain(..).partition(|frame| frame["id"].is_u64());
         self.events = events;
         Vec::from_iter::<VecDeque<Value>>(answers)
     }
 
-    /// Waits for the next answer, whatever it answers.
+    /// Waits for the next reply to any request.
     pub async fn any_answer(&mut self) -> Value {
         self.wait("an answer", |frame| frame["id"].is_u64()).await
     }
 
-    /// The first frame that fits, among those that came and those that come; others stay for later.
+    /// The first matching frame, of those received and those to come; the others are kept.
     async fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let frame = self.try_wait(what, fits).await;
         frame.unwrap_or_else(|| panic!("closed with {:?} before {what}", self.closed))
@@ -191,7 +192,7 @@ impl Client {
         timeout(patience, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
 
-    /// Sends an event that has no answer.
+    /// Sends an event that expects no reply.
     pub async fn say(&mut self, event: &str, data: &Value) {
         let frame = self.written(None, event, data);
         self.frame(&frame).await;
@@ -202,33 +203,33 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// Waits for the next event of this name; others stay for later.
+    /// Waits for the next event of this name; other frames are kept.
     pub async fn event(&mut self, name: &str) -> Value {
         self.wait(name, |frame| frame["event"] == name).await["data"].take()
     }
 
-    /// The next event of this name, or nothing where none comes in time.
+    /// The next event of this name; `None` when the connection ends or half the time limit passes.
     pub async fn try_event(&mut self, name: &str) -> Option<Value> {
         let patience = self.patience;
         let waiting = self.try_wait(name, |frame| frame["event"] == name);
         timeout(patience / 2, waiting).await.ok().flatten()
     }
 
-    /// Waits for the next `message:new` and gives its message.
+    /// Waits for the next `message:new` and returns its message.
     pub async fn message(&mut self) -> Value {
         self.event("message:new").await["message"].take()
     }
 
-    /// Events that came and were not asked for yet, once everything sent before has been answered;
-    /// without those that come in their own time, whatever one does ([`AMBIENT`]).
+    /// Events received and not taken yet, after a round trip to the server; without the [`AMBIENT`]
+    /// events, whose time of arrival is not determined.
     pub async fn events_so_far(&mut self) -> Vec<Value> {
-        // Answers come in order behind what was enqueued before them.
+        // The reply comes after everything that was enqueued before it.
         drop(self.request("no:such:event", json!({})).await);
         let ambient = |event: &Value| AMBIENT.iter().any(|name| event["event"] == *name);
         self.events.drain(..).filter(|event| !ambient(event)).collect()
     }
 
-    /// Events of this name that came so far and were not asked for.
+    /// Events of this name that were received and not taken.
     #[must_use]
     pub fn events_of(&self, name: &str) -> Vec<Value> {
         self.events.iter().filter(|event| event["event"] == name).cloned().collect()
@@ -243,7 +244,7 @@ impl Client {
         self.request("session:join", data).await.unwrap()
     }
 
-    /// Sends a text and waits for its acknowledgement: the message.
+    /// Sends a text, waits for its acknowledgement and returns the message.
     pub async fn send(&mut self, session_id: &str, client_id: &str, body: &str) -> Value {
         let text = json!({
             "sessionId": session_id, "clientId": client_id, "kind": "text", "body": body,
@@ -251,7 +252,8 @@ impl Client {
         self.request("message:send", text).await.unwrap()["message"].take()
     }
 
-    /// Waits until the server has closed the connection, and gives its code; 1006 where it is cut.
+    /// Waits until the server closes the connection and returns the close code; 1006 without a
+    /// close frame.
     pub async fn closed(&mut self) -> u16 {
         let waiting = async {
             while let Some(event) = self.next().await {
@@ -262,7 +264,7 @@ impl Client {
         self.closed.unwrap_or(1006)
     }
 
-    /// Reads, and so answers pings, for as long as something else takes; what comes stays for later.
+    /// Reads frames, and so answers pings, while another future runs; the frames are kept.
     pub async fn listen_while<T>(&mut self, other: impl Future<Output = T>) -> T {
         let listening = async {
             while let Some(frame) = self.next().await {
@@ -276,7 +278,7 @@ impl Client {
         }
     }
 
-    /// The next frame, as the native framing has it; `None` where the connection has ended.
+    /// The next frame in the shape of the native framing; `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             let text = self.text().await?;
@@ -286,7 +288,7 @@ impl Client {
             if text == "2" {
                 self.socket.send(Message::text("3")).await.ok()?;
             } else if text.starts_with(r#"42["session:offset""#) {
-                // For the client's library, not for its app.
+                // The library of the client consumes it; the app never sees it.
             } else if let Some(event) = text.strip_prefix("42") {
                 let mut event: Value = serde_json::from_str(event).unwrap();
                 return Some(json!({ "event": event[0].take(), "data": event[1].take() }));
@@ -299,7 +301,7 @@ impl Client {
         }
     }
 
-    /// The next text frame, as it came.
+    /// The next text frame, undecoded.
     pub async fn text(&mut self) -> Option<String> {
         loop {
             match self.socket.next().await? {

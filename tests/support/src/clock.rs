@@ -1,10 +1,10 @@
-//! A clock that jumps, for one node: libfaketime tells it another time than the machine's.
+//! A clock of one node that a test can set forward or back, by libfaketime.
 
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-/// What a node takes for the time, once it runs with [`Clock::variables`].
+/// Settings of libfaketime for a node started with [`Clock::variables`].
 #[derive(Debug)]
 pub struct Clock {
     dir: TempDir,
@@ -18,7 +18,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// One that is right, for now.
+    /// A clock that shows the right time.
     #[must_use]
     pub fn new() -> Self {
         let found = std::fs::read_dir("/usr/lib").unwrap().filter_map(|entry| {
@@ -31,9 +31,9 @@ impl Clock {
         clock
     }
 
-    /// From now on it is so many seconds ahead, or behind where that is negative.
+    /// Sets the offset from the right time in seconds; a negative one lies in the past.
     pub fn be_off_by(&self, seconds: i64) {
-        // In one step, as the node reads it all the time.
+        // The file is replaced atomically, because the node reads it all the time.
         let next = self.dir.path().join("next");
         std::fs::write(&next, format!("{seconds:+}\n")).unwrap();
         std::fs::rename(next, self.path()).unwrap();
@@ -43,7 +43,8 @@ impl Clock {
         self.dir.path().join("time")
     }
 
-    /// What a node is told to go by it. Its timers go by the machine's, as after a jump of a real clock.
+    /// Variables of a node that uses this clock. Its timers stay monotonic, as after a jump of a
+    /// real clock.
     #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 4] {
         [

@@ -1,4 +1,4 @@
-//! A collector of traces that takes OTLP over HTTP, and misbehaves on command.
+//! A collector of traces for OTLP over HTTP, which misbehaves on command.
 
 use std::{
     collections::BTreeMap,
@@ -25,38 +25,38 @@ use tokio::sync::watch;
 
 use crate::{eventually, free_port};
 
-/// The key that it wants to see.
+/// API key that the collector requires.
 const KEY: &str = "collector-key-that-only-the-tests-know";
 
-/// How it answers.
+/// Response of the collector to an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taking {
-    /// As it should.
+    /// Accepts the spans.
     Well,
-    /// With 503.
+    /// Fails with 503.
     Refusing,
-    /// Not at all, until that changes.
+    /// Sends no response until the setting changes.
     Hanging,
 }
 
-/// A span, as it was told.
+/// A received span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The trace's id, in hexadecimal.
+    /// Trace id, in hexadecimal.
     pub trace: String,
-    /// Its own.
+    /// Span id, in hexadecimal.
     pub id: String,
-    /// That of the span that it belongs to; empty where it is the first.
+    /// Id of the parent span; empty for a root span.
     pub parent: String,
-    /// Its name.
+    /// Name of the span.
     pub name: String,
-    /// The name of the node that told it.
+    /// Name of the node that sent the span.
     pub node: String,
-    /// What else is said of it, and of the node that told it.
+    /// Attributes of the span and of its resource, the node.
     pub attributes: BTreeMap<String, String>,
-    /// Whether it failed.
+    /// Whether the span has the status Error.
     pub failed: bool,
-    /// When it began and ended, in nanoseconds since 1970.
+    /// Start and end, in nanoseconds since 1970.
     pub time: (u64, u64),
 }
 
@@ -70,13 +70,13 @@ pub struct Collector {
 #[derive(Debug)]
 struct Heap {
     taking: watch::Sender<Taking>,
-    /// What was told, as it came.
+    /// Bodies of the accepted requests, in order of arrival.
     told: Mutex<Vec<Bytes>>,
     asked: watch::Sender<usize>,
 }
 
 impl Collector {
-    /// Starts it.
+    /// Starts the collector.
     pub async fn start() -> Self {
         let heap = Arc::new(Heap {
             taking: watch::Sender::new(Taking::Well),
@@ -90,7 +90,7 @@ impl Collector {
         Self { address, heap }
     }
 
-    /// What a node is told to use it, and to tell it everything.
+    /// Variables of a node that exports to this collector and samples every trace.
     #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 3] {
         [
@@ -100,7 +100,7 @@ impl Collector {
         ]
     }
 
-    /// The same, where nobody listens.
+    /// Variables with an endpoint where nothing listens.
     #[must_use]
     pub fn nowhere() -> [(&'static str, String); 2] {
         let nobody = format!("http://127.0.0.1:{}", free_port());
@@ -110,31 +110,31 @@ impl Collector {
         ]
     }
 
-    /// The key that nodes show it, which nobody else may see.
+    /// API key that nodes send; it must not appear anywhere else.
     #[must_use]
     pub fn key(&self) -> &'static str {
         KEY
     }
 
-    /// From here on it answers so; whatever hangs is answered so too.
+    /// Sets the response to later requests; hanging requests get it too.
     pub fn be(&self, taking: Taking) {
         self.heap.taking.send_replace(taking);
     }
 
-    /// Waits until it is asked once more.
+    /// Waits for one more request.
     pub async fn is_asked(&self) {
         let mut asked = self.heap.asked.subscribe();
         let before = *asked.borrow_and_update();
-        eventually("the collector is asked", async || *asked.borrow() > before).await;
+        eventually("the collector receives a request", async || *asked.borrow() > before).await;
     }
 
-    /// Everything that it was told, as it came.
+    /// Bodies of all accepted requests.
     #[must_use]
     pub fn bytes(&self) -> Vec<Bytes> {
         self.heap.told.lock().unwrap().clone()
     }
 
-    /// Every span so far.
+    /// All received spans.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let requests = self.bytes().into_iter();
@@ -142,13 +142,13 @@ impl Collector {
         requests.flat_map(|request| request.resource_spans).flat_map(spans_of).collect()
     }
 
-    /// The spans of one trace, once they are as many.
+    /// Spans of one trace, as soon as there are this many.
     pub async fn trace(&self, trace: &str, many: usize) -> Vec<Span> {
         let of_trace = || {
             let spans = self.spans().into_iter();
             spans.filter(|span| span.trace == trace).collect::<Vec<_>>()
         };
-        eventually("the trace is told", async || of_trace().len() >= many).await;
+        eventually("the spans of the trace arrive", async || of_trace().len() >= many).await;
         of_trace()
     }
 }

@@ -1,4 +1,4 @@
-//! `compose.yaml`, as Docker Compose would read it.
+//! Services of `compose.yaml`, read as Docker Compose would.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What is to run, and with what secrets.
+/// The parsed file, with generated secrets.
 #[derive(Debug)]
 pub struct Compose {
     file: Value,
@@ -17,7 +17,7 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Reads the file, and makes secrets as an operator does.
+    /// Reads the file and generates secrets as an operator does.
     #[must_use]
     pub fn read() -> Self {
         let text = fs::read_to_string(root().join("compose.yaml")).unwrap();
@@ -29,7 +29,7 @@ impl Compose {
         Self { file, secrets }
     }
 
-    /// The variables of a service.
+    /// Variables of a service.
     #[must_use]
     pub fn environment(&self, service: &str) -> HashMap<String, String> {
         let environment = &self.file["services"][service]["environment"];
@@ -40,7 +40,7 @@ impl Compose {
             .collect()
     }
 
-    /// The words of a service's `entrypoint`, behind the program.
+    /// Words of a service's `entrypoint` after the program.
     #[must_use]
     pub fn arguments(&self, service: &str) -> Vec<String> {
         let words = self.file["services"][service]["entrypoint"].as_array();
@@ -48,7 +48,7 @@ impl Compose {
         words.map(|word| word.as_str().unwrap().to_owned()).collect()
     }
 
-    /// With what stands for each `${NAME}`, `${NAME:?why}` or `${NAME:-otherwise}`.
+    /// Replaces each `${NAME}`, `${NAME:?message}` and `${NAME:-default}` by its value.
     fn filled_in(&self, text: &str) -> String {
         let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
         let (inside, behind) = rest.split_once('}').unwrap();
@@ -63,12 +63,12 @@ impl Compose {
 }
 
 impl Compose {
-    /// Makes a key set and a certificate in a directory, as the service `setup` does.
+    /// Creates a key set and a certificate in a directory, as the service `setup` does.
     pub fn set_up(keys: &Path) {
         run(Command::new(root().join("deploy/compose/setup")).env("KEYS", keys));
     }
 
-    /// A file of `deploy/compose/`.
+    /// Text of a file of `deploy/compose/`.
     #[must_use]
     pub fn file(path: &str) -> String {
         fs::read_to_string(root().join("deploy/compose").join(path)).unwrap()

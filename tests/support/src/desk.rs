@@ -1,4 +1,4 @@
-//! A whole frontdesk: an issuer, nodes, and the people who use them.
+//! A complete deployment: an issuer, nodes and users.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -7,7 +7,8 @@ use crate::{
     Client, DJANGO_SECRET, Framing, Http, Issuer, Node, PostgresDatabase, Servers, unique,
 };
 
-/// Variables for tests that do in a second what people do in a day, all from one address.
+/// Variables without limits, because a test does in a second from one address what users do in a
+/// day.
 pub const NO_LIMITS: [(&str, &str); 6] = [
     ("LIMIT_SENDS_PER_USER_S", "0"),
     ("LIMIT_CONNECTIONS_PER_USER", "0"),
@@ -17,21 +18,21 @@ pub const NO_LIMITS: [(&str, &str); 6] = [
     ("LIMIT_UNANSWERED_PER_USER", "0"),
 ];
 
-/// Nodes that share a database and a bus, or one node on its own.
+/// Nodes that share a database and a bus, or one embedded node.
 #[derive(Debug)]
 pub struct Desk {
     /// The nodes.
     pub nodes: Vec<Node>,
-    /// The customers' issuer.
+    /// Issuer of the customers' tokens.
     pub issuer: Issuer,
-    /// The database; none where the node has its own.
+    /// The PostgreSQL database; `None` for an embedded node.
     pub database: Option<PostgresDatabase>,
-    /// What the embedded node keeps.
+    /// Data directory of an embedded node.
     pub data: TempDir,
     http: Http,
 }
 
-/// Someone with a token.
+/// A user with a token.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// `customer` or `dentist`.
@@ -48,7 +49,7 @@ impl Desk {
         Self::embedded_with(binary, &[]).await
     }
 
-    /// One node with the embedded database and further variables.
+    /// One node with the embedded database and additional variables.
     pub async fn embedded_with(binary: &str, env: &[(&str, &str)]) -> Self {
         let (issuer, data) = (Issuer::start().await, tempfile::tempdir().unwrap());
         let env = environment(&issuer, data.path().to_str().unwrap(), env);
@@ -57,13 +58,13 @@ impl Desk {
         Self { nodes, issuer, database: None, data, http }
     }
 
-    /// Nodes on a PostgreSQL database of their own and the Redis that the tests share.
+    /// Nodes on a new PostgreSQL database and the Redis that all tests share.
     pub async fn cluster(binary: &str, nodes: usize) -> Self {
         let redis_port = Servers::get().await.redis_port;
         Self::cluster_with(binary, nodes, redis_port, &[]).await
     }
 
-    /// Nodes on a database of their own, a Redis, and further variables.
+    /// Nodes on a new PostgreSQL database and the given Redis, with additional variables.
     pub async fn cluster_with(
         binary: &str,
         nodes: usize,
@@ -83,28 +84,28 @@ impl Desk {
         ];
         all.extend(env);
         let env = environment(&issuer, data.path().to_str().unwrap(), &all);
-        // At once, as a deployment does it: migrations are theirs to agree on.
+        // The nodes start at the same time, as in a deployment, and must agree on the migrations.
         let starting = (0..nodes).map(|_| Node::start(binary, &env));
         let nodes = futures_util::future::join_all(starting).await;
         let http = Http::new(nodes[0].address, None);
         Self { nodes, issuer, database: Some(database), data, http }
     }
 
-    /// A customer that no other test knows.
+    /// A customer with a new id.
     #[must_use]
     pub fn customer(&self) -> Person {
         let id = unique("patient");
         Person { kind: "customer", token: self.issuer.customer(&id), id }
     }
 
-    /// A dentist that no other test knows.
+    /// A dentist with a new id.
     #[must_use]
     pub fn dentist(&self) -> Person {
         let id = unique("dentist");
         Person { kind: "dentist", token: Issuer::dentist(&id), id }
     }
 
-    /// Someone who looks after the service.
+    /// An admin with a new id.
     #[must_use]
     pub fn admin(&self) -> Person {
         let id = unique("admin");
@@ -114,23 +115,24 @@ impl Desk {
         Person { kind: "dentist", token, id }
     }
 
-    /// The HTTP API of a node, for someone.
+    /// HTTP API of a node for a user.
     #[must_use]
     pub fn http(&self, node: usize, person: &Person) -> Http {
         self.http.to(self.nodes[node].address, &person.token)
     }
 
-    /// A connection to a node, for someone.
+    /// Opens a connection to a node for a user.
     pub async fn connect(&self, node: usize, person: &Person) -> Client {
         Client::connect(self.nodes[node].address, &person.token).await
     }
 
-    /// The same, in either framing.
+    /// Like [`Desk::connect`], in either framing.
     pub async fn connect_by(&self, framing: Framing, node: usize, person: &Person) -> Client {
         Client::connect_by(framing, self.nodes[node].address, &person.token).await
     }
 
-    /// What must hold after any bad input ([`Node::is_unharmed`]): nobody's token is in a log either.
+    /// Checks every node after bad input ([`Node::is_unharmed`]); the people's tokens count as
+    /// private texts.
     pub async fn is_unharmed(self, people: &[&Person], private: &[&str]) {
         let tokens = people.iter().map(|person| person.token.as_str());
         let private: Vec<&str> = tokens.chain(private.iter().copied()).collect();
@@ -139,21 +141,22 @@ impl Desk {
         }
     }
 
-    /// Opens a session between the two: its id.
+    /// Opens a session between the two and returns its id.
     pub async fn session(&self, customer: &Person, dentist: &Person) -> String {
         let with = json!({ "dentistId": dentist.id });
         let opened = self.http(0, customer).post("/api/chats", &with).await;
         opened.expect(201)["id"].as_str().unwrap().to_owned()
     }
 
-    /// Two people, and the session between them.
+    /// Two new people and the session between them.
     pub async fn pair(&self) -> (Person, Person, String) {
         let (customer, dentist) = (self.customer(), self.dentist());
         let session = self.session(&customer, &dentist).await;
         (customer, dentist, session)
     }
 
-    /// Two people who have written to each other, so each sees the other's presence, and their session.
+    /// Two people who have written to each other, so that each sees the other's presence, and their
+    /// session.
     pub async fn acquaintances(&self) -> (Person, Person, String) {
         let (customer, dentist, session) = self.pair().await;
         for person in [&customer, &dentist] {
@@ -162,7 +165,7 @@ impl Desk {
         (customer, dentist, session)
     }
 
-    /// Someone writes in a session, by HTTP.
+    /// Sends a message of this person by HTTP.
     pub async fn greet(&self, person: &Person, session: &str) {
         let post = json!({ "clientId": unique("greeting"), "kind": "text", "body": "Hello" });
         let path = format!("/api/chats/{session}/messages");

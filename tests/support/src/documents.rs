@@ -1,5 +1,5 @@
-//! What reads a node's documents: Schemathesis, which asks all that `/openapi.json` says, and the parser of
-//! AsyncAPI.
+//! Readers of a node's documents: Schemathesis, which tests all operations of `/openapi.json`, and
+//! the AsyncAPI parser.
 
 use std::process::Stdio;
 
@@ -14,21 +14,22 @@ use crate::{
 static SCHEMATHESIS: OnceCell<std::path::PathBuf> = OnceCell::const_new();
 static PARSER: OnceCell<()> = OnceCell::const_new();
 
-/// A run of Schemathesis (PyPI) for one person.
+/// A run of Schemathesis (PyPI) as one user.
 #[derive(Debug)]
 pub struct Schemathesis<'a> {
-    /// The node.
+    /// URL of the node.
     pub url: &'a str,
-    /// Whose token it shows.
+    /// Token of the user.
     pub token: &'a str,
-    /// What there is: ids, by which its requests are about something (`tests/clients/schemathesis/hooks.py`).
+    /// Ids of existing objects, which the requests use (`tests/clients/schemathesis/hooks.py`).
     pub world: &'a Value,
-    /// How many requests of each kind it makes of each operation, at most.
+    /// Maximum of requests of each kind for each operation.
     pub examples: u32,
 }
 
 impl Schemathesis<'_> {
-    /// Runs it; it is installed first where it is not there. What it found is printed, and fails.
+    /// Runs Schemathesis, and installs it before if it is missing. Its findings fail the test and
+    /// are printed.
     pub async fn run(self) {
         let dir = clients().join("schemathesis");
         let python = SCHEMATHESIS
@@ -37,7 +38,7 @@ impl Schemathesis<'_> {
             })
             .await;
         let mut run = Command::new(python.with_file_name("schemathesis"));
-        // It keeps what it did in the folder that it runs in.
+        // Schemathesis writes its state to the working directory.
         let kept = tempfile::tempdir().unwrap();
         run.current_dir(kept.path())
             .env("PYTHONPATH", &dir)
@@ -54,13 +55,14 @@ impl Schemathesis<'_> {
         let output = output.unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-        let (_, summary) = told.split_once("Test cases:").expect("how much it asked");
+        let (_, summary) =
+            told.split_once("Test cases:").expect("no summary in the output of Schemathesis");
         let asked = summary.split_whitespace().next().unwrap().replace(',', "");
         assert!(asked.parse::<u32>().unwrap() > 500, "{told}");
     }
 }
 
-/// Has the parser of AsyncAPI (npm) read the document at this URL.
+/// Validates the document at this URL with the AsyncAPI parser (npm) and returns its output.
 pub async fn validate_asyncapi(url: &str) -> String {
     let dir = clients().join("asyncapi");
     PARSER
@@ -72,7 +74,10 @@ pub async fn validate_asyncapi(url: &str) -> String {
         .await;
     let mut validate = Command::new("node");
     validate.arg(dir.join("validate.mjs")).arg(url).kill_on_drop(true);
-    let output = timeout(PATIENCE * 2, validate.output()).await.expect("it does not end").unwrap();
+    let output = timeout(PATIENCE * 2, validate.output())
+        .await
+        .expect("the AsyncAPI parser does not end")
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
     told

@@ -1,4 +1,4 @@
-//! The dashboard that is shipped: what it asks Prometheus, and whether Grafana could read it.
+//! The shipped Grafana dashboard: its queries, and a check of its format.
 
 use std::path::{Path, PathBuf};
 
@@ -18,20 +18,20 @@ impl Default for Dashboard {
 }
 
 impl Dashboard {
-    /// Reads it.
+    /// Reads the dashboard.
     #[must_use]
     pub fn new() -> Self {
         Self(serde_json::from_str(&std::fs::read_to_string(path()).unwrap()).unwrap())
     }
 
-    /// Its panels, without the rows' titles.
+    /// Panels without the titles of rows.
     #[must_use]
     pub fn panels(&self) -> Vec<&Value> {
         let panels = self.0["panels"].as_array().unwrap().iter();
         panels.filter(|panel| panel["type"] != "row").collect()
     }
 
-    /// What a panel asks, with what each answer is called: over all nodes, and over so long.
+    /// Queries and legends of a panel, for all nodes and this rate interval.
     #[must_use]
     pub fn asked(panel: &Value, interval: &str) -> Vec<(String, String)> {
         let targets = panel["targets"].as_array().into_iter().flatten();
@@ -43,7 +43,7 @@ impl Dashboard {
         targets.map(asked).collect()
     }
 
-    /// What the panel of this title asks.
+    /// Queries and legends of the panel with this title.
     #[must_use]
     pub fn panel(&self, title: &str, interval: &str) -> Vec<(String, String)> {
         let panels = self.panels();
@@ -51,7 +51,8 @@ impl Dashboard {
         Self::asked(found.unwrap_or_else(|| panic!("no panel {title:?}")), interval)
     }
 
-    /// Reads it with Grafana's own types, of PyPI; they are installed first where they are not there.
+    /// Parses the dashboard with Grafana's own types (PyPI), which are installed before if they are
+    /// missing.
     pub async fn is_grafanas(&self) {
         let dir = stock::clients().join("grafana");
         let requirements = dir.join("requirements.txt");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
-/// Someone's way to one node.
+/// HTTP client of a user for one node.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -15,21 +15,21 @@ pub struct Http {
     token: Option<String>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The status.
+    /// Status code.
     pub status: u16,
-    /// The headers.
+    /// Headers.
     pub headers: HeaderMap,
-    /// The body, or null where it is not JSON.
+    /// Body as JSON; null if it is not JSON.
     pub body: Value,
-    /// The body as it is.
+    /// Body as text.
     pub text: String,
 }
 
 impl Http {
-    /// The API of the node at this address, with this token.
+    /// Client for the node at this address with this token.
     #[must_use]
     pub fn new(address: SocketAddr, token: Option<&str>) -> Self {
         let client = reqwest::Client::builder()
@@ -40,7 +40,7 @@ impl Http {
         Self { client, base: format!("http://{address}"), token: token.map(str::to_owned) }
     }
 
-    /// The same client on its way to another node, or for someone else: a new one takes long to make.
+    /// The same client for another node or user, because building a new one is slow.
     #[must_use]
     pub fn to(&self, address: SocketAddr, token: &str) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Http {
         self.send(Method::GET, path, None, &[]).await
     }
 
-    /// The status of `GET`; nothing where no answer comes.
+    /// Status of a `GET`; `None` without a response.
     pub async fn try_get(&self, path: &str) -> Option<u16> {
         let sent = self.client.get(format!("{}{path}", self.base)).send().await;
         sent.ok().map(|response| response.status().as_u16())
@@ -71,7 +71,7 @@ impl Http {
         self.send(Method::PATCH, path, Some(body.to_string()), &[]).await
     }
 
-    /// `PUT` of nothing.
+    /// `PUT` without a body.
     pub async fn put(&self, path: &str) -> Reply {
         self.send(Method::PUT, path, None, &[]).await
     }
@@ -81,7 +81,7 @@ impl Http {
         self.send(Method::DELETE, path, None, &[]).await
     }
 
-    /// Any request.
+    /// Sends any request.
     pub async fn send(
         &self,
         method: Method,
@@ -104,7 +104,8 @@ impl Http {
             request = request.body(body);
         }
         let mut response = request.try_clone().unwrap().send().await;
-        // A server may close an idle connection while a request is on its way. Each is safe to repeat.
+        // A server may close an idle connection while a request is on its way. Every request here
+        // is safe to repeat.
         for _ in 0..2 {
             if response.as_ref().is_err_and(is_cut) {
                 response = request.try_clone().unwrap().send().await;
@@ -123,7 +124,7 @@ fn is_cut(error: &reqwest::Error) -> bool {
 }
 
 impl Reply {
-    /// The body of an answer with this status.
+    /// The body; fails unless the status is this one.
     #[track_caller]
     #[expect(clippy::must_use_candidate, reason = "it asserts")]
     pub fn expect(self, status: u16) -> Value {
@@ -131,7 +132,7 @@ impl Reply {
         self.body
     }
 
-    /// A header's value, or nothing.
+    /// Value of a header; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! An issuer of tokens whose key set is served over HTTP, and which can be told to misbehave.
+//! An issuer of tokens that serves its key set over HTTP, and misbehaves on command.
 
 use std::{
     net::SocketAddr,
@@ -22,13 +22,13 @@ use base64::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
-/// The secret with which Django signs in the tests.
+/// Secret of the tokens that Django signs in the tests.
 pub const DJANGO_SECRET: &str = "a-secret-that-only-the-tests-know";
 
-/// A Cognito user pool, as far as its tokens and its key set go.
+/// Tokens and key set of a Cognito user pool.
 #[derive(Debug)]
 pub struct Issuer {
-    /// What its tokens carry as `iss`; the key set is below it.
+    /// `iss` of the tokens; the key set is below this URL.
     pub url: String,
     keys: Arc<Keys>,
 }
@@ -38,9 +38,9 @@ struct Keys {
     fetches: AtomicUsize,
     away: AtomicBool,
     empty: AtomicBool,
-    /// Whether to take longer than anyone waits.
+    /// Whether a response takes longer than any client waits.
     late: AtomicBool,
-    /// Entries that stand before the current key.
+    /// Entries of the key set before the current key.
     others: Mutex<Vec<Value>>,
 }
 
@@ -85,51 +85,51 @@ impl Issuer {
         Self { url: format!("http://{address}/pool"), keys }
     }
 
-    /// Where the key set is.
+    /// URL of the key set.
     #[must_use]
     pub fn jwks_url(&self) -> String {
         format!("{}/.well-known/jwks.json", self.url)
     }
 
-    /// How often the key set was asked for.
+    /// Number of requests for the key set.
     #[must_use]
     pub fn fetches(&self) -> usize {
         self.keys.fetches.load(Ordering::SeqCst)
     }
 
-    /// Whether to answer no more.
+    /// Sets whether requests fail with 503.
     pub fn go_away(&self, away: bool) {
         self.keys.away.store(away, Ordering::SeqCst);
     }
 
-    /// Whether to answer with a set of no keys.
+    /// Sets whether the key set is empty.
     pub fn show_no_keys(&self, empty: bool) {
         self.keys.empty.store(empty, Ordering::SeqCst);
     }
 
-    /// Whether to answer, but later than anyone waits for.
+    /// Sets whether a response takes longer than any client waits.
     pub fn be_late(&self, late: bool) {
         self.keys.late.store(late, Ordering::SeqCst);
     }
 
-    /// Shows these entries before its key.
+    /// Adds these entries before the current key.
     pub fn show_too(&self, entries: Vec<Value>) {
         self.keys.others.lock().unwrap().extend(entries);
     }
 
-    /// Signs with a new key of this id from now on, and shows the old one too.
+    /// Signs with a new key of this id from now on; the key set keeps the old one.
     pub fn rotate_beside(&self, kid: &str) {
         self.show_too(vec![self.public_key()]);
         self.rotate(kid);
     }
 
-    /// The same, with an ES256 key.
+    /// Like [`Issuer::rotate_beside`], with an ES256 key.
     pub fn rotate_beside_to_ec(&self, kid: &str) {
         self.show_too(vec![self.public_key()]);
         self.rotate_to_ec(kid);
     }
 
-    /// Signs with a new key of this id from now on, and forgets the old one.
+    /// Signs with a new key of this id from now on; the old one leaves the key set.
     pub fn rotate(&self, kid: &str) {
         *self.keys.current.lock().unwrap() = new_key(kid);
     }
@@ -141,13 +141,13 @@ impl Issuer {
         *self.keys.current.lock().unwrap() = key(kid, der.as_ref(), Algorithm::ES256);
     }
 
-    /// The public key's modulus and exponent, as they stand in the key set.
+    /// Modulus and exponent of the public key, as in the key set.
     #[must_use]
     pub fn public_key(&self) -> Value {
         serde_json::to_value(&self.keys.current.lock().unwrap().1).unwrap()
     }
 
-    /// The claims of a customer's access token that is good for an hour.
+    /// Claims of a customer's access token that is valid for an hour.
     #[must_use]
     pub fn customer_claims(&self, sub: &str) -> Value {
         json!({
@@ -156,7 +156,7 @@ impl Issuer {
         })
     }
 
-    /// The claims of a dentist's access token that is good for an hour.
+    /// Claims of a dentist's access token that is valid for an hour.
     #[must_use]
     pub fn dentist_claims(user_id: &str) -> Value {
         json!({ "user_id": user_id, "token_type": "access", "exp": now() + 3_600, "iat": now() })
@@ -174,14 +174,14 @@ impl Issuer {
         Self::sign_with_secret(&Self::dentist_claims(user_id), DJANGO_SECRET.as_bytes())
     }
 
-    /// Signs any claims with the current key.
+    /// Signs claims with the current key.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
         let kid = self.public_key()["kid"].as_str().unwrap().to_owned();
         self.sign_as(claims, Some(kid))
     }
 
-    /// Signs any claims with the current key, under any key id.
+    /// Signs claims with the current key under any key id.
     #[must_use]
     pub fn sign_as(&self, claims: &Value, kid: Option<String>) -> String {
         let key = self.keys.current.lock().unwrap();
@@ -189,20 +189,19 @@ impl Issuer {
         jsonwebtoken::encode(&header, claims, &key.0).unwrap()
     }
 
-    /// Signs a header and claims as they are written, whatever they say, with the current key and
-    /// this algorithm.
+    /// Signs a header and claims verbatim, with the current key and this algorithm.
     #[must_use]
     pub fn sign_text(&self, header: &str, claims: &str, algorithm: Algorithm) -> String {
         sign_text(header, claims, &self.keys.current.lock().unwrap().0, algorithm)
     }
 
-    /// The same, with HS256 and a secret.
+    /// Like [`Issuer::sign_text`], with HS256 and a secret.
     #[must_use]
     pub fn sign_text_with_secret(header: &str, claims: &str, secret: &[u8]) -> String {
         sign_text(header, claims, &EncodingKey::from_secret(secret), Algorithm::HS256)
     }
 
-    /// Signs any claims with HS256.
+    /// Signs claims with HS256.
     #[must_use]
     pub fn sign_with_secret(claims: &Value, secret: &[u8]) -> String {
         let key = EncodingKey::from_secret(secret);
@@ -217,7 +216,7 @@ fn sign_text(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm
     format!("{message}.{signature}")
 }
 
-/// The time in seconds since 1970.
+/// Current time in seconds since 1970.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -229,7 +228,7 @@ fn new_key(kid: &str) -> (EncodingKey, Jwk, Algorithm) {
     key(kid, der.as_ref(), Algorithm::RS256)
 }
 
-/// A private key in PKCS #8, ready to sign with and to show the public half of.
+/// Signing key and JWK of a private key in PKCS #8.
 fn key(kid: &str, der: &[u8], algorithm: Algorithm) -> (EncodingKey, Jwk, Algorithm) {
     let text = BASE64_STANDARD.encode(der);
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");

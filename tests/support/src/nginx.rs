@@ -1,4 +1,4 @@
-//! nginx in front of nodes, with the configuration that is shipped in `nginx/`.
+//! nginx in front of nodes, with the configuration shipped in `nginx/`.
 
 use std::{
     fmt::Write,
@@ -12,16 +12,16 @@ use tempfile::TempDir;
 
 use crate::{Tunnel, eventually, free_port, signal};
 
-/// A reverse proxy that ends with this value.
+/// An nginx process; dropping it ends the process.
 #[derive(Debug)]
 pub struct Nginx {
-    /// Where clients that speak no TLS reach it: what they say goes on over TLS.
+    /// Plaintext address for clients without TLS: a tunnel that goes on over TLS.
     pub address: SocketAddr,
-    /// Where it speaks TLS.
+    /// Address with TLS.
     pub https: SocketAddr,
-    /// Where it sends everyone to TLS.
+    /// Address without TLS, which redirects to TLS.
     pub http: SocketAddr,
-    /// The certificate that it shows, in PEM.
+    /// Certificate of the server, in PEM.
     pub certificate: PathBuf,
     child: Child,
     _tunnel: Tunnel,
@@ -34,7 +34,7 @@ impl Nginx {
         Self::start_with(nodes, free_port(), &[]).await
     }
 
-    /// The same, speaking TLS on this port, and with further files in `site/`.
+    /// Like [`Nginx::start`], with this TLS port and additional files in `site/`.
     pub async fn start_with(nodes: &[SocketAddr], port: u16, site: &[(&str, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [https, http] =
@@ -56,7 +56,7 @@ impl Nginx {
         Self { address, https, http, certificate, child, _tunnel: tunnel, dir }
     }
 
-    /// Loads its configuration again, as `systemctl reload nginx` does, and waits for new workers.
+    /// Reloads the configuration as `systemctl reload nginx` does, and waits for new workers.
     pub async fn reload(&self) {
         let before = self.workers();
         let reloaded = nginx(self.dir.path()).args(["-s", "reload"]).status().unwrap();
@@ -67,7 +67,7 @@ impl Nginx {
         .await;
     }
 
-    /// The processes that serve.
+    /// Process ids of the workers.
     #[must_use]
     pub fn workers(&self) -> Vec<String> {
         let pid = self.child.id();
@@ -75,14 +75,14 @@ impl Nginx {
         children.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// The lines of its access log.
+    /// Lines of the access log.
     #[must_use]
     pub fn access_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.dir.path().join("log/access.log")).unwrap();
         log.lines().map(str::to_owned).collect()
     }
 
-    /// What is in all of its logs.
+    /// Content of all log files.
     #[must_use]
     pub fn logs(&self) -> String {
         let logs = fs::read_dir(self.dir.path().join("log")).unwrap();
@@ -92,14 +92,14 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Killed, it would leave its workers behind.
+        // SIGKILL would leave the workers behind.
         signal(self.child.id(), "TERM");
         drop(self.child.wait());
     }
 }
 
-/// What nginx says of the shipped configuration as it is, with its example addresses. Only what may not
-/// exist here is another: ports, certificates and logs.
+/// Checks the shipped configuration with its example addresses by `nginx -t`, and returns its
+/// output. Only the ports, certificates and logs are replaced.
 #[must_use]
 pub fn shipped_configuration_is_valid(site: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What is the same everywhere; only its logs are here.
+/// Copies the common configuration; only the paths of its logs are replaced.
 fn install(dir: &Path) {
     let log = format!("{}/log/", dir.to_str().unwrap());
     for name in ["frontdesk", "site", "log"] {
@@ -140,7 +140,7 @@ fn install(dir: &Path) {
     }
 }
 
-/// What an operator fills in: the shipped example, with other addresses.
+/// Writes the operator's part: the shipped example with other addresses.
 fn settle(dir: &Path, https: SocketAddr, http: SocketAddr, nodes: &[SocketAddr]) {
     let example = |name: &str| fs::read_to_string(shipped().join("nginx/site").join(name)).unwrap();
     let write = |name: &str, text: &str| fs::write(dir.join("site").join(name), text).unwrap();
@@ -168,7 +168,7 @@ fn settle(dir: &Path, https: SocketAddr, http: SocketAddr, nodes: &[SocketAddr])
     write("extra-servers-paths.conf", &paths.concat());
 }
 
-/// A certificate for `localhost`, and its key.
+/// Creates a certificate for `localhost` and its key.
 fn certify(dir: &Path) -> PathBuf {
     let certificate = dir.join("server.crt");
     let made = Command::new("openssl")
@@ -193,7 +193,7 @@ fn nginx(dir: &Path) -> Command {
         .args(["-p", path, "-c", &format!("{path}/nginx.conf"), "-e", &format!("{path}/log/start")])
         .args(["-g", &format!("daemon off; pid {path}/pid;")])
         .stderr(Stdio::inherit());
-    // The servers' own user passes through it.
+    // The unprivileged user of the workers must be able to pass through the directory.
     drop(fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)));
     command
 }

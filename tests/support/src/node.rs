@@ -16,10 +16,10 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// A running node; it is killed with this value.
+/// A running node; dropping it kills the process.
 #[derive(Debug)]
 pub struct Node {
-    /// Where it listens.
+    /// Address of the HTTP listener.
     pub address: SocketAddr,
     binary: String,
     env: Vec<(String, String)>,
@@ -30,12 +30,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the binary with these variables and no others, and waits until it listens.
+    /// Starts the binary with exactly these variables and waits until it listens.
     pub async fn start(binary: &str, env: &[(String, String)]) -> Self {
         Self::start_at(binary, env, 0).await
     }
 
-    /// The same, on this port.
+    /// Like [`Node::start`], on this port.
     pub async fn start_at(binary: &str, env: &[(String, String)], port: u16) -> Self {
         let mut child = Command::new(binary)
             .env_clear()
@@ -73,20 +73,20 @@ impl Node {
         Self { address, binary, env, child, log, complaints, reading }
     }
 
-    /// Another node beside it, with further variables.
+    /// Starts another node with the same variables and additional ones.
     pub async fn another(&self, env: &[(&str, String)]) -> Self {
         let more = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let env: Vec<_> = self.env.iter().cloned().chain(more).collect();
         Self::start(&self.binary, &env).await
     }
 
-    /// Its process id.
+    /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id().expect("the node has ended")
     }
 
-    /// Its memory, in KiB.
+    /// Resident memory, in KiB.
     #[must_use]
     pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -94,18 +94,18 @@ impl Node {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// How many descriptors it has open.
+    /// Number of open file descriptors.
     #[must_use]
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Kills it as a crash would.
+    /// Kills the node as a crash would.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it again on the port that it had.
+    /// Starts the node again on its port, and kills it before if it still runs.
     pub async fn restart(&mut self) {
         if self.child.id().is_some() {
             self.kill().await;
@@ -113,36 +113,40 @@ impl Node {
         *self = Self::start_at(&self.binary.clone(), &self.env.clone(), self.address.port()).await;
     }
 
-    /// Asks it to drain.
+    /// Sends SIGTERM, which starts a drain.
     pub fn terminate(&self) {
         signal(self.pid(), "TERM");
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn exit(&mut self) -> ExitStatus {
         timeout(PATIENCE * 2, self.child.wait()).await.expect("the node does not end").unwrap()
     }
 
-    /// What it has logged so far, a line each.
+    /// Lines logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// What must hold of a node after any bad input: it still answers, nothing in it has panicked, and
-    /// none of what it was not to tell is in its log. It ends with this, so that all is written.
+    /// Checks a node after bad input: it responds, nothing panicked, and no private text is in its log.
+    /// Kills the node first, so that the log is complete.
     pub async fn is_unharmed(mut self, private: &[&str]) {
         let http = crate::Http::new(self.address, None);
         assert_eq!(http.get("/health/live").await.status, 200);
         self.kill().await;
         for reading in self.reading.drain(..) {
-            timeout(PATIENCE, reading).await.expect("its log does not end").unwrap();
+            timeout(PATIENCE, reading).await.expect("the output of the node does not end").unwrap();
         }
         let lines = [self.log(), self.complaints.lock().unwrap().clone()].concat();
-        assert!(lines.iter().any(|line| line.contains("listening")), "there is a log");
+        assert!(
+            lines.iter().any(|line| line.contains("listening")),
+            "the log has no \"listening\" line"
+        );
         for line in lines {
             assert!(!line.contains("panicked"), "{line}");
-            // Of a token, its signature: the rest is the same for many.
+            // Only the signature of a token is searched for: the other parts are the same for many
+            // tokens.
             let told = |text: &&&str| line.contains(text.rsplit('.').next().unwrap_or(text));
             assert!(!private.iter().any(|text| told(&text)), "it is logged: {line}");
         }
@@ -155,7 +159,7 @@ impl Node {
     }
 }
 
-/// Keeps what is written to standard error, and shows it: a panic's words go there.
+/// Keeps and prints the lines of standard error, because panics are written there.
 async fn hear_complaints(stderr: ChildStderr, kept: Arc<Mutex<Vec<String>>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -186,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// What says that it listens, and then this on each of its outputs.
+    /// A script that logs "listening" and then writes one line to each of its outputs.
     async fn node(log: &str, complaint: &str) -> Node {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listening =
@@ -200,7 +204,7 @@ mod tests {
         std::fs::write(&file, script).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
         let node = Node::start(file.to_str().unwrap(), &[]).await;
-        crate::eventually("it is heard", async || {
+        crate::eventually("both lines are read", async || {
             node.log().len() == 2 && node.complaints.lock().unwrap().len() == 1
         })
         .await;

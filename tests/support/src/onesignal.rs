@@ -1,4 +1,4 @@
-//! A push service that speaks OneSignal's `POST /notifications`, and misbehaves on command.
+//! A push service with OneSignal's `POST /notifications`, which misbehaves on command.
 
 use std::{
     collections::HashMap,
@@ -16,41 +16,41 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// The key that the service takes.
+/// API key that the service accepts.
 const KEY: &str = "os-key-that-only-the-tests-know";
-/// The app whose pushes it makes.
+/// App id that the service accepts.
 const APP: &str = "8250eaf6-1a58-489e-b136-7c74a864b434";
 
-/// How it answers.
+/// Response of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// As it should.
+    /// Makes the push and confirms it.
     Well,
-    /// It makes the push, and the answer is lost.
+    /// Makes the push, but its response is lost: 502.
     Forgetful,
-    /// With this status; it quotes what it was sent, as services do.
+    /// Fails with this status; the body quotes the request, as real services do.
     Failing(u16),
-    /// With 429, and so many seconds to wait.
+    /// Fails with 429 and this `Retry-After`, in seconds.
     Busy(u64),
-    /// With 200 and something that is no answer.
+    /// 200 with a body that is no valid response.
     Talking(&'static str),
-    /// Not at all, until its mood changes.
+    /// Sends no response until the mood changes.
     Hanging,
 }
 
 /// A push that was made.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// For whom, by external id.
+    /// External id of the recipient.
     pub to: String,
-    /// What was asked for, as it came.
+    /// The request.
     pub asked: Value,
 }
 
 /// The service.
 #[derive(Debug)]
 pub struct OneSignal {
-    /// What a node is told as `ONESIGNAL_BASE_URL`.
+    /// Value of `ONESIGNAL_BASE_URL`.
     pub url: String,
     desk: Arc<Desk>,
 }
@@ -58,15 +58,15 @@ pub struct OneSignal {
 #[derive(Debug)]
 struct Desk {
     mood: watch::Sender<Mood>,
-    /// Every request that it took the key of, in the order in which they came.
+    /// Every request with a valid key, in order of arrival.
     asked: Mutex<Vec<Value>>,
     made: Mutex<Vec<Push>>,
-    /// What the first request with each idempotency key made.
+    /// Response to the first request of each idempotency key.
     answered: Mutex<HashMap<String, Value>>,
 }
 
 impl OneSignal {
-    /// Starts the service, in the best of moods.
+    /// Starts the service, which answers well.
     pub async fn start() -> Self {
         let desk = Arc::new(Desk {
             mood: watch::Sender::new(Mood::Well),
@@ -82,7 +82,7 @@ impl OneSignal {
         Self { url: format!("http://{address}"), desk }
     }
 
-    /// What a node is told to use it.
+    /// Variables of a node that uses this service.
     #[must_use]
     pub fn variables(&self) -> [(&str, &str); 4] {
         [
@@ -93,24 +93,24 @@ impl OneSignal {
         ]
     }
 
-    /// From here on it answers so; whatever hangs is answered so too.
+    /// Sets the response to later requests; hanging requests get it too.
     pub fn be(&self, mood: Mood) {
         self.desk.mood.send_replace(mood);
     }
 
-    /// Every request so far, in order.
+    /// All requests so far, in order.
     #[must_use]
     pub fn asked(&self) -> Vec<Value> {
         self.desk.asked.lock().unwrap().clone()
     }
 
-    /// How many pushes were made so far.
+    /// Number of pushes made so far.
     #[must_use]
     pub fn made_so_far(&self) -> usize {
         self.desk.made.lock().unwrap().len()
     }
 
-    /// The pushes to someone so far, in order.
+    /// Pushes to this person so far, in order.
     #[must_use]
     pub fn made_to(&self, id: &str) -> Vec<Push> {
         let made = self.desk.made.lock().unwrap();
@@ -119,13 +119,13 @@ impl OneSignal {
 }
 
 impl Push {
-    /// Its heading.
+    /// Heading.
     #[must_use]
     pub fn title(&self) -> &str {
         self.asked["headings"]["en"].as_str().unwrap()
     }
 
-    /// What it says.
+    /// Text.
     #[must_use]
     pub fn text(&self) -> &str {
         self.asked["contents"]["en"].as_str().unwrap()
@@ -141,7 +141,7 @@ async fn answer(
     if key != Some(&format!("Key {KEY}")) || asked["app_id"] != APP {
         return (StatusCode::FORBIDDEN, Json(json!({ "errors": ["no such key"] }))).into_response();
     }
-    // Its mood when it was asked: whoever sees the request may change it at once.
+    // The mood is read before the request is visible to the test, which may change it at once.
     let mut mood = desk.mood.borrow().clone();
     desk.asked.lock().unwrap().push(asked.clone());
     if mood == Mood::Hanging {
@@ -164,12 +164,12 @@ async fn answer(
             (StatusCode::TOO_MANY_REQUESTS, wait, Json(error)).into_response()
         }
         Mood::Talking(nonsense) => nonsense.into_response(),
-        Mood::Hanging => unreachable!("it was waited for"),
+        Mood::Hanging => unreachable!("the wait ends when the mood changes"),
     }
 }
 
 impl Desk {
-    /// Makes a push, or finds the one that this idempotency key made before.
+    /// Makes a push, or returns the response to the earlier request with this idempotency key.
     fn make(&self, asked: &Value) -> Value {
         let key = asked["idempotency_key"].as_str().expect("no idempotency key").to_owned();
         let mut answered = self.answered.lock().unwrap();

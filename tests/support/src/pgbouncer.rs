@@ -1,4 +1,4 @@
-//! A `PgBouncer` in transaction mode before a PostgreSQL.
+//! A `PgBouncer` in transaction mode in front of a PostgreSQL.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,22 +13,23 @@ use crate::{
     postgres::{not_as_root, own},
 };
 
-/// A pooler that ends with this value.
+/// A `PgBouncer` process; dropping it kills the process.
 #[derive(Debug)]
 pub struct PgBouncer {
-    /// Its port on 127.0.0.1; its user `postgres` needs no password.
+    /// Port on 127.0.0.1; the user `postgres` needs no password.
     pub port: u16,
     _child: Child,
     _files: TempDir,
 }
 
 impl PgBouncer {
-    /// Starts one before the server on this port. It passes on no option of a connection.
+    /// Starts one in front of the server on this port. It ignores the options of a connection.
     pub async fn start(server: u16) -> Self {
         Self::start_with(server, "extra_float_digits,options").await
     }
 
-    /// The same; these parameters of a connection are ignored, and one with others is refused.
+    /// Like [`PgBouncer::start`]; ignores these parameters of a connection, and refuses others that it
+    /// does not know.
     pub async fn start_with(server: u16, ignored: &str) -> Self {
         let files = tempfile::Builder::new().prefix("frontdesk-pgbouncer").tempdir().unwrap();
         let (port, users) = (free_port(), files.path().join("users"));
@@ -58,7 +59,7 @@ impl PgBouncer {
     }
 }
 
-/// Debian's, which is in the path of root alone, or the one in the path.
+/// Path of Debian's program, which is on the `PATH` of root only, or the name to look up on the `PATH`.
 fn program() -> PathBuf {
     let debians = Path::new("/usr/sbin/pgbouncer");
     if debians.exists() { debians.to_owned() } else { "pgbouncer".into() }

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, to be ill-treated.
+//! A PostgreSQL server of one test, which the test may stop, demote or crash.
 
 use std::{
     fs::Permissions,
@@ -13,17 +13,17 @@ use tokio_postgres::NoTls;
 
 use crate::{PostgresDatabase, eventually, free_port, node::signal};
 
-/// A server that ends with this value.
+/// A PostgreSQL server; dropping it ends the process.
 #[derive(Debug)]
 pub struct Postgres {
-    /// Where it listens, on 127.0.0.1; its user `postgres` needs no password.
+    /// Port on 127.0.0.1; the user `postgres` needs no password.
     pub port: u16,
     child: Child,
     files: TempDir,
 }
 
 impl Postgres {
-    /// Starts a server with so many connections at most, and waits for it.
+    /// Starts a server with this maximum of connections and waits until it answers.
     pub async fn start(connections: usize) -> Self {
         let files = tempfile::Builder::new().prefix("frontdesk-postgres").tempdir().unwrap();
         let port = free_port();
@@ -48,11 +48,11 @@ impl Postgres {
         server
     }
 
-    /// Starts a standby of this server, which has all that this one commits and only reads.
+    /// Starts a streaming standby of this server, which is read-only.
     pub async fn standby(&self) -> Self {
         let files = tempfile::Builder::new().prefix("frontdesk-standby").tempdir().unwrap();
         let port = free_port();
-        // Nobody else may read what a server runs on.
+        // PostgreSQL refuses a data directory that others may read.
         std::fs::set_permissions(files.path(), Permissions::from_mode(0o700)).unwrap();
         own(files.path());
         let source = format!("host=127.0.0.1 port={} user=postgres", self.port);
@@ -64,7 +64,7 @@ impl Postgres {
         assert!(copied.success(), "pg_basebackup");
         let conf = files.path().join("postgresql.auto.conf");
         let settings = std::fs::read_to_string(&conf).unwrap();
-        // The last one counts.
+        // The last setting of a name applies.
         std::fs::write(&conf, format!("{settings}port = {port}\n")).unwrap();
         own(files.path());
         let standby = Self { port, child: spawn(files.path()), files };
@@ -72,20 +72,20 @@ impl Postgres {
         standby
     }
 
-    /// Makes a primary of a standby.
+    /// Promotes a standby to primary.
     pub async fn promote(&self) {
         let promoted = self.database().client().await;
         promoted.execute("select pg_promote()", &[]).await.unwrap();
     }
 
-    /// Makes it a server that only reads, as a failover does that leaves connections open.
+    /// Makes the server read-only without closing connections, as some failovers do.
     pub async fn demote(&self) {
         let client = self.database().client().await;
         client.batch_execute("alter system set default_transaction_read_only = on").await.unwrap();
         client.batch_execute("select pg_reload_conf()").await.unwrap();
     }
 
-    /// How many connections nodes have to it.
+    /// Number of connections from nodes.
     pub async fn connections_of_nodes(&self) -> i64 {
         let of_nodes = "select count(*) from pg_stat_activity where application_name = 'frontdesk'";
         self.database().client().await.query_one(of_nodes, &[]).await.unwrap().get(0)
@@ -99,18 +99,19 @@ impl Postgres {
         .await;
     }
 
-    /// The database that every server has.
+    /// The database `postgres` that every server has.
     #[must_use]
     pub fn database(&self) -> PostgresDatabase {
         PostgresDatabase { port: self.port, name: "postgres".into() }
     }
 
-    /// Ends it as a crash would: what is under way is given up, and recovered from its log later.
+    /// Ends the server as a crash would: open transactions are lost, and the next start recovers from
+    /// the WAL.
     pub async fn crash(&mut self) {
         self.end("QUIT").await;
     }
 
-    /// Ends it as a restart would: connections are cut, what is under way is rolled back.
+    /// Ends the server as a restart would: connections are closed and open transactions rolled back.
     pub async fn stop(&mut self) {
         self.end("INT").await;
     }
@@ -120,19 +121,19 @@ impl Postgres {
         self.child.wait().await.unwrap();
     }
 
-    /// Starts it again on its port, with all that it had.
+    /// Starts the server again on its port with its data.
     pub async fn revive(&mut self) {
         self.child = spawn(self.files.path());
         self.await_answer().await;
     }
 }
 
-/// All that a server had at some time.
+/// A copy of a server's data directory.
 #[derive(Debug)]
 pub struct Backup(TempDir);
 
 impl Postgres {
-    /// Copies all that it has. It is restarted for that, which cuts its connections.
+    /// Copies the data directory. The server restarts for that, which closes its connections.
     pub async fn backup(&mut self) -> Backup {
         self.stop().await;
         let copy = tempfile::Builder::new().prefix("frontdesk-postgres").tempdir().unwrap();
@@ -145,12 +146,12 @@ impl Postgres {
 }
 
 impl Backup {
-    /// A server that has what was copied, and goes on from there on the same timeline.
+    /// Starts a server from the copy, which continues on the same timeline.
     pub async fn restore(self) -> Postgres {
         let (port, files) = (free_port(), self.0);
         let conf = files.path().join("postgresql.auto.conf");
         let settings = std::fs::read_to_string(&conf).unwrap();
-        // The last one counts.
+        // The last setting of a name applies.
         std::fs::write(conf, format!("{settings}port = {port}\n")).unwrap();
         own(files.path());
         let server = Postgres { port, child: spawn(files.path()), files };
@@ -158,7 +159,7 @@ impl Backup {
         server
     }
 
-    /// The same as a replica that had no more than that when it was promoted.
+    /// Starts the copy as a standby that had no more data than this, and promotes it.
     pub async fn promote(self) -> Postgres {
         std::fs::write(self.0.path().join("standby.signal"), "").unwrap();
         let server = self.restore().await;
@@ -171,7 +172,7 @@ impl Backup {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Killed it would leave shared memory behind.
+        // SIGKILL would leave shared memory behind.
         if let Some(pid) = self.child.id() {
             signal(pid, "QUIT");
         }
@@ -186,14 +187,14 @@ fn spawn(files: &Path) -> Child {
         .expect("PostgreSQL is not installed: scripts/test installs it")
 }
 
-/// One of PostgreSQL's programs on a directory.
+/// A PostgreSQL program on a data directory.
 fn as_postgres(program: &str, files: &Path) -> Command {
     let mut command = not_as_root(&find(program));
     command.arg("-D").arg(files).stdin(Stdio::null());
     command
 }
 
-/// A program that does not run as root.
+/// Runs a program as the user `postgres` if the test runs as root, which PostgreSQL refuses.
 pub(crate) fn not_as_root(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -203,7 +204,7 @@ pub(crate) fn not_as_root(program: &Path) -> Command {
     command
 }
 
-/// Where Debian has it, or wherever it is found.
+/// Path in Debian's directories, or the name to look up on the `PATH`.
 fn find(program: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found = versions.map(|version| version.path().join("bin").join(program));

@@ -1,4 +1,4 @@
-//! Waiting for heavy work, whose time depends on what the machine has left for it.
+//! Waits for heavy work, whose duration depends on the load of the machine.
 
 use std::{
     pin::pin,
@@ -9,14 +9,13 @@ use tokio::time::timeout;
 
 use crate::PATIENCE;
 
-/// The longest time that heavy work may take, on the slowest machine; also the patience of a single
-/// client among many.
+/// Time limit of heavy work, on the slowest machine; also the time limit of a single client in a crowd.
 pub const LONGEST: Duration = Duration::from_secs(20 * 60);
-/// The longest time without progress.
+/// Time limit without progress.
 const STANDSTILL: Duration = PATIENCE.saturating_mul(4);
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
-/// Waits for heavy work as long as it makes progress: as long as this number changes.
+/// Waits for heavy work while it makes progress, that is, while this number changes.
 pub async fn while_it_progresses<T>(
     what: &str,
     work: impl Future<Output = T>,

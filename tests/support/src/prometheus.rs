@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes nodes, with the configuration and the rules that are shipped.
+//! A Prometheus that scrapes nodes, with the shipped configuration and rules.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use tokio::{
 
 use crate::{Http, eventually, free_port};
 
-/// A series' labels, and its value.
+/// Labels and value of a series.
 pub type Sample = (BTreeMap<String, String>, f64);
 
-/// A server that ends with this value.
+/// A Prometheus process; dropping it kills the process.
 #[derive(Debug)]
 pub struct Prometheus {
     http: Http,
@@ -28,7 +28,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these nodes every second, and waits until it has seen each.
+    /// Starts a Prometheus that scrapes these nodes every second, and waits until it has scraped each.
     pub async fn start(nodes: &[SocketAddr]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy(shipped("alerts.yaml"), dir.path().join("alerts.yaml")).unwrap();
@@ -58,7 +58,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// What an expression comes to now, or what is wrong with it.
+    /// Value of an expression now, or the error.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, String> {
         let url = "http://prometheus/api/v1/query";
         let url = reqwest::Url::parse_with_params(url, [("query", expression)]).unwrap();
@@ -75,7 +75,7 @@ impl Prometheus {
         Ok(samples.map(|sample| (labels(sample), number(&sample["value"][1]))).collect())
     }
 
-    /// The rules as it has read them: each alert's name and expression.
+    /// Name and expression of each loaded rule.
     pub async fn rules(&self) -> Vec<(String, String)> {
         let reply = self.http.get("/api/v1/rules").await.expect(200);
         let groups = reply["data"]["groups"].as_array().unwrap();
@@ -89,7 +89,7 @@ fn number(value: &Value) -> f64 {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// The example, with these nodes and a shorter interval.
+/// The shipped example with these nodes and a shorter interval.
 fn configuration(nodes: &[SocketAddr]) -> String {
     let example = std::fs::read_to_string(shipped("prometheus.yaml")).unwrap();
     let targets: Vec<String> = nodes.iter().map(|node| format!("'{node}'")).collect();
@@ -107,12 +107,12 @@ fn configuration(nodes: &[SocketAddr]) -> String {
     example.lines().map(changed).collect()
 }
 
-/// A file of `deploy/prometheus`.
+/// Path of a file of `deploy/prometheus`.
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus").join(name)
 }
 
-/// Runs `promtool` beside the shipped files; it must be content.
+/// Runs `promtool` in the directory of the shipped files; fails if it does.
 pub async fn promtool(arguments: &[&str], input: &str) {
     let mut child = Command::new("promtool")
         .args(arguments)
@@ -122,7 +122,7 @@ pub async fn promtool(arguments: &[&str], input: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is not installed: scripts/test installs it, with prometheus");
-    // It may end before it has read all.
+    // It may exit before it has read all of its input.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()).await);
     let Output { status, stdout, stderr } = child.wait_with_output().await.unwrap();
     let told = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();

@@ -1,4 +1,4 @@
-//! A Redis of a test's own, to be ill-treated.
+//! A Redis server of one test, which the test may kill or suspend.
 
 use std::{process::Stdio, time::Duration};
 
@@ -10,21 +10,21 @@ use tokio::{
 
 use crate::{eventually, free_port, node::signal};
 
-/// A Redis server that ends with this value.
+/// A Redis server; dropping it kills the process.
 #[derive(Debug)]
 pub struct Redis {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     child: Child,
 }
 
 impl Redis {
-    /// Starts a server and waits for it.
+    /// Starts a server and waits until it answers.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// The same, with further arguments.
+    /// Like [`Redis::start`], with additional arguments.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let port = free_port();
         let redis = Self { port, child: spawn(port, arguments) };
@@ -36,38 +36,38 @@ impl Redis {
         eventually("Redis answers", || async { command(self.port, "PING").await.is_some() }).await;
     }
 
-    /// Kills it, with all that it knows.
+    /// Kills the server; its data is lost.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it anew on the same port, empty.
+    /// Starts the server again on the same port, empty.
     pub async fn revive(&mut self) {
         self.revive_with(&[]).await;
     }
 
-    /// The same, with further arguments.
+    /// Like [`Redis::revive`], with additional arguments.
     pub async fn revive_with(&mut self, arguments: &[&str]) {
         self.child = spawn(self.port, arguments);
         self.await_answer().await;
     }
 
-    /// Lets it hang: it holds its connections and answers nothing.
+    /// Suspends the process: connections stay open and get no response.
     pub fn hang(&self) {
         signal(self.child.id().unwrap(), "STOP");
     }
 
-    /// Ends the hanging.
+    /// Resumes a suspended process.
     pub fn resume(&self) {
         signal(self.child.id().unwrap(), "CONT");
     }
 
-    /// One inline command and the start of its answer, as it is on the wire.
+    /// Sends an inline command and returns the first 128 bytes of the response, undecoded.
     pub async fn command(&self, text: &str) -> String {
         command(self.port, text).await.expect("Redis does not answer")
     }
 
-    /// Cuts the connections of all who subscribe.
+    /// Closes the connections of all subscribers.
     pub async fn cut_subscribers(&self) {
         let answer = self.command("CLIENT KILL TYPE pubsub").await;
         assert_ne!(answer.trim(), ":0", "nobody subscribed");
@@ -93,7 +93,7 @@ fn spawn(port: u16, arguments: &[&str]) -> Child {
         .expect("redis-server is not installed: scripts/test installs it")
 }
 
-/// One inline command; `None` where nobody answers.
+/// Sends an inline command; `None` without a response within 1 s.
 async fn command(port: u16, text: &str) -> Option<String> {
     let asking = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;

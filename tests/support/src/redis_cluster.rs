@@ -1,4 +1,4 @@
-//! A Redis Cluster of a test's own: three masters, and a replica of the first.
+//! A Redis Cluster of one test: three masters, and a replica of the first.
 
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
@@ -9,28 +9,28 @@ use crate::{Redis, eventually, free_port};
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
-/// How long a master is missed before its replica takes its place.
+/// Time without a master until its replica replaces it.
 const NODE_TIMEOUT_MS: &str = "1500";
 
-/// Redis servers that end with this value.
+/// The servers of a cluster; dropping it kills them.
 #[derive(Debug)]
 pub struct RedisCluster {
     /// The masters, then the replica of the first.
     pub nodes: Vec<Redis>,
-    /// Where each speaks TLS too, if they do.
+    /// TLS port of each server; empty without TLS.
     pub encrypted_ports: Vec<u16>,
-    /// On which each talks to the others.
+    /// Cluster bus port of each server.
     ports: Vec<u16>,
     dir: TempDir,
 }
 
 impl RedisCluster {
-    /// Starts the servers, and waits until they are a cluster.
+    /// Starts the servers and waits until they form a cluster.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
 
-    /// The same; they speak TLS too, by this certificate and its key.
+    /// Like [`RedisCluster::start`], with TLS ports too, with this certificate and key.
     pub async fn start_encrypted(certificate: &Path, key: &Path) -> Self {
         Self::start_with(Some([certificate, key])).await
     }
@@ -39,7 +39,7 @@ impl RedisCluster {
         let dir = tempfile::tempdir().unwrap();
         let (mut nodes, mut ports, mut encrypted_ports) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..=MASTERS {
-            // The port on which they talk to each other is 10,000 higher by default: there may be none.
+            // The default bus port is 10,000 above the data port, which may exceed the highest port.
             let among_them = free_port();
             let mut arguments = arguments(dir.path(), number, among_them).to_vec();
             let encrypted = identity.map(|identity| (free_port(), identity));
@@ -52,7 +52,7 @@ impl RedisCluster {
                 ask(&node, &["cluster", "addslotsrange", &from.to_string(), &to.to_string()]).await;
             }
             if let Some(first) = nodes.first() {
-                // Those who speak TLS know each other by the port where they do.
+                // Servers with TLS know each other by their TLS ports.
                 let port = encrypted.map_or(node.port, |(port, _)| port).to_string();
                 let among_them = among_them.to_string();
                 ask(first, &["cluster", "meet", "127.0.0.1", &port, &among_them]).await;
@@ -78,7 +78,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// What a node is told to use it.
+    /// Variables of a node that uses this cluster.
     #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 2] {
         let nodes: Vec<_> =
@@ -86,18 +86,18 @@ impl RedisCluster {
         [("REDIS_HOST", String::new()), ("REDIS_CLUSTER_NODES", nodes.join(","))]
     }
 
-    /// The slot of a key or channel.
+    /// Slot of a key or channel.
     pub async fn slot(&self, key: &str) -> usize {
         ask(&self.nodes[1], &["cluster", "keyslot", key]).await.parse().unwrap()
     }
 
-    /// The master that had this slot in the beginning.
+    /// The first master of this slot.
     #[must_use]
     pub fn first_owner(slot: usize) -> usize {
         (0..MASTERS).find(|number| slot < SLOTS * (number + 1) / MASTERS).unwrap()
     }
 
-    /// Moves a slot, with what is in it, as a resharding does.
+    /// Moves a slot and its keys, as a resharding does.
     pub async fn move_slot(&self, slot: usize, from: usize, to: usize) {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
         let slot = slot.to_string();
@@ -115,7 +115,7 @@ impl RedisCluster {
         }
     }
 
-    /// Waits until the first master's replica has taken its place.
+    /// Waits until the first master's replica is a master.
     pub async fn await_failover(&self) {
         let replica = &self.nodes[MASTERS];
         eventually("the replica is a master", async || {
@@ -125,14 +125,14 @@ impl RedisCluster {
         self.await_well(1..=MASTERS).await;
     }
 
-    /// Kills every server.
+    /// Kills all servers.
     pub async fn kill(&mut self) {
         for node in &mut self.nodes {
             node.kill().await;
         }
     }
 
-    /// Starts them again, empty; each knows which slots it had.
+    /// Starts the servers again, empty; each keeps its slots.
     pub async fn revive(&mut self) {
         for (number, node) in self.nodes.iter_mut().enumerate() {
             let arguments = arguments(self.dir.path(), number, self.ports[number]);
@@ -191,7 +191,7 @@ fn encryption(port: u16, [certificate, key]: [&Path; 2]) -> [String; 14] {
     .map(str::to_owned)
 }
 
-/// A command and what it gives, an item a line.
+/// Sends a command and returns its result, one item a line.
 async fn ask(node: &Redis, command: &[&str]) -> String {
     let asking = Command::new("redis-cli")
         .args(["-h", "127.0.0.1", "-p", &node.port.to_string()])

@@ -1,4 +1,4 @@
-//! A way to a server that can be cut, held up, slowed down and led elsewhere.
+//! A TCP relay to a server that can cut, stall, delay and redirect connections.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use tokio::{
     time::sleep,
 };
 
-/// How a way is.
+/// State of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// As it should be.
+    /// Passes everything on.
     Open,
-    /// Connections end, and new ones end at once.
+    /// Connections are closed, and new ones are closed at once.
     Cut,
-    /// Nothing gets through, and nobody is told: what was sent waits.
+    /// Bytes wait in the relay; neither side is notified.
     Stalled,
-    /// Everything takes so much longer.
+    /// Each read is passed on after this delay.
     Slow(Duration),
-    /// Bytes arrive a few at a time.
+    /// Bytes arrive seven at a time.
     Crumbs,
-    /// Instead of the server's answers something comes that is none.
+    /// Sends nonsense instead of the server's response, and closes that direction.
     Nonsense,
 }
 
-/// Passes connections on to a port of this machine.
+/// Relays connections to a port of this machine.
 #[derive(Debug)]
 pub struct Relay {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     state: watch::Sender<State>,
     passing: AbortHandle,
@@ -43,19 +43,19 @@ pub struct Relay {
 struct State {
     way: Way,
     server: u16,
-    /// How often all connections were cut.
+    /// Number of times that all connections were cut.
     cuts: u64,
-    /// How often all connections were deserted.
+    /// Number of times that all connections were deserted.
     desertions: u64,
 }
 
 impl Relay {
-    /// Starts to listen.
+    /// Starts a relay on a free port.
     pub async fn start(server: u16) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), server)
     }
 
-    /// Passes on what comes to a listener that was there before.
+    /// Starts a relay on an existing listener.
     #[must_use]
     pub fn on(listener: TcpListener, server: u16) -> Self {
         let port = listener.local_addr().unwrap().port();
@@ -64,35 +64,34 @@ impl Relay {
         Self { port, state, passing }
     }
 
-    /// Cuts every connection, and takes no more: the port is closed for good.
+    /// Closes every connection and the port, for good.
     pub fn cut(&self) {
         self.passing.abort();
     }
 
-    /// From here on the way is so, for the connections that there are too.
+    /// Sets the state, for open connections too.
     pub fn be(&self, way: Way) {
         self.state.send_modify(|state| state.way = way);
     }
 
-    /// Cuts every connection; new ones are led to another server.
+    /// Closes every connection; new ones go to another server.
     pub fn lead_to(&self, server: u16) {
         self.state.send_modify(|state| (state.server, state.cuts) = (server, state.cuts + 1));
     }
 
-    /// Leads new connections to another server; open ones stay where they are.
+    /// Sends new connections to another server; open ones stay.
     pub fn lead_new_to(&self, server: u16) {
         self.state.send_modify(|state| state.server = server);
     }
 
-    /// Nothing gets through on the connections that there are, for good, and nobody is told; new ones
-    /// pass.
+    /// Stalls the open connections for good without closing them; new ones work.
     pub fn desert(&self) {
         self.state.send_modify(|state| state.desertions += 1);
     }
 }
 
 async fn pass(listener: TcpListener, state: watch::Receiver<State>) {
-    // They end with this set, when the task is aborted.
+    // The connections end with this set when the task is aborted.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -123,7 +122,7 @@ async fn connection(client: TcpStream, now: State, mut state: watch::Receiver<St
     }
 }
 
-/// Carries bytes one way, as the way is when they come by.
+/// Copies bytes in one direction, by the state at the time of each read.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,

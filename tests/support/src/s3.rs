@@ -1,4 +1,4 @@
-//! An S3 server, on a directory of its own, that can be stopped.
+//! An S3 server on a temporary directory, which can be stopped.
 
 use std::path::PathBuf;
 
@@ -15,22 +15,22 @@ const SECRET: &str = "s3-secret-that-is-secret";
 /// A running server with one bucket.
 #[derive(Debug)]
 pub struct S3 {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: String,
     endpoint: String,
     files: TempDir,
     serving: AbortHandle,
-    /// Its bucket, and the key's name and secret.
+    /// Bucket, key id and secret.
     access: [String; 3],
 }
 
 impl S3 {
-    /// Starts one on a free port.
+    /// Starts a server on a free port.
     pub async fn start() -> Self {
         Self::start_with(BUCKET, KEY, SECRET).await
     }
 
-    /// The same, with this bucket, and a key that may use it.
+    /// Like [`S3::start`], with this bucket and a key that may use it.
     pub async fn start_with(bucket: &str, key: &str, secret: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
         std::fs::create_dir(files.path().join(bucket)).unwrap();
@@ -42,7 +42,7 @@ impl S3 {
         Self { port, endpoint, files, serving, access }
     }
 
-    /// What a node needs to know of it.
+    /// Variables of a node that uses this server.
     #[must_use]
     pub fn env(&self) -> Vec<(&str, &str)> {
         let [bucket, key, secret] = &self.access;
@@ -54,16 +54,16 @@ impl S3 {
         ]
     }
 
-    /// Stops it; what is in it stays.
+    /// Stops the server; its objects stay.
     pub fn stop(&self) {
         self.serving.abort();
     }
 
-    /// Starts it again on its port.
+    /// Starts the server again on its port.
     pub async fn restart(&mut self) {
         let address = format!("127.0.0.1:{}", self.port);
         let listener = loop {
-            // The one before may still be on its way out.
+            // The earlier listener may not be closed yet.
             match TcpListener::bind(&address).await {
                 Ok(listener) => break listener,
                 Err(_) => tokio::task::yield_now().await,
@@ -72,7 +72,7 @@ impl S3 {
         self.serving = serve(listener, &self.files, &self.access);
     }
 
-    /// The files of the session's objects.
+    /// Files of the objects of a session.
     #[must_use]
     pub fn objects(&self, session: &str) -> Vec<PathBuf> {
         let files = std::fs::read_dir(self.files.path().join(&self.access[0]).join(session));

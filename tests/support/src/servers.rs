@@ -1,4 +1,4 @@
-//! The servers that the whole test run shares: started by `scripts/servers`, once.
+//! The servers that a whole test run shares; `scripts/servers` starts them once.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,47 +12,47 @@ use tokio_postgres::NoTls;
 
 use crate::unique;
 
-/// Where the shared servers listen, on 127.0.0.1.
+/// Addresses of the shared servers, on 127.0.0.1.
 #[derive(Debug)]
 pub struct Servers {
-    /// PostgreSQL, whose user `postgres` needs no password.
+    /// Port of PostgreSQL; the user `postgres` needs no password.
     pub postgres_port: u16,
-    /// Redis.
+    /// Port of Redis.
     pub redis_port: u16,
-    /// MariaDB.
+    /// Port of MariaDB.
     pub mysql_port: u16,
-    /// The certificate that PostgreSQL and MariaDB show, in PEM.
+    /// Certificate of PostgreSQL and MariaDB, in PEM.
     pub certificate: PathBuf,
-    /// When it closes, with this process, the servers stop.
+    /// Standard input of `scripts/servers`. It closes when this process ends, which stops the servers.
     _until: Option<ChildStdin>,
 }
 
-/// A fresh database.
+/// A database of one test.
 #[derive(Clone, Debug)]
 pub struct PostgresDatabase {
-    /// Its server's port.
+    /// Port of its server.
     pub port: u16,
-    /// Its name.
+    /// Name of the database.
     pub name: String,
 }
 
-/// The legacy directory.
+/// The legacy directory in MariaDB.
 #[derive(Clone, Debug)]
 pub struct MysqlDatabase {
-    /// Its server's port.
+    /// Port of its server.
     pub port: u16,
-    /// The database's name.
+    /// Name of the database.
     pub name: String,
-    /// A user that could write.
+    /// Name of a user with write access.
     pub user: String,
-    /// The user's password.
+    /// Password of the user.
     pub password: String,
 }
 
 static SERVERS: OnceCell<Servers> = OnceCell::const_new();
 
 impl Servers {
-    /// The servers of this test run: those that `scripts/test` has started, or ones of our own.
+    /// The servers of this test run: those that `scripts/test` started, or new ones.
     #[expect(clippy::disallowed_methods, reason = "it is how scripts/test tells of its servers")]
     pub async fn get() -> &'static Self {
         SERVERS
@@ -76,7 +76,7 @@ impl Servers {
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "scripts/servers did not start: it says above what it lacks");
+        assert!(!line.is_empty(), "scripts/servers did not start; its error is printed above");
         Self::parse(&line, child.stdin.take())
     }
 
@@ -95,7 +95,7 @@ impl Servers {
         }
     }
 
-    /// A database that nobody else uses.
+    /// Creates a database that no other test uses.
     pub async fn postgres_database(&self) -> PostgresDatabase {
         let database =
             PostgresDatabase { port: self.postgres_port, name: unique("test").replace('-', "_") };
@@ -118,7 +118,7 @@ impl Servers {
 }
 
 impl MysqlDatabase {
-    /// Changes what is in it, past every node.
+    /// Changes the directory directly, without a node.
     pub async fn execute(&self, sql: &str) {
         let target = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
@@ -132,7 +132,7 @@ impl MysqlDatabase {
         connection.disconnect().await.unwrap();
     }
 
-    /// What a node is told to use it, on its own port or on a way to it.
+    /// Variables of a node that uses it, on this port: its own or that of a relay.
     #[must_use]
     pub fn variables<'a>(&'a self, port: &'a str) -> [(&'a str, &'a str); 5] {
         [
@@ -146,12 +146,12 @@ impl MysqlDatabase {
 }
 
 impl PostgresDatabase {
-    /// A connection to look into the database with.
+    /// Opens a connection to inspect the database.
     pub async fn client(&self) -> tokio_postgres::Client {
         self.try_client().await.expect("no connection")
     }
 
-    /// The same; nothing where the server takes no more.
+    /// Like [`PostgresDatabase::client`]; `None` when the server refuses the connection.
     pub async fn try_client(&self) -> Option<tokio_postgres::Client> {
         let target =
             format!("host=127.0.0.1 port={} user=postgres dbname={}", self.port, self.name);

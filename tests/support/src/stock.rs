@@ -1,4 +1,4 @@
-//! Clients of the real kind: what npm and PyPI have, in processes of their own.
+//! Stock clients of npm, PyPI and crates.io, in processes of their own.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{PATIENCE, signal};
 
-/// A story that a stock client tells.
+/// A client process that plays a script and reports its progress.
 #[derive(Debug)]
 pub struct StockClient {
     child: Child,
@@ -28,27 +28,28 @@ static RUST: OnceCell<()> = OnceCell::const_new();
 static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
 
 impl StockClient {
-    /// The JavaScript client of npm; it is installed first where it is not there.
+    /// The JavaScript client of npm, which is installed before if it is missing.
     pub async fn javascript(story: &Value) -> Self {
         Self::script("story.mjs", story).await
     }
 
-    /// The same client with another story: how it recovers.
+    /// The same client with another script: connection state recovery.
     pub async fn javascript_recovering(story: &Value) -> Self {
         Self::script("recovery.mjs", story).await
     }
 
-    /// The same client, which writes and reads until it is told to stop.
+    /// The same client, which writes and reads until it is stopped.
     pub async fn javascript_steady(story: &Value) -> Self {
         Self::script("steady.mjs", story).await
     }
 
-    /// The same client, or one of the native framing, that joins, reads, and says what it has read.
+    /// The same client, or a native one, which joins, reads, and reports the messages that it read.
     pub async fn javascript_listening(story: &Value) -> Self {
         Self::script("listener.mjs", story).await
     }
 
-    /// The same client with the option `retries`: what is not acknowledged holds up what comes behind it.
+    /// The same client with the option `retries`: an unacknowledged packet blocks the packets behind
+    /// it.
     pub async fn javascript_retrying(story: &Value) -> Self {
         Self::script("retries.mjs", story).await
     }
@@ -65,12 +66,12 @@ impl StockClient {
         Self::start(Command::new("node").arg(dir.join(name)), story)
     }
 
-    /// The Python client of PyPI; it is installed first where it is not there.
+    /// The Python client of PyPI, which is installed before if it is missing.
     pub async fn python(story: &Value) -> Self {
         Self::python_script("story.py", story).await
     }
 
-    /// The same client with another story: much at once, by polling.
+    /// The same client with another script: many packets at once, by polling.
     pub async fn python_flushing(story: &Value) -> Self {
         Self::python_script("flush.py", story).await
     }
@@ -85,7 +86,7 @@ impl StockClient {
         Self::start(Command::new(python).arg("-u").arg(dir.join(name)), story)
     }
 
-    /// The Rust client of crates.io; it is built first.
+    /// The Rust client of crates.io, which is built before.
     pub async fn rust(story: &Value) -> Self {
         let dir = clients().join("rust");
         let target = clients().join("../../target/clients");
@@ -111,34 +112,36 @@ impl StockClient {
         Self { child, stdin, lines }
     }
 
-    /// Waits for the story to come to this line.
+    /// Waits until the script prints this line.
     pub async fn reaches(&mut self, line: &str) {
-        let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
-        assert_eq!(told.unwrap().as_deref(), Some(line), "the story broke off");
+        let told =
+            timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the client prints nothing");
+        assert_eq!(told.unwrap().as_deref(), Some(line), "the client printed another line");
     }
 
-    /// What it tells next, in JSON.
+    /// The next line that the script prints, as JSON.
     pub async fn tells(&mut self) -> Value {
-        let told = timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the story stands");
-        serde_json::from_str(&told.unwrap().expect("the story broke off")).unwrap()
+        let told =
+            timeout(PATIENCE * 4, self.lines.next_line()).await.expect("the client prints nothing");
+        serde_json::from_str(&told.unwrap().expect("the client ended")).unwrap()
     }
 
-    /// Stops its process, as a phone that sleeps does: its machine still takes what is sent to it.
+    /// Suspends the process, as a sleeping phone does: its machine still receives data.
     pub fn sleep(&self) {
         signal(self.child.id().expect("it has ended"), "STOP");
     }
 
-    /// Wakes it up again.
+    /// Resumes the suspended process.
     pub fn wake(&self) {
         signal(self.child.id().expect("it has ended"), "CONT");
     }
 
-    /// Lets it go on.
+    /// Lets the script continue with its next step.
     pub async fn go_on(&mut self) {
         self.stdin.write_all(b"\n").await.unwrap();
     }
 
-    /// Waits for its good end.
+    /// Waits until the script succeeds.
     pub async fn end(mut self) {
         self.reaches("done").await;
         assert!(timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success());
@@ -149,8 +152,8 @@ pub(crate) fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
 }
 
-/// The Python of an environment of this name that has what is listed in a file; it is made first where
-/// it is not there, or had something else.
+/// Python of the virtual environment of this name with these requirements. It is created or updated
+/// when they differ.
 pub(crate) async fn python_environment(name: &str, requirements: &Path) -> PathBuf {
     let environment = clients().join("../../target/clients").join(name);
     let python = environment.join("bin/python");

@@ -1,5 +1,5 @@
-//! A way to a node on which messages to the client are dropped, doubled or swapped: what a load test
-//! must notice.
+//! A relay to a node that drops, doubles or swaps messages to the client, which a load test must
+//! notice.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -7,34 +7,34 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What happens to every fifth message that the server tells a socket, or to what it says of it.
+/// Fault in the delivery to the client, applied to every fifth `message:new` of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not arrive.
+    /// The message does not arrive.
     Dropped,
-    /// It arrives twice.
+    /// The message arrives twice.
     Doubled,
-    /// It arrives behind the one after it.
+    /// The message arrives after the next one.
     Swapped,
-    /// It arrives, but by HTTP the server says that its sessions have no messages at all.
+    /// The message arrives, but over HTTP every session claims to have no messages (`lastSeq` 0).
     Forgotten,
 }
 
-/// Passes connections on to a node of this machine, and tampers with what comes back.
+/// Relays connections to a node of this machine and tampers with its responses.
 #[derive(Debug)]
 pub struct Tampering {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     passing: AbortHandle,
 }
 
 impl Tampering {
-    /// Starts to listen.
+    /// Starts a relay on a free port.
     pub async fn start(node: u16, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let passing = tokio::spawn(async move {
-            // They end with this set, when the task is aborted.
+            // The connections end with this set when the task is aborted.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 connections.spawn(connection(client, node, fault));
@@ -74,7 +74,7 @@ async fn connection(client: TcpStream, node: u16, fault: Fault) -> std::io::Resu
     tokio::try_join!(up, down).map(drop)
 }
 
-/// What the server writes on one connection.
+/// The server's output on one connection.
 struct Tamper {
     fault: Fault,
     read: Vec<u8>,
@@ -84,11 +84,11 @@ struct Tamper {
 }
 
 impl Tamper {
-    /// What goes on to the client, now that these bytes have come.
+    /// Adds bytes of the server and returns the bytes for the client.
     fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.read.extend_from_slice(bytes);
         if !self.frames {
-            // All answers but the one that makes it a socket are passed on as they are.
+            // Only the response that upgrades to a WebSocket is followed by frames; others pass.
             if !self.read.starts_with(b"HTTP/1.1 101 ") {
                 let mut answer = std::mem::take(&mut self.read);
                 if self.fault == Fault::Forgotten {
@@ -132,7 +132,7 @@ impl Tamper {
     }
 }
 
-/// Makes every `lastSeq` a 0, and no answer longer or shorter.
+/// Sets every `lastSeq` to 0 without changing the length of the response.
 fn forget(answer: &mut [u8]) {
     let name = b"\"lastSeq\":";
     let mut at = 0;
@@ -144,7 +144,7 @@ fn forget(answer: &mut [u8]) {
     }
 }
 
-/// The length of the frame that these bytes begin with, were it whole; servers don't mask.
+/// Length of the first frame, if it is complete. Frames of servers have no mask.
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let length = match *bytes.get(1)? {
         126 => 4 + usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),

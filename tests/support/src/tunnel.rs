@@ -1,4 +1,4 @@
-//! A way into a server that speaks TLS, for clients that don't: it checks the certificate.
+//! A tunnel to a TLS server for clients without TLS; it checks the certificate.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -16,16 +16,16 @@ use tokio_rustls::{
     },
 };
 
-/// A port whose connections go on over TLS; it closes with this value.
+/// A port whose connections continue over TLS; dropping it closes the port.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// Where it listens.
+    /// Address of the tunnel.
     pub address: SocketAddr,
     serving: AbortHandle,
 }
 
 impl Tunnel {
-    /// Starts one to a server on this machine that shows this certificate, for `localhost`.
+    /// Starts a tunnel to a server on this machine with this certificate, for `localhost`.
     pub async fn start(to: SocketAddr, certificate: &Path) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();

@@ -1,7 +1,7 @@
-//! A victim: someone who talks while somebody else attacks, and how long each act takes.
+//! A victim: a user who works while somebody else attacks, and the duration of each act.
 //!
-//! The promise is that an attacker costs nobody else anything. So a test measures the victim: first
-//! alone, then beside the attack.
+//! An attacker must not slow anybody else down. So a test measures the victim first alone, then beside
+//! the attack.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,18 +10,18 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{Client, Desk, Http, Person};
 
-/// How much slower an act may be beside an attack: p95 at most twice what it is alone.
+/// Limit for an act beside an attack: its p95 is at most twice the p95 alone.
 const FACTOR: u32 = 2;
-/// Times below this count as quick, whatever they are alone: test clients, databases and attackers
-/// share the cores with the node. The faults that a victim's test is for take seconds.
+/// Times below this pass in any case, because test clients, databases and attackers share the cores
+/// with the node. The faults that these tests look for take seconds.
 const QUICK: Duration = Duration::from_millis(400);
-/// How many rounds are measured at least, so that a p95 is one.
+/// Minimum of measured rounds, enough for a p95.
 const ROUNDS: usize = 30;
 
-/// Someone with a session of their own, a connection that sends, and the HTTP API.
+/// A user with a session, a connection that sends, and an HTTP client.
 #[derive(Debug)]
 pub struct Victim {
-    /// The one who acts.
+    /// The user who acts.
     pub person: Person,
     /// The other side of the session.
     pub other: Person,
@@ -33,7 +33,7 @@ pub struct Victim {
     rounds: u64,
 }
 
-/// How long each act took, and what was refused.
+/// Duration of each act, and the refusals.
 #[derive(Debug, Default)]
 pub struct Times {
     acts: BTreeMap<&'static str, Vec<Duration>>,
@@ -41,7 +41,7 @@ pub struct Times {
 }
 
 impl Victim {
-    /// A new pair of people on this node, whose session has a few messages.
+    /// A new pair of people on this node, whose session has five messages.
     pub async fn enter(desk: &Desk, node: usize) -> Self {
         let (person, other, session) = desk.pair().await;
         let mut client = desk.connect(node, &person).await;
@@ -53,7 +53,7 @@ impl Victim {
         Self { person, other, session, client, http, address, rounds: 0 }
     }
 
-    /// Sends, joins, searches and reads the history, again and again, one act behind the other.
+    /// Sends, joins, searches and reads the history in rounds, one act after the other.
     pub async fn measure(&mut self) -> Times {
         let mut times = Times::default();
         for _ in 0..ROUNDS {
@@ -62,8 +62,8 @@ impl Victim {
         times
     }
 
-    /// The same while an attack runs: until it has ended, and [`ROUNDS`] rounds at least. Gives what
-    /// the attack gives too.
+    /// Measures until the attack has ended, and for [`ROUNDS`] rounds at least. Returns the result of
+    /// the attack too.
     pub async fn measure_beside<T>(&mut self, attack: impl Future<Output = T>) -> (Times, T) {
         let (ended, is_over) = watch::channel(false);
         let attacking = async {
@@ -117,14 +117,14 @@ impl Times {
         }
     }
 
-    /// The time within which 95 of 100 of these acts were answered.
+    /// The 95th percentile of the durations of an act.
     fn p95(&self, act: &str) -> Duration {
         let mut times = self.acts[act].clone();
         times.sort_unstable();
         times[times.len() * 95 / 100]
     }
 
-    /// Fails where the victim was refused something, or was much slower than alone.
+    /// Fails if the victim was refused something or was much slower than alone.
     pub fn are_as_if_alone(&self, alone: &Self) {
         assert!(alone.refused.is_empty(), "refused alone: {:?}", alone.refused);
         assert!(self.refused.is_empty(), "refused beside the attack: {:?}", self.refused);

@@ -1,4 +1,4 @@
-//! One story, told by the stock client of Rust: `story '<json>'`, as in ../js/story.mjs.
+//! The common script, with the stock Rust client: `story '<json>'`, as in ../js/story.mjs.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first argument of an event or an acknowledgement, however deep it is wrapped.
+/// First argument of an event or an acknowledgement, which may be wrapped in arrays.
 fn first(payload: Payload) -> Value {
     let Payload::Text(values) = payload else { panic!("bytes") };
     let mut value = Value::Array(values);
@@ -71,7 +71,7 @@ impl Person {
         answered.recv_timeout(Duration::from_secs(5)).ok()
     }
 
-    /// Joins with what it has, again until it is answered.
+    /// Joins with the last `seq` it has; repeats the join until it has a reply.
     fn join(&self, session: &str) {
         let deadline = Instant::now() + PATIENCE * 2;
         loop {
@@ -123,7 +123,7 @@ fn main() {
         })
         .connect();
     let reason = match stranger {
-        // It tells of other things too while it goes.
+        // Other errors may be reported before this one.
         Ok(_) => loop {
             let reason = refused.recv_timeout(PATIENCE).expect("a bad token came in");
             if reason.contains("token_invalid") {
