@@ -21,8 +21,8 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-A node is configured by its environment; README.md has the table. With nothing set it runs on
-its own: a SQLite file in DATA_DIR (./data), tokens of its own issuer, and a page to try it on.
+A node is configured by its environment: docs/configuration.md has all variables. With nothing set
+it runs on its own: a SQLite file in DATA_DIR (./data), tokens of its own issuer, and a page to try it on.
 
   PORT=3000             where to listen
   POSTGRES_HOST=…       the database of more than one node, with REDIS_HOST=…
