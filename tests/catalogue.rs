@@ -54,7 +54,7 @@ fn every_row_of_the_catalogue_has_its_tests() {
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
         .filter(|(row, _)| is_row(&row.to_lowercase()))
         .collect();
-    let faults = (1..=31).map(|n| format!("F{n}"));
+    let faults = (1..=32).map(|n| format!("F{n}"));
     let bad_input = (1..=57).map(|n| format!("B{n}"));
     let costs = COSTS.map(|n| format!("C{n}"));
     let numbers = faults.chain(bad_input).chain(costs);

@@ -93,6 +93,8 @@ impl StockClient {
         RUST.get_or_init(|| async {
             let mut build = Command::new("cargo");
             build.args(["build", "--locked", "--quiet", "--target-dir"]).arg(&target);
+            // The lints of this workspace are not for it.
+            build.env_remove("RUSTC_WORKSPACE_WRAPPER");
             run(build.current_dir(&dir)).await;
         })
         .await;
