@@ -1,12 +1,12 @@
-# frontdesk for more than one node: nothing embedded, so it writes no file.
-# What builds, and what it runs on, must have the same glibc. scripts/pin-images gives both by digest.
+# frontdesk for several nodes: without the embedded parts, so it writes no file.
+# Both images must have the same glibc. scripts/pin-images prints their digests.
 ARG BUILD_IMAGE=rust:1.95.0-slim-trixie
 ARG RUN_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 
-# What others have written is built from the manifests alone. This layer stays until one of them changes.
+# The dependencies are built from the manifests alone. This layer is reused until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY rooms/Cargo.toml rooms/
 COPY tests/support/Cargo.toml tests/support/
@@ -16,7 +16,7 @@ RUN mkdir -p src rooms/src rooms/benches tests/support/src \
     && touch src/lib.rs rooms/src/lib.rs rooms/benches/rooms.rs tests/support/src/lib.rs \
     && cargo build --release --locked --no-default-features
 
-# The sources may be older than the stand-ins that were just built.
+# The sources may have an older time than the stand-ins that were just built: touch makes cargo build them.
 COPY . .
 RUN touch src/main.rs src/lib.rs rooms/src/lib.rs \
     && cargo build --release --locked --no-default-features
@@ -28,10 +28,10 @@ LABEL org.opencontainers.image.title="frontdesk" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /src/target/release/frontdesk /frontdesk
-# Numeric, so that Kubernetes too can see that it is not root.
+# Numeric, so that Kubernetes can verify that it is not root.
 USER 65532:65532
 EXPOSE 3000
-# A node says that it drains, tells its sockets, and ends within 25 s.
+# SIGTERM starts a drain, which ends within 25 s.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["/frontdesk", "health"]
 ENTRYPOINT ["/frontdesk"]

@@ -1,4 +1,4 @@
--- Sample people, in the tables that MYSQL_CUSTOMERS_QUERY and MYSQL_DENTISTS_QUERY ask by default.
+-- Sample people, in the default tables of MYSQL_CUSTOMERS_QUERY and MYSQL_DENTISTS_QUERY.
 CREATE TABLE IF NOT EXISTS customers (
   cognito_sub VARCHAR(64) PRIMARY KEY, first_name VARCHAR(80), last_name VARCHAR(80),
   email VARCHAR(120), avatar_url VARCHAR(200)
