@@ -49,7 +49,10 @@ pub(in crate::store) fn tokens(text: &str) -> Vec<Placed> {
         match run {
             Run::Word(place) => {
                 let word = spelled(text.get(place.clone()).unwrap_or_default());
-                tokens.push(Placed::new(Token::Word(word), place));
+                // Some accents are letters by themselves, and nothing is left of them.
+                if !word.is_empty() {
+                    tokens.push(Placed::new(Token::Word(word), place));
+                }
             }
             Run::Pairs(run) => add_pairs(&mut tokens, &characters(text, &run)),
         }
@@ -175,6 +178,7 @@ mod tests {
             ("cafe\u{301} caf\u{e9}", "cafe caf\u{e9}"),
             ("\u{301}\u{301} -- !", ""),
             ("7½", "7½"),
+            ("a \u{1dd3} b", "a b"),
             ("牙痛了", "x0sip0ter x0ter0jk6 x0jk6"),
             ("AB-12345 x", "AB 12345 x y123 y234 y345 y45"),
             ("12", "12"),
