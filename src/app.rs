@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use dashmap::DashMap;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use crate::{
     auth::{AuthError, Identity, Verifier},
@@ -26,6 +26,7 @@ use crate::{
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
+    tasks::Tasks,
     wire::new_id,
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) presence: Arc<Presence>,
     pub(crate) images: Images,
     pub(crate) metrics: Metrics,
+    pub(crate) tasks: Tasks,
     pub(crate) limits: Arc<Limits>,
     /// Memory budget for data that waits for readers.
     pub(crate) memory: Arc<Memory>,
@@ -71,40 +73,46 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Connects to all services. The returned task ends when the writer has decided all sends that it
-    /// accepted.
+    /// Connects to all services, and starts their background tasks.
     pub(crate) async fn open(
         #[cfg_attr(not(feature = "embedded"), expect(unused_mut))] mut config: Config,
         #[cfg_attr(not(feature = "embedded"), expect(unused_variables))] port: u16,
-    ) -> anyhow::Result<(Arc<Self>, JoinHandle<()>)> {
+    ) -> anyhow::Result<Arc<Self>> {
         #[cfg(feature = "embedded")]
         let issuer = crate::embedded::issuer::stand_in(&mut config, port)?;
-        let metrics = Metrics::start();
+        let metrics = Metrics::new();
+        let tasks = Tasks::new(metrics.tasks.clone());
+        metrics.start(&tasks);
         let key_sets = [metrics.cognito.clone(), metrics.django.clone()];
-        let verifier = Verifier::new(&config, key_sets)?;
+        let verifier = Verifier::new(&config, key_sets, &tasks)?;
         let store = open_store(&config, &metrics).await?;
         let node = new_id().simple().to_string().split_off(20);
         let secret = ClusterSecret::new(&config.cluster, &node, metrics.distrust.clone());
         let secret = Arc::new(secret);
-        let (bus, events) = open_bus(&config, &secret, &metrics).await?;
-        let hub = Hub::start(Arc::clone(&bus), events, Arc::clone(&store), metrics.hub.clone());
-        let blocks = Blocks::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
-        let inbox = Inbox::start(Arc::clone(&store), Arc::clone(&bus));
-        let receipts = Receipts::start(Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
-        let (writer, written) = Writer::start(
+        let (bus, events) = open_bus(&config, &secret, &metrics, &tasks).await?;
+        let hub = {
+            let counts = metrics.hub.clone();
+            Hub::start(&tasks, Arc::clone(&bus), events, Arc::clone(&store), counts)
+        };
+        let blocks =
+            Blocks::start(&tasks, Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
+        let inbox = Inbox::start(&tasks, Arc::clone(&store), Arc::clone(&bus));
+        let receipts =
+            Receipts::start(&tasks, Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
+        let writer = Writer::start(
+            &tasks,
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&inbox),
             metrics.writer.clone(),
         );
-        let presence = Presence::start(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
-        let limits = Limits::start(&config, &bus, metrics.refusals.clone());
-        let memory = Memory::start(config.limits.outbound_memory, metrics.memory.clone());
-        let directory = directory::open(&config)?;
-        let people = {
-            let counts = metrics.directory.clone();
-            People::start(directory, Arc::clone(&store), config.directory_cache, counts)
-        };
+        let presence =
+            Presence::start(&tasks, Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
+        let limits = Limits::start(&tasks, &config, &bus, metrics.refusals.clone());
+        let memory = Memory::start(&tasks, config.limits.outbound_memory, metrics.memory.clone());
+        let (directory, counts) = (directory::open(&config)?, metrics.directory.clone());
+        let lifetime = config.directory_cache;
+        let people = People::start(&tasks, directory, Arc::clone(&store), lifetime, counts);
         let app = Self {
             verifier,
             blocks,
@@ -117,9 +125,10 @@ impl App {
             people,
             node,
             presence,
-            images: Images::open(&config)?,
+            images: Images::open(&config, &tasks)?,
             reads: Reads::new(metrics.reads.clone()),
             metrics,
+            tasks,
             limits,
             memory,
             findings: Findings::new(),
@@ -135,7 +144,7 @@ impl App {
             issuer,
             config,
         };
-        Ok((Arc::new(app), written))
+        Ok(Arc::new(app))
     }
 
     /// Verifies a token and refuses blocked people. Every token is checked here.
@@ -202,9 +211,11 @@ async fn open_bus(
     config: &Config,
     secret: &Arc<ClusterSecret>,
     metrics: &Metrics,
+    tasks: &Tasks,
 ) -> anyhow::Result<(Arc<dyn Bus>, BusEvents)> {
     if let Some(redis) = &config.redis {
-        let (bus, events) = Redis::open(redis, Arc::clone(secret), metrics.bus.clone()).await?;
+        let counts = metrics.bus.clone();
+        let (bus, events) = Redis::open(redis, Arc::clone(secret), counts, tasks).await?;
         return Ok((Arc::new(bus), events));
     }
     let (bus, events) = OneNode::open(metrics.bus.clone());

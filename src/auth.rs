@@ -26,7 +26,7 @@ use serde::{
 
 pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers, without_scheme};
 
-use crate::{config::Config, metrics::auth::KeySetCounts, person::Person};
+use crate::{config::Config, metrics::auth::KeySetCounts, person::Person, tasks::Tasks};
 use cognito::Cognito;
 use django::Django;
 
@@ -107,9 +107,10 @@ impl Verifier {
     pub(crate) fn new(
         config: &Config,
         [cognito, django]: [KeySetCounts; 2],
+        tasks: &Tasks,
     ) -> anyhow::Result<Self> {
-        let cognito = config.cognito.as_ref().map(|config| Cognito::new(config, cognito));
-        let django = config.django.as_ref().map(|config| Django::new(config, django));
+        let cognito = config.cognito.as_ref().map(|config| Cognito::new(config, cognito, tasks));
+        let django = config.django.as_ref().map(|config| Django::new(config, django, tasks));
         let max_age = config.max_token_age.map(NonZeroU32::get).map(i64::from);
         Ok(Self { cognito: cognito.transpose()?, django: django.transpose()?, max_age })
     }

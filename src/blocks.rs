@@ -22,6 +22,7 @@ use crate::{
         Store, StoreError,
         blocks::{Block, Blocked},
     },
+    tasks::{Stage, Tasks},
     wire::{CloseCode, broadcast::Broadcast},
 };
 
@@ -71,13 +72,14 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Loads the list and starts the periodic check.
     pub(crate) async fn start(
+        tasks: &Tasks,
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         hub: Arc<Hub>,
     ) -> Result<Arc<Self>, StoreError> {
         let blocks = Arc::new(Self { known: Mutex::default(), store, bus, hub });
         blocks.look().await?;
-        tokio::spawn(Arc::clone(&blocks).keep_looking());
+        tasks.spawn(Stage::Delivery, "blocks", Arc::clone(&blocks).keep_looking());
         Ok(blocks)
     }
 

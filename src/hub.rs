@@ -30,6 +30,7 @@ use crate::{
     metrics::hub::HubCounts,
     session::SessionId,
     store::{Store, epoch::Epoch},
+    tasks::{Stage, Tasks},
     wire::{
         CloseCode,
         broadcast::{Broadcast, Room},
@@ -59,11 +60,13 @@ pub(crate) struct Hub {
     epoch: Mutex<Option<Epoch>>,
     /// Hint from a node that the list of blocks has changed.
     hinted: Notify,
+    tasks: Tasks,
 }
 
 impl Hub {
     /// Starts the hub on the events of the bus.
     pub(crate) fn start(
+        tasks: &Tasks,
         bus: Arc<dyn Bus>,
         events: BusEvents,
         store: Arc<dyn Store>,
@@ -83,10 +86,11 @@ impl Hub {
             fills: Semaphore::new(gaps::FILLS),
             epoch: Mutex::default(),
             hinted: Notify::new(),
+            tasks: tasks.clone(),
         });
-        tokio::spawn(Arc::clone(&hub).listen(events));
-        tokio::spawn(Arc::clone(&hub).keep_subscriptions());
-        tokio::spawn(Arc::clone(&hub).keep_checking());
+        tasks.spawn(Stage::Delivery, "hub.listen", Arc::clone(&hub).listen(events));
+        tasks.spawn(Stage::Delivery, "hub.subscriptions", Arc::clone(&hub).keep_subscriptions());
+        tasks.spawn(Stage::Delivery, "hub.head_check", Arc::clone(&hub).keep_checking());
         hub
     }
 

@@ -37,7 +37,10 @@ use format::{Look, PIXELS_MAX};
 pub(crate) use name::{FileName, ImageKey, ObjectKey};
 use thumbnails::Thumbnails;
 
-use crate::config::Config;
+use crate::{
+    config::{Config, S3Config},
+    tasks::Tasks,
+};
 
 /// Maximum size of a picture, in bytes.
 pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
@@ -118,27 +121,32 @@ pub(crate) struct Images {
     pub(crate) embedded: Option<std::sync::Arc<crate::embedded::s3::Server>>,
 }
 
+/// Checks that S3 answers and has the bucket.
+pub(crate) async fn probe(s3: &S3Config) -> Result<(), ImagesError> {
+    Bucket::open(s3).ping().await
+}
+
 impl Images {
     /// Makes no request to S3 yet, so that a node starts without it.
-    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn open(config: &Config, tasks: &Tasks) -> anyhow::Result<Self> {
         if let Some(s3) = &config.s3 {
-            return Ok(Self::on(Bucket::open(s3)));
+            return Ok(Self::on(Bucket::open(s3), tasks));
         }
         #[cfg(feature = "embedded")]
-        return Self::embedded(&config.data_dir);
+        return Self::embedded(&config.data_dir, tasks);
         #[cfg(not(feature = "embedded"))]
         anyhow::bail!("S3_BUCKET: is not set, and this build has no embedded storage");
     }
 
     #[cfg(feature = "embedded")]
-    fn embedded(data_dir: &std::path::Path) -> anyhow::Result<Self> {
+    fn embedded(data_dir: &std::path::Path, tasks: &Tasks) -> anyhow::Result<Self> {
         let server = std::sync::Arc::new(crate::embedded::s3::Server::open(data_dir)?);
-        let images = Self::on(Bucket::embedded(&server));
+        let images = Self::on(Bucket::embedded(&server), tasks);
         Ok(Self { embedded: Some(server), ..images })
     }
 
-    fn on(bucket: Bucket) -> Self {
-        let thumbnails = Thumbnails::start(bucket.clone());
+    fn on(bucket: Bucket, tasks: &Tasks) -> Self {
+        let thumbnails = Thumbnails::start(bucket.clone(), tasks);
         Self {
             bucket,
             thumbnails,

@@ -15,6 +15,7 @@ use crate::{
     pace::Pace,
     session::SessionId,
     store::Store,
+    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 
@@ -30,10 +31,11 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Starts publishing on this bus.
-    pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
+    pub(crate) fn start(tasks: &Tasks, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let inbox = Arc::new(Self::default());
-        tokio::spawn(Arc::clone(&inbox).keep_updating(Arc::clone(&bus)));
-        tokio::spawn(Arc::clone(&inbox).keep_telling(store, bus));
+        let updating = Arc::clone(&inbox).keep_updating(Arc::clone(&bus));
+        tasks.spawn(Stage::Delivery, "inbox.messages", updating);
+        tasks.spawn(Stage::Delivery, "inbox.sessions", Arc::clone(&inbox).keep_telling(store, bus));
         inbox
     }
 

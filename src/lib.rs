@@ -41,6 +41,7 @@ mod router;
 mod serve;
 mod session;
 mod store;
+mod tasks;
 pub mod telemetry;
 mod tls;
 mod traces;

@@ -35,6 +35,7 @@ use crate::{
     error::Error,
     metrics::limits::{Limit, Refusals},
     person::Person,
+    tasks::{Stage, Tasks},
 };
 use address::{Address, FORWARDED_FOR};
 use crowd::Crowd;
@@ -117,7 +118,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn start(config: &Config, bus: &Arc<dyn Bus>, refusals: Refusals) -> Arc<Self> {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        config: &Config,
+        bus: &Arc<dyn Bus>,
+        refusals: Refusals,
+    ) -> Arc<Self> {
         let limits = &config.limits;
         let rate = |name, a_second: Option<NonZeroU32>, burst| {
             a_second.map(|a_second| Rate::new(name, a_second, burst))
@@ -142,7 +148,7 @@ impl Limits {
             away: AtomicBool::new(false),
             warned: AtomicBool::new(false),
         });
-        tokio::spawn(Arc::clone(&limits).keep_telling());
+        tasks.spawn(Stage::Delivery, "limits", Arc::clone(&limits).keep_telling());
         limits
     }
 

@@ -28,7 +28,11 @@ use tokio::{
 pub(crate) use ending::Ending;
 pub(crate) use reader::{Charge, Making, Reader};
 
-use crate::{limits::Account, metrics::memory::MemoryCounts};
+use crate::{
+    limits::Account,
+    metrics::memory::MemoryCounts,
+    tasks::{Stage, Tasks},
+};
 use backlog::Backlog;
 use share::{Share, evict};
 
@@ -65,11 +69,11 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Starts to enforce the budget: this one in bytes, or a part of the available memory.
-    pub(crate) fn start(budget: Option<usize>, counts: MemoryCounts) -> Arc<Self> {
+    pub(crate) fn start(tasks: &Tasks, budget: Option<usize>, counts: MemoryCounts) -> Arc<Self> {
         let (budget, from) = budget.map_or_else(default_budget, |bytes| (bytes, "variable"));
         tracing::info!(mib = budget / MIB, from, "budget of what waits for readers");
         let memory = Self::new(budget, counts);
-        tokio::spawn(Arc::clone(&memory).keep_within());
+        tasks.spawn(Stage::Delivery, "memory", Arc::clone(&memory).keep_within());
         memory
     }
 

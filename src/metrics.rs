@@ -23,6 +23,7 @@ pub(crate) mod reads;
 mod resources;
 mod runtime;
 pub(crate) mod search;
+pub(crate) mod tasks;
 mod text;
 pub(crate) mod writer;
 
@@ -35,7 +36,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::app::App;
+use crate::{
+    app::App,
+    tasks::{Stage, Tasks},
+};
 use histogram::Histogram;
 pub(crate) use text::Format;
 
@@ -139,20 +143,21 @@ pub(crate) struct Metrics {
     pub(crate) reads: reads::ReadCounts,
     pub(crate) refusals: limits::Refusals,
     pub(crate) search: search::SearchCounts,
+    pub(crate) tasks: tasks::TaskCounts,
     pub(crate) writer: writer::WriterCounts,
+    runtime_delay: Histogram,
     node: node::NodeGauges,
 }
 
 impl Metrics {
     /// Registers all metrics.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         #[cfg(target_os = "linux")]
         registry.register_collector(Box::new(resources::Resources));
         let ours = registry.sub_registry_with_prefix("frontdesk");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         ours.register("build", "Which frontdesk this is", version);
-        runtime::start(ours);
         let delivery = Arc::new(delivery::Delivery::new(ours));
         let [cognito, django] = auth::key_sets(ours);
         Self {
@@ -170,13 +175,21 @@ impl Metrics {
             pushes: pushes::PushCounts::new(ours),
             reads: reads::ReadCounts::new(ours),
             refusals: limits::Refusals::new(ours),
+            runtime_delay: runtime::histogram(ours),
             search: search::SearchCounts::new(ours),
+            tasks: tasks::TaskCounts::new(ours),
             writer: writer::WriterCounts::new(ours, Arc::clone(&delivery)),
             node: node::NodeGauges::new(ours),
             delivery,
             recent: Cache::builder().max_capacity(2).time_to_live(RECENT).build(),
             registry,
         }
+    }
+
+    /// Starts the measurements that need a task.
+    pub(crate) fn start(&self, tasks: &Tasks) {
+        let measuring = runtime::measure(self.runtime_delay.clone());
+        tasks.spawn(Stage::Observation, "metrics.runtime_delay", measuring);
     }
 
     /// All metrics, at most a second old.

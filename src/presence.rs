@@ -26,6 +26,7 @@ use crate::{
     hub::Hub,
     person::Person,
     store::Store,
+    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 
@@ -62,6 +63,7 @@ pub(crate) struct Presence {
     asked: Notify,
     /// The bus has lost this node's people and its address.
     forgotten: Notify,
+    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -80,12 +82,20 @@ struct State {
 }
 
 impl Presence {
-    pub(crate) fn start(bus: Arc<dyn Bus>, store: Arc<dyn Store>, hub: Arc<Hub>) -> Arc<Self> {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        hub: Arc<Hub>,
+    ) -> Arc<Self> {
         let (here, watched) = (DashMap::new(), Mutex::default());
         let (asked, forgotten) = (Notify::new(), Notify::new());
-        let presence = Arc::new(Self { bus, store, hub, here, watched, asked, forgotten });
-        tokio::spawn(Arc::clone(&presence).keep_looking());
-        tokio::spawn(Arc::clone(&presence).keep_noting());
+        let presence = Arc::new({
+            let tasks = tasks.clone();
+            Self { bus, store, hub, here, watched, asked, forgotten, tasks }
+        });
+        tasks.spawn(Stage::Delivery, "presence.watched", Arc::clone(&presence).keep_looking());
+        tasks.spawn(Stage::Delivery, "presence.here", Arc::clone(&presence).keep_noting());
         presence
     }
 
@@ -120,7 +130,8 @@ impl Presence {
             Entry::Vacant(_) => false,
         };
         if last {
-            tokio::spawn(Arc::clone(self).go_after_grace(person.clone()));
+            let going = Arc::clone(self).go_after_grace(person.clone());
+            self.tasks.spawn_once("presence.offline", going);
         }
     }
 

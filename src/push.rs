@@ -16,7 +16,7 @@ use std::{
 };
 
 use tokio::{
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
@@ -29,6 +29,7 @@ use crate::{
         StoreError,
         push_jobs::{CONNECTED, PushJob, PushNote},
     },
+    tasks::Stage,
     wire::broadcast::Broadcast,
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
@@ -52,14 +53,15 @@ const SURVEY_EVERY: Duration = Duration::from_secs(600);
 
 /// Starts to make pushes, if they are configured. The task ends when the node drains and its pushes under way
 /// are settled. Remaining jobs are left to other nodes, or to the next start.
-pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<Option<JoinHandle<()>>> {
-    let Some(config) = app.config.pushes.clone() else { return Ok(None) };
+pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<()> {
+    let Some(config) = app.config.pushes.clone() else { return Ok(()) };
     let service = OneSignal::new(&config)?;
     tracing::info!(url = %config.base_url, "pushes are made");
     let (failing, alias_warned) = (AtomicBool::new(false), AtomicBool::new(false));
-    let app = Arc::clone(app);
+    let (app, tasks) = (Arc::clone(app), app.tasks.clone());
     let pushes = Arc::new(Pushes { app, service, config, failing, alias_warned });
-    Ok(Some(tokio::spawn(pushes.run())))
+    tasks.spawn_settling(Stage::Jobs, "pushes", pushes.run());
+    Ok(())
 }
 
 struct Pushes {
@@ -76,7 +78,7 @@ impl Pushes {
     async fn run(self: Arc<Self>) {
         // Each task returns the pause that the service asks for.
         let mut under_way: JoinSet<Option<Duration>> = JoinSet::new();
-        let mut draining = pin!(self.app.until_draining());
+        let mut draining = pin!(self.app.tasks.ending(Stage::Jobs));
         let mut quiet_until = Instant::now();
         let mut survey_at = Instant::now();
         loop {
@@ -121,7 +123,8 @@ impl Pushes {
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
         for job in self.app.store.take_pushes(limit, LEASE).await? {
             let pushes = Arc::clone(self);
-            under_way.spawn(async move { pushes.attempt(&job).await });
+            let attempt = async move { pushes.attempt(&job).await };
+            under_way.spawn(self.app.tasks.watched("pushes.attempt", attempt));
         }
         Ok(())
     }

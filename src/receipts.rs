@@ -13,6 +13,7 @@ use crate::{
     person::Person,
     session::SessionId,
     store::{Delivered, DeliveryMarks, Store},
+    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 
@@ -27,9 +28,15 @@ pub(crate) struct Receipts {
 
 impl Receipts {
     /// Starts recording in this store, and publishing on this bus.
-    pub(crate) fn start(store: Arc<dyn Store>, bus: Arc<dyn Bus>, inbox: Arc<Inbox>) -> Arc<Self> {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        inbox: Arc<Inbox>,
+    ) -> Arc<Self> {
         let receipts = Arc::new(Self::default());
-        tokio::spawn(Arc::clone(&receipts).keep_noting(store, bus, inbox));
+        let noting = Arc::clone(&receipts).keep_noting(store, bus, inbox);
+        tasks.spawn(Stage::Delivery, "receipts", noting);
         receipts
     }
 

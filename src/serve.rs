@@ -1,38 +1,30 @@
 //! Life of a node: listen, serve, drain, end.
 
 mod admin;
+mod connection;
 mod nodes;
+#[cfg(test)]
+mod tests;
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::{StatusCode, body::Incoming, server::conn::http1};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
-use tokio_io_timeout::TimeoutStream;
-use tower::ServiceExt;
 
 use crate::{
-    Config, app::App, images::sweep, indexer, limits::Accepted, memory::Ending, peers, push,
-    retention, router, traces,
+    Config,
+    app::App,
+    images::sweep,
+    indexer, peers, push, retention, router,
+    tasks::Stage,
+    traces::{self, export::Exporting},
 };
+use connection::{From, HEAD_TIMEOUT, PROXY_HEAD_TIMEOUT, Serving, serve_connection, serve_stream};
 
-/// Time limit for a client to send the head of its request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for a proxy, whose connections wait for the next request. It is longer than proxies keep
-/// connections (ALB: 60 s), because a request that comes while its connection is closed is lost.
-const PROXY_HEAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// Maximum size of a request's head in memory, in bytes.
-const HEAD_MAX: usize = 32 * 1024;
-/// Time limit for a client that takes nothing of what is written to it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel buffers for each direction of a connection; at most twice as many.
 const SOCKET_BUFFER: u32 = 64 * 1024;
 /// Maximum number of connections that wait to be accepted.
@@ -53,18 +45,14 @@ const NO_SUCH_FAMILY: i32 = 97;
 /// Pause of accepting when descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
-/// Runs a node until SIGTERM or SIGINT, then drains it, within 25 s in any case.
+/// Runs a node until SIGTERM or SIGINT, then drains it, within 25 s in any case. A background task that fails
+/// drains it too, and is the error.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(refusal) = config.refusal() {
         return Err(refusal.into());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let address = SocketAddr::from((config.host, config.port));
-    let listener = listen("PORT", address)?;
-    let address = listener.local_addr()?;
-    let for_nodes = nodes::bind(&config)?;
-    let for_operators = admin::bind(&config)?;
     let terminated = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -73,46 +61,79 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let mut terminated = pin!(terminated);
     // Opening may wait for the database for a while.
-    let (app, written) = tokio::select! {
-        opened = App::open(config, address.port()) => opened?,
+    let node = tokio::select! {
+        node = Node::open(config) => node?,
         () = &mut terminated => return Ok(()),
     };
-    announce(&app, address);
-    let exporting = traces::start(&app.config, &app.node)?;
-    let tls = for_nodes.as_ref().and_then(|listener| listener.local_addr().ok());
-    let announcing = peers::keep_announcing(Arc::clone(&app), address, tls.map(|tls| tls.port()));
-    tokio::spawn(announcing);
-    tokio::spawn(sweep::keep_sweeping(Arc::clone(&app)));
-    tokio::spawn(indexer::keep_indexing(Arc::clone(&app)));
-    tokio::spawn(retention::keep_forgetting(Arc::clone(&app)));
-    let pushing = push::start(&app)?;
-    // Every connection holds a receiver: it is signalled to finish, and its end is noticed.
-    let (finishing, connections) = watch::channel(());
-    let live = async {
-        terminated.await;
-        let deadline = Instant::now() + GRACE;
-        // The port stays open, so that clients receive 503 rather than no answer.
-        drain(&app, deadline).await;
-        deadline
-    };
-    let operators = router::for_operators(&app);
-    let deadline = tokio::select! {
-        () = accept(&listener, &app, connections.clone()) => Instant::now() + GRACE,
-        () = nodes::accept(for_nodes.as_ref(), &app, connections.clone()) => Instant::now() + GRACE,
-        () = admin::accept(for_operators.as_ref(), operators, connections) => Instant::now() + GRACE,
-        deadline = live => deadline,
-    };
-    drop((listener, for_nodes, for_operators));
-    finish(&app, &finishing, written, deadline).await;
-    if let Some(pushing) = pushing {
-        // A push that is cut short is taken by another node, or at the next start.
-        within(LAST_ANSWERS, deadline, pushing).await;
+    node.run(terminated).await
+}
+
+/// A node that listens, with its background tasks.
+struct Node {
+    app: Arc<App>,
+    listener: TcpListener,
+    for_nodes: Option<TcpListener>,
+    for_operators: Option<TcpListener>,
+    exporting: Option<Exporting>,
+}
+
+impl Node {
+    async fn open(config: Config) -> anyhow::Result<Self> {
+        let listener = listen("PORT", SocketAddr::from((config.host, config.port)))?;
+        let address = listener.local_addr()?;
+        let for_nodes = nodes::bind(&config)?;
+        let for_operators = admin::bind(&config)?;
+        let app = App::open(config, address.port()).await?;
+        announce(&app, address);
+        let exporting = traces::start(&app.config, &app.node, &app.tasks)?;
+        let tls = for_nodes.as_ref().and_then(|listener| listener.local_addr().ok());
+        if app.config.redis.is_some() {
+            let tls = tls.map(|tls| tls.port());
+            let announcing = peers::keep_announcing(Arc::clone(&app), address, tls);
+            app.tasks.spawn(Stage::Delivery, "address", announcing);
+        }
+        app.tasks.spawn(Stage::Jobs, "images.sweep", sweep::keep_sweeping(Arc::clone(&app)));
+        app.tasks.spawn(Stage::Jobs, "search.index", indexer::keep_indexing(Arc::clone(&app)));
+        app.tasks.spawn(Stage::Jobs, "retention", retention::keep_forgetting(Arc::clone(&app)));
+        push::start(&app)?;
+        Ok(Self { app, listener, for_nodes, for_operators, exporting })
     }
-    if let Some(mut exporting) = exporting {
-        within(LAST_TRACES, deadline, exporting.finish()).await;
+
+    /// Serves until this resolves, or a background task fails; then drains.
+    async fn run(self, terminated: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { app, listener, for_nodes, for_operators, exporting } = self;
+        let (finishing, connections) = watch::channel(());
+        let serving =
+            |router| Serving { router, finishing: connections.clone(), tasks: app.tasks.clone() };
+        let for_clients = serving(router::router(Arc::clone(&app)));
+        let (of_nodes, operators) = (for_clients.clone(), serving(router::for_operators(&app)));
+        drop(connections);
+        let live = async {
+            tokio::select! {
+                () = terminated => {}
+                _ = app.tasks.failure() => {}
+            }
+            let deadline = Instant::now() + GRACE;
+            // The port stays open, so that clients receive 503 rather than no answer.
+            drain(&app, deadline).await;
+            deadline
+        };
+        let deadline = tokio::select! {
+            () = accept(&listener, &app, for_clients) => Instant::now() + GRACE,
+            () = nodes::accept(for_nodes.as_ref(), &app, of_nodes) => Instant::now() + GRACE,
+            () = admin::accept(for_operators.as_ref(), operators) => Instant::now() + GRACE,
+            deadline = live => deadline,
+        };
+        drop((listener, for_nodes, for_operators));
+        finish(&app, &finishing, deadline).await;
+        // It logs its losses.
+        drop(exporting);
+        if let Some(task) = app.tasks.failed() {
+            anyhow::bail!("the background task {task} ended unexpectedly; the node has drained");
+        }
+        tracing::info!("bye");
+        Ok(())
     }
-    tracing::info!("bye");
-    Ok(())
 }
 
 /// Listens on the port of this variable. An error names the variable that is wrong.
@@ -168,8 +189,7 @@ fn announce(app: &App, address: SocketAddr) {
     }
 }
 
-async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Receiver<()>) {
-    let router = router::router(Arc::clone(app));
+async fn accept(listener: &TcpListener, app: &App, serving: Serving) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -178,8 +198,9 @@ async fn accept(listener: &TcpListener, app: &Arc<App>, connections: watch::Rece
                 let proxy = app.limits.trusts(peer.ip());
                 let head_timeout =
                     if proxy { PROXY_HEAD_TIMEOUT } else { app.limits.idle_patience(HEAD_TIMEOUT) };
-                let from = From { peer, accepted: Arc::new(accepted), head_timeout };
-                serve_connection(stream, from, router.clone(), connections.clone());
+                let accepted = Arc::new(accepted);
+                let from = From { peer, accepted, head_timeout, place: None };
+                serve_connection(stream, from, serving.clone());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -196,82 +217,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The other end of a connection, and its slot among those of its address, until the connection ends or
-/// becomes a socket.
-struct From {
-    peer: SocketAddr,
-    accepted: Arc<Accepted>,
-    head_timeout: Duration,
-}
-
-fn serve_connection(
-    stream: TcpStream,
-    from: From,
-    router: Router,
-    finishing: watch::Receiver<()>,
-) -> JoinHandle<()> {
-    // Small frames are sent at once. A socket without this option is slower, not wrong.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-    serve_stream(stream, from, router, finishing)
-}
-
-fn serve_stream(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    from: From,
-    router: Router,
-    mut finishing: watch::Receiver<()>,
-) -> JoinHandle<()> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let (head_timeout, place) = (from.head_timeout, Arc::clone(&from.accepted));
-    // A connection whose answers wait unread may be closed to free their memory.
-    let ending = Arc::<Ending>::default();
-    let of_answers = Arc::clone(&ending);
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(axum::extract::ConnectInfo(from.peer));
-        request.extensions_mut().insert(Arc::clone(&from.accepted));
-        request.extensions_mut().insert(Arc::clone(&of_answers));
-        from.accepted.begin();
-        let (answering, accepted) = (router.clone().oneshot(request), Arc::clone(&from.accepted));
-        async move {
-            let answer = answering.await;
-            let is_socket =
-                answer.as_ref().is_ok_and(|it| it.status() == StatusCode::SWITCHING_PROTOCOLS);
-            if !is_socket {
-                accepted.rest();
-            }
-            answer
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
-        .with_upgrades();
-    tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            _ = ending.until() => return,
-            // Others need the slot, and this connection is idle.
-            () = place.evicted() => return,
-            _ = finishing.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        }
-    })
-}
-
 /// Readiness becomes 503 and no socket is accepted. Open sockets are notified, and closed spread over time.
 async fn drain(app: &App, deadline: Instant) {
     app.begin_draining();
+    app.tasks.begin_ending(Stage::Jobs);
     tracing::info!(connections = app.hub.len(), "draining");
     app.hub.drain(app.config.drain_spread).await;
     if !within(GOODBYES, deadline, app.sockets.closed()).await {
@@ -280,24 +229,30 @@ async fn drain(app: &App, deadline: Instant) {
 }
 
 /// Waits for requests, then for the writer, then for the rest of the node.
-async fn finish(
-    app: &App,
-    finishing: &watch::Sender<()>,
-    written: JoinHandle<()>,
-    deadline: Instant,
-) {
+async fn finish(app: &App, finishing: &watch::Sender<()>, deadline: Instant) {
+    let end = async |stage, limit| {
+        let is_in_time = within(limit, deadline, app.tasks.end(stage)).await;
+        if !is_in_time {
+            tracing::warn!(?stage, "background tasks were still under way");
+        }
+    };
     finishing.send_replace(());
     if !within(FINISH, deadline, finishing.closed()).await {
         tracing::warn!("requests were still under way");
     }
+    // A push that is cut short is taken by another node, or at the next start.
+    end(Stage::Jobs, LAST_ANSWERS).await;
+    app.tasks.begin_ending(Stage::Commits);
     app.writer.close();
-    if !within(FINISH, deadline, written).await {
-        tracing::warn!("sends were still under way; their senders will try again");
-    }
+    // A send that is not decided by then is repeated by its sender.
+    end(Stage::Commits, FINISH).await;
     let answered = async { tokio::join!(finishing.closed(), app.sockets.closed()) };
     within(LAST_ANSWERS, deadline, answered).await;
     app.presence.end().await;
     within(LAST_ANSWERS, deadline, app.inbox.flush(&*app.store, &*app.bus)).await;
-    // The last commits are still on their way to the bus.
+    end(Stage::Delivery, LAST_ANSWERS).await;
+    // The last commits are still to be published.
     app.bus.flush().await;
+    end(Stage::Bus, LAST_ANSWERS).await;
+    end(Stage::Observation, LAST_TRACES).await;
 }

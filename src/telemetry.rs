@@ -36,6 +36,15 @@ pub fn start(config: LogConfig) {
     } else {
         registry.with(tracing_subscriber::fmt::layer().with_target(false)).init();
     }
+    log_panics();
+}
+
+/// Logs panics by their place alone: the text of a panic may quote a message.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
 }
 
 /// Lines of JSON with the ids of their trace and span, under OpenTelemetry's names for them.

@@ -7,7 +7,7 @@
 //! Law I14: spans hold our own words and counts. No id of a person, a session or a message, no body, no path
 //! and no query is exported.
 
-mod export;
+pub(crate) mod export;
 mod hop;
 mod parent;
 
@@ -33,6 +33,7 @@ use crate::{
     config::{Config, TracesConfig},
     http,
     store::StoreError,
+    tasks::Tasks,
 };
 pub(crate) use export::{Exporting, look_at_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
@@ -52,10 +53,14 @@ struct Traces {
 }
 
 /// Starts to export traces, if a collector is configured.
-pub(crate) fn start(config: &Config, node: &str) -> anyhow::Result<Option<Exporting>> {
+pub(crate) fn start(
+    config: &Config,
+    node: &str,
+    tasks: &Tasks,
+) -> anyhow::Result<Option<Exporting>> {
     let Some(traces) = &config.traces else { return Ok(None) };
     let resource = resource(traces, node);
-    let (outbox, exporting) = Exporting::start(traces, &resource)?;
+    let (outbox, exporting) = Exporting::start(traces, &resource, tasks)?;
     // Sampling is decided before there is a span.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)

@@ -11,6 +11,7 @@ use crate::{
     config::CognitoConfig,
     metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
+    tasks::Tasks,
 };
 
 #[derive(Debug)]
@@ -35,11 +36,15 @@ struct Claims {
 }
 
 impl Cognito {
-    pub(super) fn new(config: &CognitoConfig, counts: KeySetCounts) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: &CognitoConfig,
+        counts: KeySetCounts,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             issuer: config.issuer.clone(),
             client_ids: config.client_ids.clone(),
-            keys: Jwks::new(format!("{}/.well-known/jwks.json", config.issuer), counts)?,
+            keys: Jwks::new(format!("{}/.well-known/jwks.json", config.issuer), counts, tasks)?,
         })
     }
 

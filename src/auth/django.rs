@@ -14,6 +14,7 @@ use crate::{
     config::DjangoConfig,
     metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
+    tasks::Tasks,
 };
 
 pub(super) struct Django {
@@ -43,11 +44,15 @@ struct Claims {
 }
 
 impl Django {
-    pub(super) fn new(config: &DjangoConfig, counts: KeySetCounts) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: &DjangoConfig,
+        counts: KeySetCounts,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         let secret = config.secret.as_ref();
         Ok(Self {
             secret: secret.map(|key| DecodingKey::from_secret(key.expose_secret().as_bytes())),
-            keys: config.jwks_url.clone().map(|url| Jwks::new(url, counts)).transpose()?,
+            keys: config.jwks_url.clone().map(|url| Jwks::new(url, counts, tasks)).transpose()?,
             issuer: config.issuer.clone(),
         })
     }

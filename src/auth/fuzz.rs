@@ -28,6 +28,7 @@ use crate::{
     config::{CognitoConfig, DjangoConfig},
     metrics::auth::KeySetCounts,
     person::PersonKind,
+    tasks::Tasks,
 };
 
 const ISSUER: &str = "https://pool.example";
@@ -49,10 +50,12 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let public = Jwk::from_encoding_key(&customers, Algorithm::RS256).expect("its public half");
     let cognito = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: vec!["app".to_owned()] };
     let django = DjangoConfig { secret: Some(SECRET.into()), jwks_url: None, issuer: None };
-    let cognito = Cognito::new(&cognito, KeySetCounts::default()).expect("a verifier");
+    let cognito =
+        Cognito::new(&cognito, KeySetCounts::default(), &Tasks::default()).expect("a verifier");
     let public = serde_json::to_string(&JwkSet { keys: vec![public] }).expect("a key set");
     cognito.keep(serde_json::from_str(&public).expect("the same"));
-    let django = Django::new(&django, KeySetCounts::default()).expect("a verifier");
+    let django =
+        Django::new(&django, KeySetCounts::default(), &Tasks::default()).expect("a verifier");
     World {
         verifier: Verifier { cognito: Some(cognito), django: Some(django), max_age: None },
         customers,
@@ -139,7 +142,8 @@ fn key_set(bytes: &[u8]) {
     let entries = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let kid = entries["keys"][0]["kid"].as_str().map(str::to_owned);
     let config = CognitoConfig { issuer: ISSUER.to_owned(), client_ids: Vec::new() };
-    let cognito = Cognito::new(&config, KeySetCounts::default()).expect("a verifier");
+    let cognito =
+        Cognito::new(&config, KeySetCounts::default(), &Tasks::default()).expect("a verifier");
     cognito.keep(set);
     let verifier = Verifier { cognito: Some(cognito), django: None, max_age: None };
     let header = serde_json::json!({ "alg": "RS256", "kid": kid }).to_string();

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{AuthError, Unverified, WRONG_SIGNATURE};
-use crate::{config::without_query, metrics::auth::KeySetCounts};
+use crate::{config::without_query, metrics::auth::KeySetCounts, tasks::Tasks};
 
 /// Minimum interval between fetches for unknown `kid`s.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
@@ -66,6 +66,7 @@ pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
     counts: KeySetCounts,
+    tasks: Tasks,
     state: Mutex<State>,
 }
 
@@ -99,9 +100,13 @@ fn client(url: &str) -> anyhow::Result<reqwest::Client> {
 
 impl Jwks {
     /// Fetches nothing yet.
-    pub(super) fn new(url: String, counts: KeySetCounts) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn new(
+        url: String,
+        counts: KeySetCounts,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Arc<Self>> {
         let http = client(&url)?;
-        Ok(Arc::new(Self { url, http, counts, state: Mutex::default() }))
+        Ok(Arc::new(Self { url, http, counts, tasks: tasks.clone(), state: Mutex::default() }))
     }
 
     /// Stores these keys as if fetched, and fetches none for years.
@@ -185,7 +190,7 @@ impl Jwks {
         if state.fetching.is_none() && state.tried.is_none_or(|at| now >= at + every) {
             state.tried = Some(now);
             let fetch = Arc::clone(self).fetch().boxed().shared();
-            tokio::spawn(fetch.clone());
+            self.tasks.spawn_once("auth.key_set", fetch.clone());
             state.fetching = Some(fetch);
         }
         state.fetching.clone().filter(|_| !known)

@@ -5,7 +5,7 @@ use frontdesk_test_support::{DJANGO_SECRET, Issuer, eventually, now};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config, person::PersonKind};
+use crate::{config, person::PersonKind, tasks::Tasks};
 
 mod key_sets;
 
@@ -24,8 +24,12 @@ impl World {
         let mut variables =
             vec![("COGNITO_ISSUER", issuer.url.as_str()), ("DJANGO_JWT_SECRET", DJANGO_SECRET)];
         variables.extend(more);
-        let verifier =
-            Verifier::new(&config::tests::read(&variables).unwrap(), <[_; 2]>::default()).unwrap();
+        let verifier = Verifier::new(
+            &config::tests::read(&variables).unwrap(),
+            <[_; 2]>::default(),
+            &Tasks::default(),
+        )
+        .unwrap();
         Self { issuer, verifier }
     }
 
@@ -36,6 +40,7 @@ impl World {
         let verifier = Verifier::new(
             &config::tests::read(&[("DJANGO_JWKS_URL", &url)]).unwrap(),
             <[_; 2]>::default(),
+            &Tasks::default(),
         )
         .unwrap();
         Self { issuer, verifier }

@@ -17,6 +17,7 @@ use crate::{
     metrics::bus::BusCounts,
     person::{Person, PersonKind},
     session::SessionId,
+    tasks::Tasks,
     wire::{
         Framing,
         broadcast::{Broadcast, Room},
@@ -47,7 +48,8 @@ async fn open(servers: RedisServers) -> (Arc<dyn Bus>, BusEvents) {
 /// Opens a node with this name.
 async fn open_as(node: &str, config: &RedisConfig) -> (Arc<dyn Bus>, BusEvents) {
     let secret = Arc::new(secret(node));
-    let (bus, events) = Redis::open(config, secret, BusCounts::default()).await.unwrap();
+    let (bus, events) =
+        Redis::open(config, secret, BusCounts::default(), &Tasks::default()).await.unwrap();
     (Arc::new(bus), events)
 }
 

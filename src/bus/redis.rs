@@ -26,6 +26,7 @@ use crate::{
     config::{RedisConfig, RedisServers},
     metrics::bus::BusCounts,
     person::Person,
+    tasks::{Stage, Tasks},
     wire::broadcast::{Broadcast, Room},
 };
 use seals::Seals;
@@ -52,15 +53,17 @@ impl Redis {
         config: &RedisConfig,
         secret: Arc<ClusterSecret>,
         counts: BusCounts,
+        tasks: &Tasks,
     ) -> anyhow::Result<(Self, BusEvents)> {
         let is_cluster = matches!(config.servers, RedisServers::Cluster(_));
         let config = &encryption::agree(config).await;
         let (publisher, subscriber) = (connect::client(config)?, connect::client(config)?);
         let (events, heard) = mpsc::channel(EVENTS);
         let seals = Seals::new(Arc::clone(&secret));
-        tokio::spawn(hearing::hear(subscriber.clone(), seals, events.clone(), counts.clone()));
+        let hearing = hearing::hear(subscriber.clone(), seals, events.clone(), counts.clone());
+        tasks.spawn(Stage::Bus, "redis.subscriber", hearing);
         for client in [&publisher, &subscriber] {
-            connect::keep_connected(client.clone());
+            tasks.spawn(Stage::Bus, "redis.connect", connect::keep_connected(client.clone()));
         }
         for client in [&publisher, &subscriber] {
             if !connect::is_connected(client).await {
@@ -73,13 +76,15 @@ impl Redis {
         }
         let watch = Watch::new(publisher.clone(), subscriber.clone(), is_cluster, &secret);
         let watch = Arc::new(watch);
-        tokio::spawn(Arc::clone(&watch).keep_watching(counts.clone(), events.clone()));
+        let watching = Arc::clone(&watch).keep_watching(counts.clone(), events.clone());
+        tasks.spawn(Stage::Bus, "redis.watch", watching);
         if is_cluster {
             let (publisher, subscriber) = (publisher.clone(), subscriber.clone());
             let moved = counts.slots_moved.clone();
-            tokio::spawn(slots::keep_looking(publisher, subscriber, events, moved));
+            let looking = slots::keep_looking(publisher, subscriber, events, moved);
+            tasks.spawn(Stage::Bus, "redis.slots", looking);
         }
-        let voice = Voice::start(publisher.clone(), is_cluster, Arc::clone(&secret), counts);
+        let voice = Voice::start(tasks, publisher.clone(), is_cluster, Arc::clone(&secret), counts);
         Ok((Self { is_cluster, secret, voice, watch, publisher, subscriber }, heard))
     }
 

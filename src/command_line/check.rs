@@ -13,13 +13,14 @@ use crate::{
     auth::Verifier,
     bus::redis::Redis,
     config::{
-        LimitsConfig, PostgresConfig, RedisServers, SecretSource, Tls, Verdict, without_query,
+        LimitsConfig, PostgresConfig, RedisServers, S3Config, SecretSource, Tls, Verdict,
+        without_query,
     },
-    directory,
-    images::Images,
+    directory, images,
     peers::NodeTls,
     person::{Person, PersonKind},
     store::postgres::Postgres,
+    tasks::Tasks,
     tls,
     traces::look_at_collector,
 };
@@ -260,13 +261,13 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     if config.mysql.is_some() {
         trials.push(("names", Box::pin(names(config))));
     }
-    if config.s3.is_some() {
-        trials.push(("pictures", Box::pin(pictures(config))));
+    if let Some(s3) = &config.s3 {
+        trials.push(("pictures", Box::pin(pictures(s3))));
     }
     if let Some(config) = &config.traces {
         trials.push(("traces", Box::pin(look_at_collector(config))));
     }
-    for (whose, fetch) in Verifier::new(config, <[_; 2]>::default())?.fetches() {
+    for (whose, fetch) in Verifier::new(config, <[_; 2]>::default(), &Tasks::default())?.fetches() {
         let keys = async move { Ok(format!("{} keys", fetch.await?)) };
         trials.push((whose, Box::pin(keys)));
     }
@@ -294,7 +295,7 @@ async fn names(config: &Config) -> anyhow::Result<String> {
     Ok("both look-ups work".to_owned())
 }
 
-async fn pictures(config: &Config) -> anyhow::Result<String> {
-    Images::open(config)?.ping().await?;
+async fn pictures(s3: &S3Config) -> anyhow::Result<String> {
+    images::probe(s3).await?;
     Ok("the bucket is there".to_owned())
 }

@@ -117,7 +117,7 @@ impl Session {
         drop(queue.try_send(Frame::Control(open.to_packet()).into()));
         app.engines.insert(session.sid.clone(), Arc::clone(&session));
         let registered = Registered { app: Arc::clone(app), session: Arc::clone(&session) };
-        tokio::spawn(run(registered, entry, packets, queue));
+        app.tasks.spawn_once("connection.engineio", run(registered, entry, packets, queue));
         session
     }
 

@@ -20,6 +20,7 @@ use crate::{
     person::{Person, PersonKind},
     session::Session,
     store::Store,
+    tasks::{Stage, Tasks},
 };
 use relations::Relations;
 
@@ -79,6 +80,7 @@ impl Expiry<Person, Found> for Lifetime {
 
 impl People {
     pub(crate) fn start(
+        tasks: &Tasks,
         directory: Arc<dyn Directory>,
         store: Arc<dyn Store>,
         lifetime: Duration,
@@ -90,7 +92,7 @@ impl People {
         let relations = relations::cache();
         let people =
             Arc::new(Self { directory, store, found, relations, resting, queue, queued, counts });
-        tokio::spawn(Arc::clone(&people).keep_looking_up(seen));
+        tasks.spawn(Stage::Delivery, "directory", Arc::clone(&people).keep_looking_up(seen));
         people
     }
 

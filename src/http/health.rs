@@ -113,7 +113,7 @@ pub(crate) async fn live() -> StatusCode {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     let store = async { answers(app.store.ping()).await };
     let up = app.findings.store.get_with((), store).await == Part::Up && !app.is_draining();
-    if up && app.writer.commits() == Commits::Ok {
+    if up && app.tasks.failed().is_none() && app.writer.commits() == Commits::Ok {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -148,7 +148,11 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> (StatusCode, Json<Bar
 
 async fn look(app: &App) -> (StatusCode, Health) {
     // Boxed: it waits for four adapters at once.
-    let (services, reasons) = app.findings.services.get_with((), Box::pin(services(app))).await;
+    let (services, mut reasons) = app.findings.services.get_with((), Box::pin(services(app))).await;
+    if let Some(task) = app.tasks.failed() {
+        let reason = format!("the background task {task} ended unexpectedly");
+        reasons.insert("tasks".to_owned(), reason);
+    }
     let commits = app.writer.commits();
     let status = if app.is_draining() {
         Status::Draining

@@ -70,6 +70,6 @@ impl Hub {
             connections = in_sessions.len(),
             "the order has a new epoch: clients in sessions are sent to join anew"
         );
-        tokio::spawn(Self::release(in_sessions, SPREAD));
+        self.tasks.spawn_once("hub.new_epoch", Self::release(in_sessions, SPREAD));
     }
 }

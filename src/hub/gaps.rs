@@ -105,7 +105,7 @@ impl Hub {
         let begun = self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         if begun {
             let hub = Arc::clone(self);
-            tokio::spawn(async move {
+            self.tasks.spawn_once("hub.backfill_messages", async move {
                 sleep(GRACE).await;
                 hub.fill_now(id).await;
                 hub.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -157,7 +157,7 @@ impl Hub {
     fn refill(self: &Arc<Self>, id: SessionId, head: u64) {
         if self.refilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             let hub = Arc::clone(self);
-            tokio::spawn(async move {
+            self.tasks.spawn_once("hub.backfill_changes", async move {
                 sleep(CHANGE_GRACE).await;
                 hub.refill_now(id, head).await;
                 hub.refilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

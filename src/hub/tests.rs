@@ -21,6 +21,7 @@ use crate::{
     person::{Person, PersonKind},
     session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
+    tasks::Tasks,
     wire::{Framing, new_id},
 };
 
@@ -111,6 +112,7 @@ impl World {
         });
         let (heard, events) = mpsc::channel(64);
         let hub = Hub::start(
+            &Tasks::default(),
             Arc::clone(&bus) as Arc<dyn Bus>,
             events,
             Arc::clone(&store),
@@ -238,8 +240,13 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;
     let mut listener = world.listener().await;
     let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
-    let (writer, _) =
-        Writer::start(Arc::clone(&world.store), bus, Arc::default(), WriterCounts::default());
+    let writer = Writer::start(
+        &Tasks::default(),
+        Arc::clone(&world.store),
+        bus,
+        Arc::default(),
+        WriterCounts::default(),
+    );
     writer.submit(world.draft(1)).unwrap().decided().await.unwrap();
     let said = world.bus.said.lock().unwrap().pop().expect("a commit is published");
     assert!(listener.queue.try_recv().is_err(), "its own node waits for the bus too");

@@ -10,7 +10,7 @@ use axum::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{embedded::s3::Server, session::SessionId, wire::new_id};
+use crate::{embedded::s3::Server, session::SessionId, tasks::Tasks, wire::new_id};
 
 struct Desk {
     images: Images,
@@ -23,7 +23,7 @@ impl Desk {
     fn open() -> Self {
         let data = tempfile::tempdir().unwrap();
         Self {
-            images: Images::embedded(data.path()).unwrap(),
+            images: Images::embedded(data.path(), &Tasks::default()).unwrap(),
             key: ObjectKey::new(SessionId(new_id()), ImageKey::new()),
             origin: Origin("http://desk.example:3000".to_owned()),
             _data: data,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     Format, ImagesError, Look, PIXELS_MAX, SIZE_MAX, bucket::Bucket, format::look, name::ObjectKey,
 };
+use crate::tasks::{Stage, Tasks};
 
 /// Longer side of a thumbnail, in pixels.
 pub(super) const SIDE: u32 = 320;
@@ -33,12 +34,12 @@ pub(super) struct Thumbnails {
 }
 
 impl Thumbnails {
-    /// Starts the task that makes thumbnails. It ends with this value.
-    pub(super) fn start(bucket: Bucket) -> Self {
+    /// Starts the task that makes thumbnails.
+    pub(super) fn start(bucket: Bucket, tasks: &Tasks) -> Self {
         let (queue, mut wanted) = mpsc::channel::<(ObjectKey, Format)>(QUEUE);
         let waiting = Arc::new(DashSet::new());
         let waits = Arc::clone(&waiting);
-        tokio::spawn(async move {
+        tasks.spawn(Stage::Jobs, "images.thumbnails", async move {
             while let Some((key, format)) = wanted.recv().await {
                 if let Err(error) = make(&bucket, &key, format).await {
                     tracing::warn!(%error, "a thumbnail was not made");

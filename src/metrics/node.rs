@@ -9,7 +9,7 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Label,
@@ -157,8 +157,15 @@ impl NodeGauges {
             self.pool_in_use.set(whole(pool.size.saturating_sub(pool.available)));
             self.pool_waiting.set(whole(pool.waiting));
         }
-        let looking = tokio::spawn(self.others.clone().look(Arc::clone(app)));
-        drop(timeout(WAIT, looking).await);
+        let (others, app) = (self.others.clone(), Arc::clone(app));
+        let (done, looked) = oneshot::channel::<()>();
+        app.tasks.clone().spawn_once("metrics.collect", async move {
+            others.look(app).await;
+            drop(done);
+        });
+        if timeout(WAIT, looked).await.is_err() {
+            tracing::debug!("metrics of other services are not there in time");
+        }
     }
 
     fn look_at_connections(&self, app: &App) {

@@ -5,21 +5,22 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::durations;
+use super::{durations, histogram::Histogram};
 
 /// Interval of the timer.
 const EVERY: Duration = Duration::from_millis(100);
 
+pub(super) fn histogram(registry: &mut Registry) -> Histogram {
+    durations(registry, "runtime_delay_seconds", "How late a timer was that is due")
+}
+
 /// Measures for as long as the process lives. If the machine has too little CPU time for it, or a task holds
 /// a thread, everything on the node is as late as this timer.
-pub(super) fn start(registry: &mut Registry) {
-    let late = durations(registry, "runtime_delay_seconds", "How late a timer was that is due");
-    tokio::spawn(async move {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let due = ticks.tick().await;
-            late.took(Instant::now() - due);
-        }
-    });
+pub(super) async fn measure(delay: Histogram) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let due = ticks.tick().await;
+        delay.took(Instant::now() - due);
+    }
 }

@@ -68,7 +68,7 @@ async fn carry_to(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let to_node = hyper::upgrade::on(&mut response);
         let app = Arc::clone(app);
-        tokio::spawn(async move {
+        app.tasks.clone().spawn_once("connection.tunnel", async move {
             let _open = app.sockets.subscribe();
             if let (Ok(client), Ok(node)) = tokio::join!(from_client, to_node) {
                 tokio::select! {
@@ -99,7 +99,11 @@ async fn connect(app: &App, to: NodeAddress) -> Result<Sender, PeerError> {
     let stream = app.node_tls.connect(to).await.map_err(|error| unreachable(&error))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(|error| unreachable(&error))?;
-    tokio::spawn(connection.with_upgrades());
+    app.tasks.spawn_once("connection.to_node", async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection to a node ended");
+        }
+    });
     Ok(sender)
 }
 

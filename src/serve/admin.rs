@@ -3,14 +3,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::Router;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_connection};
+use super::{
+    ACCEPT_REST, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_connection,
+};
 use crate::{config::Config, limits::Accepted};
 
 /// Maximum number of connections.
@@ -27,11 +24,7 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Serves until it is dropped. Without a listener it waits.
-pub(super) async fn accept(
-    listener: Option<&TcpListener>,
-    router: Router,
-    connections: watch::Receiver<()>,
-) {
+pub(super) async fn accept(listener: Option<&TcpListener>, serving: Serving) {
     let Some(listener) = listener else { return std::future::pending().await };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -39,12 +32,8 @@ pub(super) async fn accept(
             Ok((stream, peer)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
                 let accepted = Arc::new(Accepted::unlimited());
-                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT };
-                let served = serve_connection(stream, from, router.clone(), connections.clone());
-                tokio::spawn(async move {
-                    drop(served.await);
-                    drop(place);
-                });
+                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT, place: Some(place) };
+                serve_connection(stream, from, serving.clone());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

@@ -2,16 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{ACCEPT_REST, From, HEAD_TIMEOUT, is_of_one_connection, listen, serve_stream};
-use crate::{Config, app::App, router};
+use super::{ACCEPT_REST, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_stream};
+use crate::{Config, app::App};
 
 /// Binds the listener; `None` if this node has no certificate.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
@@ -21,23 +19,18 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Serves until it is dropped. Without a listener it waits.
-pub(super) async fn accept(
-    listener: Option<&TcpListener>,
-    app: &Arc<App>,
-    connections: watch::Receiver<()>,
-) {
+pub(super) async fn accept(listener: Option<&TcpListener>, app: &App, serving: Serving) {
     let (Some(listener), Some(acceptor)) = (listener, app.node_tls.acceptor()) else {
         return std::future::pending().await;
     };
-    let router = router::router(Arc::clone(app));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
                 let accepted = Arc::new(accepted);
-                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT };
-                let (acceptor, router) = (acceptor.clone(), router.clone());
-                tokio::spawn(shake(acceptor, stream, from, router, connections.clone()));
+                let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT, place: None };
+                let shaking = shake(acceptor.clone(), stream, from, serving.clone());
+                serving.tasks.spawn_once("connection.tls", shaking);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -49,22 +42,16 @@ pub(super) async fn accept(
 }
 
 /// Serves a connection after its TLS handshake.
-async fn shake(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    from: From,
-    router: Router,
-    mut finishing: watch::Receiver<()>,
-) {
+async fn shake(acceptor: TlsAcceptor, stream: TcpStream, from: From, mut serving: Serving) {
     drop(stream.set_nodelay(true));
     let shaken = tokio::select! {
         shaken = timeout(HEAD_TIMEOUT, acceptor.accept(stream)) => shaken,
         () = from.accepted.evicted() => return,
-        _ = finishing.changed() => return,
+        _ = serving.finishing.changed() => return,
     };
     let Ok(Ok(stream)) = shaken else {
         tracing::debug!("a connection to the nodes' port begins with no handshake");
         return;
     };
-    drop(serve_stream(stream, from, router, finishing));
+    serve_stream(stream, from, serving);
 }

@@ -20,6 +20,7 @@ use crate::{
     metrics::{bus::BusCounts, writer::WriterCounts},
     person::{Person, PersonKind},
     session::SessionId,
+    tasks::Tasks,
     wire::new_id,
 };
 use amend::{
@@ -217,8 +218,13 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let (bus, _events) = OneNode::open(BusCounts::default());
     let counts = WriterCounts::default();
-    let (writer, _) =
-        Writer::start(Arc::clone(&world.store), Arc::new(bus), Arc::default(), counts.clone());
+    let writer = Writer::start(
+        &Tasks::default(),
+        Arc::clone(&world.store),
+        Arc::new(bus),
+        Arc::default(),
+        counts.clone(),
+    );
     let mut drafts: Vec<_> = (0..9).map(|n| draft(id, &customer, &n.to_string())).collect();
     // No parser can detect this one: only the database knows that its id is taken.
     drafts[4].id = drafts[1].id;

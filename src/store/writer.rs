@@ -17,7 +17,6 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot},
-    task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -32,6 +31,7 @@ use crate::{
     inbox::Inbox,
     message::Draft,
     metrics::writer::WriterCounts,
+    tasks::{Stage, Tasks},
     traces::{Append, Queued},
     wire::broadcast::Broadcast,
 };
@@ -63,20 +63,21 @@ impl Pending {
 }
 
 impl Writer {
-    /// Starts the writer. After [`Writer::close`] the task ends once everything is decided.
+    /// Starts the writer. After [`Writer::close`] its task ends once everything is decided.
     pub(crate) fn start(
+        tasks: &Tasks,
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
         counts: WriterCounts,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> Self {
         let queue = Arc::new(Queue::default());
         let committer =
             Committer { store, bus, inbox, counts: counts.clone(), queue: Arc::clone(&queue) };
-        let task = tokio::spawn(async move {
+        tasks.spawn_settling(Stage::Commits, "writer", async move {
             tokio::join!(committer.run(Lane::Main), committer.run(Lane::Apart));
         });
-        (Self { queue, counts }, task)
+        Self { queue, counts }
     }
 
     /// Refuses new drafts. The queued ones are still decided.

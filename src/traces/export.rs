@@ -19,13 +19,12 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanExporter as _, SpanProcessor},
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{sync::mpsc, time::sleep};
 
-use crate::config::TracesConfig;
+use crate::{
+    config::TracesConfig,
+    tasks::{Stage, Tasks},
+};
 
 /// Maximum number of spans that wait for the collector. Further ones are lost.
 const QUEUE: usize = 8_192;
@@ -118,12 +117,10 @@ impl Losses {
     }
 }
 
-/// The task that exports to the collector.
+/// The losses of an export, which are logged when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Exporting {
-    closing: Arc<Notify>,
     losses: Arc<Losses>,
-    task: JoinHandle<()>,
 }
 
 impl Exporting {
@@ -131,21 +128,15 @@ impl Exporting {
     pub(super) fn start(
         config: &TracesConfig,
         resource: &Resource,
+        tasks: &Tasks,
     ) -> anyhow::Result<(Outbox, Self)> {
         let mut exporter = exporter(config)?;
         exporter.set_resource(resource);
         let (queue, ended) = mpsc::channel(QUEUE);
-        let (closing, losses) = (Arc::new(Notify::new()), Arc::<Losses>::default());
-        let task = run(exporter, ended, Arc::clone(&closing), Arc::clone(&losses));
-        let task = tokio::spawn(task);
-        Ok((Outbox { queue, losses: Arc::clone(&losses) }, Self { closing, losses, task }))
-    }
-
-    /// Exports the rest, for as long as the caller waits.
-    pub(crate) async fn finish(&mut self) {
-        self.closing.notify_one();
-        // The task can't panic, and nobody cancels it.
-        drop((&mut self.task).await);
+        let losses = Arc::<Losses>::default();
+        let exporting = run(exporter, ended, tasks.clone(), Arc::clone(&losses));
+        tasks.spawn_settling(Stage::Observation, "traces.export", exporting);
+        Ok((Outbox { queue, losses: Arc::clone(&losses) }, Self { losses }))
     }
 }
 
@@ -158,14 +149,14 @@ impl Drop for Exporting {
 async fn run(
     exporter: SpanExporter,
     mut ended: mpsc::Receiver<SpanData>,
-    closing: Arc<Notify>,
+    tasks: Tasks,
     losses: Arc<Losses>,
 ) {
     let (mut takes, mut calm, mut lost) = (true, 0, 0);
     loop {
         let is_last = tokio::select! {
             () = sleep(EVERY) => false,
-            () = closing.notified() => true,
+            () = tasks.ending(Stage::Observation) => true,
         };
         while !ended.is_empty() {
             let mut batch = Vec::with_capacity(BATCH.min(ended.len()));

@@ -61,18 +61,16 @@ fn plain(error: Error) -> anyhow::Error {
     }
 }
 
-/// Connects in the background, for as long as the node lives.
-pub(super) fn keep_connected(client: Client) {
-    tokio::spawn(async move {
-        loop {
-            // The client gives up in some cases where a new attempt helps, such as a slot moving to a
-            // node that it does not know yet.
-            if let Ok(Err(error)) = client.connect().await {
-                tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
-            }
-            sleep(DEADLINE).await;
+/// Keeps the client connected, for as long as the node lives.
+pub(super) async fn keep_connected(client: Client) {
+    loop {
+        // The client gives up in some cases where a new attempt helps, such as a slot moving to a
+        // node that it does not know yet.
+        if let Ok(Err(error)) = client.connect().await {
+            tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
         }
-    });
+        sleep(DEADLINE).await;
+    }
 }
 
 /// Whether the client connects within the time limit.

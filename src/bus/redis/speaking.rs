@@ -15,7 +15,12 @@ use tokio::{
 };
 
 use super::{DEADLINE, seals::seal};
-use crate::{cluster::ClusterSecret, metrics::bus::BusCounts, wire::broadcast::Broadcast};
+use crate::{
+    cluster::ClusterSecret,
+    metrics::bus::BusCounts,
+    tasks::{Stage, Tasks},
+    wire::broadcast::Broadcast,
+};
 
 /// Maximum number of broadcasts that wait for Redis. Further ones are left to the head check.
 const QUEUE: usize = 8_192;
@@ -33,6 +38,7 @@ pub(super) struct Voice {
 
 impl Voice {
     pub(super) fn start(
+        tasks: &Tasks,
         publisher: Client,
         is_cluster: bool,
         secret: Arc<ClusterSecret>,
@@ -42,7 +48,7 @@ impl Voice {
         let unsaid = Arc::new(AtomicUsize::new(0));
         let mouth = Mouth { publisher, is_cluster, secret };
         let saying = say(mouth, broadcasts, Arc::clone(&unsaid), counts.clone());
-        tokio::spawn(saying);
+        tasks.spawn(Stage::Bus, "redis.publisher", saying);
         Self { queue, unsaid, counts }
     }
 

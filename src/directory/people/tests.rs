@@ -10,6 +10,7 @@ use crate::{
     person::PersonId,
     session::{Member, SessionId},
     store::{NewSession, sqlite::Sqlite},
+    tasks::Tasks,
     wire::new_id,
 };
 
@@ -78,6 +79,7 @@ impl World {
             gate: Semaphore::new(1_000),
         });
         let people = People::start(
+            &Tasks::default(),
             Arc::clone(&directory) as Arc<dyn Directory>,
             Arc::clone(&store),
             lifetime,

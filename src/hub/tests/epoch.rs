@@ -30,6 +30,7 @@ async fn c14_a_message_that_is_not_stored_does_not_suppress_the_next_one() {
 async fn f32_a_database_that_went_back_to_an_earlier_epoch_gets_a_new_one() {
     let world = World::new().await;
     let first = world.store.epoch().await.unwrap();
+    eventually("the hub knows it", async || world.hub.epoch() == Some(first)).await;
     let second = world.store.renew_epoch(first.id, first.number).await.unwrap();
     eventually("it is noticed", async || world.hub.epoch() == Some(second)).await;
     let idle = outbound(&world.hub, &world.patient).0;

@@ -22,6 +22,7 @@ use crate::{
         Appended, Delivered, Set, Setting, Span, Store,
         writer::{Commits, Pending, Writer},
     },
+    tasks::Tasks,
 };
 
 /// Time limit of a send that is unrelated to the trouble, on a busy machine.
@@ -31,7 +32,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 fn writer(store: Arc<dyn Store>) -> Writer {
     let (bus, _events) = OneNode::open(BusCounts::default());
-    Writer::start(store, Arc::new(bus), Arc::default(), WriterCounts::default()).0
+    Writer::start(&Tasks::default(), store, Arc::new(bus), Arc::default(), WriterCounts::default())
 }
 
 /// A transaction that holds the statement's locks until it is rolled back.

@@ -12,13 +12,14 @@ use crate::{
     person::Person,
     session::SessionId,
     store::writer::Writer,
+    tasks::Tasks,
 };
 
 /// A writer on the world's store; its publishes have no receiver.
 fn writer(world: &World) -> Writer {
     let (bus, _events) = OneNode::open(BusCounts::default());
     let store = Arc::clone(&world.store);
-    Writer::start(store, Arc::new(bus), Arc::default(), WriterCounts::default()).0
+    Writer::start(&Tasks::default(), store, Arc::new(bus), Arc::default(), WriterCounts::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,18 @@
+//! Failures of background tasks.
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use super::counter;
+
+/// Counts of the task supervisor.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskCounts {
+    pub(crate) failed: Counter,
+}
+
+impl TaskCounts {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let help = "Background tasks that panicked, or ended before the node did";
+        Self { failed: counter(registry, "background_tasks_failed", help) }
+    }
+}

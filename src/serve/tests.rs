@@ -1,0 +1,54 @@
+use std::{future::pending, time::Duration};
+
+use axum::extract::State;
+use hyper::StatusCode;
+use tokio::time::timeout;
+
+use super::*;
+use crate::{config, http::health, metrics::Format};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn open(dir: &tempfile::TempDir) -> Node {
+    let dir = dir.path().to_str().unwrap();
+    Node::open(config::tests::read(&[("PORT", "0"), ("DATA_DIR", dir)]).unwrap()).await.unwrap()
+}
+
+async fn is_ready(app: &Arc<App>) -> bool {
+    health::ready(State(Arc::clone(app))).await == StatusCode::OK
+}
+
+/// Every background task of a node without other services, by name.
+#[cfg(feature = "embedded")]
+#[tokio::test(flavor = "multi_thread")]
+async fn i19_a_node_that_loses_a_background_task_is_not_ready_and_drains() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(&dir).await;
+    let names = node.app.tasks.names();
+    drop(node);
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let dir = tempfile::tempdir().unwrap();
+        let node = open(&dir).await;
+        let app = Arc::clone(&node.app);
+        let running = tokio::spawn(node.run(pending()));
+        assert!(is_ready(&app).await);
+        app.tasks.kill(name);
+        assert_eq!(timeout(LIMIT, app.tasks.failure()).await, Ok(name));
+        assert!(!is_ready(&app).await, "{name}");
+        let ended = timeout(LIMIT, running).await.unwrap().unwrap();
+        assert!(ended.unwrap_err().to_string().contains(name));
+        let metrics = app.metrics.text(&app, Format::Plain).await;
+        assert!(metrics.contains("frontdesk_background_tasks_failed_total 1"), "{name}");
+    }
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test(flavor = "multi_thread")]
+async fn i19_the_end_of_a_node_is_no_failure_of_its_tasks() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(&dir).await;
+    let app = Arc::clone(&node.app);
+    timeout(LIMIT, node.run(async {})).await.unwrap().unwrap();
+    assert_eq!(app.tasks.failed(), None);
+}
