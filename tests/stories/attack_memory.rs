@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use frontdesk_test_support::{
-    Client, Desk, Framing, PATIENCE, Person, Servers, Victim, eventually,
-};
+use frontdesk_test_support::{Client, Desk, Framing, PATIENCE, Person, Servers, Victim};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{
@@ -28,6 +26,9 @@ const ANSWER_KIB: u64 = 64;
 const SLACK_KIB: u64 = 32 * 1024;
 /// Number of messages of maximum length in a session: more than a page.
 const FULL: usize = 12;
+
+/// Rounds of a victim's acts in which the node returns its memory. 4 to 11 were seen.
+const ROUNDS_UNTIL_RELEASED: u32 = 60;
 
 async fn desk() -> Desk {
     let redis_port = Servers::get().await.redis_port;
@@ -96,7 +97,15 @@ async fn stays_within<T>(
     let least = start + start / 5;
     beside.are_as_if_alone(&alone);
     assert!(grown < bound_kib, "{grown} KiB beside {bound_kib}");
-    eventually("the memory is released", async || desk.nodes[0].memory_kib() <= least).await;
+    // The allocator returns memory as its threads allocate. So the node goes on serving, and that is counted:
+    // time would not do on a busy machine.
+    for _ in 0..ROUNDS_UNTIL_RELEASED {
+        if desk.nodes[0].memory_kib() <= least {
+            return;
+        }
+        drop(victim.measure().await);
+    }
+    panic!("{} KiB are kept, {least} allowed", desk.nodes[0].memory_kib());
 }
 
 async fn joins_of(people: usize, sockets: usize) {
