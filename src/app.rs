@@ -23,10 +23,10 @@ use crate::{
     metrics::Metrics,
     peers::NodeTls,
     person::Person,
+    platform::tasks::Tasks,
     presence::Presence,
     receipts::Receipts,
     store::{Store, postgres::Postgres, writer::Writer},
-    tasks::Tasks,
     wire::new_id,
 };
 
@@ -84,7 +84,7 @@ impl App {
         let tasks = Tasks::new(metrics.tasks.clone());
         metrics.start(&tasks);
         let key_sets = [metrics.cognito.clone(), metrics.django.clone()];
-        let verifier = Verifier::new(&config, key_sets, &tasks)?;
+        let verifier = Verifier::new(&config.tokens, key_sets, &tasks)?;
         let store = open_store(&config, &metrics).await?;
         let node = new_id().simple().to_string().split_off(20);
         let secret = ClusterSecret::new(&config.cluster, &node, metrics.distrust.clone());
@@ -108,9 +108,11 @@ impl App {
         );
         let presence =
             Presence::start(&tasks, Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
-        let limits = Limits::start(&tasks, &config, &bus, metrics.refusals.clone());
-        let memory = Memory::start(&tasks, config.limits.outbound_memory, metrics.memory.clone());
-        let (directory, counts) = (directory::open(&config)?, metrics.directory.clone());
+        let shared = config.redis.is_some().then(|| Arc::clone(&bus));
+        let limits = Limits::start(&tasks, &config.limits, shared, metrics.refusals.clone());
+        let memory = Memory::start(&tasks, config.outbound_memory, metrics.memory.clone());
+        let (directory, counts) =
+            (directory::open(config.mysql.as_ref(), &config.data_dir)?, metrics.directory.clone());
         let lifetime = config.directory_cache;
         let people = People::start(&tasks, directory, Arc::clone(&store), lifetime, counts);
         let app = Self {
@@ -125,7 +127,7 @@ impl App {
             people,
             node,
             presence,
-            images: Images::open(&config, &tasks)?,
+            images: Images::open(config.s3.as_ref(), &config.data_dir, &tasks)?,
             reads: Reads::new(metrics.reads.clone()),
             metrics,
             tasks,
@@ -137,7 +139,7 @@ impl App {
             engines: DashMap::new(),
             peers: DashMap::new(),
             secret,
-            node_tls: NodeTls::open(&config.cluster.tls)?,
+            node_tls: NodeTls::open(&config.node_tls)?,
             carried: Replays::default(),
             draining: watch::Sender::new(false),
             #[cfg(feature = "embedded")]
@@ -186,9 +188,9 @@ impl App {
 }
 
 #[cfg(not(feature = "embedded"))]
-pub(crate) fn no_database() -> crate::config::ConfigError {
+pub(crate) fn no_database() -> crate::platform::variables::ConfigError {
     let problem = "is not set, and this build has no embedded database";
-    crate::config::ConfigError::new("POSTGRES_HOST", problem)
+    crate::platform::variables::ConfigError::new("POSTGRES_HOST", problem)
 }
 
 async fn open_store(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {

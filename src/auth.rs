@@ -6,6 +6,7 @@
 
 mod bearer;
 mod cognito;
+pub(crate) mod config;
 mod django;
 #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
 pub(crate) mod fuzz;
@@ -26,7 +27,8 @@ use serde::{
 
 pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers, without_scheme};
 
-use crate::{config::Config, metrics::auth::KeySetCounts, person::Person, tasks::Tasks};
+use self::config::TokensConfig;
+use crate::{metrics::auth::KeySetCounts, person::Person, platform::tasks::Tasks};
 use cognito::Cognito;
 use django::Django;
 
@@ -105,13 +107,13 @@ const WRONG_SIGNATURE: AuthError = AuthError::Invalid("its signature does not fi
 impl Verifier {
     /// Fetches no key set yet. Key sets are fetched when they are first needed.
     pub(crate) fn new(
-        config: &Config,
+        config: &TokensConfig,
         [cognito, django]: [KeySetCounts; 2],
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let cognito = config.cognito.as_ref().map(|config| Cognito::new(config, cognito, tasks));
         let django = config.django.as_ref().map(|config| Django::new(config, django, tasks));
-        let max_age = config.max_token_age.map(NonZeroU32::get).map(i64::from);
+        let max_age = config.max_age.map(NonZeroU32::get).map(i64::from);
         Ok(Self { cognito: cognito.transpose()?, django: django.transpose()?, max_age })
     }
 

@@ -18,11 +18,11 @@ use crate::{
     bus::Bus,
     hub::Hub,
     person::Person,
+    platform::tasks::{Stage, Tasks},
     store::{
         Store, StoreError,
         blocks::{Block, Blocked},
     },
-    tasks::{Stage, Tasks},
     wire::{CloseCode, broadcast::Broadcast},
 };
 

@@ -6,6 +6,7 @@
 //! covers its purpose, the node, the time, a number that the node uses once, and all data that belongs
 //! to it, such as the channel of an envelope or the account of a count.
 
+pub(crate) mod config;
 mod replays;
 mod stamp;
 
@@ -23,7 +24,8 @@ pub(crate) use replays::Replays;
 pub(crate) use stamp::STAMP;
 use stamp::{HEAD, Head};
 
-use crate::{config::ClusterConfig, metrics::distrust::DistrustCounts};
+use self::config::ClusterConfig;
+use crate::metrics::distrust::DistrustCounts;
 
 /// Maximum age of a signature, past or future, in milliseconds. Clocks of nodes may differ.
 const AGE_MAX_MS: u64 = 120_000;

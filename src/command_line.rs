@@ -15,9 +15,10 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::Config,
     person::PersonId,
-    serve, telemetry,
+    platform::{telemetry, variables::ConfigError},
+    serve::serve,
 };
 
 const AFTER_HELP: &str = "\

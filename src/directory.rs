@@ -1,15 +1,15 @@
 //! Names of people, from the read-only legacy directory or without one.
 
 mod local;
-mod mysql;
+pub(crate) mod mysql;
 pub(crate) mod people;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 
+use self::mysql::config::MysqlConfig;
 use crate::{
-    config::Config,
     person::{AvatarUrl, Email, Person, PersonId},
     store::Source,
 };
@@ -52,10 +52,14 @@ pub(crate) trait Directory: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), DirectoryError>;
 }
 
-pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Directory>> {
-    match &config.mysql {
+/// Opens the legacy database, or the file that stands in for it.
+pub(crate) fn open(
+    mysql: Option<&MysqlConfig>,
+    data_dir: &Path,
+) -> anyhow::Result<Arc<dyn Directory>> {
+    match mysql {
         Some(config) => Ok(Arc::new(mysql::Mysql::open(config)?)),
-        None => Ok(Arc::new(local::Local::open(&config.data_dir.join("people.json"))?)),
+        None => Ok(Arc::new(local::Local::open(&data_dir.join("people.json"))?)),
     }
 }
 

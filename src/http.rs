@@ -15,6 +15,7 @@ pub(crate) mod hsts;
 pub(crate) mod images;
 pub(crate) mod limits;
 pub(crate) mod messages;
+pub(crate) mod origins;
 pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod search;

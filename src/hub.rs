@@ -28,9 +28,9 @@ use crate::{
     bus::{Bus, BusEvent, BusEvents},
     connection::outbound::{ConnectionId, Outbound},
     metrics::hub::HubCounts,
+    platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::{Store, epoch::Epoch},
-    tasks::{Stage, Tasks},
     wire::{
         CloseCode,
         broadcast::{Broadcast, Room},

@@ -4,6 +4,7 @@
 //! If no bucket is configured, the same code uses an S3 server in this process.
 
 mod bucket;
+pub(crate) mod config;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -17,7 +18,7 @@ pub(crate) mod sweep;
 mod tests;
 mod thumbnails;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -32,15 +33,13 @@ use tokio::{
 use utoipa::ToSchema;
 
 use bucket::Bucket;
+use config::S3Config;
 pub(crate) use format::{Format, InvalidFormat};
 use format::{Look, PIXELS_MAX};
 pub(crate) use name::{FileName, ImageKey, ObjectKey};
 use thumbnails::Thumbnails;
 
-use crate::{
-    config::{Config, S3Config},
-    tasks::Tasks,
-};
+use crate::platform::tasks::Tasks;
 
 /// Maximum size of a picture, in bytes.
 pub(crate) const SIZE_MAX: u64 = 10 * 1024 * 1024;
@@ -128,18 +127,22 @@ pub(crate) async fn probe(s3: &S3Config) -> Result<(), ImagesError> {
 
 impl Images {
     /// Makes no request to S3 yet, so that a node starts without it.
-    pub(crate) fn open(config: &Config, tasks: &Tasks) -> anyhow::Result<Self> {
-        if let Some(s3) = &config.s3 {
+    pub(crate) fn open(
+        s3: Option<&S3Config>,
+        #[cfg_attr(not(feature = "embedded"), expect(unused_variables))] data_dir: &Path,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
+        if let Some(s3) = s3 {
             return Ok(Self::on(Bucket::open(s3), tasks));
         }
         #[cfg(feature = "embedded")]
-        return Self::embedded(&config.data_dir, tasks);
+        return Self::embedded(data_dir, tasks);
         #[cfg(not(feature = "embedded"))]
         anyhow::bail!("S3_BUCKET: is not set, and this build has no embedded storage");
     }
 
     #[cfg(feature = "embedded")]
-    fn embedded(data_dir: &std::path::Path, tasks: &Tasks) -> anyhow::Result<Self> {
+    fn embedded(data_dir: &Path, tasks: &Tasks) -> anyhow::Result<Self> {
         let server = std::sync::Arc::new(crate::embedded::s3::Server::open(data_dir)?);
         let images = Self::on(Bucket::embedded(&server), tasks);
         Ok(Self { embedded: Some(server), ..images })

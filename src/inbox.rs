@@ -13,9 +13,9 @@ use crate::{
     bus::Bus,
     message::{Message, MessageId},
     pace::Pace,
+    platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::Store,
-    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 

@@ -12,7 +12,7 @@ mod bus;
 mod cluster;
 pub mod command_line;
 mod commands;
-pub mod config;
+mod config;
 mod connection;
 mod directory;
 #[cfg(feature = "embedded")]
@@ -33,6 +33,7 @@ mod openapi;
 mod pace;
 mod peers;
 mod person;
+mod platform;
 mod presence;
 mod push;
 mod receipts;
@@ -41,11 +42,5 @@ mod router;
 mod serve;
 mod session;
 mod store;
-mod tasks;
-pub mod telemetry;
-mod tls;
 mod traces;
 mod wire;
-
-pub use config::Config;
-pub use serve::serve;

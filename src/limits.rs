@@ -5,6 +5,7 @@
 //! Redis is away each node counts for itself, and begins anew when it is back.
 
 pub(crate) mod address;
+pub(crate) mod config;
 mod crowd;
 mod descriptors;
 pub(crate) mod frames;
@@ -29,13 +30,13 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use self::config::LimitsConfig;
 use crate::{
     bus::{Bus, BusError},
-    config::Config,
     error::Error,
     metrics::limits::{Limit, Refusals},
     person::Person,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
 };
 use address::{Address, FORWARDED_FOR};
 use crowd::Crowd;
@@ -118,13 +119,13 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Starts to share usage by the bus; `None` if this node is alone.
     pub(crate) fn start(
         tasks: &Tasks,
-        config: &Config,
-        bus: &Arc<dyn Bus>,
+        limits: &LimitsConfig,
+        bus: Option<Arc<dyn Bus>>,
         refusals: Refusals,
     ) -> Arc<Self> {
-        let limits = &config.limits;
         let rate = |name, a_second: Option<NonZeroU32>, burst| {
             a_second.map(|a_second| Rate::new(name, a_second, burst))
         };
@@ -144,7 +145,7 @@ impl Limits {
             strangers: crowd(STRANGERS_MAX, Limit::Strangers),
             idle: crowd(IDLE_MAX, Limit::Idle),
             refusals,
-            bus: config.redis.is_some().then(|| Arc::clone(bus)),
+            bus,
             away: AtomicBool::new(false),
             warned: AtomicBool::new(false),
         });

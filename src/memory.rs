@@ -6,6 +6,7 @@
 //! waits for its turn before the database is queried.
 
 mod backlog;
+pub(crate) mod config;
 mod ending;
 mod machine;
 mod reader;
@@ -31,7 +32,7 @@ pub(crate) use reader::{Charge, Making, Reader};
 use crate::{
     limits::Account,
     metrics::memory::MemoryCounts,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
 };
 use backlog::Backlog;
 use share::{Share, evict};

@@ -38,7 +38,7 @@ use prometheus_client::{
 
 use crate::{
     app::App,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
 };
 use histogram::Histogram;
 pub(crate) use text::Format;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod carry;
+pub(crate) mod config;
 mod proof;
 mod tls;
 
@@ -24,7 +25,7 @@ pub(crate) use carry::carry;
 pub(crate) use proof::{CARRIED, Carried};
 pub(crate) use tls::NodeTls;
 
-use crate::{app::App, bus::NodeAddress, config::HostPort};
+use crate::{app::App, bus::NodeAddress, bus::redis::config::HostPort};
 
 /// Lease of a node's address on the bus, in seconds.
 pub(crate) const ANNOUNCED_SECS: i64 = 20;

@@ -25,8 +25,8 @@ use crate::{
     connection::outbound::ConnectionId,
     hub::Hub,
     person::Person,
+    platform::tasks::{Stage, Tasks},
     store::Store,
-    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 

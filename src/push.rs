@@ -3,6 +3,7 @@
 //! Each node leases due jobs from the store ([`crate::store::push_jobs`]), a few at a time. Sends do not wait
 //! for pushes: a send only writes its job beside its message.
 
+pub(crate) mod config;
 mod onesignal;
 mod wording;
 
@@ -20,16 +21,16 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use self::config::PushConfig;
 use crate::{
     app::App,
-    config::PushConfig,
     peers::ANNOUNCED_SECS,
+    platform::tasks::Stage,
     presence,
     store::{
         StoreError,
         push_jobs::{CONNECTED, PushJob, PushNote},
     },
-    tasks::Stage,
     wire::broadcast::Broadcast,
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};

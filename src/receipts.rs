@@ -11,9 +11,9 @@ use crate::{
     inbox::Inbox,
     pace::Pace,
     person::Person,
+    platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::{Delivered, DeliveryMarks, Store},
-    tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 

@@ -6,9 +6,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     app::App,
+    platform::variables::{ConfigError, Variables},
     store::{Store, StoreError},
 };
 
+/// Maximum retention: the arithmetic of times must not overflow.
+const RETENTION_MAX_DAYS: u64 = 3_650;
 /// Interval of the removal.
 const EVERY: Duration = Duration::from_hours(1);
 /// Maximum number removed in one transaction, so that no send waits for it.
@@ -17,8 +20,7 @@ const BATCH: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Removes old texts at the start, and then each hour. Several nodes may do it at once.
-pub(crate) async fn keep_forgetting(app: Arc<App>) {
-    let Some(age) = app.config.limits.edits_retention else { return };
+pub(crate) async fn keep_forgetting(app: Arc<App>, age: Duration) {
     let mut hours = interval(EVERY);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -41,4 +43,11 @@ async fn forget(store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Retention of the text of a message from before it was edited or deleted. `None`: for ever.
+pub(crate) fn edits_retention(variables: &Variables) -> Result<Option<Duration>, ConfigError> {
+    let unit = "days; 0: for ever";
+    let days = variables.number("EDITS_RETENTION_DAYS", 30, 0..=RETENTION_MAX_DAYS, unit)?;
+    Ok((days > 0).then(|| Duration::from_hours(days * 24)))
 }

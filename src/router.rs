@@ -21,8 +21,8 @@ use utoipa_axum::{
 use crate::{
     app::App,
     asyncapi,
-    config::Origins,
     error::Error,
+    http::origins::Origins,
     http::{
         admin, answers, audit, blocks, carried, chats, docs, health, hsts, images, limits,
         messages, problem, search, socket, socketio, traces::layer as traced,

@@ -16,11 +16,12 @@ use tokio::{
 };
 
 use crate::{
-    Config,
     app::App,
+    config::Config,
     images::sweep,
-    indexer, peers, push, retention, router,
-    tasks::Stage,
+    indexer, peers,
+    platform::tasks::Stage,
+    push, retention, router,
     traces::{self, export::Exporting},
 };
 use connection::{From, HEAD_TIMEOUT, PROXY_HEAD_TIMEOUT, Serving, serve_connection, serve_stream};
@@ -47,7 +48,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(200);
 
 /// Runs a node until SIGTERM or SIGINT, then drains it, within 25 s in any case. A background task that fails
 /// drains it too, and is the error.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(refusal) = config.refusal() {
         return Err(refusal.into());
     }
@@ -85,7 +86,12 @@ impl Node {
         let for_operators = admin::bind(&config)?;
         let app = App::open(config, address.port()).await?;
         announce(&app, address);
-        let exporting = traces::start(&app.config, &app.node, &app.tasks)?;
+        let systems = traces::Systems {
+            database: if app.config.postgres.is_some() { "postgresql" } else { "sqlite" },
+            messaging: if app.config.redis.is_some() { "redis" } else { "in_process" },
+        };
+        let traces = app.config.traces.as_ref();
+        let exporting = traces::start(traces, systems, &app.node, &app.tasks)?;
         let tls = for_nodes.as_ref().and_then(|listener| listener.local_addr().ok());
         if app.config.redis.is_some() {
             let tls = tls.map(|tls| tls.port());
@@ -94,7 +100,10 @@ impl Node {
         }
         app.tasks.spawn(Stage::Jobs, "images.sweep", sweep::keep_sweeping(Arc::clone(&app)));
         app.tasks.spawn(Stage::Jobs, "search.index", indexer::keep_indexing(Arc::clone(&app)));
-        app.tasks.spawn(Stage::Jobs, "retention", retention::keep_forgetting(Arc::clone(&app)));
+        if let Some(age) = app.config.edits_retention {
+            let forgetting = retention::keep_forgetting(Arc::clone(&app), age);
+            app.tasks.spawn(Stage::Jobs, "retention", forgetting);
+        }
         push::start(&app)?;
         Ok(Self { app, listener, for_nodes, for_operators, exporting })
     }

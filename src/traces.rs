@@ -7,6 +7,7 @@
 //! Law I14: spans hold our own words and counts. No id of a person, a session or a message, no body, no path
 //! and no query is exported.
 
+pub(crate) mod config;
 pub(crate) mod export;
 mod hop;
 mod parent;
@@ -29,12 +30,8 @@ use opentelemetry_sdk::{
     trace::{self as sdk, Sampler, SdkTracer, SdkTracerProvider},
 };
 
-use crate::{
-    config::{Config, TracesConfig},
-    http,
-    store::StoreError,
-    tasks::Tasks,
-};
+use self::config::TracesConfig;
+use crate::{http, platform::tasks::Tasks, store::StoreError};
 pub(crate) use export::{Exporting, look_at_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
@@ -48,17 +45,24 @@ static TRACES: OnceLock<Traces> = OnceLock::new();
 struct Traces {
     tracer: SdkTracer,
     sampling: Sampling,
-    database_system: &'static str,
-    messaging_system: &'static str,
+    systems: Systems,
+}
+
+/// Names of the systems that a node uses, as OpenTelemetry has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Systems {
+    pub(crate) database: &'static str,
+    pub(crate) messaging: &'static str,
 }
 
 /// Starts to export traces, if a collector is configured.
 pub(crate) fn start(
-    config: &Config,
+    config: Option<&TracesConfig>,
+    systems: Systems,
     node: &str,
     tasks: &Tasks,
 ) -> anyhow::Result<Option<Exporting>> {
-    let Some(traces) = &config.traces else { return Ok(None) };
+    let Some(traces) = config else { return Ok(None) };
     let resource = resource(traces, node);
     let (outbox, exporting) = Exporting::start(traces, &resource, tasks)?;
     // Sampling is decided before there is a span.
@@ -68,12 +72,7 @@ pub(crate) fn start(
         .with_span_processor(outbox)
         .build();
     let sampling = Sampling { ratio: traces.ratio, is_parent_based: traces.is_parent_based };
-    let started = TRACES.set(Traces {
-        tracer: provider.tracer("frontdesk"),
-        sampling,
-        database_system: if config.postgres.is_some() { "postgresql" } else { "sqlite" },
-        messaging_system: if config.redis.is_some() { "redis" } else { "in_process" },
-    });
+    let started = TRACES.set(Traces { tracer: provider.tracer("frontdesk"), sampling, systems });
     if started.is_err() {
         anyhow::bail!("traces are told already");
     }
@@ -178,7 +177,7 @@ impl Span {
         let traces = TRACES.get()?;
         traces.sampling.decide(Asked::Anyone(None), rand::random())?;
         let mut span = Self::begin(None, "fill", SpanKind::Internal, Some(since))?;
-        span.set("db.system.name", traces.database_system);
+        span.set("db.system.name", traces.systems.database);
         span.set("frontdesk.messages", count(messages));
         Some(span)
     }
@@ -277,7 +276,7 @@ impl Append {
             drop(Span::begin(Some(&send.parent), "queue", SpanKind::Internal, Some(since)));
         }
         let mut span = Span::of(&send.parent, "append", SpanKind::Client)?;
-        span.set("db.system.name", TRACES.get()?.database_system);
+        span.set("db.system.name", TRACES.get()?.systems.database);
         span.set("db.operation.name", "append");
         // A single send is no batch.
         if size > 1 {

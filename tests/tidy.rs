@@ -9,7 +9,7 @@ use std::{
 
 /// Files that may start a task without the supervisor, with the reason.
 const SPAWNING: [(&str, &str); 3] = [
-    ("src/tasks.rs", "the supervisor itself"),
+    ("src/platform/tasks.rs", "the supervisor itself"),
     ("src/store/postgres/search.rs", "the caller awaits it, and a panic is the caller's error"),
     ("src/store/sqlite/search.rs", "a timer that its owner stops"),
 ];
@@ -50,5 +50,5 @@ fn i19_only_the_supervisor_starts_tasks() {
     spawning.sort();
     let mut allowed = SPAWNING.map(|(file, _)| file);
     allowed.sort_unstable();
-    assert_eq!(spawning, allowed, "start background tasks by `Tasks` (src/tasks.rs)");
+    assert_eq!(spawning, allowed, "start background tasks by `Tasks` (src/platform/tasks.rs)");
 }

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
-    config::CognitoConfig,
+    auth::config::CognitoConfig,
     metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
-    tasks::Tasks,
+    platform::tasks::Tasks,
 };
 
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
-    config::DjangoConfig,
+    auth::config::DjangoConfig,
     metrics::auth::KeySetCounts,
     person::{Person, PersonId, PersonKind},
-    tasks::Tasks,
+    platform::tasks::Tasks,
 };
 
 pub(super) struct Django {

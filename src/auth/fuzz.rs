@@ -25,10 +25,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    config::{CognitoConfig, DjangoConfig},
+    auth::config::{CognitoConfig, DjangoConfig},
     metrics::auth::KeySetCounts,
     person::PersonKind,
-    tasks::Tasks,
+    platform::tasks::Tasks,
 };
 
 const ISSUER: &str = "https://pool.example";

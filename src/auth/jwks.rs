@@ -26,7 +26,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{AuthError, Unverified, WRONG_SIGNATURE};
-use crate::{config::without_query, metrics::auth::KeySetCounts, tasks::Tasks};
+use crate::{
+    metrics::auth::KeySetCounts, platform::tasks::Tasks, platform::variables::without_query,
+};
 
 /// Minimum interval between fetches for unknown `kid`s.
 const FETCH_EVERY: Duration = Duration::from_secs(10);

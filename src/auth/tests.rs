@@ -5,7 +5,7 @@ use frontdesk_test_support::{DJANGO_SECRET, Issuer, eventually, now};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config, person::PersonKind, tasks::Tasks};
+use crate::{config, person::PersonKind, platform::tasks::Tasks};
 
 mod key_sets;
 
@@ -25,7 +25,7 @@ impl World {
             vec![("COGNITO_ISSUER", issuer.url.as_str()), ("DJANGO_JWT_SECRET", DJANGO_SECRET)];
         variables.extend(more);
         let verifier = Verifier::new(
-            &config::tests::read(&variables).unwrap(),
+            &config::tests::read(&variables).unwrap().tokens,
             <[_; 2]>::default(),
             &Tasks::default(),
         )
@@ -38,7 +38,7 @@ impl World {
         let issuer = Issuer::start().await;
         let url = issuer.jwks_url();
         let verifier = Verifier::new(
-            &config::tests::read(&[("DJANGO_JWKS_URL", &url)]).unwrap(),
+            &config::tests::read(&[("DJANGO_JWKS_URL", &url)]).unwrap().tokens,
             <[_; 2]>::default(),
             &Tasks::default(),
         )

@@ -12,12 +12,13 @@ use accounts::accounts_are_told_one_by_one;
 
 use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
 use crate::{
+    bus::redis::config::{RedisConfig, RedisServers},
     cluster::tests::secret,
-    config::{RedisConfig, RedisServers, Tls},
     metrics::bus::BusCounts,
     person::{Person, PersonKind},
+    platform::tasks::Tasks,
+    platform::tls::Tls,
     session::SessionId,
-    tasks::Tasks,
     wire::{
         Framing,
         broadcast::{Broadcast, Room},

@@ -4,6 +4,7 @@
 //! (sharded pub/sub), so that the load is spread over all nodes.
 
 mod accounts;
+pub(crate) mod config;
 mod connect;
 mod encryption;
 mod hearing;
@@ -20,13 +21,13 @@ use async_trait::async_trait;
 use fred::clients::Client;
 use tokio::sync::mpsc;
 
+use self::config::{RedisConfig, RedisServers};
 use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS, NodeAddress};
 use crate::{
     cluster::ClusterSecret,
-    config::{RedisConfig, RedisServers},
     metrics::bus::BusCounts,
     person::Person,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
     wire::broadcast::{Broadcast, Room},
 };
 use seals::Seals;

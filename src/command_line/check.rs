@@ -9,19 +9,23 @@ use tokio::time::timeout;
 
 use super::{plain, say};
 use crate::{
-    Config,
     auth::Verifier,
     bus::redis::Redis,
-    config::{
-        LimitsConfig, PostgresConfig, RedisServers, S3Config, SecretSource, Tls, Verdict,
-        without_query,
-    },
+    bus::redis::config::RedisServers,
+    cluster::config::SecretSource,
+    config::{Config, Verdict},
     directory, images,
+    images::config::S3Config,
+    limits::config::LimitsConfig,
     peers::NodeTls,
     person::{Person, PersonKind},
+    platform::{
+        tasks::Tasks,
+        tls::{self, Tls},
+        variables::without_query,
+    },
     store::postgres::Postgres,
-    tasks::Tasks,
-    tls,
+    store::postgres::config::PostgresConfig,
     traces::look_at_collector,
 };
 
@@ -41,7 +45,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
         ("REDIS_CA_FILE", config.redis.as_ref().and_then(|it| it.ca_file.as_deref())),
         ("MYSQL_CA_FILE", config.mysql.as_ref().and_then(|it| it.ca_file.as_deref())),
     ];
-    NodeTls::open(&config.cluster.tls)?;
+    NodeTls::open(&config.node_tls)?;
     for (variable, file) in files {
         tls::authorities(variable, file)?;
     }
@@ -174,7 +178,7 @@ fn nodes(config: &Config) -> String {
         SecretSource::Derived(names) => format!("a secret made of {}", names.join(" and ")),
         SecretSource::Nothing => "nothing secret (CLUSTER_SECRET is not set)".to_owned(),
     };
-    let tls = if config.cluster.tls.ca_file.is_some() { ", TLS" } else { "" };
+    let tls = if config.node_tls.ca_file.is_some() { ", TLS" } else { "" };
     format!("know each other by {by}{unsigned}{tls}")
 }
 
@@ -209,7 +213,7 @@ fn mode(config: &Config) -> String {
 }
 
 fn customers(config: &Config) -> String {
-    match &config.cognito {
+    match &config.tokens.cognito {
         Some(it) => {
             let clients = if it.client_ids.is_empty() { "any" } else { &it.client_ids.join(", ") };
             format!("tokens of {}, for {clients} of its clients", without_query(&it.issuer))
@@ -220,7 +224,7 @@ fn customers(config: &Config) -> String {
 }
 
 fn dentists(config: &Config) -> String {
-    let Some(it) = &config.django else {
+    let Some(it) = &config.tokens.django else {
         let issued = config.development_issuer();
         let nobody = "can't come in (neither DJANGO_JWT_SECRET nor DJANGO_JWKS_URL is set)";
         return if issued { "development tokens, for whoever asks" } else { nobody }.to_owned();
@@ -267,7 +271,9 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
     if let Some(config) = &config.traces {
         trials.push(("traces", Box::pin(look_at_collector(config))));
     }
-    for (whose, fetch) in Verifier::new(config, <[_; 2]>::default(), &Tasks::default())?.fetches() {
+    for (whose, fetch) in
+        Verifier::new(&config.tokens, <[_; 2]>::default(), &Tasks::default())?.fetches()
+    {
         let keys = async move { Ok(format!("{} keys", fetch.await?)) };
         trials.push((whose, Box::pin(keys)));
     }
@@ -286,7 +292,7 @@ async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<
 
 /// Only a look-up shows that look-ups work. Nobody has this id.
 async fn names(config: &Config) -> anyhow::Result<String> {
-    let directory = directory::open(config)?;
+    let directory = directory::open(config.mysql.as_ref(), &config.data_dir)?;
     for kind in [PersonKind::Customer, PersonKind::Dentist] {
         let nobody = Person::new(kind, "frontdesk-check-config".parse()?);
         let looked = directory.person(&nobody).await;

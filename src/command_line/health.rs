@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
 use super::say;
-use crate::Config;
+use crate::config::Config;
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {

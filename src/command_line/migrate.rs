@@ -1,6 +1,6 @@
 //! `frontdesk migrate`
 
-use crate::{Config, store::postgres::Postgres};
+use crate::{config::Config, store::postgres::Postgres};
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     match &config.postgres {

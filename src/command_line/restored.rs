@@ -1,7 +1,7 @@
 //! `frontdesk restored`
 
 use crate::{
-    Config,
+    config::Config,
     store::{epoch::Epochs, postgres::Postgres},
 };
 

@@ -9,10 +9,10 @@ use secrecy::ExposeSecret;
 
 use super::{Kind, id, say};
 use crate::{
-    Config,
     auth::minting::{Claims, Token},
-    config::ConfigError,
+    config::Config,
     person::{PersonId, PersonKind},
+    platform::variables::ConfigError,
 };
 
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
         }
         None if config.development_issuer() => development(ask, config)?,
         None => {
-            let secret = config.django.as_ref().and_then(|django| django.secret.as_ref());
+            let secret = config.tokens.django.as_ref().and_then(|django| django.secret.as_ref());
             match (secret, ask.person_kind()) {
                 (Some(secret), PersonKind::Dentist) => {
                     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
@@ -84,7 +84,7 @@ impl Ask {
 }
 
 fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyhow::Result<Token> {
-    let (cognito, django) = (config.cognito.as_ref(), config.django.as_ref());
+    let (cognito, django) = (config.tokens.cognito.as_ref(), config.tokens.django.as_ref());
     let issuer = match ask.person_kind() {
         PersonKind::Customer => cognito.map(|cognito| cognito.issuer.as_str()),
         PersonKind::Dentist => django.and_then(|django| django.issuer.as_deref()),

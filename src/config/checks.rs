@@ -2,11 +2,8 @@
 
 use secrecy::ExposeSecret;
 
-use super::{
-    Config, ConfigError,
-    tls::{Tls, is_plain_beyond_this_machine},
-    variables::Variables,
-};
+use super::{Config, ConfigError, Variables};
+use crate::platform::tls::{Tls, is_plain_beyond_this_machine};
 
 /// Minimum length of an HS256 key in bytes (RFC 7518, 3.2). A shorter key can be guessed from a token.
 const HS256_KEY_MIN: usize = 32;
@@ -109,8 +106,8 @@ impl Config {
     }
 
     fn issuer_over_http(&self) -> Option<Verdict> {
-        let cognito = self.cognito.as_ref().map(|it| ("COGNITO_ISSUER", it.issuer.as_str()));
-        let django = self.django.as_ref().and_then(|it| it.jwks_url.as_deref());
+        let cognito = self.tokens.cognito.as_ref().map(|it| ("COGNITO_ISSUER", it.issuer.as_str()));
+        let django = self.tokens.django.as_ref().and_then(|it| it.jwks_url.as_deref());
         let issuers = cognito.into_iter().chain(django.map(|url| ("DJANGO_JWKS_URL", url)));
         let plain = issuers.into_iter().find(|(_, url)| is_plain_beyond_this_machine(url));
         plain.map(|(variable, _)| {
@@ -121,7 +118,7 @@ impl Config {
     }
 
     fn short_secret(&self) -> Option<String> {
-        let secret = self.django.as_ref()?.secret.as_ref()?;
+        let secret = self.tokens.django.as_ref()?.secret.as_ref()?;
         (secret.expose_secret().len() < HS256_KEY_MIN).then(|| {
             "DJANGO_JWT_SECRET: has fewer than 32 bytes, and can be guessed from one token; set 32 \
              random ones, in Django too"
@@ -130,7 +127,7 @@ impl Config {
     }
 
     fn any_client(&self) -> Option<String> {
-        self.cognito.as_ref()?.client_ids.is_empty().then(|| {
+        self.tokens.cognito.as_ref()?.client_ids.is_empty().then(|| {
             "COGNITO_CLIENT_IDS: is not set, and tokens for any app of the user pool count; set the \
              ids of your apps' clients"
                 .to_owned()

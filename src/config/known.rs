@@ -1,7 +1,9 @@
 //! Names of all variables, and the lookup of misspelt ones.
 
+use crate::platform::variables::Names;
+
 /// All variables that a node reads, in alphabetical order.
-pub(super) const KNOWN: [&str; 98] = [
+const KNOWN: [&str; 98] = [
     "ACCEPT_UNSAFE_DATABASE",
     "ADMIN_PORT",
     "ALLOW_INSECURE",
@@ -102,36 +104,35 @@ pub(super) const KNOWN: [&str; 98] = [
     "TRUSTED_TRACERS",
 ];
 
-/// Up to `SHORT` letters a name is too close to many others. From `LONG` on, a third edit may be a slip.
-const SHORT: usize = 6;
-const LONG: usize = 12;
+/// Prefixes of our variables.
+const PREFIXES: [&str; 23] = [
+    "ADMIN_",
+    "ALLOW_",
+    "CLUSTER_",
+    "COGNITO_",
+    "CORS_",
+    "DIRECTORY_",
+    "DJANGO_",
+    "DRAIN_",
+    "EDITS_",
+    "LIMIT_",
+    "MYSQL_",
+    "NODE_ADDR",
+    "NODE_TLS_",
+    "ONESIGNAL_",
+    "OTEL_",
+    "OUTBOUND_",
+    "PING_",
+    "POSTGRES_",
+    "PUSH_",
+    "REDIS_",
+    "S3_",
+    "SEARCH_",
+    "TRUSTED_",
+];
 
-/// Whether a node reads a variable of this name.
-pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.binary_search(&name).is_ok()
-}
-
-/// Variable that an unknown name probably means: it differs in a few letters, or has a suffix.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    if is_known(name) {
-        return None;
-    }
-    let nearest = KNOWN.into_iter().min_by_key(|known| strsim::damerau_levenshtein(name, known))?;
-    if is_near(name, nearest) {
-        return Some(nearest);
-    }
-    let goes_on = |known: &&str| name.strip_prefix(known).is_some_and(|rest| rest.len() <= 4);
-    KNOWN.into_iter().filter(|known| known.len() > SHORT).rfind(goes_on)
-}
-
-fn is_near(name: &str, known: &str) -> bool {
-    let slips = match name.len() {
-        0..=SHORT => 0,
-        LONG.. => 3,
-        _ => 2,
-    };
-    strsim::damerau_levenshtein(name, known) <= slips
-}
+/// Names of all variables.
+pub(super) const NAMES: Names = Names { known: &KNOWN, prefixes: &PREFIXES };
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +172,7 @@ mod tests {
             ("HOME", None),
             ("PORTS", None),
         ] {
-            assert_eq!(nearest(name), meant, "{name}");
+            assert_eq!(NAMES.nearest(name), meant, "{name}");
         }
     }
 }

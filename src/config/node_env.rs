@@ -1,6 +1,6 @@
 //! `NODE_ENV`: production or not.
 
-use super::{ConfigError, variables::Variables};
+use super::{ConfigError, Variables};
 
 /// Refuses unknown names: a node that took `prod` for development would issue tokens to anyone.
 pub(super) fn is_production(variables: &Variables) -> Result<bool, ConfigError> {

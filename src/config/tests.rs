@@ -1,8 +1,10 @@
 use super::*;
+use crate::{bus::redis::config::RedisServers, platform::tls::Tls};
 
 /// Configuration of a node with these variables.
 pub(crate) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::read(&variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    let set = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::read(&Variables::new(set, known::NAMES))
 }
 
 pub(super) fn problem(variables: &[(&str, &str)]) -> String {
@@ -106,9 +108,9 @@ fn c14_production_with_redis_has_a_secret_of_the_nodes() {
 #[test]
 fn what_people_took_back_is_kept_for_30_days_or_as_long_as_is_set() {
     let days = |days: u64| Some(Duration::from_hours(days * 24));
-    assert_eq!(read(&[]).unwrap().limits.edits_retention, days(30));
+    assert_eq!(read(&[]).unwrap().edits_retention, days(30));
     for (set, kept) in [("1", days(1)), ("0", None)] {
-        assert_eq!(read(&[("EDITS_RETENTION_DAYS", set)]).unwrap().limits.edits_retention, kept);
+        assert_eq!(read(&[("EDITS_RETENTION_DAYS", set)]).unwrap().edits_retention, kept);
     }
     for wrong in ["-1", "3651", "a while"] {
         let problem = problem(&[("EDITS_RETENTION_DAYS", wrong)]);
@@ -148,7 +150,7 @@ fn the_replaced_services_names_work_as_they_are() {
     assert_eq!((postgres.port, postgres.pool_size), (5432, 20));
     assert_eq!(secrecy::ExposeSecret::expose_secret(&postgres.password.unwrap()), " p ");
     assert_eq!(config.redis.unwrap().hosts(), [("redis".to_owned(), 6380)]);
-    let issuer = config.cognito.unwrap().issuer;
+    let issuer = config.tokens.cognito.unwrap().issuer;
     assert_eq!(issuer, "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc");
     assert!(!config.host.is_loopback());
 }

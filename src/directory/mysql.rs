@@ -3,6 +3,7 @@
 //! Law I11: it cannot be written. Every new connection is set to read-only transactions, and after that
 //! this module runs only the three look-ups.
 
+pub(crate) mod config;
 mod encryption;
 
 use std::{sync::Arc, time::Duration};
@@ -15,11 +16,9 @@ use mysql_async::{
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
+use self::config::MysqlConfig;
 use super::{Directory, DirectoryError, Entry};
-use crate::{
-    config::MysqlConfig,
-    person::{Person, PersonId, PersonKind},
-};
+use crate::person::{Person, PersonId, PersonKind};
 use encryption::Pools;
 
 /// First statement on every connection.
@@ -204,7 +203,7 @@ mod tests {
     use frontdesk_test_support::{Servers, unique};
 
     use super::*;
-    use crate::config::Tls;
+    use crate::platform::tls::Tls;
 
     async fn config() -> MysqlConfig {
         let database = Servers::get().await.mysql_database();
@@ -216,8 +215,8 @@ mod tests {
             password: Some(database.password.into()),
             tls: Tls::Off,
             ca_file: None,
-            customers_query: crate::config::DEFAULT_CUSTOMERS_QUERY.into(),
-            dentists_query: crate::config::DEFAULT_DENTISTS_QUERY.into(),
+            customers_query: config::DEFAULT_CUSTOMERS_QUERY.into(),
+            dentists_query: config::DEFAULT_DENTISTS_QUERY.into(),
             may_talk_query: None,
         }
     }

@@ -18,9 +18,9 @@ use super::{Directory, DirectoryError, Entry};
 use crate::{
     metrics::directory::DirectoryCounts,
     person::{Person, PersonKind},
+    platform::tasks::{Stage, Tasks},
     session::Session,
     store::Store,
-    tasks::{Stage, Tasks},
 };
 use relations::Relations;
 

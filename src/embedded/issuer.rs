@@ -32,8 +32,9 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
+    auth::config::{CognitoConfig, DjangoConfig},
     auth::minting::{Claims, Token},
-    config::{CognitoConfig, Config, DjangoConfig},
+    config::Config,
     error::Error,
     http::request::Json as JsonBody,
     person::{PersonId, PersonKind},
@@ -58,10 +59,10 @@ pub(crate) fn stand_in(config: &mut Config, port: u16) -> anyhow::Result<Option<
     }
     let host = if config.host.is_unspecified() { [127, 0, 0, 1].into() } else { config.host };
     let issuer = Issuer::open(&config.data_dir, SocketAddr::new(host, port))?;
-    config.cognito =
+    config.tokens.cognito =
         Some(CognitoConfig { issuer: issuer.url_of(PersonKind::Customer), client_ids: Vec::new() });
     let dentists = issuer.url_of(PersonKind::Dentist);
-    config.django = Some(DjangoConfig {
+    config.tokens.django = Some(DjangoConfig {
         secret: None,
         jwks_url: Some(format!("{dentists}/.well-known/jwks.json")),
         issuer: Some(dentists),

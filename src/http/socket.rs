@@ -14,9 +14,9 @@ use secrecy::ExposeSecret;
 use crate::{
     app::App,
     auth::{AuthError, SUBPROTOCOL, from_handshake},
-    config::Origins,
     connection::websocket,
     error::Error,
+    http::origins::Origins,
     limits::{Account, address::Address},
     openapi::problems::{Anyone, Handshake, Input, NoIssuer, Problems},
     wire::CloseCode,
@@ -119,7 +119,7 @@ pub(crate) fn origin_allowed(allowed: &Origins, headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::origins::tests::origins;
+    use crate::http::origins::tests::origins;
 
     #[test]
     fn b17_only_the_very_origins_that_are_set_are_allowed() {

@@ -19,9 +19,9 @@ use crate::{
     message::{Draft, Message, amend::Amendment},
     metrics::{memory::MemoryCounts, writer::WriterCounts},
     person::{Person, PersonKind},
+    platform::tasks::Tasks,
     session::Member,
     store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
-    tasks::Tasks,
     wire::{Framing, new_id},
 };
 

@@ -22,7 +22,7 @@ use super::{
     FETCH_EXPIRES, FileName, Format, ImagesError, ObjectKey, Origin, SIZE_MAX, UPLOAD_EXPIRES,
     name::disposition,
 };
-use crate::config::S3Config;
+use crate::images::config::S3Config;
 
 /// Time limit of one call, its second attempt included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);

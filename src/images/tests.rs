@@ -10,7 +10,7 @@ use axum::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{embedded::s3::Server, session::SessionId, tasks::Tasks, wire::new_id};
+use crate::{embedded::s3::Server, platform::tasks::Tasks, session::SessionId, wire::new_id};
 
 struct Desk {
     images: Images,

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     Format, ImagesError, Look, PIXELS_MAX, SIZE_MAX, bucket::Bucket, format::look, name::ObjectKey,
 };
-use crate::tasks::{Stage, Tasks};
+use crate::platform::tasks::{Stage, Tasks};
 
 /// Longer side of a thumbnail, in pixels.
 pub(super) const SIDE: u32 = 320;

@@ -14,7 +14,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
     bus::NodeAddress,
-    config::{ConfigError, NodeIdentity, NodeTlsConfig},
+    peers::config::{NodeIdentity, NodeTlsConfig},
+    platform::variables::ConfigError,
 };
 
 /// This node's TLS settings.

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use crate::{config::PushConfig, store::push_jobs::PushJob};
+use crate::{push::config::PushConfig, store::push_jobs::PushJob};
 
 /// Time limit of one call.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{limits::Accepted, memory::Ending, tasks::Tasks};
+use crate::{limits::Accepted, memory::Ending, platform::tasks::Tasks};
 
 /// Time limit for a client to send the head of its request.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

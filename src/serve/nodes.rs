@@ -9,11 +9,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{ACCEPT_REST, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_stream};
-use crate::{Config, app::App};
+use crate::{app::App, config::Config};
 
 /// Binds the listener; `None` if this node has no certificate.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
-    let Some(identity) = &config.cluster.tls.identity else { return Ok(None) };
+    let Some(identity) = &config.node_tls.identity else { return Ok(None) };
     let address = SocketAddr::from((config.host, identity.port));
     listen("NODE_TLS_PORT", address).map(Some)
 }

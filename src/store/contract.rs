@@ -19,8 +19,8 @@ use crate::{
     message::Message,
     metrics::{bus::BusCounts, writer::WriterCounts},
     person::{Person, PersonKind},
+    platform::tasks::Tasks,
     session::SessionId,
-    tasks::Tasks,
     wire::new_id,
 };
 use amend::{

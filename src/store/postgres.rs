@@ -4,6 +4,7 @@ mod amend;
 mod append;
 mod audit;
 mod blocks;
+pub(crate) mod config;
 mod connect;
 pub(crate) mod durability;
 mod encoding;
@@ -38,6 +39,7 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use self::{
+    config::PostgresConfig,
     durability::Durability,
     failure::unavailable,
     fitness::{Fitness, Unfit},
@@ -52,7 +54,6 @@ use super::{
     uploads::{Declined, NewUpload, Upload},
 };
 use crate::{
-    config::{PostgresConfig, Tls},
     images::{ImageKey, ObjectKey},
     message::{
         Draft, Message, MessageId,
@@ -60,6 +61,7 @@ use crate::{
     },
     metrics::database::DatabaseCounts,
     person::{AvatarUrl, Person, PersonId},
+    platform::tls::Tls,
     session::{EpochId, Session, SessionId},
 };
 

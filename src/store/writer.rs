@@ -31,7 +31,7 @@ use crate::{
     inbox::Inbox,
     message::Draft,
     metrics::writer::WriterCounts,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
     traces::{Append, Queued},
     wire::broadcast::Broadcast,
 };

@@ -22,8 +22,8 @@ use secrecy::ExposeSecret;
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
-    config::TracesConfig,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
+    traces::config::TracesConfig,
 };
 
 /// Maximum number of spans that wait for the collector. Further ones are lost.

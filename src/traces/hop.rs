@@ -45,7 +45,7 @@ fn on_bus(
     parent: &TraceParent,
     Topic { channels, event }: Topic<'_>,
 ) -> Option<Span> {
-    let system = TRACES.get()?.messaging_system;
+    let system = TRACES.get()?.systems.messaging;
     let mut span = Span::of(parent, verb, kind)?;
     span.rename(format!("{verb} {channels}"));
     span.set("messaging.system", system);

@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{DEADLINE, EVENTS, watch::Trouble};
 use crate::{
-    config::{RedisConfig, RedisServers, Tls},
-    tls,
+    bus::redis::config::{RedisConfig, RedisServers},
+    platform::tls::{self, Tls},
 };
 
 /// Time without a reply to a pending command after which a connection is made anew.

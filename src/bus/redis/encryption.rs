@@ -5,8 +5,8 @@ use tokio::time::timeout;
 
 use super::{DEADLINE, connect};
 use crate::{
-    config::{RedisConfig, Tls},
-    tls,
+    bus::redis::config::RedisConfig,
+    platform::tls::{self, Tls},
 };
 
 /// Configuration with the transport on which Redis answers. It is fixed for the node's lifetime. An

@@ -18,7 +18,7 @@ use super::{DEADLINE, seals::seal};
 use crate::{
     cluster::ClusterSecret,
     metrics::bus::BusCounts,
-    tasks::{Stage, Tasks},
+    platform::tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 

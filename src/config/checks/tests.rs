@@ -1,8 +1,5 @@
 use super::*;
-use crate::config::{
-    tests::{PRODUCTION, problem, read},
-    tls::Tls,
-};
+use crate::config::tests::{PRODUCTION, problem, read};
 
 /// Production configuration that passes every check.
 const SECURE: [(&str, &str); 10] = [

@@ -6,8 +6,8 @@ use mysql_async::{Conn, Opts, OptsBuilder, Pool, SslOpts};
 use tokio::sync::OnceCell;
 
 use crate::{
-    config::{MysqlConfig, Tls},
-    tls,
+    directory::mysql::config::MysqlConfig,
+    platform::tls::{self, Tls},
 };
 
 /// Candidates for connection options, the chosen ones, and their pool.

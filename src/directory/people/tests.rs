@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     person::PersonId,
+    platform::tasks::Tasks,
     session::{Member, SessionId},
     store::{NewSession, sqlite::Sqlite},
-    tasks::Tasks,
     wire::new_id,
 };
 

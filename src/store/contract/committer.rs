@@ -17,12 +17,12 @@ use crate::{
     message::amend::Amendment,
     metrics::{bus::BusCounts, writer::WriterCounts},
     person::Person,
+    platform::tasks::Tasks,
     session::SessionId,
     store::{
         Appended, Delivered, Set, Setting, Span, Store,
         writer::{Commits, Pending, Writer},
     },
-    tasks::Tasks,
 };
 
 /// Time limit of a send that is unrelated to the trouble, on a busy machine.

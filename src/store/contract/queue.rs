@@ -10,9 +10,9 @@ use crate::{
     bus::one_node::OneNode,
     metrics::{bus::BusCounts, writer::WriterCounts},
     person::Person,
+    platform::tasks::Tasks,
     session::SessionId,
     store::writer::Writer,
-    tasks::Tasks,
 };
 
 /// A writer on the world's store; its publishes have no receiver.

@@ -7,10 +7,10 @@ use tempfile::TempDir;
 
 use crate::{
     audit::Actor,
-    config::PostgresConfig,
     message::Draft,
     person::{Person, PersonKind},
     session::{Member, SessionId},
+    store::postgres::config::PostgresConfig,
     store::{Appended, NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
     wire::new_id,
 };
@@ -34,7 +34,7 @@ pub(in crate::store) fn config(database: &PostgresDatabase) -> PostgresConfig {
         user: "postgres".into(),
         password: None,
         pool_size: 4,
-        tls: crate::config::Tls::Off,
+        tls: crate::platform::tls::Tls::Off,
         ca_file: None,
         node_role: None,
     }

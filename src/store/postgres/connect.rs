@@ -20,8 +20,8 @@ use super::{
     language::{self, UnknownLanguage},
 };
 use crate::{
-    config::{PostgresConfig, Tls},
-    tls,
+    platform::tls::{self, Tls},
+    store::postgres::config::PostgresConfig,
 };
 
 /// Time for which a starting node waits for a database that is still starting.

@@ -2,7 +2,7 @@
 
 use deadpool_postgres::Object;
 
-use crate::config::ConfigError;
+use crate::platform::variables::ConfigError;
 
 /// Other encodings can't store some texts (LATIN1), or store them unchecked (`SQL_ASCII`).
 const UTF8: &str = "UTF8";

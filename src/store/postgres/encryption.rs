@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::{self, START_PATIENCE};
 use crate::{
-    config::{PostgresConfig, Tls},
-    tls,
+    platform::tls::{self, Tls},
+    store::postgres::config::PostgresConfig,
 };
 
 /// Returns the configuration with the detected TLS mode; waits for a server that is still starting.

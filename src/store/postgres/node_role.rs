@@ -5,8 +5,8 @@ use postgres_protocol::password::scram_sha_256;
 use secrecy::ExposeSecret;
 use tokio_postgres::Transaction;
 
+use super::config::NodeRole;
 use super::{Postgres, connect::MIGRATION_LOCK};
-use crate::config::NodeRole;
 
 /// Script that operators may also run themselves. It names the role as psql's variable `node`.
 const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");

@@ -14,9 +14,9 @@ use super::{
     rows,
 };
 use crate::{
-    config::PostgresConfig,
     metrics::database::DatabaseCounts,
     person::Person,
+    store::postgres::config::PostgresConfig,
     store::{
         StoreError,
         search::{

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{ConfigError, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Bucket, server and access key.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct S3Config {
 
 impl S3Config {
     /// `None` if pictures are stored by the node itself.
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let Some(bucket) = variables.text("S3_BUCKET") else { return Ok(None) };
         variables.required("AWS_SECRET_ACCESS_KEY", "S3_BUCKET")?;
         let endpoint = variables.url("S3_ENDPOINT")?;

@@ -5,73 +5,109 @@ use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},
     fmt::Display,
+    net::IpAddr,
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
 };
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::{
-    ConfigError,
-    known::{is_known, nearest},
-};
+/// Error in one variable: a single line that names it and never holds a secret's value.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{variable}: {problem}")]
+pub(crate) struct ConfigError {
+    variable: String,
+    problem: String,
+}
 
-pub(super) struct Variables {
+impl ConfigError {
+    pub(crate) fn new(variable: &str, problem: &str) -> Self {
+        Self { variable: variable.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+/// URL without its query, which may hold a key, for display.
+pub(crate) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Names of a program's variables. They serve to report slips.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    /// All names, in order.
+    pub(crate) known: &'static [&'static str],
+    /// Prefixes that no other program's variables have.
+    pub(crate) prefixes: &'static [&'static str],
+}
+
+/// Up to `SHORT` letters a name is too close to many others. From `LONG` on, a third edit may be a slip.
+const SHORT: usize = 6;
+const LONG: usize = 12;
+
+impl Names {
+    /// Whether a variable has this name.
+    fn has(&self, name: &str) -> bool {
+        self.known.binary_search(&name).is_ok()
+    }
+
+    /// Variable that an unknown name probably means: it differs in a few letters, or has a suffix.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
+        if self.has(name) {
+            return None;
+        }
+        let nearest = self
+            .known
+            .iter()
+            .copied()
+            .min_by_key(|known| strsim::damerau_levenshtein(name, known))?;
+        if is_near(name, nearest) {
+            return Some(nearest);
+        }
+        let goes_on = |known: &&str| name.strip_prefix(known).is_some_and(|rest| rest.len() <= 4);
+        self.known.iter().copied().filter(|known| known.len() > SHORT).rfind(goes_on)
+    }
+}
+
+fn is_near(name: &str, known: &str) -> bool {
+    let slips = match name.len() {
+        0..=SHORT => 0,
+        LONG.. => 3,
+        _ => 2,
+    };
+    strsim::damerau_levenshtein(name, known) <= slips
+}
+
+/// The variables that are set.
+pub(crate) struct Variables {
     set: HashMap<String, String>,
+    names: Names,
     /// Names that were read, set or not.
     read: RefCell<BTreeSet<String>>,
 }
 
-/// Prefixes of our variables.
-const OURS: [&str; 23] = [
-    "ADMIN_",
-    "ALLOW_",
-    "CLUSTER_",
-    "COGNITO_",
-    "CORS_",
-    "DIRECTORY_",
-    "DJANGO_",
-    "DRAIN_",
-    "EDITS_",
-    "LIMIT_",
-    "MYSQL_",
-    "NODE_ADDR",
-    "NODE_TLS_",
-    "ONESIGNAL_",
-    "OTEL_",
-    "OUTBOUND_",
-    "PING_",
-    "POSTGRES_",
-    "PUSH_",
-    "REDIS_",
-    "S3_",
-    "SEARCH_",
-    "TRUSTED_",
-];
-
-impl FromIterator<(String, String)> for Variables {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self { set: variables.into_iter().collect(), read: RefCell::default() }
-    }
-}
-
 impl Variables {
-    pub(super) fn error(variable: &str, problem: &str) -> ConfigError {
+    pub(crate) fn new(set: impl IntoIterator<Item = (String, String)>, names: Names) -> Self {
+        Self { set: set.into_iter().collect(), names, read: RefCell::default() }
+    }
+
+    pub(crate) fn error(variable: &str, problem: &str) -> ConfigError {
         ConfigError::new(variable, problem)
     }
 
     /// One line for each variable that is set, was not read, and has one of our prefixes or a name
     /// close to a known one.
-    pub(super) fn unread(&self) -> Vec<String> {
+    pub(crate) fn unread(&self) -> Vec<String> {
         let read = self.read.borrow();
-        let begins = |name: &str| OURS.iter().any(|beginning| name.starts_with(beginning));
+        let begins =
+            |name: &str| self.names.prefixes.iter().any(|beginning| name.starts_with(beginning));
         let unread: BTreeSet<_> = self.set.keys().filter(|name| !read.contains(*name)).collect();
-        let said = unread.into_iter().filter_map(|name| match nearest(name) {
+        let said = unread.into_iter().filter_map(|name| match self.names.nearest(name) {
             Some(meant) => Some(format!(
                 "{name}: is set and has no effect: there is no such variable; is {meant} meant?"
             )),
-            None if is_known(name) && begins(name) => Some(format!(
+            None if self.names.has(name) && begins(name) => Some(format!(
                 "{name}: is set and has no effect without another variable, which is not set"
             )),
             None if begins(name) => {
@@ -83,8 +119,8 @@ impl Variables {
     }
 
     /// Error about an unset variable. It names a similar variable that is set.
-    pub(super) fn unset(&self, variable: &str, problem: &str) -> ConfigError {
-        let mut instead = self.set.keys().filter(|name| nearest(name) == Some(variable));
+    pub(crate) fn unset(&self, variable: &str, problem: &str) -> ConfigError {
+        let mut instead = self.set.keys().filter(|name| self.names.nearest(name) == Some(variable));
         match instead.next() {
             Some(name) => Self::error(variable, &format!("{problem} ({name} is set: a slip?)")),
             None => Self::error(variable, problem),
@@ -92,28 +128,28 @@ impl Variables {
     }
 
     fn get(&self, variable: &str) -> Option<&String> {
-        debug_assert!(is_known(variable), "{variable} is not in known.rs");
+        debug_assert!(self.names.has(variable), "{variable} is missing in the list of names");
         self.read.borrow_mut().insert(variable.to_owned());
         self.set.get(variable)
     }
 
-    pub(super) fn text(&self, variable: &str) -> Option<&str> {
+    pub(crate) fn text(&self, variable: &str) -> Option<&str> {
         self.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
-    pub(super) fn required(&self, variable: &str, because: &str) -> Result<String, ConfigError> {
+    pub(crate) fn required(&self, variable: &str, because: &str) -> Result<String, ConfigError> {
         self.text(variable).map(str::to_owned).ok_or_else(|| {
             self.unset(variable, &format!("is not set, and {because} is: both are needed"))
         })
     }
 
-    pub(super) fn secret(&self, variable: &str) -> Option<SecretString> {
+    pub(crate) fn secret(&self, variable: &str) -> Option<SecretString> {
         // Not trimmed: a password may contain spaces.
         self.get(variable).filter(|text| !text.is_empty()).map(|text| text.clone().into())
     }
 
     /// Parses a value. `must_be` describes it in the error.
-    pub(super) fn parsed<T: FromStr>(
+    pub(crate) fn parsed<T: FromStr>(
         &self,
         variable: &str,
         default: T,
@@ -126,7 +162,7 @@ impl Variables {
     }
 
     /// Number in a range. `unit` is shown in the error.
-    pub(super) fn number<T>(
+    pub(crate) fn number<T>(
         &self,
         variable: &str,
         default: T,
@@ -145,16 +181,16 @@ impl Variables {
         Err(Self::error(variable, &format!("\"{number}\": must be {must_be}")))
     }
 
-    pub(super) fn port(&self, variable: &str, default: u16) -> Result<u16, ConfigError> {
+    pub(crate) fn port(&self, variable: &str, default: u16) -> Result<u16, ConfigError> {
         self.number(variable, default, 0..=u16::MAX, "a TCP port")
     }
 
-    pub(super) fn flag(&self, variable: &str) -> Result<bool, ConfigError> {
+    pub(crate) fn flag(&self, variable: &str) -> Result<bool, ConfigError> {
         Ok(self.switch(variable)?.unwrap_or(false))
     }
 
     /// Flag that distinguishes unset from false.
-    pub(super) fn switch(&self, variable: &str) -> Result<Option<bool>, ConfigError> {
+    pub(crate) fn switch(&self, variable: &str) -> Result<Option<bool>, ConfigError> {
         match self.text(variable) {
             None => Ok(None),
             Some("false" | "0" | "no") => Ok(Some(false)),
@@ -163,7 +199,7 @@ impl Variables {
         }
     }
 
-    pub(super) fn millis(
+    pub(crate) fn millis(
         &self,
         variable: &str,
         default: u64,
@@ -172,7 +208,7 @@ impl Variables {
         self.number(variable, default, allowed, "milliseconds").map(Duration::from_millis)
     }
 
-    pub(super) fn seconds(
+    pub(crate) fn seconds(
         &self,
         variable: &str,
         default: u64,
@@ -181,13 +217,13 @@ impl Variables {
         self.number(variable, default, allowed, "seconds").map(Duration::from_secs)
     }
 
-    pub(super) fn list(&self, variable: &str) -> Vec<String> {
+    pub(crate) fn list(&self, variable: &str) -> Vec<String> {
         let items = self.text(variable).unwrap_or_default().split(',').map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
     /// HTTP(S) URL without a trailing slash.
-    pub(super) fn url(&self, variable: &str) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn url(&self, variable: &str) -> Result<Option<String>, ConfigError> {
         let Some(text) = self.text(variable) else { return Ok(None) };
         match reqwest::Url::parse(text) {
             // A password would be logged with the URL.
@@ -199,5 +235,15 @@ impl Variables {
             }
             _ => Err(Self::error(variable, "must be a URL that starts with https:// or http://")),
         }
+    }
+
+    /// List of addresses and networks.
+    pub(crate) fn networks(&self, variable: &str) -> Result<Vec<IpNet>, ConfigError> {
+        let parse = |item: &String| {
+            let net = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+            let problem = "must be a list of addresses and networks like 10.0.0.0/8, 192.168.1.7";
+            net.map_err(|_| Self::error(variable, problem))
+        };
+        self.list(variable).iter().map(parse).collect()
     }
 }

@@ -4,7 +4,26 @@ use std::num::NonZeroU32;
 
 use secrecy::SecretString;
 
-use super::{ConfigError, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
+
+/// Settings of all issuers.
+#[derive(Clone, Debug)]
+pub(crate) struct TokensConfig {
+    pub(crate) cognito: Option<CognitoConfig>,
+    pub(crate) django: Option<DjangoConfig>,
+    /// Maximum age of a token in seconds.
+    pub(crate) max_age: Option<NonZeroU32>,
+}
+
+impl TokensConfig {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        Ok(Self {
+            cognito: CognitoConfig::read(variables)?,
+            django: DjangoConfig::read(variables)?,
+            max_age: max_token_age(variables)?,
+        })
+    }
+}
 
 /// Issuer of customers' tokens.
 #[derive(Clone, Debug)]
@@ -24,7 +43,7 @@ pub(crate) struct DjangoConfig {
 
 impl CognitoConfig {
     /// `None` if customers have no issuer.
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let client_ids = variables.list("COGNITO_CLIENT_IDS");
         if variables.text("COGNITO_ISSUER").is_some() {
             let issuer = variables.url("COGNITO_ISSUER")?.unwrap_or_default();
@@ -42,7 +61,7 @@ impl CognitoConfig {
 
 impl DjangoConfig {
     /// `None` if dentists have no issuer.
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let secret = variables.secret("DJANGO_JWT_SECRET");
         if variables.text("DJANGO_JWT_SECRET").is_some_and(|secret| secret.len() < 16) {
             return Err(Variables::error("DJANGO_JWT_SECRET", "must have at least 16 characters"));
@@ -64,7 +83,7 @@ pub(crate) struct DevelopmentConfig {
 }
 
 impl DevelopmentConfig {
-    pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
         Ok(Self {
             beyond_loopback: variables.flag("DEV_ISSUER")?,
             admins: variables.flag("DEV_ADMIN")?,
@@ -73,7 +92,7 @@ impl DevelopmentConfig {
 }
 
 /// Maximum age of a token in seconds. `None`: only the token's own end counts.
-pub(super) fn max_token_age(variables: &Variables) -> Result<Option<NonZeroU32>, ConfigError> {
+fn max_token_age(variables: &Variables) -> Result<Option<NonZeroU32>, ConfigError> {
     let unit = "seconds; 0: no limit";
     variables.number("MAX_TOKEN_AGE_S", 0, 0..=u32::MAX, unit).map(NonZeroU32::new)
 }

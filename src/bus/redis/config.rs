@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::{ConfigError, Variables, tls::Tls};
+use crate::platform::{
+    tls::Tls,
+    variables::{ConfigError, Variables},
+};
 
 const PORT: u16 = 6379;
 
@@ -31,7 +34,7 @@ pub(crate) enum RedisServers {
 pub(crate) type HostPort = (String, u16);
 
 impl RedisConfig {
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let password = variables.secret("REDIS_PASSWORD");
         let nodes = variables.list("REDIS_CLUSTER_NODES");
         let servers = match (variables.text("REDIS_HOST"), nodes.as_slice()) {

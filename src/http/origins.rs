@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{ConfigError, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 const VARIABLE: &str = "CORS_ORIGINS";
 /// Schemes that are never part of a page's origin. Browsers send the page's own scheme with a socket,
@@ -30,7 +30,7 @@ pub(crate) enum Origin {
 
 impl Origins {
     /// `Any` if the variable is unset or `*`.
-    pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
         let origins = variables.list(VARIABLE);
         if origins.is_empty() || origins == ["*"] {
             return Ok(Self::Any);
@@ -160,10 +160,13 @@ impl Origin {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::platform::variables::Names;
 
     /// Parses a list as an operator writes it.
     pub(crate) fn origins(list: &str) -> Result<Origins, String> {
-        let variables = std::iter::once((VARIABLE.to_owned(), list.to_owned())).collect();
+        let names = Names { known: &[VARIABLE], prefixes: &[] };
+        let set = std::iter::once((VARIABLE.to_owned(), list.to_owned()));
+        let variables = Variables::new(set, names);
         Origins::read(&variables).map_err(|error| error.to_string())
     }
 

@@ -1,5 +1,7 @@
 //! Authorities that are trusted for servers' certificates.
 
+mod config;
+
 use std::path::Path;
 
 use rustls::{
@@ -7,7 +9,9 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::config::ConfigError;
+pub(crate) use config::{Tls, is_plain_beyond_this_machine};
+
+use super::variables::ConfigError;
 
 /// The system's authorities, and those of the PEM file named in a variable.
 pub(crate) fn authorities(

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, DjangoConfig, NodeTlsConfig, PostgresConfig, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Minimum length of a secret in bytes.
 const SECRET_MIN: usize = 32;
@@ -17,7 +17,6 @@ pub(crate) struct ClusterConfig {
     pub(crate) source: SecretSource,
     /// Whether unsigned items of older nodes are accepted.
     pub(crate) accept_unsigned: bool,
-    pub(crate) tls: NodeTlsConfig,
 }
 
 /// Source of the nodes' secret.
@@ -32,13 +31,12 @@ pub(crate) enum SecretSource {
 }
 
 impl ClusterConfig {
-    pub(super) fn read(
+    /// `shared` are values that all nodes have, from which a missing secret is derived.
+    pub(crate) fn read(
         variables: &Variables,
-        postgres: Option<&PostgresConfig>,
-        django: Option<&DjangoConfig>,
+        shared: [(&'static str, Option<&SecretString>); 2],
     ) -> Result<Self, ConfigError> {
         let accept_unsigned = variables.flag("CLUSTER_ACCEPT_UNSIGNED")?;
-        let tls = NodeTlsConfig::read(variables)?;
         let set = variables.list("CLUSTER_SECRET");
         if set.len() > 2 || set.iter().any(|secret| secret.len() < SECRET_MIN) {
             let problem = format!(
@@ -50,12 +48,8 @@ impl ClusterConfig {
         let mut set = set.into_iter().map(SecretString::from);
         if let Some(secret) = set.next() {
             let (also_valid, source) = (set.next(), SecretSource::Set);
-            return Ok(Self { secret, also_valid, source, accept_unsigned, tls });
+            return Ok(Self { secret, also_valid, source, accept_unsigned });
         }
-        let shared = [
-            ("POSTGRES_PASSWORD", postgres.and_then(|postgres| postgres.password.as_ref())),
-            ("DJANGO_JWT_SECRET", django.and_then(|django| django.secret.as_ref())),
-        ];
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (name, value) in shared {
             let Some(value) = value.map(ExposeSecret::expose_secret) else { continue };
@@ -65,11 +59,11 @@ impl ClusterConfig {
         }
         let source =
             if names.is_empty() { SecretSource::Nothing } else { SecretSource::Derived(names) };
-        Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned, tls })
+        Ok(Self { secret: values.concat().into(), also_valid: None, source, accept_unsigned })
     }
 
     /// Warnings of settings that are probably not intended with several nodes.
-    pub(super) fn warnings(&self, production: bool) -> Vec<String> {
+    pub(crate) fn warnings(&self, production: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         match &self.source {
             SecretSource::Derived(names) if production => warnings.push(format!(
@@ -98,7 +92,6 @@ impl ClusterConfig {
     pub(crate) fn of(secret: &str, also_valid: Option<&str>) -> Self {
         let also_valid = also_valid.map(Into::into);
         let (source, accept_unsigned) = (SecretSource::Set, false);
-        let tls = NodeTlsConfig::default();
-        Self { secret: secret.into(), also_valid, source, accept_unsigned, tls }
+        Self { secret: secret.into(), also_valid, source, accept_unsigned }
     }
 }

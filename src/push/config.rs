@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{ConfigError, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Pushes through OneSignal, and their text.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ const DEFAULT_BASE_URL: &str = "https://api.onesignal.com";
 
 impl PushConfig {
     /// `None` if pushes are off.
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let (app_id, api_key) = ("ONESIGNAL_APP_ID", "ONESIGNAL_API_KEY");
         if variables.text(app_id).is_none() && variables.text(api_key).is_none() {
             return Ok(None);

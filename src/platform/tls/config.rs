@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use super::{ConfigError, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Encryption of a connection. A certificate is always verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Tls {
 
 impl Tls {
     /// Reads `{prefix}_TLS` and `{prefix}_CA_FILE`, for a server at one of these hosts.
-    pub(super) fn read<'a>(
+    pub(crate) fn read<'a>(
         variables: &Variables,
         prefix: &str,
         hosts: impl IntoIterator<Item = &'a str>,

@@ -19,10 +19,45 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{config::LogConfig, traces};
+use crate::{
+    platform::variables::{ConfigError, Variables},
+    traces,
+};
+
+/// Settings of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) level: tracing::Level,
+    /// `None`: pretty on a terminal, JSON otherwise.
+    pub(crate) json: Option<bool>,
+}
+
+/// Levels of `LOG_LEVEL`. Other loggers' names for them are accepted too.
+const LEVELS: &str = "error, warn, info, debug or trace";
+
+impl LogConfig {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+        let level = match variables.text("LOG_LEVEL").map(str::to_lowercase).as_deref() {
+            // Names of the nearest level in loggers of Node and Python.
+            Some("fatal" | "critical") => tracing::Level::ERROR,
+            Some("warning") => tracing::Level::WARN,
+            Some("http") => tracing::Level::INFO,
+            Some("verbose") => tracing::Level::DEBUG,
+            Some("silly") => tracing::Level::TRACE,
+            _ => variables.parsed("LOG_LEVEL", tracing::Level::INFO, LEVELS)?,
+        };
+        let json = match variables.text("LOG_FORMAT") {
+            None => None,
+            Some("json") => Some(true),
+            Some("pretty") => Some(false),
+            Some(_) => return Err(Variables::error("LOG_FORMAT", "must be json or pretty")),
+        };
+        Ok(Self { level, json })
+    }
+}
 
 /// Starts logging to standard output, for the whole process.
-pub fn start(config: LogConfig) {
+pub(crate) fn start(config: LogConfig) {
     let json = config.json.unwrap_or_else(|| !io::stdout().is_terminal());
     // Libraries log only warnings and errors, whatever the level is.
     let level = config.level.as_str().to_lowercase();

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::{ConfigError, limits::networks, variables::Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Export of traces, and sampling.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl TracesConfig {
     }
 
     /// `None` if no traces are exported.
-    pub(super) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Option<Self>, ConfigError> {
         let Some(endpoint) = endpoint(variables)? else { return Ok(None) };
         let exporter = variables.text("OTEL_TRACES_EXPORTER").unwrap_or("otlp");
         if !matches!(exporter, "otlp" | "none") {
@@ -69,7 +69,7 @@ impl TracesConfig {
             resource,
             ratio,
             is_parent_based,
-            trusted: networks(variables, "TRUSTED_TRACERS")?,
+            trusted: variables.networks("TRUSTED_TRACERS")?,
         }))
     }
 }

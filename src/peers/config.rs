@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigError, Variables};
+use crate::platform::variables::{ConfigError, Variables};
 
 /// Default port of a node's TLS listener.
 const PORT: u16 = 3443;
@@ -27,7 +27,7 @@ pub(crate) struct NodeIdentity {
 }
 
 impl NodeTlsConfig {
-    pub(super) fn read(variables: &Variables) -> Result<Self, ConfigError> {
+    pub(crate) fn read(variables: &Variables) -> Result<Self, ConfigError> {
         let (certificate, key) = ("NODE_TLS_CERT_FILE", "NODE_TLS_KEY_FILE");
         let identity = match (variables.text(certificate), variables.text(key)) {
             (None, None) => None,
