@@ -27,7 +27,7 @@ use crate::{
     presence,
     store::{
         StoreError,
-        push_jobs::{CONNECTED, PushJob, PushNote},
+        push_jobs::{CONNECTED, PushJob, PushNotification},
     },
     tasks::Stage,
     wire::broadcast::Broadcast,
@@ -121,7 +121,7 @@ impl Pushes {
             return Ok(());
         }
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        for job in self.app.store.take_pushes(limit, LEASE).await? {
+        for job in self.app.store.lease_pushes(limit, LEASE).await? {
             let pushes = Arc::clone(self);
             let attempt = async move { pushes.attempt(&job).await };
             under_way.spawn(self.app.tasks.watched("pushes.attempt", attempt));
@@ -137,7 +137,7 @@ impl Pushes {
             let unsettled = PushError::Refused { code: "unsettled".to_owned() };
             return self.settle_failure(job, unsettled).await;
         }
-        let note = match store.push_note(job).await {
+        let note = match store.load_notification(job).await {
             // A blocked person receives no pushes.
             Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
             Ok(_) => {
@@ -161,7 +161,9 @@ impl Pushes {
                 // when its lease runs out.
                 let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
                 let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
-                store.put_off_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED).await
+                store
+                    .reschedule_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED)
+                    .await
             } else {
                 self.app.metrics.pushes.spared.inc();
                 store.drop_push(job.id).await
@@ -210,19 +212,19 @@ impl Pushes {
                     tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
                 }
                 self.app.metrics.pushes.put_off.inc();
-                note_failure(store.put_off_push(job, pause(attempts, after), &code).await);
+                note_failure(store.reschedule_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
                 tracing::warn!(job = %job.id, code, attempts, "a push is given up");
                 self.app.metrics.pushes.given_up.inc();
-                note_failure(store.bury_push(job, &code).await);
+                note_failure(store.dead_letter_push(job, &code).await);
                 None
             }
         }
     }
 
-    fn words(&self, note: &PushNote) -> Words {
+    fn words(&self, note: &PushNotification) -> Words {
         Words {
             title: wording::fill(&self.config.title, note),
             text: wording::fill(&self.config.text, note),

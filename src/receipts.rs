@@ -12,7 +12,7 @@ use crate::{
     pace::Pace,
     person::Person,
     session::SessionId,
-    store::{Delivered, DeliveryMarks, Store},
+    store::marks::{Delivered, DeliveryMarks, Marks},
     tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
@@ -30,7 +30,7 @@ impl Receipts {
     /// Starts recording in this store, and publishing on this bus.
     pub(crate) fn start(
         tasks: &Tasks,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Marks>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
     ) -> Arc<Self> {
@@ -48,7 +48,7 @@ impl Receipts {
 
     async fn keep_noting(
         self: Arc<Self>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Marks>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
     ) {

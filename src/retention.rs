@@ -6,7 +6,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     app::App,
-    store::{Store, StoreError},
+    store::{StoreError, retention::Retention},
 };
 
 /// Interval of the removal.
@@ -31,7 +31,7 @@ pub(crate) async fn keep_forgetting(app: Arc<App>) {
     }
 }
 
-async fn forget(store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
+async fn forget(store: &dyn Retention, age: Duration) -> Result<u64, StoreError> {
     let mut removed = 0;
     loop {
         let batch = store.forget_past_bodies(age, BATCH).await?;

@@ -276,7 +276,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
 
 /// Version and durability of the database.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
-    let (found, durability) = Postgres::look(postgres, &config.search_language).await?;
+    let (found, durability) = Postgres::probe(postgres, &config.search_language).await?;
     let durability = durability.context("it does not show what its commits are worth")?;
     config.admit_database(&durability)?;
     let warning =

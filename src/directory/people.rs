@@ -19,7 +19,7 @@ use crate::{
     metrics::directory::DirectoryCounts,
     person::{Person, PersonKind},
     session::Session,
-    store::Store,
+    store,
     tasks::{Stage, Tasks},
 };
 use relations::Relations;
@@ -37,7 +37,7 @@ type Found = Option<Arc<Entry>>;
 
 pub(crate) struct People {
     directory: Arc<dyn Directory>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn store::people::People>,
     found: Cache<Person, Found>,
     relations: Relations,
     /// End of the pause after a failure, and the error.
@@ -82,7 +82,7 @@ impl People {
     pub(crate) fn start(
         tasks: &Tasks,
         directory: Arc<dyn Directory>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn store::people::People>,
         lifetime: Duration,
         counts: DirectoryCounts,
     ) -> Arc<Self> {

@@ -1,6 +1,6 @@
 //! Text of a push: the operator's templates, filled in.
 
-use crate::store::push_jobs::PushNote;
+use crate::store::push_jobs::PushNotification;
 
 /// Maximum length of a name or a text in a push, in characters: it is a preview.
 const SHOWN_MAX: usize = 160;
@@ -8,7 +8,7 @@ const SHOWN_MAX: usize = 160;
 const PICTURE: &str = "📷";
 
 /// Fills in `{name}` and `{text}` of a template in one pass: a text that contains `{name}` keeps it.
-pub(super) fn fill(template: &str, note: &PushNote) -> String {
+pub(super) fn fill(template: &str, note: &PushNotification) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find('{') {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn say(template: &str, name: &str, text: Option<&str>) -> String {
-        let note = PushNote { sender_name: name.to_owned(), text: text.map(str::to_owned) };
+        let note = PushNotification { sender_name: name.to_owned(), text: text.map(str::to_owned) };
         fill(template, &note)
     }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     person::PersonId,
     session::{Member, SessionId},
-    store::{NewSession, sqlite::Sqlite},
+    store::{NewSession, Store, sqlite::Sqlite},
     tasks::Tasks,
     wire::new_id,
 };
@@ -81,7 +81,7 @@ impl World {
         let people = People::start(
             &Tasks::default(),
             Arc::clone(&directory) as Arc<dyn Directory>,
-            Arc::clone(&store),
+            store.clone(),
             lifetime,
             DirectoryCounts::default(),
         );
