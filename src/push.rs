@@ -37,7 +37,7 @@ use onesignal::{OneSignal, PushError, Pushed, Words};
 /// Interval at which a node reads due jobs.
 const EVERY: Duration = Duration::from_millis(500);
 /// Pause after a failure of the store.
-const REST: Duration = Duration::from_secs(5);
+const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent pushes of a node.
 const UNDER_WAY_MAX: usize = 16;
 /// Lease of a job: well beyond the duration of one attempt.
@@ -84,10 +84,10 @@ impl Pushes {
         loop {
             let now = Instant::now();
             if now >= quiet_until
-                && let Err(error) = self.take(&mut under_way).await
+                && let Err(error) = self.lease(&mut under_way).await
             {
                 tracing::warn!(%error, "the jobs of pushes can't be read");
-                quiet_until = now + REST;
+                quiet_until = now + STORE_PAUSE;
             }
             if now >= survey_at {
                 survey_at = now + SURVEY_EVERY;
@@ -112,7 +112,7 @@ impl Pushes {
     }
 
     /// Leases as many jobs as there is room for.
-    async fn take(
+    async fn lease(
         self: &Arc<Self>,
         under_way: &mut JoinSet<Option<Duration>>,
     ) -> Result<(), StoreError> {
@@ -137,9 +137,9 @@ impl Pushes {
             let unsettled = PushError::Refused { code: "unsettled".to_owned() };
             return self.settle_failure(job, unsettled).await;
         }
-        let note = match store.load_notification(job).await {
+        let notification = match store.load_notification(job).await {
             // A blocked person receives no pushes.
-            Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
+            Ok(Some(notification)) if !self.app.blocks.hold(&job.person) => notification,
             Ok(_) => {
                 self.app.metrics.pushes.spared.inc();
                 note_failure(store.drop_push(job.id).await);
@@ -172,7 +172,7 @@ impl Pushes {
             return None;
         }
         let began = Instant::now();
-        let outcome = self.service.push(job, self.words(&note)).await;
+        let outcome = self.service.push(job, self.words(&notification)).await;
         self.app.metrics.pushes.took.took(began.elapsed());
         match outcome {
             Ok(pushed) => {
@@ -224,10 +224,10 @@ impl Pushes {
         }
     }
 
-    fn words(&self, note: &PushNotification) -> Words {
+    fn words(&self, notification: &PushNotification) -> Words {
         Words {
-            title: wording::fill(&self.config.title, note),
-            text: wording::fill(&self.config.text, note),
+            title: wording::fill(&self.config.title, notification),
+            text: wording::fill(&self.config.text, notification),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pending pushes: a durable queue beside the messages.
 //!
 //! A job is written in the transaction of its message, so that a killed node loses none. One node
-//! at a time leases it. A job that is neither finished nor rescheduled within its lease is taken
+//! at a time leases it. A job that is neither finished nor rescheduled within its lease is leased
 //! again.
 
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(crate) const CONNECTED: &str = "connected";
 /// The part of a store that keeps the push queue.
 #[async_trait]
 pub(crate) trait PushJobs: Send + Sync + 'static {
-    /// Leases due jobs. No two nodes take the same.
+    /// Leases due jobs. No two nodes lease the same.
     async fn lease_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
 
     /// Content of the push. `None` if it is pointless: the member has muted the session or read
@@ -73,7 +73,7 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
     /// Removes a job that has nothing to report.
     async fn drop_push(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// Reschedules the job, unless another node has taken it meanwhile.
+    /// Reschedules the job, unless another node has leased it meanwhile.
     async fn reschedule_push(
         &self,
         job: &PushJob,

@@ -50,7 +50,7 @@ async fn take_one(node: &Node) -> PushJob {
 }
 
 async fn told(node: &Node, job: &PushJob) -> Option<String> {
-    node.load_notification(job).await.unwrap().and_then(|note| note.text)
+    node.load_notification(job).await.unwrap().and_then(|notification| notification.text)
 }
 
 async fn counts(node: &Node) -> (u64, u64, u64) {

@@ -100,7 +100,7 @@ impl Postgres {
             let lock_params: Params<'_> =
                 &[&columns.session_ids, &columns.sender_kinds, &columns.sender_ids];
             let params = columns.params();
-            let (begun, locked, rows, patient, committed) = Box::pin(join5(
+            let (begun, locked, rows, unlimited, committed) = Box::pin(join5(
                 client.batch_execute(&opening),
                 client.query(&lock, lock_params),
                 client.query(&append, &params),
@@ -111,7 +111,7 @@ impl Postgres {
             ))
             .await;
             let rows = begun.and(locked).and(rows)?;
-            patient.and(committed).map(|()| rows)
+            unlimited.and(committed).map(|()| rows)
         };
         let outcome = timeout(STATEMENT_TIMEOUT, rows).await;
         self.fitness.settle_answer(outcome, client).inspect_err(|error| self.counts.failed(error))
