@@ -35,7 +35,7 @@ use crate::{
     store::StoreError,
     tasks::Tasks,
 };
-pub(crate) use export::{Exporting, look_at_collector};
+pub(crate) use export::{Exporting, probe_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
 
