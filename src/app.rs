@@ -26,7 +26,7 @@ use crate::{
     platform::tasks::Tasks,
     presence::Presence,
     receipts::Receipts,
-    store::{Store, postgres::Postgres, writer::Writer},
+    store::{Store, postgres::Postgres, server::Server, writer::Writer},
     wire::new_id,
 };
 
@@ -95,13 +95,12 @@ impl App {
             Hub::start(&tasks, Arc::clone(&bus), events, Arc::clone(&store), counts)
         };
         let blocks =
-            Blocks::start(&tasks, Arc::clone(&store), Arc::clone(&bus), Arc::clone(&hub)).await?;
-        let inbox = Inbox::start(&tasks, Arc::clone(&store), Arc::clone(&bus));
-        let receipts =
-            Receipts::start(&tasks, Arc::clone(&store), Arc::clone(&bus), Arc::clone(&inbox));
+            Blocks::start(&tasks, store.clone(), Arc::clone(&bus), Arc::clone(&hub)).await?;
+        let inbox = Inbox::start(&tasks, store.clone(), Arc::clone(&bus));
+        let receipts = Receipts::start(&tasks, store.clone(), Arc::clone(&bus), Arc::clone(&inbox));
         let writer = Writer::start(
             &tasks,
-            Arc::clone(&store),
+            store.clone(),
             Arc::clone(&bus),
             Arc::clone(&inbox),
             metrics.writer.clone(),
@@ -114,7 +113,7 @@ impl App {
         let (directory, counts) =
             (directory::open(config.mysql.as_ref(), &config.data_dir)?, metrics.directory.clone());
         let lifetime = config.directory_cache;
-        let people = People::start(&tasks, directory, Arc::clone(&store), lifetime, counts);
+        let people = People::start(&tasks, directory, store.clone(), lifetime, counts);
         let app = Self {
             verifier,
             blocks,

@@ -122,7 +122,7 @@ impl Verifier {
         let customers = self.cognito.as_ref().map(|cognito| ("customers", cognito.keys()));
         let dentists = self.django.as_ref().and_then(|django| Some(("dentists", django.keys()?)));
         let sets = customers.into_iter().chain(dentists);
-        sets.map(|(whose, keys)| (whose, async move { keys.look().await }.boxed())).collect()
+        sets.map(|(whose, keys)| (whose, async move { keys.probe().await }.boxed())).collect()
     }
 
     /// Verifies a token and returns its bearer.

@@ -51,11 +51,11 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     counts: HubCounts,
     /// Rooms whose missing messages are being backfilled.
-    filling: Mutex<HashSet<SessionId>>,
+    messages_backfilling: Mutex<HashSet<SessionId>>,
     revisions: Revisions,
     /// Rooms whose missing changes are being backfilled.
-    refilling: Mutex<HashSet<SessionId>>,
-    fills: Semaphore,
+    changes_backfilling: Mutex<HashSet<SessionId>>,
+    backfills: Semaphore,
     /// Epoch found by the last check.
     epoch: Mutex<Option<Epoch>>,
     /// Hint from a node that the list of blocks has changed.
@@ -80,10 +80,10 @@ impl Hub {
             bus,
             store,
             counts,
-            filling: Mutex::default(),
+            messages_backfilling: Mutex::default(),
             revisions: Revisions::default(),
-            refilling: Mutex::default(),
-            fills: Semaphore::new(gaps::FILLS),
+            changes_backfilling: Mutex::default(),
+            backfills: Semaphore::new(gaps::MAX_CONCURRENT_BACKFILLS),
             epoch: Mutex::default(),
             hinted: Notify::new(),
             tasks: tasks.clone(),
@@ -218,7 +218,7 @@ impl Hub {
             heard.offered(offer);
         }
         if let Room::Session(id) = &broadcast.room {
-            if offer == Offer::Early && self.fill(*id) {
+            if offer == Offer::Early && self.backfill_messages(*id) {
                 self.counts.gaps_early.inc();
             }
             if let Some(rev) = broadcast.rev() {

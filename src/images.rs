@@ -34,8 +34,8 @@ use utoipa::ToSchema;
 
 use bucket::Bucket;
 use config::S3Config;
+use format::{Detected, PIXELS_MAX};
 pub(crate) use format::{Format, InvalidFormat};
-use format::{Look, PIXELS_MAX};
 pub(crate) use name::{FileName, ImageKey, ObjectKey};
 use thumbnails::Thumbnails;
 
@@ -187,7 +187,7 @@ impl Images {
     /// Checks an upload: it exists, has the signed length, and is a picture by its bytes. The announced type
     /// does not count, because file pickers often report a wrong one. Erases its metadata.
     pub(crate) async fn check(&self, key: &ObjectKey, size: u64) -> Result<Checked, ImagesError> {
-        let turn = timeout(bucket::DEADLINE, self.checks.acquire()).await;
+        let turn = timeout(bucket::CALL_TIMEOUT, self.checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
         };
@@ -199,11 +199,11 @@ impl Images {
             if found.size != size {
                 return Err(ImagesError::Wrong("is not of the size that was announced"));
             }
-            let checked = match format::look(&found.bytes) {
-                Look::Picture(format, width, height) => Some(bounded(format, width, height)?),
+            let checked = match format::detect(&found.bytes) {
+                Detected::Picture(format, width, height) => Some(bounded(format, width, height)?),
                 // A long header: the phone's own thumbnails, colour profiles, or depth maps.
-                Look::Unmeasured => None,
-                Look::Unknown => return Err(ImagesError::Wrong(NO_PICTURE)),
+                Detected::Unmeasured => None,
+                Detected::Unknown => return Err(ImagesError::Wrong(NO_PICTURE)),
             };
             if first >= size {
                 let checked = checked.ok_or(ImagesError::Wrong(NO_MEASURES))?;

@@ -15,7 +15,7 @@ use crate::{
     pace::Pace,
     platform::tasks::{Stage, Tasks},
     session::SessionId,
-    store::Store,
+    store::sessions::Sessions,
     wire::broadcast::Broadcast,
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Starts publishing on this bus.
-    pub(crate) fn start(tasks: &Tasks, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Arc<Self> {
+    pub(crate) fn start(tasks: &Tasks, store: Arc<dyn Sessions>, bus: Arc<dyn Bus>) -> Arc<Self> {
         let inbox = Arc::new(Self::default());
         let updating = Arc::clone(&inbox).keep_updating(Arc::clone(&bus));
         tasks.spawn(Stage::Delivery, "inbox.messages", updating);
@@ -64,7 +64,7 @@ impl Inbox {
     }
 
     /// Publishes everything that is queued, as the node ends.
-    pub(crate) async fn flush(&self, store: &dyn Store, bus: &dyn Bus) {
+    pub(crate) async fn flush(&self, store: &dyn Sessions, bus: &dyn Bus) {
         for (_, message) in self.amended.take_all() {
             bus.publish(Broadcast::message_updated(&message));
         }
@@ -74,7 +74,7 @@ impl Inbox {
         }
     }
 
-    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Store>, bus: Arc<dyn Bus>) {
+    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn Bus>) {
         loop {
             let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();
             match store.views(&ids).await {

@@ -52,7 +52,7 @@ const REQUESTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 /// Interval of the reports to the bus.
 const TELL: Duration = Duration::from_millis(150);
 /// Time limit of a call to the bus. A slower bus counts as away.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BUS_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Retry interval while the bus is away.
 const RETRY: Duration = Duration::from_secs(1);
 /// Interval to renew this node's slots on the bus. Their lease is [`crate::bus::HELD`].
@@ -308,7 +308,7 @@ impl Limits {
     }
 
     async fn within<T>(&self, asked: impl Future<Output = Result<T, BusError>>) -> Option<T> {
-        let answer = timeout(PATIENCE, asked).await.ok().and_then(Result::ok);
+        let answer = timeout(BUS_CALL_TIMEOUT, asked).await.ok().and_then(Result::ok);
         if answer.is_none() && !self.away.swap(true, Ordering::Relaxed) {
             tracing::warn!("Redis does not answer: each node counts for itself");
         }

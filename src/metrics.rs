@@ -202,7 +202,7 @@ impl Metrics {
     }
 
     async fn openmetrics(&self, app: &Arc<App>) -> Arc<str> {
-        self.node.look(app).await;
+        self.node.collect(app).await;
         let mut text = String::new();
         // Writing to a string does not fail.
         encode(&mut text, &self.registry).map_or_else(|_| Arc::default(), |()| text.into())

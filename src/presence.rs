@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Interval at which a node reads the state of the watched people.
-const LOOK: Duration = Duration::from_secs(3);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
 /// Interval at which a node writes its own people again.
 const NOTE: Duration = Duration::from_secs(15);
 /// Interval at which a node stores the time of its people's presence, for the case that the node is killed.
@@ -214,7 +214,7 @@ impl Presence {
         let mut calm_until = looked;
         loop {
             let full = tokio::select! {
-                () = tokio::time::sleep_until(looked + LOOK) => true,
+                () = tokio::time::sleep_until(looked + REFRESH_INTERVAL) => true,
                 () = self.asked.notified() => false,
             };
             if full {
@@ -222,7 +222,7 @@ impl Presence {
             }
             if failed {
                 if self.note().await.is_err() {
-                    sleep(LOOK).await;
+                    sleep(REFRESH_INTERVAL).await;
                     continue;
                 }
                 failed = false;
@@ -236,7 +236,7 @@ impl Presence {
                 sleep(SETTLE).await;
             }
             let is_calm = Instant::now() < calm_until;
-            failed |= self.look(full, is_calm).await.is_err();
+            failed |= self.refresh(full, is_calm).await.is_err();
         }
     }
 
@@ -271,7 +271,7 @@ impl Presence {
 
     /// Reads the state of all watched people, or only of those whose state is unknown. While `is_calm`,
     /// nobody counts as gone.
-    async fn look(&self, full: bool, is_calm: bool) -> Result<(), BusError> {
+    async fn refresh(&self, full: bool, is_calm: bool) -> Result<(), BusError> {
         let people: Vec<Person> = {
             let watched = self.watched();
             let all = watched.watchers.positions().map(|(person, _)| person);

@@ -29,7 +29,7 @@ use crate::{
     presence,
     store::{
         StoreError,
-        push_jobs::{CONNECTED, PushJob, PushNote},
+        push_jobs::{CONNECTED, PushJob, PushNotification},
     },
     wire::broadcast::Broadcast,
 };
@@ -38,7 +38,7 @@ use onesignal::{OneSignal, PushError, Pushed, Words};
 /// Interval at which a node reads due jobs.
 const EVERY: Duration = Duration::from_millis(500);
 /// Pause after a failure of the store.
-const REST: Duration = Duration::from_secs(5);
+const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent pushes of a node.
 const UNDER_WAY_MAX: usize = 16;
 /// Lease of a job: well beyond the duration of one attempt.
@@ -85,10 +85,10 @@ impl Pushes {
         loop {
             let now = Instant::now();
             if now >= quiet_until
-                && let Err(error) = self.take(&mut under_way).await
+                && let Err(error) = self.lease(&mut under_way).await
             {
                 tracing::warn!(%error, "the jobs of pushes can't be read");
-                quiet_until = now + REST;
+                quiet_until = now + STORE_PAUSE;
             }
             if now >= survey_at {
                 survey_at = now + SURVEY_EVERY;
@@ -113,7 +113,7 @@ impl Pushes {
     }
 
     /// Leases as many jobs as there is room for.
-    async fn take(
+    async fn lease(
         self: &Arc<Self>,
         under_way: &mut JoinSet<Option<Duration>>,
     ) -> Result<(), StoreError> {
@@ -122,7 +122,7 @@ impl Pushes {
             return Ok(());
         }
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        for job in self.app.store.take_pushes(limit, LEASE).await? {
+        for job in self.app.store.lease_pushes(limit, LEASE).await? {
             let pushes = Arc::clone(self);
             let attempt = async move { pushes.attempt(&job).await };
             under_way.spawn(self.app.tasks.watched("pushes.attempt", attempt));
@@ -138,9 +138,9 @@ impl Pushes {
             let unsettled = PushError::Refused { code: "unsettled".to_owned() };
             return self.settle_failure(job, unsettled).await;
         }
-        let note = match store.push_note(job).await {
+        let notification = match store.load_notification(job).await {
             // A blocked person receives no pushes.
-            Ok(Some(note)) if !self.app.blocks.hold(&job.person) => note,
+            Ok(Some(notification)) if !self.app.blocks.hold(&job.person) => notification,
             Ok(_) => {
                 self.app.metrics.pushes.spared.inc();
                 note_failure(store.drop_push(job.id).await);
@@ -162,7 +162,9 @@ impl Pushes {
                 // when its lease runs out.
                 let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
                 let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
-                store.put_off_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED).await
+                store
+                    .reschedule_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED)
+                    .await
             } else {
                 self.app.metrics.pushes.spared.inc();
                 store.drop_push(job.id).await
@@ -171,7 +173,7 @@ impl Pushes {
             return None;
         }
         let began = Instant::now();
-        let outcome = self.service.push(job, self.words(&note)).await;
+        let outcome = self.service.push(job, self.words(&notification)).await;
         self.app.metrics.pushes.took.took(began.elapsed());
         match outcome {
             Ok(pushed) => {
@@ -211,22 +213,22 @@ impl Pushes {
                     tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
                 }
                 self.app.metrics.pushes.put_off.inc();
-                note_failure(store.put_off_push(job, pause(attempts, after), &code).await);
+                note_failure(store.reschedule_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
                 tracing::warn!(job = %job.id, code, attempts, "a push is given up");
                 self.app.metrics.pushes.given_up.inc();
-                note_failure(store.bury_push(job, &code).await);
+                note_failure(store.dead_letter_push(job, &code).await);
                 None
             }
         }
     }
 
-    fn words(&self, note: &PushNote) -> Words {
+    fn words(&self, notification: &PushNotification) -> Words {
         Words {
-            title: wording::fill(&self.config.title, note),
-            text: wording::fill(&self.config.text, note),
+            title: wording::fill(&self.config.title, notification),
+            text: wording::fill(&self.config.text, notification),
         }
     }
 }

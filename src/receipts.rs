@@ -13,7 +13,7 @@ use crate::{
     person::Person,
     platform::tasks::{Stage, Tasks},
     session::SessionId,
-    store::{Delivered, DeliveryMarks, Store},
+    store::marks::{Delivered, DeliveryMarks, Marks},
     wire::broadcast::Broadcast,
 };
 
@@ -30,7 +30,7 @@ impl Receipts {
     /// Starts recording in this store, and publishing on this bus.
     pub(crate) fn start(
         tasks: &Tasks,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Marks>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
     ) -> Arc<Self> {
@@ -48,7 +48,7 @@ impl Receipts {
 
     async fn keep_noting(
         self: Arc<Self>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Marks>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
     ) {

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::{
     app::App,
     platform::variables::{ConfigError, Variables},
-    store::{Store, StoreError},
+    store::{StoreError, retention::Retention},
 };
 
 /// Maximum retention: the arithmetic of times must not overflow.
@@ -33,7 +33,7 @@ pub(crate) async fn keep_forgetting(app: Arc<App>, age: Duration) {
     }
 }
 
-async fn forget(store: &dyn Store, age: Duration) -> Result<u64, StoreError> {
+async fn forget(store: &dyn Retention, age: Duration) -> Result<u64, StoreError> {
     let mut removed = 0;
     loop {
         let batch = store.forget_past_bodies(age, BATCH).await?;

@@ -32,7 +32,7 @@ use opentelemetry_sdk::{
 
 use self::config::TracesConfig;
 use crate::{http, platform::tasks::Tasks, store::StoreError};
-pub(crate) use export::{Exporting, look_at_collector};
+pub(crate) use export::{Exporting, probe_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
 

@@ -222,7 +222,7 @@ impl Jwks {
     }
 
     /// Fetches the set as a check. Returns the number of usable keys.
-    pub(super) async fn look(&self) -> anyhow::Result<usize> {
+    pub(super) async fn probe(&self) -> anyhow::Result<usize> {
         self.download().await.map(|keys| keys.keys.len())
     }
 

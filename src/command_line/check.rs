@@ -26,11 +26,11 @@ use crate::{
     },
     store::postgres::Postgres,
     store::postgres::config::PostgresConfig,
-    traces::look_at_collector,
+    traces::probe_collector,
 };
 
 /// Time limit of one part.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {
@@ -76,9 +76,9 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     }
     let mut failed = 0;
     for (part, trial) in trials {
-        let outcome = timeout(PATIENCE, trial).await;
-        let outcome =
-            outcome.unwrap_or_else(|_| bail!("it does not answer within {} s", PATIENCE.as_secs()));
+        let outcome = timeout(PART_TIMEOUT, trial).await;
+        let outcome = outcome
+            .unwrap_or_else(|_| bail!("it does not answer within {} s", PART_TIMEOUT.as_secs()));
         match outcome {
             Ok(found) => say(&format!("{part:<10} ok: {found}"))?,
             Err(error) => {
@@ -269,7 +269,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
         trials.push(("pictures", Box::pin(pictures(s3))));
     }
     if let Some(config) = &config.traces {
-        trials.push(("traces", Box::pin(look_at_collector(config))));
+        trials.push(("traces", Box::pin(probe_collector(config))));
     }
     for (whose, fetch) in
         Verifier::new(&config.tokens, <[_; 2]>::default(), &Tasks::default())?.fetches()
@@ -282,7 +282,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
 
 /// Version and durability of the database.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
-    let (found, durability) = Postgres::look(postgres, &config.search_language).await?;
+    let (found, durability) = Postgres::probe(postgres, &config.search_language).await?;
     let durability = durability.context("it does not show what its commits are worth")?;
     config.admit_database(&durability)?;
     let warning =

@@ -7,20 +7,20 @@ use crate::{
     message::{Body, Message},
     person::Person,
     session::SessionId,
-    store::{AROUND_A_BODY, PAGE_BYTES, Span},
+    store::{AROUND_A_BODY, HistoryRange, PAGE_BYTES},
 };
 
 /// Messages of a session that `me` is a member of, in `seq` order. Excess messages are cut off at the
-/// far end of the span.
+/// far end of the range.
 pub(crate) async fn page(
     _permit: &ReadPermit,
     app: &App,
     me: &Person,
     id: SessionId,
-    span: Span,
+    range: HistoryRange,
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
-    Ok(fit(app.store.history(me, id, span, limit).await?, span))
+    Ok(fit(app.store.history(me, id, range, limit).await?, range))
 }
 
 /// Messages of a session changed since a revision, as many as fit.
@@ -33,7 +33,7 @@ pub(crate) async fn changes(
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
     // Keep the first ones, as after a position.
-    Ok(fit(app.store.changes(me, id, rev, limit).await?, Span::After(0)))
+    Ok(fit(app.store.changes(me, id, rev, limit).await?, HistoryRange::After(0)))
 }
 
 /// Approximate size in bytes.
@@ -56,10 +56,10 @@ pub(crate) fn fitting<'a>(messages: impl Iterator<Item = &'a Message>) -> usize 
     messages.take_while(fits).count().max(1)
 }
 
-fn fit(mut messages: Vec<Message>, span: Span) -> Vec<Message> {
-    match span {
-        Span::After(_) => messages.truncate(fitting(messages.iter())),
-        Span::Before(_) => {
+fn fit(mut messages: Vec<Message>, range: HistoryRange) -> Vec<Message> {
+    match range {
+        HistoryRange::After(_) => messages.truncate(fitting(messages.iter())),
+        HistoryRange::Before(_) => {
             let count = fitting(messages.iter().rev());
             messages.drain(..messages.len().saturating_sub(count));
         }

@@ -25,7 +25,7 @@ use crate::{
     message::Message,
     person::Person,
     session::{EpochId, Session, SessionId},
-    store::{Head, Span, StoreError},
+    store::{Head, HistoryRange, StoreError},
     wire::{
         Join,
         broadcast::{Broadcast, Room},
@@ -179,8 +179,8 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let known = join.after.map(|after| caller.joins.beyond_resumed(id, after));
     turn.begin().await;
     let Begin { after, resync } = begin(app, me, &session, known, join.epoch).await?;
-    let span = after.map_or(Span::Before(session.last_seq + 1), Span::After);
-    let messages = history::page(&permit, app, me, id, span, PAGE).await?;
+    let range = after.map_or(HistoryRange::Before(session.last_seq + 1), HistoryRange::After);
+    let messages = history::page(&permit, app, me, id, range, PAGE).await?;
     let read_up_to = match (messages.last(), after) {
         (Some(last), _) => last.seq,
         (None, Some(after)) => after,
@@ -248,7 +248,8 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
         let Some(mut page) = caller.outbound.page().await else { return Ok(Done::Silent) };
         let permit = app.reads.permit_rest(Operation::CatchUp, me).await;
         page.begin().await;
-        let missed = history::page(&permit, app, me, id, Span::After(read_up_to), PAGE).await;
+        let missed =
+            history::page(&permit, app, me, id, HistoryRange::After(read_up_to), PAGE).await;
         // A slow reader must not delay others.
         drop(permit);
         let missed = match missed {

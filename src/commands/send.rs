@@ -101,7 +101,7 @@ fn no_such_image() -> Error {
 
 async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, Error> {
     let began = Instant::now();
-    let looked = look(&app, &draft.sender, draft.session_id, &key).await;
+    let looked = check_upload(&app, &draft.sender, draft.session_id, &key).await;
     app.metrics.delivery.picture.took(began.elapsed());
     let (wanted, problem) = match looked {
         Ok((image, format)) => {
@@ -136,7 +136,7 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
 }
 
 /// Checks the upload under this key. Returns the picture for the message.
-async fn look(
+async fn check_upload(
     app: &App,
     sender: &Person,
     session_id: SessionId,

@@ -13,7 +13,7 @@ use crate::{
     message::Message,
     person::Person,
     session::{Session, SessionId},
-    store::{Store, StoreError},
+    store::{StoreError, openings::Openings},
 };
 
 /// Other side of an open session, as seen by a member who joins it.
@@ -27,7 +27,7 @@ impl OtherSide {
     /// `read` holds messages read after `session`. A message of the other side in neither of them has a
     /// higher number and arrives later.
     pub(crate) async fn of(
-        store: &dyn Store,
+        store: &dyn Openings,
         me: &Person,
         session: &Session,
         read: &[Message],

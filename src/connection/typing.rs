@@ -16,7 +16,7 @@ const SPELL: Duration = Duration::from_secs(6);
 /// Interval of publishing ongoing typing, for people who have just joined.
 const AGAIN: Duration = Duration::from_secs(3);
 /// Minimum time between two starts that are published.
-const REST: Duration = Duration::from_secs(1);
+const START_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Spell {
@@ -42,7 +42,7 @@ impl Typing {
             spells.insert(id, Spell { active: true, told: now, until });
             return true;
         };
-        let due = now >= spell.told + if spell.active { AGAIN } else { REST };
+        let due = now >= spell.told + if spell.active { AGAIN } else { START_INTERVAL };
         if spell.active || due {
             spell.until = until;
         }

@@ -24,7 +24,7 @@ use encryption::Pools;
 /// First statement on every connection.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 /// Time limit of a look-up, including the wait for a connection.
-const DEADLINE: Duration = Duration::from_secs(3);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Idle time before TCP probes a connection.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Maximum number of connections. None stays idle: each look-up opens one, and resolves the server's
@@ -80,7 +80,7 @@ impl Mysql {
                 found => found,
             }
         };
-        match timeout(DEADLINE, looking).await {
+        match timeout(LOOK_UP_TIMEOUT, looking).await {
             Ok(found) => found.map_err(unavailable),
             Err(elapsed) => {
                 self.pool.renew();

@@ -20,7 +20,7 @@ use crate::{
     person::{Person, PersonKind},
     platform::tasks::{Stage, Tasks},
     session::Session,
-    store::Store,
+    store,
 };
 use relations::Relations;
 
@@ -29,7 +29,7 @@ const ENTRIES: u64 = 10_000;
 /// Maximum lifetime of a negative result, so that a new account is soon found.
 const UNKNOWN: Duration = Duration::from_secs(10);
 /// Pause after a failure of the directory.
-const REST: Duration = Duration::from_secs(1);
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of people waiting for a background look-up. Others wait until they are seen again.
 const QUEUE: usize = 1_024;
 
@@ -37,7 +37,7 @@ type Found = Option<Arc<Entry>>;
 
 pub(crate) struct People {
     directory: Arc<dyn Directory>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn store::people::People>,
     found: Cache<Person, Found>,
     relations: Relations,
     /// End of the pause after a failure, and the error.
@@ -82,7 +82,7 @@ impl People {
     pub(crate) fn start(
         tasks: &Tasks,
         directory: Arc<dyn Directory>,
-        store: Arc<dyn Store>,
+        store: Arc<dyn store::people::People>,
         lifetime: Duration,
         counts: DirectoryCounts,
     ) -> Arc<Self> {
@@ -187,7 +187,7 @@ impl People {
     fn rest(&self, error: &DirectoryError) {
         tracing::warn!(%error, "the directory is not available");
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        *resting = Some((Instant::now() + REST, error.clone()));
+        *resting = Some((Instant::now() + FAILURE_PAUSE, error.clone()));
     }
 }
 

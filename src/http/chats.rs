@@ -28,7 +28,7 @@ use crate::{
     },
     person::{Person, PersonId, PersonKind},
     session::{InvalidStatus, Session, SessionId, SessionStatus},
-    store::{Listed, PAGE_MAX, SessionPage, Setting},
+    store::{Listed, PAGE_MAX, SessionPage, SessionPatch},
 };
 
 #[derive(Deserialize)]
@@ -200,8 +200,8 @@ pub(crate) async fn set(
     InSession(id): InSession,
     Json(Change { status, muted }): Json<Change>,
 ) -> Result<JsonBody<Session>, Error> {
-    let setting = Setting { status, muted };
-    commands::set::run(&app, &me.person, id, setting).await.map(JsonBody)
+    let patch = SessionPatch { status, muted };
+    commands::set::run(&app, &me.person, id, patch).await.map(JsonBody)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -18,7 +18,7 @@ use crate::{
     openapi,
     person::Person,
     session::SessionId,
-    store::{PAGE_MAX, Span, audit::AuditPlace, blocks::BlockPlace},
+    store::{HistoryRange, PAGE_MAX, audit::AuditPlace, blocks::BlockPlace},
 };
 
 /// Default page size.
@@ -77,22 +77,22 @@ pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
 }
 
 /// Cursor of a position in a history.
-pub(crate) fn of_span(span: Span) -> String {
-    encode(&match span {
-        Span::After(seq) => format!("a{seq}"),
-        Span::Before(seq) => format!("b{seq}"),
+pub(crate) fn of_range(range: HistoryRange) -> String {
+    encode(&match range {
+        HistoryRange::After(seq) => format!("a{seq}"),
+        HistoryRange::Before(seq) => format!("b{seq}"),
     })
 }
 
-pub(crate) fn to_span(cursor: &str) -> Result<Span, Error> {
+pub(crate) fn to_range(cursor: &str) -> Result<HistoryRange, Error> {
     let place = || {
         let text = decode(cursor)?;
         if let Some(seq) = text.strip_prefix('a') {
-            return Some(Span::After(seq.parse().ok()?));
+            return Some(HistoryRange::After(seq.parse().ok()?));
         }
-        Some(Span::Before(text.strip_prefix('b')?.parse().ok()?))
+        Some(HistoryRange::Before(text.strip_prefix('b')?.parse().ok()?))
     };
-    ours(place(), of_span, cursor)
+    ours(place(), of_range, cursor)
 }
 
 /// Cursor of a position in a ranked list.
@@ -171,8 +171,8 @@ mod tests {
         assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked));
         let act = (at(9), new_id());
         assert_eq!(to_act(&of_act(act)).unwrap(), act);
-        for span in [Span::After(0), Span::Before(u64::MAX)] {
-            assert_eq!(to_span(&of_span(span)).unwrap(), span);
+        for range in [HistoryRange::After(0), HistoryRange::Before(u64::MAX)] {
+            assert_eq!(to_range(&of_range(range)).unwrap(), range);
         }
     }
 
@@ -181,13 +181,13 @@ mod tests {
         let odd =
             ["", "-1", "%", "bm90aGluZw", &encode("a-1"), &encode("b1e9"), &"A".repeat(9_999)];
         for cursor in odd {
-            assert!(to_span(cursor).unwrap_err().to_string().starts_with("cursor: "));
+            assert!(to_range(cursor).unwrap_err().to_string().starts_with("cursor: "));
             assert!(to_session(cursor).is_err() && to_offset(cursor).is_err());
             assert!(to_block(cursor).is_err() && to_act(cursor).is_err());
         }
         for other_spelling in ["a+1", "b01", "f+1", "f00"] {
             let cursor = encode(other_spelling);
-            assert!(to_span(&cursor).is_err() && to_offset(&cursor).is_err(), "{other_spelling}");
+            assert!(to_range(&cursor).is_err() && to_offset(&cursor).is_err(), "{other_spelling}");
         }
         let id = new_id();
         for other_spelling in [

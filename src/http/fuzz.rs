@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     chats,
-    cursor::{self, of_offset, of_session, of_span, to_offset, to_session, to_span},
+    cursor::{self, of_offset, of_range, of_session, to_offset, to_range, to_session},
     images, messages, search,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub fn queries(bytes: &[u8]) {
     is_ours(text);
     let Ok(uri) = Uri::builder().path_and_query(format!("/?{text}")).build() else { return };
     if let Ok(Query(history)) = Query::<messages::History>::try_from_uri(&uri) {
-        told(history.span());
+        told(history.range());
     }
     if let Ok(Query(list)) = Query::<chats::List>::try_from_uri(&uri) {
         told(list.page());
@@ -68,8 +68,8 @@ fn is_ours(text: &str) {
     if let Some(place) = told(to_session(text)) {
         assert_eq!(of_session(place), text);
     }
-    if let Some(span) = told(to_span(text)) {
-        assert_eq!(of_span(span), text);
+    if let Some(range) = told(to_range(text)) {
+        assert_eq!(of_range(range), text);
     }
     if let Some(offset) = told(to_offset(text)) {
         assert_eq!(of_offset(offset), text);

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a part may take to answer, before it counts as down.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PART_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How one part is.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -131,7 +131,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     )
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
-    let (code, health) = look(&app).await;
+    let (code, health) = probe(&app).await;
     (code, Json(health))
 }
 
@@ -142,11 +142,11 @@ pub(crate) struct Bare {
 }
 
 pub(crate) async fn status(State(app): State<Arc<App>>) -> (StatusCode, Json<Bare>) {
-    let (code, health) = look(&app).await;
+    let (code, health) = probe(&app).await;
     (code, Json(Bare { status: health.status }))
 }
 
-async fn look(app: &App) -> (StatusCode, Health) {
+async fn probe(app: &App) -> (StatusCode, Health) {
     // Boxed: it waits for four adapters at once.
     let (services, mut reasons) = app.findings.services.get_with((), Box::pin(services(app))).await;
     if let Some(task) = app.tasks.failed() {
@@ -197,7 +197,7 @@ pub(crate) async fn up(app: &App) -> [(&'static str, Option<bool>); 4] {
 async fn services(app: &App) -> (Services, Reasons) {
     let (postgres, redis, mysql, s3) = tokio::join!(
         answers(app.store.ping()),
-        timeout(PATIENCE, app.bus.ping()),
+        timeout(PART_TIMEOUT, app.bus.ping()),
         answers(app.people.ping()),
         answers(app.images.ping())
     );
@@ -230,7 +230,7 @@ async fn services(app: &App) -> (Services, Reasons) {
 }
 
 async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
-    match timeout(PATIENCE, ping).await {
+    match timeout(PART_TIMEOUT, ping).await {
         Ok(Ok(())) => Part::Up,
         _ => Part::Down,
     }

@@ -25,7 +25,7 @@ use crate::{
         },
     },
     session::EpochId,
-    store::Span,
+    store::HistoryRange,
     wire::{self, Amend, Post},
 };
 
@@ -43,15 +43,15 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(super) fn span(&self) -> Result<Span, Error> {
+    pub(super) fn range(&self) -> Result<HistoryRange, Error> {
         let seq = |name, text: &str| {
             text.parse().map_err(|_| Error::invalid(name, "must be a seq: 0, 1, 2 …"))
         };
         match (&self.cursor, &self.before, &self.after) {
-            (Some(cursor), None, None) => cursor::to_span(cursor),
-            (None, Some(before), None) => Ok(Span::Before(seq("before", before)?)),
-            (None, None, Some(after)) => Ok(Span::After(seq("after", after)?)),
-            (None, None, None) => Ok(Span::Before(u64::MAX)),
+            (Some(cursor), None, None) => cursor::to_range(cursor),
+            (None, Some(before), None) => Ok(HistoryRange::Before(seq("before", before)?)),
+            (None, None, Some(after)) => Ok(HistoryRange::After(seq("after", after)?)),
+            (None, None, None) => Ok(HistoryRange::Before(u64::MAX)),
             _ => Err(Error::invalid("query", "takes one of before, after and cursor")),
         }
     }
@@ -81,18 +81,22 @@ pub(crate) async fn history(
     Params(params): Params<History>,
     Extension(answering): Extension<Answering>,
 ) -> Result<JsonBody<HistoryPage>, Error> {
-    let span = params.span()?;
+    let range = params.range()?;
     let limit = cursor::limit(params.limit.as_deref())?;
     let me = me.person;
     let permit = answering.page(app.reads.permit(Operation::History, &me)).await?;
     let (head, epoch) = app.store.head(&me, id).await?.ok_or(Error::SessionNotFound)?;
-    let items = commands::history::page(&permit, &app, &me, id, span, limit).await?;
-    let next = match (span, items.first(), items.last()) {
-        (Span::Before(_), Some(first), _) if first.seq > 1 => Some(Span::Before(first.seq)),
-        (Span::After(_), _, Some(last)) if last.seq < head.last_seq => Some(Span::After(last.seq)),
+    let items = commands::history::page(&permit, &app, &me, id, range, limit).await?;
+    let next = match (range, items.first(), items.last()) {
+        (HistoryRange::Before(_), Some(first), _) if first.seq > 1 => {
+            Some(HistoryRange::Before(first.seq))
+        }
+        (HistoryRange::After(_), _, Some(last)) if last.seq < head.last_seq => {
+            Some(HistoryRange::After(last.seq))
+        }
         _ => None,
     };
-    let page = Page { items, next_cursor: next.map(cursor::of_span) };
+    let page = Page { items, next_cursor: next.map(cursor::of_range) };
     Ok(JsonBody(HistoryPage { page, epoch }))
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Maximum number of concurrent backfills.
-pub(super) const FILLS: usize = 4;
+pub(super) const MAX_CONCURRENT_BACKFILLS: usize = 4;
 /// Interval of the head check.
 const CHECK: Duration = Duration::from_secs(2);
 /// Time for a message on the bus to arrive before it is read from the store.
@@ -82,11 +82,11 @@ impl Hub {
                 self.revisions.restart(id, rev);
             }
             let position = self.engine().position(&Room::Session(id));
-            if position.is_some_and(|position| position < last_seq) && self.fill(id) {
+            if position.is_some_and(|position| position < last_seq) && self.backfill_messages(id) {
                 self.counts.gaps_checked.inc();
             }
             if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
-                self.refill(id, rev);
+                self.backfill_changes(id, rev);
             }
         }
         Ok(())
@@ -100,22 +100,23 @@ impl Hub {
         }
     }
 
-    /// Fills the room's gap, unless it closes by itself. False if it is being filled already.
-    pub(super) fn fill(self: &Arc<Self>, id: SessionId) -> bool {
-        let begun = self.filling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    /// Backfills the room's missing messages, unless the bus brings them. False if it is under way already.
+    pub(super) fn backfill_messages(self: &Arc<Self>, id: SessionId) -> bool {
+        let begun =
+            self.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         if begun {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_messages", async move {
                 sleep(GRACE).await;
-                hub.fill_now(id).await;
-                hub.filling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                hub.backfill_messages_now(id).await;
+                hub.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             });
         }
         begun
     }
 
-    async fn fill_now(self: &Arc<Self>, id: SessionId) {
-        let Ok(_permit) = self.fills.acquire().await else { return };
+    async fn backfill_messages_now(self: &Arc<Self>, id: SessionId) {
+        let Ok(_permit) = self.backfills.acquire().await else { return };
         let (room, counts) = (Room::Session(id), &self.counts);
         let mut filled = false;
         let done = |filled| {
@@ -125,7 +126,7 @@ impl Hub {
             // The room has no connections any more, so nothing is missing.
             let Some(position) = self.engine().position(&room) else { return done(filled) };
             let since = SystemTime::now();
-            let missed = match self.store.fill(id, position, PAGE_MAX).await {
+            let missed = match self.store.backfill_messages(id, position, PAGE_MAX).await {
                 Ok(missed) if missed.is_empty() => return done(filled),
                 Ok(missed) => missed,
                 Err(error) => {
@@ -154,21 +155,21 @@ impl Hub {
     }
 
     /// Sends the room the changes up to this revision that it has not received, unless the bus brings them.
-    fn refill(self: &Arc<Self>, id: SessionId, head: u64) {
-        if self.refilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+    fn backfill_changes(self: &Arc<Self>, id: SessionId, head: u64) {
+        if self.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_changes", async move {
                 sleep(CHANGE_GRACE).await;
-                hub.refill_now(id, head).await;
-                hub.refilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                hub.backfill_changes_now(id, head).await;
+                hub.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             });
         }
     }
 
-    async fn refill_now(self: &Arc<Self>, id: SessionId, head: u64) {
-        let Ok(_permit) = self.fills.acquire().await else { return };
+    async fn backfill_changes_now(self: &Arc<Self>, id: SessionId, head: u64) {
+        let Ok(_permit) = self.backfills.acquire().await else { return };
         while let Some(up_to) = self.revisions.up_to(id).filter(|up_to| *up_to < head) {
-            let changed = match self.store.changed(id, up_to, PAGE_MAX).await {
+            let changed = match self.store.backfill_changes(id, up_to, PAGE_MAX).await {
                 Ok(changed) => changed,
                 Err(error) => {
                     // The next check finds it again.

@@ -18,7 +18,7 @@ use super::Hub;
 use crate::wire::broadcast::Room;
 
 /// Time limit for a join to wait for its subscription. After that it is answered without one.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Delay before a failed subscription is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// Maximum number of channels in one command.
@@ -77,7 +77,7 @@ impl Hub {
         };
         self.subscriptions.changed.notify_one();
         if let Some(stands) = stands
-            && timeout(PATIENCE, stands).await.is_err()
+            && timeout(SUBSCRIPTION_TIMEOUT, stands).await.is_err()
         {
             tracing::warn!("a join is answered before its subscription stands");
         }

@@ -21,7 +21,7 @@ use crate::{
     person::{Person, PersonKind},
     platform::tasks::Tasks,
     session::Member,
-    store::{NewSession, Span, sqlite::Sqlite, writer::Writer},
+    store::{HistoryRange, NewSession, sqlite::Sqlite, writer::Writer},
     wire::{Framing, new_id},
 };
 
@@ -166,7 +166,7 @@ impl World {
     async fn commit(&self, count: usize) -> Vec<Message> {
         let drafts: Vec<_> = (0..count).map(|number| self.draft(number)).collect();
         self.store.append(&drafts).await.unwrap();
-        self.store.history(&self.patient, self.session, Span::After(0), 200).await.unwrap()
+        self.store.history(&self.patient, self.session, HistoryRange::After(0), 200).await.unwrap()
     }
 
     async fn hear(&self, message: &Message) {
@@ -242,7 +242,7 @@ async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
     let writer = Writer::start(
         &Tasks::default(),
-        Arc::clone(&world.store),
+        world.store.clone(),
         bus,
         Arc::default(),
         WriterCounts::default(),
@@ -301,7 +301,10 @@ async fn each_gap_that_was_found_comes_to_something() {
     world.hear(&world.commit(2).await[1]).await;
     assert_eq!(listener.seqs(2).await, [1, 2]);
     eventually("it is filled", async || counts.filled.get() == 1).await;
-    assert!(world.hub.fill(SessionId(new_id())), "whoever was there has left meanwhile");
+    assert!(
+        world.hub.backfill_messages(SessionId(new_id())),
+        "whoever was there has left meanwhile"
+    );
     eventually("nothing is missing", async || counts.closed.get() == 1).await;
     let more = [world.draft(3), world.draft(4)];
     world.store.append(&more).await.unwrap();

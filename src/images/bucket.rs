@@ -25,7 +25,7 @@ use super::{
 use crate::images::config::S3Config;
 
 /// Time limit of one call, its second attempt included.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of one attempt.
 const TRY: Duration = Duration::from_millis(2_400);
 /// Factor for the time limits of a call with a large body.
@@ -139,7 +139,7 @@ impl Bucket {
                 Err(error) => Err(unavailable(&error)),
             }
         };
-        let limit = if first > super::FIRST_BYTES { DEADLINE * LARGE } else { DEADLINE };
+        let limit = if first > super::FIRST_BYTES { CALL_TIMEOUT * LARGE } else { CALL_TIMEOUT };
         timeout(limit, reading).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
@@ -202,7 +202,7 @@ fn times(factor: u32) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(TRY * factor)
-        .operation_timeout(DEADLINE * factor)
+        .operation_timeout(CALL_TIMEOUT * factor)
         .build()
 }
 

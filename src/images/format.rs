@@ -106,7 +106,7 @@ impl fmt::Display for Format {
 
 /// Result of examining a file's first bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Detected {
     /// Format, and width and height as displayed.
     Picture(Format, u32, u32),
     /// The format is known. The size comes later in the file, if at all.
@@ -115,25 +115,25 @@ pub(super) enum Look {
     Unknown,
 }
 
-pub(super) fn look(bytes: &[u8]) -> Look {
-    let Some(format) = Format::of(bytes) else { return Look::Unknown };
+pub(super) fn detect(bytes: &[u8]) -> Detected {
+    let Some(format) = Format::of(bytes) else { return Detected::Unknown };
     if format == Format::Jpeg {
         let measures = jpeg_measures(bytes);
-        return measures.map_or(Look::Unmeasured, |(w, h)| Look::Picture(format, w, h));
+        return measures.map_or(Detected::Unmeasured, |(w, h)| Detected::Picture(format, w, h));
     }
-    let Ok(size) = imagesize::blob_size(bytes) else { return Look::Unmeasured };
+    let Ok(size) = imagesize::blob_size(bytes) else { return Detected::Unmeasured };
     let (Ok(width), Ok(height)) = (size.width.try_into(), size.height.try_into()) else {
-        return Look::Unknown;
+        return Detected::Unknown;
     };
     // The announced canvas may differ from the content.
     if format == Format::Webp {
         match webp_frame(bytes) {
             Some((w, h)) if w <= width && h <= height => {}
-            Some(_) => return Look::Unknown,
-            None => return Look::Unmeasured,
+            Some(_) => return Detected::Unknown,
+            None => return Detected::Unmeasured,
         }
     }
-    Look::Picture(format, width, height)
+    Detected::Picture(format, width, height)
 }
 
 /// Size of the first frame of a WebP. Decoders unpack it before they compare it with the canvas.
@@ -229,11 +229,11 @@ mod tests {
     fn b52_b53_a_picture_is_known_by_its_first_bytes() {
         for format in [Format::Jpeg, Format::Png, Format::Webp, Format::Gif] {
             let bytes = samples::picture(format, 64, 48);
-            assert_eq!(look(&bytes), Look::Picture(format, 64, 48));
+            assert_eq!(detect(&bytes), Detected::Picture(format, 64, 48));
         }
-        assert_eq!(look(samples::HEIC), Look::Picture(Format::Heic, 64, 48));
+        assert_eq!(detect(samples::HEIC), Detected::Picture(Format::Heic, 64, 48));
         for other in samples::NO_PICTURES {
-            assert_eq!(look(other), Look::Unknown);
+            assert_eq!(detect(other), Detected::Unknown);
         }
     }
 
@@ -247,24 +247,24 @@ mod tests {
             file.extend_from_slice(&plain[12..]);
             file
         };
-        assert_eq!(look(&on_canvas(64, 48)), Look::Picture(Format::Webp, 64, 48));
+        assert_eq!(detect(&on_canvas(64, 48)), Detected::Picture(Format::Webp, 64, 48));
         for (width, height) in [(1, 1), (64, 47), (63, 48)] {
-            assert_eq!(look(&on_canvas(width, height)), Look::Unknown);
+            assert_eq!(detect(&on_canvas(width, height)), Detected::Unknown);
         }
-        assert_eq!(look(&on_canvas(64, 48)[..30]), Look::Unmeasured);
+        assert_eq!(detect(&on_canvas(64, 48)[..30]), Detected::Unmeasured);
     }
 
     #[test]
     fn fill_bytes_before_a_marker_are_no_damage() {
         let plain = samples::jpeg_with_exif(64, 48, 6);
         let filled = [&plain[..2], &[0xff; 3], &plain[2..]].concat();
-        assert_eq!(look(&filled), Look::Picture(Format::Jpeg, 48, 64));
+        assert_eq!(detect(&filled), Detected::Picture(Format::Jpeg, 48, 64));
     }
 
     #[test]
     fn a_picture_that_was_taken_upright_is_upright() {
         let bytes = samples::jpeg_with_exif(64, 48, 6);
-        assert_eq!(look(&bytes), Look::Picture(Format::Jpeg, 48, 64));
+        assert_eq!(detect(&bytes), Detected::Picture(Format::Jpeg, 48, 64));
     }
 
     #[test]
@@ -276,11 +276,11 @@ mod tests {
             .collect();
         for file in files {
             for end in 0..file.len().min(400) {
-                look(&file[..end]);
+                detect(&file[..end]);
                 for byte in [0, 1, 0x7f, 0xff] {
                     let mut file = file.clone();
                     file[end] = byte;
-                    look(&file);
+                    detect(&file);
                 }
             }
         }

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::{
     FileName, Format, ImageKey, ObjectKey, Origin,
-    format::{Look, look},
+    format::{Detected, detect},
     metadata::erase,
     name::disposition,
     thumbnails::{SIDE, render},
@@ -25,17 +25,17 @@ use crate::{
 
 /// An uploaded picture.
 pub fn pictures(bytes: &[u8]) {
-    let Look::Picture(format, ..) = look(bytes) else { return };
+    let Detected::Picture(format, ..) = detect(bytes) else { return };
     // The first bytes decide the format: later bytes can't change it.
-    let first = look(bytes.get(..bytes.len() / 2).unwrap_or_default());
-    assert!(!matches!(first, Look::Picture(other, ..) if other != format));
+    let first = detect(bytes.get(..bytes.len() / 2).unwrap_or_default());
+    assert!(!matches!(first, Detected::Picture(other, ..) if other != format));
     let mut erased = bytes.to_vec();
     if erase(&mut erased, format).is_ok() {
         assert_eq!(erased.len(), bytes.len());
         assert!(!erase(&mut erased, format).unwrap_or(false), "the second time nothing is left");
     }
     let Ok(thumbnail) = render(bytes, format) else { return };
-    let Look::Picture(Format::Jpeg, width, height) = look(&thumbnail) else {
+    let Detected::Picture(Format::Jpeg, width, height) = detect(&thumbnail) else {
         panic!("a thumbnail is a JPEG")
     };
     assert!((1..=SIDE).contains(&width) && (1..=SIDE).contains(&height));

@@ -10,7 +10,8 @@ use image::{
 use tokio::sync::mpsc;
 
 use super::{
-    Format, ImagesError, Look, PIXELS_MAX, SIZE_MAX, bucket::Bucket, format::look, name::ObjectKey,
+    Detected, Format, ImagesError, PIXELS_MAX, SIZE_MAX, bucket::Bucket, format::detect,
+    name::ObjectKey,
 };
 use crate::platform::tasks::{Stage, Tasks};
 
@@ -23,7 +24,7 @@ const MEMORY_MAX: u64 = PIXELS_MAX * 4 + 64 * 1024 * 1024;
 /// JPEG quality, of 100.
 const QUALITY: u8 = 80;
 /// Pause after a thumbnail that failed because S3 is away.
-const REST: Duration = Duration::from_secs(1);
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Queue of the requested thumbnails.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Thumbnails {
             while let Some((key, format)) = wanted.recv().await {
                 if let Err(error) = make(&bucket, &key, format).await {
                     tracing::warn!(%error, "a thumbnail was not made");
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(FAILURE_PAUSE).await;
                 }
                 waits.remove(&key);
             }
@@ -91,7 +92,7 @@ pub(super) fn render(bytes: &[u8], format: Format) -> Result<Vec<u8>, ImageError
     };
     let small_enough = |width, height| u64::from(width) * u64::from(height) <= PIXELS_MAX;
     // Checked again, because another writer to the bucket may have changed it.
-    let (Some(decoder), Look::Picture(..)) = (format.decoder(), look(bytes)) else {
+    let (Some(decoder), Detected::Picture(..)) = (format.decoder(), detect(bytes)) else {
         return Err(too_large());
     };
     let mut limits = Limits::no_limits();

@@ -10,13 +10,13 @@ use crate::store::StoreError;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseCounts {
-    /// Time for which a look-up waited for its turn.
-    pub(crate) turn: Histogram,
+    /// Time for which a look-up waited for its permit.
+    pub(crate) permit: Histogram,
     /// Time for which any operation waited for a connection of the pool.
     pub(crate) connection: Histogram,
     /// Duration of a look-up, once it had its connection.
     pub(crate) query: Histogram,
-    /// Look-ups that wait for their turn.
+    /// Look-ups that wait for their permit.
     pub(crate) waiting: Gauge,
     pub(crate) unavailable: Counter,
     pub(crate) contended: Counter,
@@ -26,7 +26,7 @@ pub(crate) struct DatabaseCounts {
 impl DatabaseCounts {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let help = "Waiting for a turn to look something up, and for a connection of the pool";
-        let [turn, connection] =
+        let [permit, connection] =
             histograms(registry, "database_wait_seconds", help, "resource", ["turn", "connection"]);
         let help = "Look-ups in the database, without the waiting";
         let query = durations(registry, "database_query_seconds", help);
@@ -37,7 +37,7 @@ impl DatabaseCounts {
         let kinds = ["unavailable", "contended", "refused"];
         let [unavailable, contended, refused] =
             counters(registry, "database_errors", help, "kind", kinds);
-        Self { turn, connection, query, waiting, unavailable, contended, refused }
+        Self { permit, connection, query, waiting, unavailable, contended, refused }
     }
 
     pub(crate) fn failed(&self, error: &StoreError) {

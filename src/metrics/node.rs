@@ -19,7 +19,7 @@ use super::{
 use crate::{app::App, http::health, store::push_jobs::PushCounts, wire::broadcast::Room};
 
 /// Time limit for the database to count jobs. If it is exceeded, a gauge keeps its last value.
-const PATIENCE: Duration = Duration::from_secs(2);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit of an answer for values from other services. Later values are in the next answer: a scrape must
 /// not fail together with the service that it reports.
 const WAIT: Duration = Duration::from_millis(400);
@@ -57,9 +57,9 @@ struct Others {
 }
 
 impl Others {
-    async fn look(self, app: Arc<App>) {
-        let jobs = timeout(PATIENCE, app.store.push_counts());
-        let backlog = timeout(PATIENCE, app.store.search_backlog());
+    async fn collect(self, app: Arc<App>) {
+        let jobs = timeout(COUNT_TIMEOUT, app.store.push_counts());
+        let backlog = timeout(COUNT_TIMEOUT, app.store.search_backlog());
         let (services, jobs, backlog) = tokio::join!(Box::pin(health::up(&app)), jobs, backlog);
         if let Ok(Ok(backlog)) = backlog {
             app.metrics.search.backlog.set(backlog);
@@ -140,8 +140,8 @@ impl NodeGauges {
         }
     }
 
-    pub(super) async fn look(&self, app: &Arc<App>) {
-        self.look_at_connections(app);
+    pub(super) async fn collect(&self, app: &Arc<App>) {
+        self.collect_connections(app);
         self.writer_queue.set(whole(app.writer.waiting()));
         self.writer_stalled.set(app.writer.stalled_for().as_secs_f64());
         self.writer_troubled.set(whole(app.writer.troubled()));
@@ -160,7 +160,7 @@ impl NodeGauges {
         let (others, app) = (self.others.clone(), Arc::clone(app));
         let (done, looked) = oneshot::channel::<()>();
         app.tasks.clone().spawn_once("metrics.collect", async move {
-            others.look(app).await;
+            others.collect(app).await;
             drop(done);
         });
         if timeout(WAIT, looked).await.is_err() {
@@ -168,7 +168,7 @@ impl NodeGauges {
         }
     }
 
-    fn look_at_connections(&self, app: &App) {
+    fn collect_connections(&self, app: &App) {
         let (mut counts, mut waiting, mut bytes) = ([0; 2], 0, 0);
         let mut longest = Duration::ZERO;
         for outbound in app.hub.connections() {

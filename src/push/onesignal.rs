@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{push::config::PushConfig, store::push_jobs::PushJob};
 
 /// Time limit of one call.
-const DEADLINE: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum pause that the service may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
@@ -62,7 +62,7 @@ impl OneSignal {
     pub(super) fn new(config: &PushConfig) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
-            .timeout(DEADLINE)
+            .timeout(CALL_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self {

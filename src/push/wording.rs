@@ -1,6 +1,6 @@
 //! Text of a push: the operator's templates, filled in.
 
-use crate::store::push_jobs::PushNote;
+use crate::store::push_jobs::PushNotification;
 
 /// Maximum length of a name or a text in a push, in characters: it is a preview.
 const SHOWN_MAX: usize = 160;
@@ -8,17 +8,17 @@ const SHOWN_MAX: usize = 160;
 const PICTURE: &str = "📷";
 
 /// Fills in `{name}` and `{text}` of a template in one pass: a text that contains `{name}` keeps it.
-pub(super) fn fill(template: &str, note: &PushNote) -> String {
+pub(super) fn fill(template: &str, notification: &PushNotification) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find('{') {
         let (before, from) = rest.split_at(at);
         filled.push_str(before);
         if let Some(after) = from.strip_prefix("{name}") {
-            filled.push_str(&shown(&note.sender_name));
+            filled.push_str(&shown(&notification.sender_name));
             rest = after;
         } else if let Some(after) = from.strip_prefix("{text}") {
-            filled.push_str(&shown(note.text.as_deref().unwrap_or(PICTURE)));
+            filled.push_str(&shown(notification.text.as_deref().unwrap_or(PICTURE)));
             rest = after;
         } else {
             filled.push('{');
@@ -51,8 +51,9 @@ mod tests {
     use super::*;
 
     fn say(template: &str, name: &str, text: Option<&str>) -> String {
-        let note = PushNote { sender_name: name.to_owned(), text: text.map(str::to_owned) };
-        fill(template, &note)
+        let notification =
+            PushNotification { sender_name: name.to_owned(), text: text.map(str::to_owned) };
+        fill(template, &notification)
     }
 
     #[test]

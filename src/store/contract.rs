@@ -13,7 +13,7 @@ pub(super) mod world;
 
 use std::sync::Arc;
 
-use super::{Appended, Refusal, SessionPage, Span, writer::Writer};
+use super::{Appended, HistoryRange, Refusal, SessionPage, writer::Writer};
 use crate::{
     bus::one_node::OneNode,
     message::Message,
@@ -149,9 +149,9 @@ async fn i6_a_session_counts_1_2_3_in_the_order_of_arrival(world: World) {
     assert_eq!(acknowledged[0].sender.name, "Ada");
     assert_eq!(acknowledged[1].sender.name, "Dana");
     // Stored messages equal the acknowledged ones, to the microsecond.
-    let read = world.store.history(&dentist, id, Span::After(0), 10).await.unwrap();
+    let read = world.store.history(&dentist, id, HistoryRange::After(0), 10).await.unwrap();
     assert_eq!(read, acknowledged);
-    assert_eq!(world.store.fill(id, 1, 10).await.unwrap(), acknowledged[1..]);
+    assert_eq!(world.store.backfill_messages(id, 1, 10).await.unwrap(), acknowledged[1..]);
 }
 
 async fn i6_a_repeated_client_id_gives_the_first_result(world: World) {
@@ -168,7 +168,7 @@ async fn i6_a_repeated_client_id_gives_the_first_result(world: World) {
     again.sender = dentist.clone();
     again.id = new_id();
     assert_eq!(committed(&node.append(&[again]).await.unwrap()[0]).seq, 2);
-    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 10).await, [1, 2]);
 }
 
 async fn i6_two_nodes_at_once_leave_no_gap(world: World) {
@@ -201,7 +201,7 @@ async fn i6_two_nodes_at_once_leave_no_gap(world: World) {
     }
     all.sort_unstable();
     assert_eq!(all, (1..=90).collect::<Vec<_>>());
-    assert_eq!(world.history(&dentist, busy, Span::After(0), 200).await, all);
+    assert_eq!(world.history(&dentist, busy, HistoryRange::After(0), 200).await, all);
 }
 
 async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
@@ -211,7 +211,7 @@ async fn f14_a_commit_whose_answer_was_lost_is_found_again(world: World) {
     // The writer retries the same draft: it finds itself, not an earlier try.
     let again = world.store.append(&[draft]).await.unwrap();
     assert_eq!(committed(&first[0]), committed(&again[0]));
-    assert_eq!(world.history(&customer, id, Span::After(0), 10).await, [1]);
+    assert_eq!(world.history(&customer, id, HistoryRange::After(0), 10).await, [1]);
 }
 
 async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
@@ -220,7 +220,7 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let counts = WriterCounts::default();
     let writer = Writer::start(
         &Tasks::default(),
-        Arc::clone(&world.store),
+        world.store.clone(),
         Arc::new(bus),
         Arc::default(),
         counts.clone(),
@@ -242,7 +242,7 @@ async fn f17_one_bad_message_in_a_batch_fails_alone(world: World) {
     let is_halved = matches!(world.database, Database::Postgres(_));
     assert_eq!(counts.batches_refused.get() > 0, is_halved);
     assert_eq!(counts.batch.total(), counts.batches_committed.get(), "a try is no commit");
-    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, seqs);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 10).await, seqs);
 }
 
 async fn one_who_is_refused_takes_nobody_along(world: World) {
@@ -268,7 +268,7 @@ async fn one_who_is_refused_takes_nobody_along(world: World) {
     assert_eq!(refused(&appended[1]), Refusal::SessionClosed);
     assert_eq!(refused(&appended[2]), Refusal::ReplyNotFound);
     assert_eq!(refused(&appended[3]), Refusal::SessionNotFound);
-    assert_eq!(world.history(&dentist, closed, Span::After(0), 10).await, [1]);
+    assert_eq!(world.history(&dentist, closed, HistoryRange::After(0), 10).await, [1]);
 }
 
 async fn one_session_is_open_between_two_people(world: World) {
@@ -300,8 +300,8 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
     for stranger in [self::customer(), self::dentist(), twin] {
         assert!(world.store.session(&stranger, id).await.unwrap().is_none());
         assert!(world.store.head(&stranger, id).await.unwrap().is_none());
-        assert!(world.history(&stranger, id, Span::After(0), 10).await.is_empty());
-        assert!(world.history(&stranger, id, Span::Before(9), 10).await.is_empty());
+        assert!(world.history(&stranger, id, HistoryRange::After(0), 10).await.is_empty());
+        assert!(world.history(&stranger, id, HistoryRange::Before(9), 10).await.is_empty());
         assert!(world.store.mark_read(&stranger, id, 1).await.unwrap().is_none());
         assert!(world.store.unread(&stranger).await.unwrap().is_empty());
         let page = SessionPage { status: None, after: None, since: None, limit: 10 };
@@ -309,7 +309,7 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
         let sent = world.store.append(&[draft(id, &stranger, "x")]).await.unwrap();
         assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
     }
-    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1, 2]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 10).await, [1, 2]);
 }
 
 async fn a_read_mark_only_moves_forward(world: World) {
@@ -383,5 +383,5 @@ async fn i12_a_database_that_a_newer_node_migrated_is_used_as_it_is(world: World
     assert!(world.execute(newer).await);
     let old = world.another_node().await;
     old.append(&[draft(id, &customer, "still here")]).await.unwrap();
-    assert_eq!(world.history(&dentist, id, Span::After(0), 10).await, [1]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 10).await, [1]);
 }

@@ -1,7 +1,7 @@
 //! Pending pushes: a durable queue beside the messages.
 //!
 //! A job is written in the transaction of its message, so that a killed node loses none. One node
-//! at a time leases it. A job that is neither finished nor rescheduled within its lease is taken
+//! at a time leases it. A job that is neither finished nor rescheduled within its lease is leased
 //! again.
 
 use std::time::Duration;
@@ -28,16 +28,16 @@ pub(crate) struct PushJob {
 
 /// Content of a push.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct PushNote {
+pub(crate) struct PushNotification {
     pub(crate) sender_name: String,
     /// Text of the latest message; `None` for a picture without a text.
     pub(crate) text: Option<String>,
 }
 
 /// Law I14: message texts are never printed.
-impl std::fmt::Debug for PushNote {
+impl std::fmt::Debug for PushNotification {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("PushNote")
+        out.write_str("PushNotification")
     }
 }
 
@@ -57,12 +57,15 @@ pub(crate) const CONNECTED: &str = "connected";
 /// The part of a store that keeps the push queue.
 #[async_trait]
 pub(crate) trait PushJobs: Send + Sync + 'static {
-    /// Leases due jobs. No two nodes take the same.
-    async fn take_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
+    /// Leases due jobs. No two nodes lease the same.
+    async fn lease_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
 
     /// Content of the push. `None` if it is pointless: the member has muted the session or read
     /// everything, the messages are deleted, or a later job reports them too.
-    async fn push_note(&self, job: &PushJob) -> Result<Option<PushNote>, StoreError>;
+    async fn load_notification(
+        &self,
+        job: &PushJob,
+    ) -> Result<Option<PushNotification>, StoreError>;
 
     /// The push was sent. It also covers the earlier jobs that were rescheduled.
     async fn finish_push(&self, job: &PushJob) -> Result<(), StoreError>;
@@ -70,8 +73,8 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
     /// Removes a job that has nothing to report.
     async fn drop_push(&self, id: Uuid) -> Result<(), StoreError>;
 
-    /// Reschedules the job, unless another node has taken it meanwhile.
-    async fn put_off_push(
+    /// Reschedules the job, unless another node has leased it meanwhile.
+    async fn reschedule_push(
         &self,
         job: &PushJob,
         after: Duration,
@@ -83,7 +86,7 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
     async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError>;
 
     /// Makes the job a dead letter; its row stays for inspection.
-    async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError>;
+    async fn dead_letter_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError>;
 
     /// Removes dead letters of this age.
     async fn forget_dead_pushes(&self, age: Duration) -> Result<(), StoreError>;
@@ -94,7 +97,7 @@ pub(crate) trait PushJobs: Send + Sync + 'static {
 
 /// $1 session, $2 and $3 the member, $4 the first message. Returns the latest unread message. A
 /// later job exists if a message arrived after this one was taken; sending both would repeat it.
-pub(super) const NOTE: &str = "\
+pub(super) const NOTIFICATION: &str = "\
     select s.name as sender_name, m.body, m.bodiless from members me \
     join messages m on m.session_id = me.session_id and m.sender_kind <> me.kind \
       and m.seq > me.read_seq and m.deleted_at is null \

@@ -13,10 +13,13 @@ pub(crate) mod terms;
 pub(super) mod tokens;
 mod words;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::message::Message;
+use self::terms::Terms;
+use super::StoreError;
+use crate::{message::Message, person::Person};
 
 /// Number of newest matches that are ranked. Older ones are not found.
 pub(super) const RANKED_MAX: u32 = 1_000;
@@ -29,9 +32,9 @@ pub(super) const PAGE_BYTES: i64 = 256 * 1024;
 /// Maximum bytes of a message beside its text.
 pub(super) const AROUND_A_TEXT: i64 = 2_048;
 /// Time limit of one search in the database.
-pub(super) const TIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const SEARCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 /// Concurrent searches of one node. Each has a connection that no other query uses.
-pub(super) const SEARCHES: usize = 2;
+pub(super) const MAX_CONCURRENT_SEARCHES: usize = 2;
 
 /// A page of hits, the best first.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +59,21 @@ pub(crate) struct Piece {
     pub(crate) hit: bool,
 }
 
-/// The search took longer than [`TIME_LIMIT`], or the database rejected its query: the same search
+/// The search took longer than [`SEARCH_TIMEOUT`], or the database rejected its query: the same search
 /// fails again. The database is healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooCostly;
+
+/// The part of a store that searches in the messages.
+#[async_trait]
+pub(crate) trait Search: Send + Sync + 'static {
+    /// Messages of sessions that `me` is a member of, the best hits first. [`TooCostly`] is an
+    /// error of the caller's query, not of the database.
+    async fn search(
+        &self,
+        me: &Person,
+        terms: &Terms,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Result<Hits, TooCostly>, StoreError>;
+}

@@ -176,11 +176,11 @@ pub(super) const UNREAD: &str = concat!(
 );
 
 /// $1 session, $2 after, $3 limit.
-pub(super) const FILL: &str =
+pub(super) const BACKFILL_MESSAGES: &str =
     page!("messages m", "m.session_id = $1 and m.seq > $2", "m.seq", "$3", "m.seq");
 
 /// $1 session, $2 the previous revision, $3 limit.
-pub(super) const CHANGED: &str =
+pub(super) const BACKFILL_CHANGES: &str =
     page!("messages m", "m.session_id = $1 and m.rev > $2", "m.rev", "$3", "m.rev");
 
 /// $1, $2 the member, $3 session, $4 after, $5 limit.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::StoreError;
 use crate::{
-    images::{FileName, Format, ImageKey, UPLOAD_EXPIRES},
+    images::{FileName, Format, ImageKey, ObjectKey, UPLOAD_EXPIRES},
     person::Person,
     session::SessionId,
 };
@@ -52,21 +54,48 @@ pub(crate) struct Upload {
 }
 
 /// Time for which a picture may wait to be sent.
-const WAITS: Duration = Duration::from_hours(24);
+const SEND_WINDOW: Duration = Duration::from_hours(24);
 /// Additional time before its object is removed: for a send that is under way, and for clock
 /// differences.
-const STAYS: Duration = Duration::from_hours(1);
+const REMOVAL_DELAY: Duration = Duration::from_hours(1);
 
 impl Upload {
     /// It has waited too long: its object may be removed at any moment.
     pub(crate) fn is_late(&self) -> bool {
-        self.created_at < Timestamp::now() - WAITS
+        self.created_at < Timestamp::now() - SEND_WINDOW
     }
 }
 
 /// A waiting picture that was requested before this time is an orphan.
 pub(crate) fn orphaned() -> Timestamp {
-    Timestamp::now() - WAITS - STAYS
+    Timestamp::now() - SEND_WINDOW - REMOVAL_DELAY
+}
+
+/// The part of a store that keeps the requested pictures.
+#[async_trait]
+pub(crate) trait Uploads: Send + Sync + 'static {
+    /// Records that a member may upload a picture.
+    async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError>;
+
+    /// A picture of a session that `me` is a member of, shown by a message or not.
+    async fn upload(
+        &self,
+        me: &Person,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<Option<Upload>, StoreError>;
+
+    /// Pictures that no message shows and that were requested before this time or are due for
+    /// removal, the oldest first.
+    async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError>;
+
+    /// Records that the objects of these pictures are removed. Deletes the rows of those that were
+    /// requested before this time, unless a message shows them.
+    async fn forget_uploads(&self, keys: &[ObjectKey], before: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// Records that the uploaded object is not a picture.
+    async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError>;
 }
 
 /// $1, $2 the member, $3 session, $4 key.
@@ -87,4 +116,4 @@ pub(super) const WITHDRAW: &str = "update uploads set message_id = null, refused
 
 /// Time after a request in which an upload may still write objects: the URL expires, a started
 /// upload ends later, and clocks differ.
-pub(super) const MAY_RETURN: Duration = UPLOAD_EXPIRES.saturating_mul(2);
+pub(super) const LATE_WRITE_WINDOW: Duration = UPLOAD_EXPIRES.saturating_mul(2);

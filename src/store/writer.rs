@@ -24,7 +24,10 @@ use self::{
     backlog::{Backlog, Job, Lane, Next},
     progress::Progress,
 };
-use super::{Appended, Refusal, Store, StoreError};
+use super::{
+    StoreError,
+    messages::{Appended, Messages, Refusal},
+};
 use crate::{
     bus::Bus,
     error::Error,
@@ -66,7 +69,7 @@ impl Writer {
     /// Starts the writer. After [`Writer::close`] its task ends once everything is decided.
     pub(crate) fn start(
         tasks: &Tasks,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Messages>,
         bus: Arc<dyn Bus>,
         inbox: Arc<Inbox>,
         counts: WriterCounts,
@@ -187,7 +190,7 @@ impl Queue {
 
 /// Commits batches, then publishes them.
 struct Committer {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Messages>,
     bus: Arc<dyn Bus>,
     inbox: Arc<Inbox>,
     counts: WriterCounts,

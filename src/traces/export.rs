@@ -57,7 +57,7 @@ fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
 }
 
 /// Checks that the collector accepts an export, with an empty one.
-pub(crate) async fn look_at_collector(config: &TracesConfig) -> anyhow::Result<String> {
+pub(crate) async fn probe_collector(config: &TracesConfig) -> anyhow::Result<String> {
     exporter(config)?.export(Vec::new()).await?;
     Ok("the collector takes them".to_owned())
 }

@@ -10,7 +10,7 @@ use crate::{
     person::PersonId,
     platform::tasks::Tasks,
     session::{Member, SessionId},
-    store::{NewSession, sqlite::Sqlite},
+    store::{NewSession, Store, sqlite::Sqlite},
     wire::new_id,
 };
 
@@ -81,7 +81,7 @@ impl World {
         let people = People::start(
             &Tasks::default(),
             Arc::clone(&directory) as Arc<dyn Directory>,
-            Arc::clone(&store),
+            store.clone(),
             lifetime,
             DirectoryCounts::default(),
         );

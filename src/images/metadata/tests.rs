@@ -3,7 +3,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::*;
-use crate::images::{format::look, samples};
+use crate::images::{format::detect, samples};
 
 /// Pictures written by other programs, with EXIF, XMP, comments or a trailer that contain `secret`.
 const LOCATED: [(Format, &[u8]); 5] = [
@@ -36,7 +36,7 @@ fn place_device_and_comments_are_erased_and_the_picture_stays() {
         assert!(!is_secret(&erased), "{format}");
         assert!(!erased.windows(5).any(|part| part == b"phone"), "{format}");
         assert_eq!(erased.len(), file.len(), "{format}");
-        assert_eq!(look(&erased), look(file), "{format}");
+        assert_eq!(detect(&erased), detect(file), "{format}");
         if format.decoder().is_some() {
             assert_eq!(shown(&erased, format), shown(file, format), "{format}");
         }

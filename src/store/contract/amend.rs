@@ -10,7 +10,7 @@ use crate::{
         amend::{Amendment, Unamendable},
     },
     person::Person,
-    store::Span,
+    store::HistoryRange,
     wire::new_id,
 };
 
@@ -45,14 +45,14 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
     assert_eq!(liked.reactions[0].by, [dentist.clone(), customer.clone()]);
     let (deleted, _) = amend(&world, &dentist, &second, &Amendment::Delete).await.unwrap();
     // Stored messages equal the results, and changes are found by revision.
-    let history = world.store.history(&dentist, id, Span::After(0), 10).await.unwrap();
+    let history = world.store.history(&dentist, id, HistoryRange::After(0), 10).await.unwrap();
     assert_eq!(history, [liked.clone(), deleted.clone()]);
     let since = async |rev| world.store.changes(&customer, id, rev, 10).await.unwrap();
     assert_eq!(since(0).await, [liked, deleted.clone()]);
     assert_eq!(since(3).await, std::slice::from_ref(&deleted));
     assert!(since(4).await.is_empty());
-    assert_eq!(world.store.changed(id, 3, 10).await.unwrap(), since(3).await);
-    assert_eq!(world.store.changed(id, 0, 1).await.unwrap(), since(0).await[..1]);
+    assert_eq!(world.store.backfill_changes(id, 3, 10).await.unwrap(), since(3).await);
+    assert_eq!(world.store.backfill_changes(id, 0, 1).await.unwrap(), since(0).await[..1]);
     assert_eq!(world.store.session(&dentist, id).await.unwrap().unwrap().rev, 4);
     assert!(deleted.body.is_none() && deleted.deleted_at.is_some());
     // A node of an earlier version reads a placeholder, never the text. The text is kept for
@@ -88,5 +88,5 @@ pub(super) async fn b39_only_members_change_messages_and_only_their_own(world: W
     assert!(world.execute("update sessions set status = 'closed'").await);
     let closed = amend(&world, &customer, &message, &edit("x")).await;
     assert_eq!(closed, Err(Unamendable::SessionClosed));
-    assert_eq!(world.history(&dentist, id, Span::After(0), 9).await, [1]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 9).await, [1]);
 }

@@ -20,7 +20,7 @@ use crate::{
     platform::tasks::Tasks,
     session::SessionId,
     store::{
-        Appended, Delivered, Set, Setting, Span, Store,
+        Appended, Delivered, HistoryRange, PatchOutcome, SessionPatch, Store,
         writer::{Commits, Pending, Writer},
     },
 };
@@ -85,7 +85,7 @@ async fn c6_i6_sends_of_a_locked_session_wait_in_order_and_all_others_are_commit
     }
     let others = timeout(SOON, decided(others)).await.expect("they wait for the locked session");
     assert!(others.iter().all(Result::is_ok));
-    assert!(world.history(&customer, locked, Span::After(0), 1).await.is_empty());
+    assert!(world.history(&customer, locked, HistoryRange::After(0), 1).await.is_empty());
     assert_eq!((writer.commits(), writer.troubled()), (Commits::Ok, 1));
     // Later batches are committed too, not only the first.
     while began.elapsed() < Duration::from_secs(2) {
@@ -219,9 +219,9 @@ async fn c6_changes_of_a_locked_session_hold_up_nobody_elses() {
         let changed = world.store.amend(&other, free, messages[1], &edit).await.unwrap();
         assert!(changed.is_ok());
         world.store.mark_read(&other, free, 1).await.unwrap().unwrap();
-        let muted = Setting { status: None, muted: Some(number % 2 == 0) };
+        let muted = SessionPatch { status: None, muted: Some(number % 2 == 0) };
         let set = world.store.set_session(&other, free, muted).await.unwrap();
-        assert!(matches!(set, Some(Set::Done { .. })));
+        assert!(matches!(set, Some(PatchOutcome::Done { .. })));
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         sleep(Duration::from_millis(20)).await;
     }

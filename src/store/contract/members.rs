@@ -3,17 +3,17 @@
 use super::world::{World, customer, dentist, new_session};
 use crate::{
     session::{SessionId, SessionStatus},
-    store::{Delivered, Head, Set, Setting, Span},
+    store::{Delivered, Head, HistoryRange, PatchOutcome, SessionPatch},
     wire::new_id,
 };
 
 pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let set = async |status, muted| {
-        let setting = Setting { status, muted };
-        world.store.set_session(&dentist, id, setting).await.unwrap()
+        let patch = SessionPatch { status, muted };
+        world.store.set_session(&dentist, id, patch).await.unwrap()
     };
-    let done = |status, muted| Some(Set::Done { status, muted });
+    let done = |status, muted| Some(PatchOutcome::Done { status, muted });
     assert_eq!(set(None, None).await, done(false, false));
     assert_eq!(set(Some(SessionStatus::Open), Some(false)).await, done(false, false));
     assert_eq!(set(Some(SessionStatus::Closed), Some(true)).await, done(true, true));
@@ -21,10 +21,10 @@ pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
     let seen = world.store.session(&customer, id).await.unwrap().unwrap();
     assert!(seen.status == SessionStatus::Closed && !seen.muted && seen.rev == 1);
     world.store.open_session(&new_session(&customer, &dentist)).await.unwrap();
-    assert_eq!(set(Some(SessionStatus::Open), None).await, Some(Set::AnotherIsOpen));
-    let setting = Setting { status: Some(SessionStatus::Closed), muted: Some(true) };
+    assert_eq!(set(Some(SessionStatus::Open), None).await, Some(PatchOutcome::AnotherIsOpen));
+    let patch = SessionPatch { status: Some(SessionStatus::Closed), muted: Some(true) };
     let stranger = self::customer();
-    assert_eq!(world.store.set_session(&stranger, id, setting).await.unwrap(), None);
+    assert_eq!(world.store.set_session(&stranger, id, patch).await.unwrap(), None);
 }
 
 pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
@@ -83,7 +83,7 @@ pub(super) async fn a_new_name_is_seen_wherever_its_bearer_is_a_member(world: Wo
         assert_eq!(session.customer.avatar_url, avatar_url);
         assert_eq!(session.dentist.name, "Dana");
     }
-    let said = world.store.history(&dentist, id, Span::After(0), 1).await.unwrap();
+    let said = world.store.history(&dentist, id, HistoryRange::After(0), 1).await.unwrap();
     assert_eq!(said[0].sender.name, "Ada King");
     world.store.rename(&dentist, "Dana", None).await.unwrap();
     let session = world.store.session(&dentist, id).await.unwrap().unwrap();
@@ -97,7 +97,7 @@ pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {
     let (customer, _, busy) = world.pair().await;
     let (member, _, quiet) = world.pair().await;
     world.say(busy, &customer, 3).await;
-    let closed = Setting { status: Some(SessionStatus::Closed), muted: None };
+    let closed = SessionPatch { status: Some(SessionStatus::Closed), muted: None };
     let closed = world.store.set_session(&member, quiet, closed).await.unwrap();
     assert!(closed.is_some());
     let mut heads = world.store.heads(&[quiet, busy, SessionId(new_id())]).await.unwrap();

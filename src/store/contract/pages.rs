@@ -7,7 +7,7 @@ use crate::{
     message::Draft,
     person::Person,
     session::{SessionId, SessionStatus},
-    store::{AROUND_A_BODY, Listed, PAGE_BYTES, PAGE_MAX, SessionPage, Span},
+    store::{AROUND_A_BODY, HistoryRange, Listed, PAGE_BYTES, PAGE_MAX, SessionPage},
 };
 
 const LONGEST: usize = 8_000;
@@ -29,11 +29,16 @@ impl World {
 pub(super) async fn a_history_is_read_from_either_end(world: World) {
     let (customer, dentist, id) = world.pair().await;
     world.say(id, &customer, 10).await;
-    assert_eq!(world.history(&dentist, id, Span::After(0), 3).await, [1, 2, 3]);
-    assert_eq!(world.history(&dentist, id, Span::After(8), 3).await, [9, 10]);
-    assert_eq!(world.history(&dentist, id, Span::Before(u64::MAX), 3).await, [8, 9, 10]);
-    assert_eq!(world.history(&dentist, id, Span::Before(3), 5).await, [1, 2]);
-    for none in [Span::After(10), Span::After(u64::MAX), Span::Before(0), Span::Before(1)] {
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(0), 3).await, [1, 2, 3]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(8), 3).await, [9, 10]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::Before(u64::MAX), 3).await, [8, 9, 10]);
+    assert_eq!(world.history(&dentist, id, HistoryRange::Before(3), 5).await, [1, 2]);
+    for none in [
+        HistoryRange::After(10),
+        HistoryRange::After(u64::MAX),
+        HistoryRange::Before(0),
+        HistoryRange::Before(1),
+    ] {
         assert!(world.history(&dentist, id, none, 5).await.is_empty());
     }
 }
@@ -42,18 +47,18 @@ pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) 
     let (customer, dentist, id) = world.pair().await;
     world.say_at_length(id, &customer, 40).await;
     let seqs = async |span| world.history(&dentist, id, span, PAGE_MAX).await;
-    assert_eq!(seqs(Span::After(0)).await, all(1..=FIT));
-    assert_eq!(seqs(Span::After(30)).await, all(31..=40));
-    assert_eq!(seqs(Span::Before(u64::MAX)).await, all(41 - FIT..=40));
-    assert_eq!(seqs(Span::Before(11)).await, all(1..=10));
+    assert_eq!(seqs(HistoryRange::After(0)).await, all(1..=FIT));
+    assert_eq!(seqs(HistoryRange::After(30)).await, all(31..=40));
+    assert_eq!(seqs(HistoryRange::Before(u64::MAX)).await, all(41 - FIT..=40));
+    assert_eq!(seqs(HistoryRange::Before(11)).await, all(1..=10));
     assert!(
         world
             .execute(&format!("update messages set rev = seq where session_id = '{}'", id.0))
             .await
     );
     for changed in [
-        world.store.fill(id, 0, PAGE_MAX).await.unwrap(),
-        world.store.changed(id, 0, PAGE_MAX).await.unwrap(),
+        world.store.backfill_messages(id, 0, PAGE_MAX).await.unwrap(),
+        world.store.backfill_changes(id, 0, PAGE_MAX).await.unwrap(),
         world.store.changes(&dentist, id, 0, PAGE_MAX).await.unwrap(),
     ] {
         assert_eq!(changed.iter().map(|message| message.seq).collect::<Vec<_>>(), all(1..=FIT));
@@ -61,8 +66,8 @@ pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) 
     // A short message behind them is read with the ones before it. Of short messages the page has
     // as many as the limit allows.
     world.say(id, &customer, 100).await;
-    assert_eq!(seqs(Span::After(38)).await, all(39..=140));
-    assert_eq!(world.history(&dentist, id, Span::After(40), 70).await, all(41..=110));
+    assert_eq!(seqs(HistoryRange::After(38)).await, all(39..=140));
+    assert_eq!(world.history(&dentist, id, HistoryRange::After(40), 70).await, all(41..=110));
 }
 
 pub(super) async fn a_list_of_long_last_messages_ends_where_it_is_full(world: World) {

@@ -12,7 +12,7 @@ use crate::{
     session::SessionId,
     store::{
         Delivered, Store,
-        push_jobs::{CONNECTED, PushCounts, PushJob, PushNote},
+        push_jobs::{CONNECTED, PushCounts, PushJob, PushNotification},
     },
 };
 
@@ -40,7 +40,7 @@ async fn say(node: &Node, id: SessionId, sender: &Person, body: &str) -> Message
 }
 
 async fn take(node: &Node) -> Vec<PushJob> {
-    node.take_pushes(10, LEASE).await.unwrap()
+    node.lease_pushes(10, LEASE).await.unwrap()
 }
 
 async fn take_one(node: &Node) -> PushJob {
@@ -50,7 +50,7 @@ async fn take_one(node: &Node) -> PushJob {
 }
 
 async fn told(node: &Node, job: &PushJob) -> Option<String> {
-    node.push_note(job).await.unwrap().and_then(|note| note.text)
+    node.load_notification(job).await.unwrap().and_then(|notification| notification.text)
 }
 
 async fn counts(node: &Node) -> (u64, u64, u64) {
@@ -74,8 +74,8 @@ async fn a_burst_makes_one_job_for_the_other_member(world: World) {
     assert_eq!(counts(&node).await, (1, 0, 0));
     let job = take_one(&node).await;
     assert_eq!((&job.person, job.session_id, job.seq, job.attempts), (&dentist, id, 1, 1));
-    let latest = PushNote { sender_name: "Ada".into(), text: Some("three".into()) };
-    assert_eq!(node.push_note(&job).await.unwrap(), Some(latest));
+    let latest = PushNotification { sender_name: "Ada".into(), text: Some("three".into()) };
+    assert_eq!(node.load_notification(&job).await.unwrap(), Some(latest));
     node.finish_push(&job).await.unwrap();
     assert_eq!(counts(&node).await, (0, 0, 0));
     // Messages in both directions are two jobs.
@@ -146,7 +146,7 @@ async fn f1_a_job_is_one_nodes_until_its_lease_runs_out(world: World) {
     assert!(take(&other).await.is_empty());
     let (customer, _, id) = &people[0];
     say(&node, *id, customer, "y").await;
-    let job = node.take_pushes(10, AT_ONCE).await.unwrap().remove(0);
+    let job = node.lease_pushes(10, AT_ONCE).await.unwrap().remove(0);
     // The node that held it has died.
     let again = take_one(&other).await;
     assert_eq!((again.id, again.attempts), (job.id, 2), "the same push, so that it is made once");
@@ -156,19 +156,19 @@ async fn f20_a_job_is_put_off_or_given_up_by_who_holds_it(world: World) {
     let node = world.pushing(AT_ONCE).await;
     let (customer, _, id) = world.pair().await;
     say(&node, id, &customer, "x").await;
-    let first = node.take_pushes(10, AT_ONCE).await.unwrap().remove(0);
+    let first = node.lease_pushes(10, AT_ONCE).await.unwrap().remove(0);
     let second = take_one(&node).await;
     // Its lease has expired: its results no longer count.
-    node.put_off_push(&first, AT_ONCE, "timeout").await.unwrap();
-    node.bury_push(&first, "http_400").await.unwrap();
+    node.reschedule_push(&first, AT_ONCE, "timeout").await.unwrap();
+    node.dead_letter_push(&first, "http_400").await.unwrap();
     assert!(take(&node).await.is_empty());
     assert_eq!(counts(&node).await, (0, 1, 0));
-    node.put_off_push(&second, LEASE, "timeout").await.unwrap();
+    node.reschedule_push(&second, LEASE, "timeout").await.unwrap();
     assert!(take(&node).await.is_empty());
-    node.put_off_push(&second, AT_ONCE, "timeout").await.unwrap();
+    node.reschedule_push(&second, AT_ONCE, "timeout").await.unwrap();
     let third = take_one(&node).await;
     assert_eq!((third.id, third.attempts), (first.id, 3));
-    node.bury_push(&third, "http_400").await.unwrap();
+    node.dead_letter_push(&third, "http_400").await.unwrap();
     assert!(take(&node).await.is_empty());
     assert_eq!(counts(&node).await, (0, 0, 1));
     node.forget_dead_pushes(LEASE).await.unwrap();
@@ -184,7 +184,7 @@ async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone
     say(&node, id, &customer, "x").await;
     say(&node, elsewhere, &other, "y").await;
     for job in take(&node).await {
-        node.put_off_push(&job, LEASE, CONNECTED).await.unwrap();
+        node.reschedule_push(&job, LEASE, CONNECTED).await.unwrap();
     }
     // A delivered message needs no push.
     let delivered = Delivered { session_id: elsewhere, to: stays.clone(), seq: 1 };
@@ -196,7 +196,7 @@ async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone
     assert_eq!((&job.person, job.attempts), (&gone, 2));
     // The job is under way now, then rescheduled for another reason.
     node.hasten_pushes(&gone).await.unwrap();
-    node.put_off_push(&job, LEASE, "timeout").await.unwrap();
+    node.reschedule_push(&job, LEASE, "timeout").await.unwrap();
     node.hasten_pushes(&gone).await.unwrap();
     assert!(take(&node).await.is_empty());
 }
@@ -212,10 +212,10 @@ async fn a_message_that_comes_while_a_job_is_taken_is_told_once(world: World) {
     assert!(second.id != first.id && second.seq == 2);
     assert_eq!(told(&node, &second).await.as_deref(), Some("two"));
     // A dead letter reports nothing.
-    node.bury_push(&second, "http_400").await.unwrap();
+    node.dead_letter_push(&second, "http_400").await.unwrap();
     assert_eq!(told(&node, &first).await.as_deref(), Some("two"));
     // The first job is rescheduled; meanwhile a later one sends its push.
-    node.put_off_push(&first, LEASE, "timeout").await.unwrap();
+    node.reschedule_push(&first, LEASE, "timeout").await.unwrap();
     say(&node, id, &customer, "three").await;
     let third = take_one(&node).await;
     let (stranger, _, elsewhere) = world.pair().await;

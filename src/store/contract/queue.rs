@@ -18,7 +18,7 @@ use crate::{
 /// A writer on the world's store; its publishes have no receiver.
 fn writer(world: &World) -> Writer {
     let (bus, _events) = OneNode::open(BusCounts::default());
-    let store = Arc::clone(&world.store);
+    let store = world.store.clone();
     Writer::start(&Tasks::default(), store, Arc::new(bus), Arc::default(), WriterCounts::default())
 }
 

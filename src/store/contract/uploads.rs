@@ -12,7 +12,7 @@ use crate::{
     person::Person,
     session::SessionId,
     store::{
-        Appended, Refusal, Span,
+        Appended, HistoryRange, Refusal,
         uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload},
     },
     wire::new_id,
@@ -67,7 +67,7 @@ pub(super) async fn a_picture_is_taken_by_one_message(world: World) {
     assert_eq!(refused(&appended[2]), Refusal::ImageNotFound, "in one batch");
     let late = world.another_node().await.append(&[second]).await.unwrap();
     assert_eq!(refused(&late[0]), Refusal::ImageNotFound, "and on another node");
-    let read = world.store.history(&dentist, id, Span::After(0), 1).await.unwrap();
+    let read = world.store.history(&dentist, id, HistoryRange::After(0), 1).await.unwrap();
     assert_eq!(&read[0], message);
     // A retry returns the first result, although its picture is taken, and whatever picture it
     // names now.

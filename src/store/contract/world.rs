@@ -11,7 +11,7 @@ use crate::{
     person::{Person, PersonKind},
     session::{Member, SessionId},
     store::postgres::config::PostgresConfig,
-    store::{Appended, NewSession, Span, Store, postgres::Postgres, sqlite::Sqlite},
+    store::{Appended, HistoryRange, NewSession, Store, postgres::Postgres, sqlite::Sqlite},
     wire::new_id,
 };
 
@@ -121,10 +121,10 @@ impl World {
         &self,
         me: &Person,
         id: SessionId,
-        span: Span,
+        range: HistoryRange,
         limit: u32,
     ) -> Vec<u64> {
-        let messages = self.store.history(me, id, span, limit).await.unwrap();
+        let messages = self.store.history(me, id, range, limit).await.unwrap();
         messages.iter().map(|message| message.seq).collect()
     }
 }

@@ -25,17 +25,17 @@ use crate::{
 };
 
 /// Time for which a starting node waits for a database that is still starting.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
-/// Time limit of a statement in the database, a little shorter than the node's.
-const STATEMENT_TIMEOUT_MS: u32 = 4_500;
+pub(super) const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The database's time limit of a statement.
+pub(super) const SERVER_STATEMENT_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// Time limit of a statement's wait for a lock: it holds a connection meanwhile.
-const LOCK_TIMEOUT_MS: u32 = 250;
+const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 /// The rows that a vanished node has locked must become free.
-const GONE: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
+const DEAD_PEER_OPTIONS: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 /// Texts are indexed after their commit, by pairs of characters too. The triggers of the migrations
 /// read these settings.
-const SEARCH_BEHIND: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs";
+const SEARCH_OPTIONS: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs";
 /// Advisory lock of the migrating node. The number is arbitrary, but must never change.
 pub(super) const MIGRATION_LOCK: i64 = 7_203_114_825;
 
@@ -67,8 +67,10 @@ pub(super) fn builder(
         .user(&config.user)
         .application_name("frontdesk")
         .options(format!(
-            "-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} \
-             -c timezone=UTC {GONE} {SEARCH_BEHIND} {options}"
+            "-c statement_timeout={} -c lock_timeout={} -c timezone=UTC \
+             {DEAD_PEER_OPTIONS} {SEARCH_OPTIONS} {options}",
+            SERVER_STATEMENT_TIMEOUT.as_millis(),
+            LOCK_TIMEOUT.as_millis(),
         ))
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
@@ -109,7 +111,7 @@ fn client_config(ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> {
 }
 
 /// Describes the server: version, maximum of connections, and state of the migrations.
-pub(super) async fn look(pool: &Pool, name: &str) -> anyhow::Result<String> {
+pub(super) async fn describe(pool: &Pool, name: &str) -> anyhow::Result<String> {
     let client = pool.get().await?;
     encoding::check(&client).await?;
     let dictionary = language::dictionary(name);
@@ -176,7 +178,7 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
 
 /// Opens a connection, and waits for a database that is still starting.
 pub(super) async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
-    let give_up = Instant::now() + START_PATIENCE;
+    let give_up = Instant::now() + STARTUP_TIMEOUT;
     let mut pause = Duration::from_millis(100);
     loop {
         match pool.get().await {

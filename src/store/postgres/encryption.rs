@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::time::{Instant, sleep};
 
-use super::connect::{self, START_PATIENCE};
+use super::connect::{self, STARTUP_TIMEOUT};
 use crate::{
     platform::tls::{self, Tls},
     store::postgres::config::PostgresConfig,
@@ -15,7 +15,7 @@ use crate::{
 /// The mode holds for the lifetime of the node: after TLS has worked once, the node never connects
 /// without it.
 pub(super) async fn agree(config: &PostgresConfig) -> anyhow::Result<PostgresConfig> {
-    let give_up = Instant::now() + START_PATIENCE;
+    let give_up = Instant::now() + STARTUP_TIMEOUT;
     let mut pause = Duration::from_millis(100);
     loop {
         match try_to_agree(config).await {

@@ -22,7 +22,7 @@ pub(super) fn dictionary(language: &str) -> String {
 impl Postgres {
     /// Sets the language by which words are reduced, if it has changed. Texts indexed before keep
     /// their index.
-    pub(super) async fn speak(&self, language: &str) -> anyhow::Result<()> {
+    pub(super) async fn set_search_language(&self, language: &str) -> anyhow::Result<()> {
         let dictionary = dictionary(language);
         if self.query(KNOWN, &[&dictionary]).await?.is_empty() {
             return Err(UnknownLanguage.into());

@@ -12,20 +12,6 @@ use crate::{
     },
 };
 
-const FIND_OPEN: &str = "select id from sessions \
-    where tenant_id = 1 and customer_id = $1 and dentist_id = $2 and status = 'open'";
-
-impl Postgres {
-    pub(super) async fn find_open(
-        &self,
-        customer: &PersonId,
-        dentist: &PersonId,
-    ) -> Result<Option<SessionId>, StoreError> {
-        let rows = self.query(FIND_OPEN, &[&customer.as_str(), &dentist.as_str()]).await?;
-        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
-    }
-}
-
 #[async_trait]
 impl Openings for Postgres {
     async fn unanswered(&self, customer: &PersonId, limit: u32) -> Result<u32, StoreError> {

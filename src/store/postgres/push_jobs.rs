@@ -7,20 +7,21 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{DEADLINE, Params, Postgres, append::APPEND, patience::insist, rows};
+use super::{Params, Postgres, STATEMENT_TIMEOUT, messages::APPEND, retries::retry_until, rows};
 use crate::{
     person::Person,
     session::SessionId,
     store::{
         StoreError,
         push_jobs::{
-            CONNECTED, COUNTS, FINISH, HASTEN, NOTE, PushCounts, PushJob, PushJobs, PushNote,
+            CONNECTED, COUNTS, FINISH, HASTEN, NOTIFICATION, PushCounts, PushJob, PushJobs,
+            PushNotification,
         },
     },
 };
 
 /// Mark in [`APPEND`] that [`PUSHED`] replaces.
-const PUSHES_HERE: &str = "/* pushes */";
+const PUSHES_MARK: &str = "/* pushes */";
 
 /// Adds a job for each other member of the newly numbered messages, unless one is waiting. A node
 /// that takes a waiting job waits for this transaction before it reads the job's content
@@ -40,7 +41,7 @@ const PUSHED: &str = ", pushed as (
 /// on a job that is taken by now.
 const SETTLED: &str = "select 1 from sessions where id = $1 for share";
 
-const TAKE: &str = "
+const LEASE: &str = "
 with due as (
   select id from push_jobs where state <> 'dead' and due_at <= statement_timestamp()
   order by due_at limit $1 for update skip locked
@@ -52,11 +53,11 @@ from due where p.id = due.id
 returning p.id, p.session_id, p.kind, p.person_id, p.seq, p.attempts";
 
 /// $1 and $2 are the id and the attempts of the job as it was taken.
-const PUT_OFF: &str = "update push_jobs \
+const RESCHEDULE: &str = "update push_jobs \
     set due_at = statement_timestamp() + make_interval(secs => $3), error = $4 \
     where id = $1 and attempts = $2 and state = 'taken'";
 
-const BURY: &str = "update push_jobs set state = 'dead', error = $3 \
+const DEAD_LETTER: &str = "update push_jobs set state = 'dead', error = $3 \
     where id = $1 and attempts = $2 and state = 'taken'";
 
 const FORGET: &str = "delete from push_jobs \
@@ -67,7 +68,7 @@ impl Postgres {
     pub(crate) fn with_pushes(mut self, delay: Option<Duration>) -> Self {
         let Some(delay) = delay else { return self };
         let pushed = PUSHED.replace("DELAY", &delay.as_millis().to_string());
-        self.append = APPEND.replace(PUSHES_HERE, &pushed).into();
+        self.append = APPEND.replace(PUSHES_MARK, &pushed).into();
         self
     }
 
@@ -79,22 +80,25 @@ impl Postgres {
 
 #[async_trait]
 impl PushJobs for Postgres {
-    async fn take_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
-        let rows = self.query(TAKE, &[&i64::from(limit), &lease.as_secs_f64()]).await?;
+    async fn lease_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
+        let rows = self.query(LEASE, &[&i64::from(limit), &lease.as_secs_f64()]).await?;
         rows.iter().map(job).collect()
     }
 
-    async fn push_note(&self, job: &PushJob) -> Result<Option<PushNote>, StoreError> {
+    async fn load_notification(
+        &self,
+        job: &PushJob,
+    ) -> Result<Option<PushNotification>, StoreError> {
         let (kind, person, seq) = (job.person.kind.as_str(), job.person.id.as_str(), seq(job));
         let params: Params<'_> = &[&job.session_id.0, &kind, &person, &seq];
         let session: Params<'_> = &[&job.session_id.0];
-        insist(Instant::now() + DEADLINE, || self.run(SETTLED, session)).await?;
-        let rows = self.query(NOTE, params).await?;
+        retry_until(Instant::now() + STATEMENT_TIMEOUT, || self.run(SETTLED, session)).await?;
+        let rows = self.query(NOTIFICATION, params).await?;
         rows.first()
             .map(|row| {
                 let bodiless: bool = rows::get(row, "bodiless")?;
                 let text = if bodiless { None } else { Some(rows::get(row, "body")?) };
-                Ok(PushNote { sender_name: rows::get(row, "sender_name")?, text })
+                Ok(PushNotification { sender_name: rows::get(row, "sender_name")?, text })
             })
             .transpose()
     }
@@ -108,13 +112,13 @@ impl PushJobs for Postgres {
         self.run("delete from push_jobs where id = $1", &[&id]).await
     }
 
-    async fn put_off_push(
+    async fn reschedule_push(
         &self,
         job: &PushJob,
         after: Duration,
         error: &str,
     ) -> Result<(), StoreError> {
-        self.run(PUT_OFF, &[&job.id, &attempts(job), &after.as_secs_f64(), &error]).await
+        self.run(RESCHEDULE, &[&job.id, &attempts(job), &after.as_secs_f64(), &error]).await
     }
 
     async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError> {
@@ -122,8 +126,8 @@ impl PushJobs for Postgres {
         self.run(&sql, &[&person.kind.as_str(), &person.id.as_str(), &CONNECTED]).await
     }
 
-    async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {
-        self.run(BURY, &[&job.id, &attempts(job), &error]).await
+    async fn dead_letter_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {
+        self.run(DEAD_LETTER, &[&job.id, &attempts(job), &error]).await
     }
 
     async fn forget_dead_pushes(&self, age: Duration) -> Result<(), StoreError> {

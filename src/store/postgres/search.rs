@@ -2,13 +2,14 @@
 
 use std::{ops::Range, sync::Arc};
 
+use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
 
 use super::{
-    DEADLINE, Params, Postgres, connect,
+    Params, Postgres, STATEMENT_TIMEOUT, connect,
     failure::{classify, unavailable},
     fitness::Fitness,
     rows,
@@ -20,8 +21,8 @@ use crate::{
     store::{
         StoreError,
         search::{
-            AROUND_A_TEXT, Found, Hits, PAGE_BYTES, RANKED_MAX, SEARCHES, TIME_LIMIT, TooCostly,
-            WAITING_BYTES, WAITING_MAX,
+            AROUND_A_TEXT, Found, Hits, MAX_CONCURRENT_SEARCHES, PAGE_BYTES, RANKED_MAX,
+            SEARCH_TIMEOUT, Search, TooCostly, WAITING_BYTES, WAITING_MAX,
             hits::{merged, places},
             snippet::snippet,
             terms::Terms,
@@ -76,12 +77,12 @@ const HITS: &str = "select t.number, v.positions from unnest($1::text[]) with or
     where v.lexeme = any (tsvector_to_array(to_tsvector('frontdesk', $2)))";
 
 /// Connections for search only: the concurrent searches, and one for indexing.
-const SEARCH_CONNECTIONS: usize = SEARCHES + 1;
+const SEARCH_CONNECTIONS: usize = MAX_CONCURRENT_SEARCHES + 1;
 /// Minimum of connections for everything else, however small the pool is.
-const REST_MIN: usize = 3;
+const GENERAL_CONNECTIONS_MIN: usize = 3;
 
 /// One search with all its inputs: it may outlive its caller.
-struct Search {
+struct RunningSearch {
     me: Person,
     terms: Terms,
     offset: u32,
@@ -105,25 +106,27 @@ enum Failure {
     Store(StoreError),
 }
 
-impl Postgres {
-    pub(super) async fn search_messages(
+#[async_trait]
+impl Search for Postgres {
+    async fn search(
         &self,
         me: &Person,
         terms: &Terms,
         offset: u32,
         limit: u32,
     ) -> Result<Result<Hits, TooCostly>, StoreError> {
-        let turn = timeout(DEADLINE, Arc::clone(&self.search.turns).acquire_owned()).await;
-        let turn = turn.map_err(unavailable).and_then(|turn| turn.map_err(unavailable));
-        let turn = turn.inspect_err(|error| self.counts.failed(error))?;
+        let permit =
+            timeout(STATEMENT_TIMEOUT, Arc::clone(&self.search.permits).acquire_owned()).await;
+        let permit = permit.map_err(unavailable).and_then(|permit| permit.map_err(unavailable));
+        let permit = permit.inspect_err(|error| self.counts.failed(error))?;
         let (me, terms, counts) = (me.clone(), terms.clone(), self.counts.clone());
         let fitness = Arc::clone(&self.fitness);
-        let search = Search { me, terms, offset, limit, counts, fitness };
+        let search = RunningSearch { me, terms, offset, limit, counts, fitness };
         let pool = self.search.pool.clone();
         // The database continues a search whose caller has gone; the permit is held until it ends.
         let searching = tokio::spawn(async move {
             let found = search.run(&pool).await;
-            drop(turn);
+            drop(permit);
             found
         });
         searching.await.unwrap_or_else(|failed| Err(unavailable(failed)))
@@ -135,13 +138,13 @@ impl Postgres {
 pub(super) struct SearchPool {
     pub(super) pool: Pool,
     /// One permit for each search.
-    pub(super) turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl SearchPool {
     /// Number of connections that are left for everything else.
-    pub(super) fn rest_of(pool_size: usize) -> usize {
-        pool_size.saturating_sub(SEARCH_CONNECTIONS).max(REST_MIN)
+    pub(super) fn general_size(pool_size: usize) -> usize {
+        pool_size.saturating_sub(SEARCH_CONNECTIONS).max(GENERAL_CONNECTIONS_MIN)
     }
 
     /// Opens the pool. A statement has the time limit of a search.
@@ -149,18 +152,18 @@ impl SearchPool {
         let options = format!(
             "-c statement_timeout={} \
              -c plan_cache_mode=force_custom_plan",
-            TIME_LIMIT.as_millis()
+            SEARCH_TIMEOUT.as_millis()
         );
         let pool = connect::pool(config, fitness, SEARCH_CONNECTIONS, &options)?;
-        Ok(Self { pool, turns: Arc::new(Semaphore::new(SEARCHES)) })
+        Ok(Self { pool, permits: Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES)) })
     }
 }
 
-impl Search {
+impl RunningSearch {
     async fn run(&self, pool: &Pool) -> Result<Result<Hits, TooCostly>, StoreError> {
         let client = pool.get().await.map_err(unavailable);
         let client = client.inspect_err(|error| self.counts.failed(error))?;
-        let outcome = timeout(DEADLINE, Box::pin(self.hits(&client))).await;
+        let outcome = timeout(STATEMENT_TIMEOUT, Box::pin(self.hits(&client))).await;
         let outcome = match outcome {
             Ok(Err(Failure::Costly)) => Ok(Err(TooCostly)),
             Ok(Err(Failure::Store(error))) => Err(error),
@@ -332,7 +335,7 @@ mod tests {
             let failure = select(&client, sql, &[&odd]).await;
             assert!(matches!(failure, Err(Failure::Costly)), "{sql}");
         }
-        assert!(began.elapsed() < DEADLINE, "the sleep ended before its time");
+        assert!(began.elapsed() < STATEMENT_TIMEOUT, "the sleep ended before its time");
         let after: i32 = client.query_one(backend, &[]).await.unwrap().get(0);
         assert_eq!(before, after, "the connection is as good as before");
         let unknown = select(&client, "select 1 from nowhere", &[]).await;

@@ -11,7 +11,7 @@ use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
 
 use super::{
-    DEADLINE, Postgres,
+    Postgres, STATEMENT_TIMEOUT,
     failure::{classify, unavailable},
     rows,
     search::is_of_its_input,
@@ -128,7 +128,7 @@ impl SearchQueue for Postgres {
 impl Postgres {
     async fn index_queued(&self, queue: Queue, limit: u32) -> Result<Indexed, StoreError> {
         let mut client = self.search.pool.get().await.map_err(unavailable)?;
-        let work = timeout(DEADLINE, index(&mut client, queue, limit));
+        let work = timeout(STATEMENT_TIMEOUT, index(&mut client, queue, limit));
         let outcome = work.await.unwrap_or_else(|late| Err(unavailable(late)));
         self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
@@ -137,7 +137,7 @@ impl Postgres {
     /// does it.
     async fn backfill(&self, limit: u32) -> Result<bool, StoreError> {
         let mut client = self.search.pool.get().await.map_err(unavailable)?;
-        let work = timeout(DEADLINE, backfill(&mut client, limit));
+        let work = timeout(STATEMENT_TIMEOUT, backfill(&mut client, limit));
         let outcome = work.await.map_err(unavailable).and_then(|done| done.map_err(classify));
         self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }

@@ -1,5 +1,6 @@
 //! Pictures that may be uploaded, in PostgreSQL.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{Params, Postgres, rows};
@@ -10,7 +11,8 @@ use crate::{
     store::{
         StoreError,
         uploads::{
-            DAILY_BYTES_MAX, DAILY_MAX, Declined, MAY_RETURN, NewUpload, ORPHANS, UPLOAD, Upload,
+            DAILY_BYTES_MAX, DAILY_MAX, Declined, LATE_WRITE_WINDOW, NewUpload, ORPHANS, UPLOAD,
+            Upload, Uploads,
         },
     },
 };
@@ -36,8 +38,9 @@ const FORGET: &str =
 const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 then $3::timestamptz end \
     where key = any($1) and message_id is null";
 
-impl Postgres {
-    pub(super) async fn note(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
+#[async_trait]
+impl Uploads for Postgres {
+    async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
         let (kind, id) = (new.by.kind.as_str(), new.by.id.as_str());
         let size = i64::try_from(new.size).unwrap_or(i64::MAX);
         let file_name = new.file_name.as_ref().map(FileName::as_str);
@@ -56,7 +59,7 @@ impl Postgres {
         })
     }
 
-    pub(super) async fn find_upload(
+    async fn upload(
         &self,
         me: &Person,
         id: SessionId,
@@ -66,11 +69,7 @@ impl Postgres {
         self.query(UPLOAD, params).await?.first().map(rows::upload).transpose()
     }
 
-    pub(super) async fn find_orphans(
-        &self,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ObjectKey>, StoreError> {
+    async fn orphans(&self, before: Timestamp, limit: u32) -> Result<Vec<ObjectKey>, StoreError> {
         let rows = self.query(ORPHANS, &[&before, &Timestamp::now(), &i64::from(limit)]).await?;
         rows.iter()
             .map(|row| {
@@ -80,19 +79,20 @@ impl Postgres {
             .collect()
     }
 
-    pub(super) async fn refuse(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        let sql = "update uploads set refused = true, remove_at = now() where key = $1";
-        self.query(sql, &[&key.image().to_string()]).await.map(drop)
-    }
-
-    pub(super) async fn forget(
+    async fn forget_uploads(
         &self,
         keys: &[ObjectKey],
         before: Timestamp,
     ) -> Result<(), StoreError> {
         let keys: Vec<String> = keys.iter().map(|key| key.image().to_string()).collect();
         let now = Timestamp::now();
-        self.query(REMOVED, &[&keys, &(now - MAY_RETURN), &(now + MAY_RETURN)]).await?;
+        self.query(REMOVED, &[&keys, &(now - LATE_WRITE_WINDOW), &(now + LATE_WRITE_WINDOW)])
+            .await?;
         self.query(FORGET, &[&keys, &before]).await.map(drop)
+    }
+
+    async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let sql = "update uploads set refused = true, remove_at = now() where key = $1";
+        self.query(sql, &[&key.image().to_string()]).await.map(drop)
     }
 }

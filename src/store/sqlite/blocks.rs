@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::{Sqlite, audit, numbered, rows, writes::begin};
+use super::{Sqlite, audit, begin, numbered, rows};
 use crate::{
     audit::{Act, Actor, NewEntry},
     blocks::Reason,

@@ -5,12 +5,14 @@
 use std::{
     path::Path,
     str::from_utf8,
-    sync::{LazyLock, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
-use super::*;
+use rusqlite::{Connection, params};
+
+use super::{connect, migrations, search, search_queue};
 use crate::{
-    person::PersonKind,
+    person::{Person, PersonKind},
     store::search::{matcher::Matcher, terms::Terms},
 };
 

@@ -14,7 +14,8 @@ use crate::{
     store::{
         StoreError,
         push_jobs::{
-            CONNECTED, COUNTS, FINISH, HASTEN, NOTE, PushCounts, PushJob, PushJobs, PushNote,
+            CONNECTED, COUNTS, FINISH, HASTEN, NOTIFICATION, PushCounts, PushJob, PushJobs,
+            PushNotification,
         },
     },
     wire::new_id,
@@ -22,7 +23,7 @@ use crate::{
 
 /// A waiting job with a creation time in the future was written before the clock was set back. It
 /// does not wait for that time.
-const TAKE: &str = "update push_jobs \
+const LEASE: &str = "update push_jobs \
     set state = 'taken', attempts = attempts + 1, due_at = ?3 \
     where id in (select id from push_jobs where state <> 'dead' and (due_at <= ?2 \
         or state = 'waiting' and created_at > ?2) \
@@ -70,24 +71,27 @@ fn from_now(after: Duration) -> i64 {
 
 #[async_trait]
 impl PushJobs for Sqlite {
-    async fn take_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
+    async fn lease_pushes(&self, limit: u32, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         self.write(move |db| {
             let times = (limit, from_now(Duration::ZERO), from_now(lease));
-            db.prepare_cached(TAKE)?.query_map(times, job)?.collect()
+            db.prepare_cached(LEASE)?.query_map(times, job)?.collect()
         })
         .await
     }
 
-    async fn push_note(&self, job: &PushJob) -> Result<Option<PushNote>, StoreError> {
+    async fn load_notification(
+        &self,
+        job: &PushJob,
+    ) -> Result<Option<PushNotification>, StoreError> {
         let job = job.clone();
         self.read(move |db| {
             let session_id = job.session_id.0.to_string();
             let (kind, id) = (job.person.kind.as_str(), job.person.id.as_str());
-            db.prepare_cached(&numbered(NOTE))?
+            db.prepare_cached(&numbered(NOTIFICATION))?
                 .query_row(params![session_id, kind, id, position(job.seq)], |row| {
                     let bodiless: bool = row.get("bodiless")?;
                     let text = if bodiless { None } else { Some(row.get("body")?) };
-                    Ok(PushNote { sender_name: row.get("sender_name")?, text })
+                    Ok(PushNotification { sender_name: row.get("sender_name")?, text })
                 })
                 .optional()
         })
@@ -111,7 +115,7 @@ impl PushJobs for Sqlite {
         self.write(move |db| db.execute(sql, [id.to_string()]).map(drop)).await
     }
 
-    async fn put_off_push(
+    async fn reschedule_push(
         &self,
         job: &PushJob,
         after: Duration,
@@ -133,7 +137,7 @@ impl PushJobs for Sqlite {
         self.write(move |db| db.execute(&sql, params![kind, id, CONNECTED, now]).map(drop)).await
     }
 
-    async fn bury_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {
+    async fn dead_letter_push(&self, job: &PushJob, error: &str) -> Result<(), StoreError> {
         let (id, attempts, error) = (job.id.to_string(), job.attempts, error.to_owned());
         let sql = "update push_jobs set state = 'dead', error = ?3 \
                    where id = ?1 and attempts = ?2 and state = 'taken'";

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OptionalExtension, Row, params};
 use tokio::{
     sync::Semaphore,
@@ -13,21 +14,22 @@ use tokio::{
     time::timeout,
 };
 
-use super::{classify, connect, numbered, rows};
+use super::{Sqlite, classify, connect, numbered, rows};
 use crate::{
     person::Person,
     store::{
         StoreError,
         search::{
-            AROUND_A_TEXT, Found, Hits, PAGE_BYTES, RANKED_MAX, SEARCHES, TIME_LIMIT, TooCostly,
-            WAITING_BYTES, WAITING_MAX, matcher::Matcher, snippet::snippet, terms::Terms,
+            AROUND_A_TEXT, Found, Hits, MAX_CONCURRENT_SEARCHES, PAGE_BYTES, RANKED_MAX,
+            SEARCH_TIMEOUT, Search, TooCostly, WAITING_BYTES, WAITING_MAX, matcher::Matcher,
+            snippet::snippet, terms::Terms,
         },
         sql,
     },
 };
 
 /// Time limit of a search's wait for its permit.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum bytes of the newest matches that are ranked. Further matches come last.
 const RANKED_BYTES: usize = 512 * 1024;
 
@@ -49,13 +51,13 @@ const WAITING: &str = "select m.rowid, m.body \
 pub(super) struct Searchers {
     path: PathBuf,
     free: Mutex<Vec<Connection>>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Searchers {
     pub(super) fn new(path: &Path) -> Self {
-        let turns = Arc::new(Semaphore::new(SEARCHES));
-        Self { path: path.to_owned(), free: Mutex::default(), turns }
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
+        Self { path: path.to_owned(), free: Mutex::default(), permits }
     }
 
     /// Runs a search until its time limit. It holds its permit even if its caller has gone.
@@ -63,14 +65,14 @@ impl Searchers {
         self: Arc<Self>,
         search: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Result<T, TooCostly>, StoreError> {
-        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|late| StoreError::Unavailable(Arc::new(late)))?;
+        let permit = timeout(PERMIT_TIMEOUT, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = permit.map_err(|late| StoreError::Unavailable(Arc::new(late)))?;
         let searching = spawn_blocking(move || {
             let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut db = free.map_or_else(|| connect(&self.path), Ok)?;
-            let outcome = within(TIME_LIMIT, &mut db, search);
+            let outcome = within(SEARCH_TIMEOUT, &mut db, search);
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push(db);
-            drop(turn);
+            drop(permit);
             outcome
         });
         let outcome: rusqlite::Result<T> = match searching.await {
@@ -128,6 +130,22 @@ impl Timer {
     }
 }
 
+#[async_trait]
+impl Search for Sqlite {
+    async fn search(
+        &self,
+        me: &Person,
+        terms: &Terms,
+        offset: u32,
+        limit: u32,
+    ) -> Result<Result<Hits, TooCostly>, StoreError> {
+        let (me, terms) = (me.clone(), terms.clone());
+        let work = move |db: &mut Connection| search(db, &me, &terms, offset, limit);
+        Arc::clone(&self.searchers).run(work).await
+    }
+}
+
+/// A page of hits, from one snapshot of the database.
 pub(super) fn search(
     db: &mut Connection,
     me: &Person,

@@ -12,13 +12,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::{sync::Notify, task::spawn_blocking};
 
 use super::{
-    Sqlite, classify, connect, rows,
+    Sqlite, begin, classify, connect, rows,
     search::{is_interrupted, within},
-    writes::begin,
 };
 use crate::store::{
     StoreError,
-    search::{TIME_LIMIT, tokens::cleaned_unless_plain},
+    search::{SEARCH_TIMEOUT, tokens::cleaned_unless_plain},
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
 };
 
@@ -61,7 +60,7 @@ impl Indexer {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();
-        match within(TIME_LIMIT, &mut db, |db| write(db, queue, limit, &mut taken)) {
+        match within(SEARCH_TIMEOUT, &mut db, |db| write(db, queue, limit, &mut taken)) {
             Ok(()) => {
                 let messages = u32::try_from(taken.len()).unwrap_or(u32::MAX);
                 Ok(Indexed { messages, ..Indexed::default() })

@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 const BATCH_OF_SENDER: usize = BATCH / 8;
 const BATCH_OF_SESSION: usize = BATCH / 4;
 /// Time after which a waiting send is answered with `unavailable`.
-const SEND_PATIENCE: Duration = Duration::from_secs(8);
+const SEND_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A send that is not decided yet.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Backlog {
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Job> {
         let mut overdue = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
-            if now < first.get().accepted + SEND_PATIENCE {
+            if now < first.get().accepted + SEND_TIMEOUT {
                 break;
             }
             overdue.push(first.remove());
@@ -181,7 +181,7 @@ impl Backlog {
     }
 
     fn next_due(&self, now: Instant) -> Option<Instant> {
-        let late = self.waiting.first_key_value().map(|(_, job)| job.accepted + SEND_PATIENCE);
+        let late = self.waiting.first_key_value().map(|(_, job)| job.accepted + SEND_TIMEOUT);
         let due = self.troubles.iter().filter(|(id, _)| self.sessions.contains_key(id));
         let due = due.map(|(_, trouble)| trouble.due).filter(|due| *due > now);
         late.into_iter().chain(due).min()

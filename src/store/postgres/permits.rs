@@ -5,24 +5,24 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{DEADLINE, Postgres, unavailable};
+use super::{Postgres, STATEMENT_TIMEOUT, unavailable};
 use crate::{metrics::database::DatabaseCounts, store::StoreError};
 
 impl Postgres {
     /// Waits until a query may use a connection.
-    pub(super) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+    pub(super) async fn read_permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let _waiting = Waiting::begin(&self.counts);
-        self.turn(&self.reads).await
+        self.permit(&self.reads).await
     }
 
     /// Waits for a permit, with the same limit as for an answer.
-    pub(super) async fn turn<'a>(
+    pub(super) async fn permit<'a>(
         &self,
         of: &'a Semaphore,
     ) -> Result<SemaphorePermit<'a>, StoreError> {
-        let turn = timeout(DEADLINE, of.acquire()).await.map_err(unavailable);
-        let turn = turn.and_then(|turn| turn.map_err(unavailable));
-        turn.inspect_err(|error| self.counts.failed(error))
+        let permit = timeout(STATEMENT_TIMEOUT, of.acquire()).await.map_err(unavailable);
+        let permit = permit.and_then(|permit| permit.map_err(unavailable));
+        permit.inspect_err(|error| self.counts.failed(error))
     }
 }
 
@@ -42,7 +42,7 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.counts.waiting.dec();
-        self.counts.turn.took(self.began.elapsed());
+        self.counts.permit.took(self.began.elapsed());
     }
 }
 
@@ -51,23 +51,23 @@ mod tests {
     use frontdesk_test_support::Servers;
     use tokio::time::pause;
 
-    use super::{super::AMENDS, *};
+    use super::{super::MAX_CONCURRENT_AMENDS, *};
     use crate::{
         message::amend::Amendment,
         person::{Person, PersonKind},
         session::SessionId,
-        store::contract::world::config,
+        store::{contract::world::config, messages::Messages},
         wire::new_id,
     };
 
     #[tokio::test]
-    async fn whoever_gets_no_turn_and_each_failed_change_is_counted_once() {
+    async fn a_missed_permit_and_a_failed_change_are_counted_once() {
         let database = Servers::get().await.postgres_database().await;
         let postgres = Postgres::open(&config(&database), "simple").await.unwrap();
         let me = Person::new(PersonKind::Dentist, "7".parse().unwrap());
         let amend = async || {
             let (id, message_id) = (SessionId(new_id()), new_id());
-            postgres.amend_message(&me, id, message_id, &Amendment::Delete).await
+            postgres.amend(&me, id, message_id, &Amendment::Delete).await
         };
         let counted = || (postgres.counts.unavailable.get(), postgres.counts.refused.get());
         assert!(amend().await.unwrap().is_err(), "there is no such message");
@@ -78,7 +78,11 @@ mod tests {
         assert_eq!(counted(), (0, 1));
         // From here on the paused clock skips every wait.
         pause();
-        let changes = postgres.amends.acquire_many(u32::try_from(AMENDS).unwrap()).await.unwrap();
+        let changes = postgres
+            .amends
+            .acquire_many(u32::try_from(MAX_CONCURRENT_AMENDS).unwrap())
+            .await
+            .unwrap();
         assert!(amend().await.is_err());
         assert_eq!(counted(), (1, 1));
         drop(changes);

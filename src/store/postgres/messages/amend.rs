@@ -1,16 +1,13 @@
-//! Changes of messages: one transaction, which locks the session's row first, as sends do. It does
+//! One change of a message: one transaction, which locks the session's row first, as sends do. It does
 //! not wait for the row: a change that finds it locked is tried again, and holds no connection
 //! meanwhile.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{
-    DEADLINE, Postgres,
+use super::super::{
+    Postgres, STATEMENT_TIMEOUT,
     failure::{classify, unavailable},
     rows,
 };
@@ -21,7 +18,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{PastBody, StoreError, retention::Retention, sql, uploads::WITHDRAW},
+    store::{StoreError, sql, uploads::WITHDRAW},
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
@@ -41,57 +38,15 @@ const CHANGE: &str = "update messages set body = $3, bodiless = $4, image = $5::
 
 const REVISE: &str = "update sessions set rev = $2 where id = $1";
 
-/// $1 minimum age in seconds, $2 limit.
-const FORGET: &str = "
-with old as (
-  select session_id, seq, number from message_edits
-  where replaced_at < statement_timestamp() - make_interval(secs => $1)
-  order by replaced_at limit $2 for update skip locked
-)
-delete from message_edits e using old
-where e.session_id = old.session_id and e.seq = old.seq and e.number = old.number
-returning 1";
-
-#[async_trait]
-impl Retention for Postgres {
-    async fn forget_past_bodies(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        let rows = self.query(FORGET, &[&age.as_secs_f64(), &i64::from(limit)]).await?;
-        Ok(rows.len() as u64)
-    }
-}
-
 impl Postgres {
-    pub(super) async fn bodies_before(
-        &self,
-        id: SessionId,
-        message_id: MessageId,
-    ) -> Result<Option<Vec<PastBody>>, StoreError> {
-        let rows = self.query(sql::PAST_BODIES, &[&id.0, &message_id]).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let past: Result<Vec<_>, _> = rows.iter().map(rows::past_body).collect();
-        Ok(Some(past?.into_iter().flatten().collect()))
-    }
-
-    pub(super) async fn amend_message(
+    pub(super) async fn amend_once(
         &self,
         me: &Person,
         id: SessionId,
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError> {
-        self.patiently(me, id, || self.amend_once(me, id, message_id, amendment)).await
-    }
-
-    async fn amend_once(
-        &self,
-        me: &Person,
-        id: SessionId,
-        message_id: MessageId,
-        amendment: &Amendment,
-    ) -> Result<Result<Amended, Unamendable>, StoreError> {
-        let (_amend, _read) = (self.turn(&self.amends).await?, self.read_turn().await?);
+        let (_amend, _read) = (self.permit(&self.amends).await?, self.read_permit().await?);
         let mut client = self.client().await?;
         let work = async {
             let transaction = client.transaction().await.map_err(classify)?;
@@ -99,7 +54,8 @@ impl Postgres {
             transaction.commit().await.map_err(classify)?;
             Ok(amended)
         };
-        let outcome = timeout(DEADLINE, work).await.map_err(unavailable).and_then(|done| done);
+        let outcome =
+            timeout(STATEMENT_TIMEOUT, work).await.map_err(unavailable).and_then(|done| done);
         self.fitness.give_back(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 }

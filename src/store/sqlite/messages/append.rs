@@ -1,17 +1,13 @@
-//! Statements that change the database, each in a transaction of its own.
+//! The group commit: a batch of drafts in one transaction.
 
 use std::time::Duration;
 
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, params};
 
-use super::{numbered, push_jobs, rows};
+use super::super::{begin, numbered, push_jobs, rows};
 use crate::{
     message::{Draft, Message},
-    person::PersonId,
-    session::SessionId,
-    store::{Appended, NewSession, Refusal, sql},
+    store::{Appended, Refusal, sql},
 };
 
 /// Commits the drafts in one transaction.
@@ -31,11 +27,6 @@ pub(super) fn append(
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok(appended)
-}
-
-/// Begins a transaction that takes the write lock now, so that it can't fail half-way.
-pub(super) fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    db.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 fn is_constraint(error: &rusqlite::Error) -> bool {
@@ -143,52 +134,6 @@ fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
         )
         .optional()?;
     let Some(seq) = seq else { return Ok(None) };
-    let mut statement = db.prepare_cached(&numbered(sql::FILL))?;
+    let mut statement = db.prepare_cached(&numbered(sql::BACKFILL_MESSAGES))?;
     statement.query_row(params![session_id, seq - 1, 1], rows::message).optional()
-}
-
-pub(super) fn open_between(
-    db: &Connection,
-    customer: &PersonId,
-    dentist: &PersonId,
-) -> rusqlite::Result<Option<SessionId>> {
-    db.prepare_cached(
-        "select id from sessions where tenant_id = 1 and customer_id = ?1 and dentist_id = ?2 \
-         and status = 'open'",
-    )?
-    .query_row([customer.as_str(), dentist.as_str()], |row| rows::uuid(row, "id").map(SessionId))
-    .optional()
-}
-
-pub(super) fn open_session(
-    db: &mut Connection,
-    new: &NewSession,
-) -> rusqlite::Result<(SessionId, bool)> {
-    let (customer, dentist) = (&new.customer.person.id, &new.dentist.person.id);
-    let transaction = begin(db)?;
-    if let Some(id) = open_between(&transaction, customer, dentist)? {
-        return Ok((id, false));
-    }
-    let (customer, dentist) = (customer.as_str(), dentist.as_str());
-    let (id, now) = (new.id.0.to_string(), rows::now().as_microsecond());
-    transaction.execute(
-        "insert into sessions (id, customer_id, dentist_id, created_at, active_at) \
-         values (?1, ?2, ?3, ?4, ?4)",
-        params![id, customer, dentist, now],
-    )?;
-    transaction.execute(
-        "insert into members (session_id, kind, person_id, name, avatar_url) \
-         values (?1, 'customer', ?2, ?3, ?4), (?1, 'dentist', ?5, ?6, ?7)",
-        params![
-            id,
-            customer,
-            new.customer.name,
-            new.customer.avatar_url(),
-            dentist,
-            new.dentist.name,
-            new.dentist.avatar_url(),
-        ],
-    )?;
-    transaction.commit()?;
-    Ok((new.id, true))
 }

@@ -1,12 +1,9 @@
-//! Changes of messages, in SQLite.
+//! One change of a message, in one transaction.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Sqlite, numbered, rows, writes::begin};
+use super::super::{begin, numbered, rows};
 use crate::{
     message::{
         MessageId,
@@ -14,7 +11,7 @@ use crate::{
     },
     person::Person,
     session::SessionId,
-    store::{PastBody, StoreError, retention::Retention, sql, uploads::WITHDRAW},
+    store::{sql, uploads::WITHDRAW},
 };
 
 pub(super) fn amend(
@@ -84,29 +81,4 @@ pub(super) fn amend(
     transaction.execute("update sessions set rev = ?2 where id = ?1", params![id, rev + 1])?;
     transaction.commit()?;
     Ok(Ok(Amended { message, changed: true }))
-}
-
-pub(super) fn past_bodies(
-    db: &Connection,
-    id: SessionId,
-    message_id: MessageId,
-) -> rusqlite::Result<Option<Vec<PastBody>>> {
-    let mut statement = db.prepare_cached(&numbered(sql::PAST_BODIES))?;
-    let params = params![id.0.to_string(), message_id.to_string()];
-    let rows: Vec<_> =
-        statement.query_map(params, rows::past_body)?.collect::<rusqlite::Result<_>>()?;
-    Ok((!rows.is_empty()).then(|| rows.into_iter().flatten().collect()))
-}
-
-#[async_trait]
-impl Retention for Sqlite {
-    async fn forget_past_bodies(&self, age: Duration, limit: u32) -> Result<u64, StoreError> {
-        let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-        let before = rows::now().saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
-        let sql = "delete from message_edits where rowid in ( \
-                   select rowid from message_edits where replaced_at < ?1 \
-                   order by replaced_at limit ?2)";
-        let forgotten = self.write(move |db| db.execute(sql, params![before, limit])).await?;
-        Ok(forgotten as u64)
-    }
 }

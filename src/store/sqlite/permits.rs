@@ -16,20 +16,20 @@ use crate::{
 };
 
 /// Maximum of changes that write, or wait for the write connection: the committer waits for it too.
-const CHANGES: usize = 2;
+const MAX_CONCURRENT_CHANGES: usize = 2;
 /// Time limit of a change's wait for its permit.
-const CHANGE_WAIT: Duration = Duration::from_secs(5);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The changes under way, and the permits to write.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ChangePermits {
     changes: Changes,
     writing: Semaphore,
 }
 
-impl Default for Turns {
+impl Default for ChangePermits {
     fn default() -> Self {
-        Self { changes: Changes::default(), writing: Semaphore::new(CHANGES) }
+        Self { changes: Changes::default(), writing: Semaphore::new(MAX_CONCURRENT_CHANGES) }
     }
 }
 
@@ -42,10 +42,10 @@ impl Sqlite {
         id: SessionId,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let give_up = Instant::now() + CHANGE_WAIT;
-        let _change = self.turns.changes.begin(me, id, give_up).await?;
-        let turn = timeout_at(give_up, self.turns.writing.acquire()).await;
-        let _turn = turn.map_err(|late| StoreError::Contended(Arc::new(late)))?;
+        let give_up = Instant::now() + CHANGE_TIMEOUT;
+        let _change = self.permits.changes.begin(me, id, give_up).await?;
+        let permit = timeout_at(give_up, self.permits.writing.acquire()).await;
+        let _permit = permit.map_err(|late| StoreError::Contended(Arc::new(late)))?;
         self.write(work).await
     }
 }

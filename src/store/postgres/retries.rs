@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{DEADLINE, Postgres};
+use super::{Postgres, STATEMENT_TIMEOUT};
 use crate::{person::Person, session::SessionId, store::StoreError};
 
 /// First and longest pause between tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 impl Postgres {
     /// Makes a change, and retries it while others hold a lock that it needs.
-    pub(super) async fn patiently<T, F>(
+    pub(super) async fn retry_contended<T, F>(
         &self,
         me: &Person,
         id: SessionId,
@@ -23,15 +23,15 @@ impl Postgres {
         F: Future<Output = Result<T, StoreError>> + Send,
         T: Send,
     {
-        let give_up = Instant::now() + DEADLINE;
+        let give_up = Instant::now() + STATEMENT_TIMEOUT;
         let begun = self.changes.begin(me, id, give_up).await;
         let _change = begun.inspect_err(|error| self.counts.failed(error))?;
-        insist(give_up, attempt).await
+        retry_until(give_up, attempt).await
     }
 }
 
 /// Retries until `give_up`, while others hold a lock that the attempt needs.
-pub(super) async fn insist<T, F>(
+pub(super) async fn retry_until<T, F>(
     give_up: Instant,
     attempt: impl Fn() -> F + Send + Sync,
 ) -> Result<T, StoreError>
@@ -39,7 +39,7 @@ where
     F: Future<Output = Result<T, StoreError>> + Send,
     T: Send,
 {
-    let (mut pause, longest) = PAUSES;
+    let (mut pause, longest) = RETRY_PAUSES;
     loop {
         let outcome = attempt().await;
         let again = matches!(outcome, Err(StoreError::Contended(_)));

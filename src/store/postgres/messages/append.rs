@@ -7,11 +7,11 @@ use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{DEADLINE, Params, Postgres, rows};
+use super::super::{Params, Postgres, STATEMENT_TIMEOUT, rows};
 use crate::{
     message::{Draft, Message},
     session::SessionId,
-    store::{Appended, Refusal, StoreError, sql},
+    store::{StoreError, sql},
 };
 
 /// Locks the sessions' rows, except those that another transaction has locked: a batch waits for no
@@ -29,7 +29,7 @@ select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), t
 
 /// Outcomes of a batch. Only sends whose session is locked by this transaction are written, which
 /// keeps law I6. If pushes are enabled, their jobs are inserted at the mark.
-pub(super) const APPEND: &str = "
+pub(in crate::store::postgres) const APPEND: &str = "
 with mine as (
   select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
 ), input as (
@@ -81,45 +81,13 @@ select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp
 from judged j left join numbered n using (ord) order by j.ord";
 
 impl Postgres {
-    pub(super) async fn append_drafts(
+    /// One round trip: the five statements are sent together. If the third fails, the last one
+    /// rolls back.
+    pub(super) async fn append_rows(
         &self,
         drafts: &[Draft],
         limit: Duration,
-    ) -> Result<Vec<Appended>, StoreError> {
-        let rows = self.append_rows(drafts, limit).await?;
-        let mut repeats = Vec::new();
-        for (draft, row) in drafts.iter().zip(&rows) {
-            if rows::get::<&str>(row, "outcome")? == "repeat" {
-                repeats.push((draft.session_id, rows::get(row, "seq")?));
-            }
-        }
-        let stored = self.stored(&repeats).await?;
-        let mut appended = Vec::with_capacity(drafts.len());
-        for (draft, row) in drafts.iter().zip(&rows) {
-            let outcome: String = rows::get(row, "outcome")?;
-            appended.push(match outcome.as_str() {
-                "new" => Appended::Committed(draft.committed(
-                    rows::seq(row, "seq")?,
-                    rows::get(row, "name")?,
-                    rows::get(row, "created_at")?,
-                )),
-                "repeat" => match stored.get(&(draft.session_id, rows::get(row, "seq")?)) {
-                    Some(message) => draft.found(message.clone()),
-                    None => Appended::Refused(Refusal::SessionNotFound),
-                },
-                "locked" => Appended::Locked,
-                "closed" => Appended::Refused(Refusal::SessionClosed),
-                "no_image" => Appended::Refused(Refusal::ImageNotFound),
-                "no_reply" => Appended::Refused(Refusal::ReplyNotFound),
-                _ => Appended::Refused(Refusal::SessionNotFound),
-            });
-        }
-        Ok(appended)
-    }
-
-    /// One round trip: the five statements are sent together. If the third fails, the last one
-    /// rolls back.
-    async fn append_rows(&self, drafts: &[Draft], limit: Duration) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let columns = Columns::of(drafts);
         let opening = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}",
@@ -132,7 +100,7 @@ impl Postgres {
             let lock_params: Params<'_> =
                 &[&columns.session_ids, &columns.sender_kinds, &columns.sender_ids];
             let params = columns.params();
-            let (begun, locked, rows, patient, committed) = Box::pin(join5(
+            let (begun, locked, rows, unlimited, committed) = Box::pin(join5(
                 client.batch_execute(&opening),
                 client.query(&lock, lock_params),
                 client.query(&append, &params),
@@ -143,15 +111,15 @@ impl Postgres {
             ))
             .await;
             let rows = begun.and(locked).and(rows)?;
-            patient.and(committed).map(|()| rows)
+            unlimited.and(committed).map(|()| rows)
         };
-        let outcome = timeout(DEADLINE, rows).await;
+        let outcome = timeout(STATEMENT_TIMEOUT, rows).await;
         self.fitness.settle_answer(outcome, client).inspect_err(|error| self.counts.failed(error))
     }
 
     /// The stored messages of repeated drafts, by session and `seq`. It takes no read permit: the
     /// writer must not wait for queries.
-    async fn stored(
+    pub(super) async fn stored(
         &self,
         places: &[(SessionId, i64)],
     ) -> Result<HashMap<(SessionId, i64), Message>, StoreError> {
