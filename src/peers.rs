@@ -6,6 +6,7 @@
 
 mod answer;
 mod carry;
+mod connections;
 mod proof;
 mod tls;
 
@@ -21,6 +22,7 @@ use tokio::{
 };
 
 pub(crate) use carry::carry;
+pub(crate) use connections::NodeConnections;
 pub(crate) use proof::{CARRIED, Carried};
 pub(crate) use tls::NodeTls;
 
