@@ -21,7 +21,7 @@ use crate::{
     limits::{Limits, reads::Reads},
     memory::Memory,
     metrics::Metrics,
-    peers::NodeTls,
+    peers::{NodeConnections, NodeTls},
     person::Person,
     platform::tasks::Tasks,
     presence::Presence,
@@ -62,6 +62,8 @@ pub(crate) struct App {
     pub(crate) engines: DashMap<String, Arc<Session>>,
     /// Last known addresses of other nodes.
     pub(crate) peers: DashMap<String, NodeAddress>,
+    /// Idle connections to other nodes.
+    pub(crate) node_connections: NodeConnections,
     /// Secret shared by the nodes, for signatures between them.
     pub(crate) secret: Arc<ClusterSecret>,
     pub(crate) node_tls: NodeTls,
@@ -137,6 +139,7 @@ impl App {
             sockets: watch::Sender::new(()),
             engines: DashMap::new(),
             peers: DashMap::new(),
+            node_connections: NodeConnections::default(),
             secret,
             node_tls: NodeTls::open(&config.node_tls)?,
             carried: Replays::default(),

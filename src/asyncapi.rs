@@ -2,6 +2,8 @@
 //!
 //! Events come from [`REQUESTS`] and [`EVENTS`], codes from the tables of errors and of close codes.
 
+mod titles;
+
 use std::sync::LazyLock;
 
 use axum::{body::Bytes, response::IntoResponse};
@@ -16,6 +18,7 @@ use crate::{
     },
     wire::{CloseCode, Framing, requests::REQUESTS, told::EVENTS},
 };
+use titles::{entitle, in_pascal_case};
 
 static DOCUMENT: LazyLock<Bytes> =
     LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
@@ -37,7 +40,7 @@ pub(crate) fn document() -> Value {
             parts.request(framing, request.name, &request.data, &request.answer);
         }
         for event in EVENTS {
-            parts.event(framing, event.name, event.heard_by, &event.data);
+            parts.event(framing, event.name, event.receivers, &event.data);
         }
     }
     let Parts { schemas, messages, operations } = parts;
@@ -47,6 +50,9 @@ pub(crate) fn document() -> Value {
         schemas.get_mut("WireError").and_then(|of| of.pointer_mut("/properties/code"))
     {
         *code = json!({ "type": "string", "enum": crate::error::codes() });
+    }
+    for (name, schema) in &mut schemas {
+        entitle(schema, name);
     }
     json!({
         "asyncapi": "3.0.0",
@@ -60,14 +66,14 @@ pub(crate) fn document() -> Value {
         "servers": { "node": {
             "host": "{host}",
             "protocol": "wss",
-            "description": "Any node, by any load balancer, without stickiness.",
+            "description": "Any node, through any load balancer, without sticky sessions.",
             "variables": { "host": { "default": "chat.example" } },
             "security": TOKENS.map(|name| json!({ "$ref": format!("#/components/securitySchemes/{name}") })),
         } },
         "channels": {
             "native": channel("native", "/ws", NATIVE, &messages, &json!({ "ws": {
                 "method": "GET",
-                "query": { "type": "object", "properties": { "token": { "type": "string" } } },
+                "query": { "title": "NativeQuery", "type": "object", "properties": { "token": { "type": "string" } } },
                 "bindingVersion": "0.1.0",
             } })),
             "socketio": channel("socketio", "/socket.io/", SOCKETIO, &messages, &json!({})),
@@ -81,18 +87,19 @@ pub(crate) fn document() -> Value {
     })
 }
 
-const ABOUT: &str = "What is said on frontdesk's sockets: the same events, answers and rules in two framings. \
-    Of each event, `receive` is what a node hears from a client and `send` what it says. Requests are begun in \
-    their order and may be answered in another. Fields that you don't know are to be ignored. What is asked by \
-    HTTP is in `/openapi.json`.";
+const ABOUT: &str = "The events on frontdesk's sockets. Both framings have the same events, answers and rules. \
+    An operation with the action `receive` is an event from a client to a node, one with `send` is an event from a \
+    node to a client. A node starts requests in their order, and may answer them in another order. Ignore unknown \
+    fields. The HTTP API is in `/openapi.json`.";
 
-const NATIVE: &str = "Text frames, each one JSON object. A request without `id` is done and not answered. The \
-    answer carries the request's `id`; an error's connection lives. What ends a connection is in `x-close-codes`.";
+const NATIVE: &str = "Each text frame is one JSON object. A request without `id` is processed and gets no answer. \
+    An answer has the `id` of its request. An error leaves the connection open. `x-close-codes` lists the reasons \
+    for the end of a connection.";
 
-const SOCKETIO: &str = "Socket.IO 4 (Engine.IO 4), by `websocket` or `polling` with upgrade. A payload is what \
-    follows the packet's type: an event's name and its data, or the acknowledgement's only argument. A token that \
-    doesn't count is a CONNECT_ERROR with `data: {code, detail}`. What ends a connection closes its WebSocket \
-    with the code in `x-close-codes`, or its polling.";
+const SOCKETIO: &str = "Socket.IO 4 (Engine.IO 4), by `websocket` or `polling` with upgrade. A payload follows the \
+    type of its packet: the name and the data of an event, or the only argument of an acknowledgement. An invalid \
+    token is answered with CONNECT_ERROR and `data: {code, detail}`. At the end of a connection the WebSocket is \
+    closed with a code of `x-close-codes`, or polling ends.";
 
 const TOKENS: [&str; 4] = ["bearer", "subprotocol", "query", "auth"];
 
@@ -101,7 +108,7 @@ fn security_schemes() -> Value {
         "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
         "subprotocol": {
             "type": "httpApiKey", "in": "header", "name": "Sec-WebSocket-Protocol",
-            "description": "`bearer, <token>`; the answer names `bearer`. On `/ws`.",
+            "description": "On `/ws`: the client offers `bearer, <token>`, and the server selects `bearer`.",
         },
         "query": { "type": "httpApiKey", "in": "query", "name": "token" },
         "auth": {
@@ -146,6 +153,7 @@ struct Parts {
 impl Parts {
     fn request(&mut self, framing: Framing, name: &str, data: &Documented, answer: &Documented) {
         let (channel, key) = (channel_of(framing), key(name));
+        let title = title_of(framing, name);
         let data = json!(data.tell(&mut self.schemas));
         let payload = match framing {
             Framing::Native => json!({
@@ -157,12 +165,13 @@ impl Parts {
             }),
             Framing::SocketIo => arguments(&[json!({ "const": name }), data]),
         };
-        self.message(channel, &key, name, &payload);
+        self.message(channel, &key, name, &format!("{title}Request"), payload);
         let mut operation = operation("receive", channel, &key);
         let data = json!(answer.tell(&mut self.schemas));
         let error = json!(Documented::of::<WireError>().tell(&mut self.schemas));
         let answer_key = format!("{key}.answer");
-        self.message(channel, &answer_key, name, &answered(framing, &data, &error));
+        let payload = answered(framing, &title, &data, &error);
+        self.message(channel, &answer_key, name, &format!("{title}Answer"), payload);
         let reply = json!({
             "channel": { "$ref": format!("#/channels/{channel}") },
             "messages": [{ "$ref": format!("#/channels/{channel}/messages/{answer_key}") }],
@@ -171,7 +180,7 @@ impl Parts {
         self.operations.insert(format!("{channel}.{key}"), operation.into());
     }
 
-    fn event(&mut self, framing: Framing, name: &str, heard_by: &str, data: &Documented) {
+    fn event(&mut self, framing: Framing, name: &str, receivers: &str, data: &Documented) {
         let (channel, key) = (channel_of(framing), format!("{}.told", key(name)));
         let data = json!(data.tell(&mut self.schemas));
         let payload = match framing {
@@ -182,13 +191,15 @@ impl Parts {
             }),
             Framing::SocketIo => arguments(&[json!({ "const": name }), data]),
         };
-        self.message(channel, &key, name, &payload);
+        let title = format!("{}Event", title_of(framing, name));
+        self.message(channel, &key, name, &title, payload);
         let mut operation = operation("send", channel, &key);
-        operation.insert("description".to_owned(), heard_by.into());
+        operation.insert("description".to_owned(), receivers.into());
         self.operations.insert(format!("{channel}.{key}"), operation.into());
     }
 
-    fn message(&mut self, channel: &str, key: &str, name: &str, payload: &Value) {
+    fn message(&mut self, channel: &str, key: &str, name: &str, title: &str, mut payload: Value) {
+        entitle(&mut payload, title);
         let message = json!({ "name": name, "payload": payload });
         self.messages.insert(format!("{channel}.{key}"), message);
     }
@@ -199,6 +210,15 @@ fn channel_of(framing: Framing) -> &'static str {
         Framing::Native => "native",
         Framing::SocketIo => "socketio",
     }
+}
+
+/// Prefix of the titles of an event's schemas.
+fn title_of(framing: Framing, name: &str) -> String {
+    let framing = match framing {
+        Framing::Native => "Native",
+        Framing::SocketIo => "SocketIo",
+    };
+    format!("{framing}{}", in_pascal_case(name))
 }
 
 /// Key of an event in the document. Keys have no colons.
@@ -219,24 +239,30 @@ fn arguments(items: &[Value]) -> Value {
     json!({ "type": "array", "items": items, "minItems": items.len() })
 }
 
-fn answered(framing: Framing, data: &Value, error: &Value) -> Value {
-    let one_of = |ok: bool, name: &str, value: &Value| match framing {
+fn answered(framing: Framing, title: &str, data: &Value, error: &Value) -> Value {
+    let one_of = |ok: bool, outcome: &str, name: &str, value: &Value| match framing {
         Framing::Native => json!({
+            "title": format!("{title}{outcome}"),
             "type": "object",
             "required": ["id", "ok", name],
             "properties": { "id": json!(count()), "ok": { "const": ok }, name: value },
         }),
         Framing::SocketIo => json!({
+            "title": format!("{title}{outcome}"),
             "type": "object",
             "required": ["ok", name],
             "properties": { "ok": { "const": ok }, name: value },
         }),
     };
-    let done = one_of(true, "data", data);
-    let refused = one_of(false, "error", error);
+    let done = one_of(true, "Done", "data", data);
+    let refused = one_of(false, "Refused", "error", error);
     match framing {
         Framing::Native => json!({ "oneOf": [done, refused] }),
         // In Socket.IO the fields of `data` are repeated at the top level.
-        Framing::SocketIo => arguments(&[json!({ "oneOf": [{ "allOf": [done, data] }, refused] })]),
+        Framing::SocketIo => {
+            let done = json!({ "title": format!("{title}DoneWithFields"), "allOf": [done, data] });
+            let title = format!("{title}Result");
+            arguments(&[json!({ "title": title, "oneOf": [done, refused] })])
+        }
     }
 }

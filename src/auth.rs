@@ -17,6 +17,7 @@ mod tests;
 
 use std::{num::NonZeroU32, sync::Arc};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::BoxFuture};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
@@ -235,10 +236,9 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// Compares two secrets in constant time.
-pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+/// Compares two secrets in constant time. Their lengths are no secret.
+pub(crate) fn is_same_secret(one: &str, other: &str) -> bool {
+    verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
 }
 
 /// Time of a claim: whole seconds, or seconds with a fraction.

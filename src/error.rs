@@ -87,6 +87,24 @@ pub(crate) enum Error {
     Unavailable,
     #[error("something went wrong here")]
     Internal,
+    /// Failure of the database. To the client it is [`Error::Unavailable`] or [`Error::Internal`].
+    #[error("{}", as_told(.0))]
+    #[strum(disabled)]
+    Store(StoreError),
+    /// Failure of S3, with its cause. To the client it is [`Error::Unavailable`].
+    #[error("{}", Error::Unavailable)]
+    #[strum(disabled)]
+    Images(String),
+}
+
+/// The error that a client receives in place of a failure of the database.
+fn as_told(error: &StoreError) -> Error {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Disk(_) | StoreError::Contended(_) => {
+            Error::Unavailable
+        }
+        StoreError::Refused(_) => Error::Internal,
+    }
 }
 
 /// An error as a client sees it on a socket.
@@ -148,7 +166,10 @@ impl Error {
             }
             Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, soon),
             Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE, soon),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, soon),
+            Self::Store(error) => as_told(error).row(),
+            Self::Unavailable | Self::Images(_) => {
+                ("unavailable", StatusCode::SERVICE_UNAVAILABLE, soon)
+            }
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, None),
         }
     }
@@ -163,6 +184,24 @@ impl Error {
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.row().2
+    }
+
+    /// Logs the cause, which the client does not receive. It is called once, at the end of a request.
+    pub(crate) fn log_cause(&self) {
+        match self {
+            Self::Store(StoreError::Unavailable(source) | StoreError::Disk(source)) => {
+                tracing::warn!(error = %source, "the store is not available");
+            }
+            // It concerns one session and is often caused by one person, so it is no warning.
+            Self::Store(StoreError::Contended(source)) => {
+                tracing::info!(error = %source, "the store gave up on a statement");
+            }
+            Self::Store(StoreError::Refused(source)) => {
+                tracing::error!(error = %source, "the store refused a statement");
+            }
+            Self::Images(problem) => tracing::warn!(error = %problem, "S3 is not available"),
+            _ => {}
+        }
     }
 
     pub(crate) fn to_wire(&self) -> WireError {
@@ -210,28 +249,13 @@ impl From<Unamendable> for Error {
     }
 }
 
-/// Logs the cause. The client receives only the general error.
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(source) | StoreError::Disk(source) => {
-                tracing::warn!(error = %source, "the store is not available");
-                Self::Unavailable
-            }
-            // It concerns one session and is often caused by one person, so it is no warning.
-            StoreError::Contended(source) => {
-                tracing::info!(error = %source, "the store gave up on a statement");
-                Self::Unavailable
-            }
-            StoreError::Refused(source) => {
-                tracing::error!(error = %source, "the store refused a statement");
-                Self::Internal
-            }
-        }
+        Self::Store(error)
     }
 }
 
-/// Nothing is logged, because the database is healthy.
+/// The database is healthy, so there is no cause to log.
 impl From<TooCostly> for Error {
     fn from(TooCostly: TooCostly) -> Self {
         Self::SearchTooCostly
@@ -251,10 +275,7 @@ impl From<Declined> for Error {
 impl From<ImagesError> for Error {
     fn from(error: ImagesError) -> Self {
         match error {
-            ImagesError::Unavailable(problem) => {
-                tracing::warn!(error = %problem, "S3 is not available");
-                Self::Unavailable
-            }
+            ImagesError::Unavailable(problem) => Self::Images(problem),
             ImagesError::Refused(problem) | ImagesError::Wrong(problem) => {
                 Self::invalid("imageKey", problem)
             }
@@ -262,9 +283,32 @@ impl From<ImagesError> for Error {
     }
 }
 
-/// Not logged here, but at the query; for a second after that the directory is not queried.
+/// The cause is logged at the query; for a second after that the directory is not queried.
 impl From<DirectoryError> for Error {
     fn from(DirectoryError::Unavailable(_): DirectoryError) -> Self {
         Self::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_failure_does_not_reach_the_client() {
+        let source = || Arc::new(std::io::Error::other("row 7"));
+        for (failure, told) in [
+            (StoreError::Unavailable(source()).into(), Error::Unavailable),
+            (StoreError::Disk(source()).into(), Error::Unavailable),
+            (StoreError::Contended(source()).into(), Error::Unavailable),
+            (StoreError::Refused(source()).into(), Error::Internal),
+            (ImagesError::Unavailable("row 7".to_owned()).into(), Error::Unavailable),
+        ] {
+            let failure: Error = failure;
+            assert_eq!(failure.row(), told.row());
+            assert_eq!(failure.to_string(), told.to_string());
+        }
     }
 }

@@ -40,6 +40,7 @@ use crate::{
 };
 use address::{Address, FORWARDED_FOR};
 use crowd::Crowd;
+pub(crate) use crowd::PATIENCE_MIN as IDLE_PATIENCE_MIN;
 use frames::Frames;
 pub(crate) use places::{Accepted, Place, Stranger};
 use places::{Counted, Places};

@@ -29,22 +29,22 @@ use crate::{app::App, http::problem::Problem};
     info(
         title = "frontdesk",
         description = "Real-time chat between an organisation's customers and its professionals.\n\n\
-            Errors are `application/problem+json` (RFC 9457) with a stable `code` and the `requestId` that \
-            `X-Request-Id` has too; a request may bring its own, 1 to 64 of `A-Z a-z 0-9 - _ .`. With 429 and \
-            503 comes `Retry-After`, in seconds. Lists answer `{items, nextCursor}`; `nextCursor` is null at \
-            the end. Every write is safe to retry. Fields that you don't know are to be ignored; the server \
-            ignores those that it doesn't know.\n\n\
-            What is said on sockets is in [asyncapi.json](/asyncapi.json). A node that has its own issuer, \
-            storage or page has routes for them that are not listed here.",
+            Errors are `application/problem+json` (RFC 9457) with a stable `code` and the `requestId`, which \
+            is in `X-Request-Id` too. A request may bring its own: 1 to 64 characters of `A-Z a-z 0-9 - _ .`. \
+            Answers with 429 and 503 have `Retry-After`, in seconds. Lists are `{items, nextCursor}`; \
+            `nextCursor` is null at the end. Every write is safe to retry. Ignore unknown fields; the server \
+            ignores them too.\n\n\
+            The events on sockets are in [asyncapi.json](/asyncapi.json). A node with its own issuer, storage \
+            or page has routes for them that are not listed here.",
     ),
     tags(
         (name = "chats", description = "Sessions: the conversations of one customer and one dentist."),
-        (name = "messages", description = "What is said in them."),
-        (name = "images", description = "Pictures, which go past the node by presigned URLs."),
+        (name = "messages", description = "The messages of a session."),
+        (name = "images", description = "Pictures. Presigned URLs transfer them without the node."),
         (name = "admin", description = "For tokens with `\"role\": \"admin\"`, `\"is_staff\": true`, or the group `admin` of Cognito."),
         (name = "node", description = "For machines and operators."),
-        (name = "sockets", description = "Where sockets begin; asyncapi.json has what is said on them."),
-        (name = "documents", description = "What you are reading."),
+        (name = "sockets", description = "Handshakes of sockets. The events on sockets are in asyncapi.json."),
+        (name = "documents", description = "This document and the document of events."),
     ),
     components(schemas(Problem)),
     security(("bearer" = [])),
@@ -115,7 +115,7 @@ fn complete(operation: &mut Operation) {
     }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            let id = header("The request's id, as in the log.", &json!({ "type": "string" }));
+            let id = header("Id of the request, as in the log.", &json!({ "type": "string" }));
             response.headers.insert("X-Request-Id".to_owned(), id.into());
         }
     }

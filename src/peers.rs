@@ -7,6 +7,7 @@
 mod answer;
 mod carry;
 pub(crate) mod config;
+mod connections;
 mod proof;
 mod tls;
 
@@ -22,6 +23,7 @@ use tokio::{
 };
 
 pub(crate) use carry::carry;
+pub(crate) use connections::NodeConnections;
 pub(crate) use proof::{CARRIED, Carried};
 pub(crate) use tls::NodeTls;
 

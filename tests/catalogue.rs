@@ -1,30 +1,34 @@
-//! Compares `docs/catalogue.md` with the sources: each fault, bad input and cost has tests that name
-//! it.
+//! Generates `docs/catalogue.md`: the rows of `tests/catalogue.md`, each with the tests that have it in
+//! their names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-/// Rows of the third table that have tests.
-const COSTS: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+/// The rows: fault and expectation.
+const ROWS: &str = "tests/catalogue.md";
+/// The generated page.
+const PAGE: &str = "docs/catalogue.md";
+/// Command that writes the page.
+const UPDATE: &str = "UPDATE_DOCS=1 cargo test --test catalogue";
 
-/// File and name of the tests of each row.
-fn tests() -> BTreeMap<String, BTreeSet<(PathBuf, String)>> {
-    let mut tests = BTreeMap::<_, BTreeSet<_>>::new();
+/// Names of the tests of each row, by file. A row is a key in lower case.
+type Tests = BTreeMap<String, BTreeMap<PathBuf, BTreeSet<String>>>;
+
+fn tests() -> Tests {
+    let mut tests = Tests::new();
     for folder in ["src", "tests", "rooms"] {
         for file in sources(Path::new(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             for rest in text.split("fn ").skip(1) {
                 let Some((name, _)) = rest.split_once('(') else { continue };
                 for row in name.split('_').filter(|part| is_row(part)) {
-                    tests
-                        .entry(row.to_owned())
-                        .or_default()
-                        .insert((file.clone(), name.to_owned()));
+                    let of_row = tests.entry(row.to_owned()).or_default();
+                    of_row.entry(file.clone()).or_default().insert(name.to_owned());
                 }
             }
         }
@@ -45,43 +49,71 @@ fn is_row(part: &str) -> bool {
     part.strip_prefix(['f', 'b', 'c']).is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
+/// Key of a line of a table, in lower case; `None` for another line.
+fn row_of(line: &str) -> Option<String> {
+    let (row, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+    Some(row.to_lowercase()).filter(|row| is_row(row))
+}
+
+/// The page: each table gets a column with the tests.
+fn page(rows: &str, tests: &Tests) -> String {
+    let lines = rows.lines().map(|line| {
+        let column = match row_of(line) {
+            Some(row) => format!(" {} |", cell(tests.get(&row))),
+            None if line.starts_with("|-") => "---|".to_owned(),
+            None if line.starts_with('|') => " tests |".to_owned(),
+            None => String::new(),
+        };
+        format!("{line}{column}\n")
+    });
+    lines.collect::<Vec<_>>().concat()
+}
+
+/// The tests of a row, by file.
+fn cell(tests: Option<&BTreeMap<PathBuf, BTreeSet<String>>>) -> String {
+    let files = tests.into_iter().flatten().map(|(file, names)| {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!("`{}`: {}", file.display(), names.join(", "))
+    });
+    files.collect::<Vec<_>>().join("; ")
+}
+
+/// Differences between the rows and the tests.
+fn faults(rows: &str, tests: &Tests) -> Vec<String> {
+    let rows: Vec<_> = rows.lines().filter_map(row_of).collect();
+    let mut faults = Vec::new();
+    for table in ["f", "b", "c"] {
+        let count = rows.iter().filter(|row| row.starts_with(table)).count();
+        let numbered = (1..=count).map(|number| format!("{table}{number}"));
+        if !numbered.eq(rows.iter().filter(|row| row.starts_with(table)).cloned()) {
+            faults.push(format!("{ROWS}: the rows {}1, … are not in order", table.to_uppercase()));
+        }
+    }
+    let untested = rows.iter().filter(|row| !tests.contains_key(*row));
+    faults.extend(
+        untested.map(|row| format!("{ROWS}: {}: no test has this row", row.to_uppercase())),
+    );
+    for (row, files) in tests.iter().filter(|(row, _)| !rows.contains(*row)) {
+        faults.push(format!("{ROWS}: there is no row {}: {files:?}", row.to_uppercase()));
+    }
+    faults
+}
+
 #[test]
 fn every_row_of_the_catalogue_has_its_tests() {
     let tests = tests();
-    let table = fs::read_to_string("docs/catalogue.md").unwrap();
-    let rows: BTreeMap<&str, &str> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
-        .filter(|(row, _)| is_row(&row.to_lowercase()))
-        .collect();
-    let faults = (1..=32).map(|n| format!("F{n}"));
-    let bad_input = (1..=57).map(|n| format!("B{n}"));
-    let costs = COSTS.map(|n| format!("C{n}"));
-    let numbers = faults.chain(bad_input).chain(costs);
-    let mut wrong = Vec::new();
-    for row in numbers {
-        let known = tests.get(&row.to_lowercase());
-        if known.is_none() {
-            wrong.push(format!("{row}: no test names it"));
-        }
-        let Some(line) = rows.get(row.as_str()) else {
-            wrong.push(format!("{row}: it is not in docs/catalogue.md"));
-            continue;
-        };
-        let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        for name in known.into_iter().flatten().map(|(_, name)| name) {
-            if !cell.contains(&format!("`{name}`")) {
-                wrong.push(format!("{row}: docs/catalogue.md does not name {name}"));
-            }
-        }
-        let mut file = PathBuf::new();
-        for name in cell.split('`').skip(1).step_by(2) {
-            if name.contains('/') {
-                file = name.into();
-            } else if !known.is_some_and(|known| known.contains(&(file.clone(), name.to_owned()))) {
-                wrong.push(format!("{row}: there is no test {name} in {}", file.display()));
-            }
-        }
+    let rows = fs::read_to_string(ROWS).unwrap();
+    let faults = faults(&rows, &tests);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let page = page(&rows, &tests);
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(PAGE, &page).unwrap();
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let written = fs::read_to_string(PAGE).unwrap();
+    let stale: Vec<_> = page.lines().filter(|line| !written.contains(line)).collect();
+    assert!(
+        page == written,
+        "{PAGE} is out of date. Run `{UPDATE}`. New lines:\n{}",
+        stale.join("\n")
+    );
 }

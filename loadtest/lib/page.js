@@ -1,6 +1,6 @@
 // The report as one HTML page that needs no network.
 
-import { framings, measured } from './report.js';
+import { framings, measured } from './findings.js';
 
 const escaped = (value) => String(value).replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const cells = (values, tag = 'td') => values.map((value) => `<${tag}>${escaped(value)}</${tag}>`).join('');

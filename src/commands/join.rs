@@ -252,7 +252,7 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
             history::page(&permit, app, me, id, HistoryRange::After(read_up_to), PAGE).await;
         // A slow reader must not delay others.
         drop(permit);
-        let missed = match missed {
+        let missed = match missed.inspect_err(Error::log_cause) {
             Ok(missed) if !missed.is_empty() => missed,
             _ => {
                 drop(page);

@@ -132,6 +132,10 @@ async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, E
         }
         _ => {}
     }
+    // It is not the answer, so nobody else handles it.
+    if let Some(problem) = problem {
+        problem.log_cause();
+    }
     sent
 }
 

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::same,
+    auth::is_same_secret,
     error::Error,
     wire::{
         CloseCode, Framing, Incoming,
@@ -123,8 +123,8 @@ impl Session {
 
     /// Whether this is the token of the handshake.
     pub(crate) fn began_with(&self, token: &SecretString) -> bool {
-        let token = token.expose_secret().as_bytes();
-        self.token.as_ref().is_some_and(|first| same(first.expose_secret().as_bytes(), token))
+        let token = token.expose_secret();
+        self.token.as_ref().is_some_and(|first| is_same_secret(first.expose_secret(), token))
     }
 
     /// The connection's queue, once the client has entered the namespace.

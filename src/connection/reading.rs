@@ -169,6 +169,9 @@ impl Reading<'_> {
 
     /// Sends the answer, and marks the client's new position.
     fn say(&self, answered: &Answered) {
+        if let Err(error) = &answered.result {
+            error.log_cause();
+        }
         let outbound = &self.caller.outbound;
         if outbound.is_cut_off() && matches!(answered.result, Ok(Done::Joined { .. })) {
             return;

@@ -25,7 +25,7 @@ pub(crate) struct Edits {
 /// They are kept for 30 days, or as long as the operator has set.
 #[utoipa::path(
     get, path = "", tag = "admin", params(OfMessage),
-    responses((status = 200, body = Edits, description = "It leaves an entry in the audit log."), Problems<(Caller, NoAdmin, NoMessage)>)
+    responses((status = 200, body = Edits, description = "The earlier versions. The request adds an entry to the audit log."), Problems<(Caller, NoAdmin, NoMessage)>)
 )]
 pub(crate) async fn edits(
     State(app): State<Arc<App>>,

@@ -70,8 +70,8 @@ impl ToSchema for Open {}
 #[utoipa::path(
     post, path = "", tag = "chats", request_body = Open,
     responses(
-        (status = 201, body = Session, description = "Opened."),
-        (status = 200, body = Session, description = "It was open already."),
+        (status = 201, body = Session, description = "The new session."),
+        (status = 200, body = Session, description = "The session was open already."),
         Problems<(OfCaller, Body, NoPerson, TooManyUnanswered, BusyNow)>,
     )
 )]
@@ -125,7 +125,7 @@ impl List {
 /// none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
-    responses((status = 200, body = Page<Session>, description = "A page of them."), Problems<(OfCaller, Input, BusyNow)>)
+    responses((status = 200, body = Page<Session>, description = "A page of sessions."), Problems<(OfCaller, Input, BusyNow)>)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
@@ -161,7 +161,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get, path = "", tag = "chats", params(InSession),
     responses(
-        (status = 200, body = Session, description = "The session; for a dentist with the customer's e-mail address, if the directory has it."),
+        (status = 200, body = Session, description = "The session. A dentist also sees the customer's e-mail address, if the directory has it."),
         Problems<(OfCaller, NoSession)>,
     )
 )]
@@ -190,7 +190,7 @@ pub(crate) struct Change {
 #[utoipa::path(
     patch, path = "", tag = "chats", params(InSession), request_body = Change,
     responses(
-        (status = 200, body = Session, description = "The session as it is now."),
+        (status = 200, body = Session, description = "The session after the change."),
         Problems<(OfCaller, NoSession, Body, NotTheDentist, TwoOpen)>,
     )
 )]
@@ -215,7 +215,7 @@ pub(crate) struct Unread {
 /// Number of unread messages of the caller.
 #[utoipa::path(
     get, path = "", tag = "chats",
-    responses((status = 200, body = Unread, description = "Counted among each session's last 100, of the 1,000 sessions that were active last."), Problems<(OfCaller, BusyNow)>)
+    responses((status = 200, body = Unread, description = "Counts of the last 100 messages of each session, in the 1,000 sessions with the latest activity."), Problems<(OfCaller, BusyNow)>)
 )]
 pub(crate) async fn unread(
     State(app): State<Arc<App>>,

@@ -46,7 +46,7 @@ pub(crate) fn limit(asked: Option<&str>) -> Result<u32, Error> {
 /// Schema of the values that [`limit`] accepts.
 pub(crate) fn limit_schema() -> RefOr<Schema> {
     openapi::schema(&json!({
-        "description": "How many items; more than 200 counts as 200.",
+        "description": "Maximum number of items. More than 200 counts as 200.",
         "type": "integer", "format": "uint64", "minimum": 1, "maximum": u64::MAX, "default": PAGE,
     }))
 }

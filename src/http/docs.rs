@@ -36,7 +36,7 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 /// Redirects to the page.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
-    responses((status = 303, description = "To `/docs/`.", headers(("Location" = String))), Problems<(Anyone,)>)
+    responses((status = 303, description = "Redirect to `/docs/`.", headers(("Location" = String))), Problems<(Anyone,)>)
 )]
 pub(crate) async fn docs() -> Redirect {
     // Relative, because a proxy may add a prefix.
@@ -55,7 +55,7 @@ pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Error> {
 /// A file of the page, compressed if the client accepts it.
 #[utoipa::path(
     get, path = "", tag = "documents", security(()),
-    params(("file" = String, Path, description = "Its name.")),
+    params(("file" = String, Path, description = "The file's name.")),
     responses(
         (status = 200, description = "The file.", content(
             (String = "text/css"), (String = "text/html"), (String = "text/javascript"), (Vec<u8> = "image/png"),

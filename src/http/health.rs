@@ -99,16 +99,16 @@ pub(crate) struct Health {
 /// Whether the process answers at all.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
-    responses((status = 200, description = "It does."))
+    responses((status = 200, description = "The process runs."))
 )]
 pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether the node should be sent anything: the database answers and commits, and it does not drain.
+/// Whether the node accepts requests: the database answers and commits, and it does not drain.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
-    responses((status = 200, description = "Yes."), (status = 503, description = "No."))
+    responses((status = 200, description = "Ready."), (status = 503, description = "Not ready."))
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     let store = async { answers(app.store.ping()).await };
@@ -236,11 +236,11 @@ async fn answers<E>(ping: impl Future<Output = Result<(), E>>) -> Part {
     }
 }
 
-/// What the node counts, for operators: don't let it be public.
+/// Metrics of the node, for operators. They must not be public.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses(
-        (status = 200, description = "As OpenMetrics where that is asked for, else in Prometheus's format of before.", content(
+        (status = 200, description = "OpenMetrics if the client accepts it, otherwise the Prometheus text format.", content(
             (String = "text/plain"),
             (String = "application/openmetrics-text"),
         )),
@@ -259,10 +259,10 @@ pub(crate) struct Version {
     version: &'static str,
 }
 
-/// What runs here.
+/// The program that runs here.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
-    responses((status = 200, body = Version, description = "Its name and version."), Problems<(Anyone,)>)
+    responses((status = 200, body = Version, description = "The name and version of the program."), Problems<(Anyone,)>)
 )]
 pub(crate) async fn version() -> Json<Version> {
     Json(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })

@@ -56,7 +56,7 @@ pub(crate) struct Invited {
 #[utoipa::path(
     post, path = "", tag = "images", params(InSession), request_body = Ask,
     responses(
-        (status = 201, body = Invited, description = "Send the bytes there before `expiresAt`, with exactly these headers."),
+        (status = 201, body = Invited, description = "Upload the picture to the URL before `expiresAt`, with exactly these headers."),
         Problems<(OfCaller, NoSession, Body, Closed, TooManyImages)>,
     )
 )]
@@ -124,7 +124,7 @@ impl IntoParams for OfImage {
 #[utoipa::path(
     get, path = "", tag = "images", params(OfImage, Fetch),
     responses(
-        (status = 302, description = "Follow it without the token.", headers(("Location" = String))),
+        (status = 302, description = "The picture's URL. Request it without the token.", headers(("Location" = String))),
         Problems<(OfCaller, NoImage, Input)>,
     )
 )]

@@ -72,7 +72,7 @@ pub(crate) struct HistoryPage {
 /// backwards. A page ends before its limit if it would exceed 256 KiB.
 #[utoipa::path(
     get, path = "", tag = "messages", params(InSession, History),
-    responses((status = 200, body = HistoryPage, description = "A page of it."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
+    responses((status = 200, body = HistoryPage, description = "A page of the history."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
 )]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
@@ -104,8 +104,8 @@ pub(crate) async fn history(
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Post,
     responses(
-        (status = 201, body = Sent, description = "It is committed."),
-        (status = 200, body = Sent, description = "The `clientId` was used before: the first result."),
+        (status = 201, body = Sent, description = "The message is committed."),
+        (status = 200, body = Sent, description = "The `clientId` was used before. This is the first result."),
         Problems<(OfCaller, NoSession, OfBody, Closed, BusyNow)>,
     )
 )]
@@ -130,7 +130,7 @@ pub(crate) struct Edit {
 #[utoipa::path(
     patch, path = "", tag = "messages", params(OfMessage), request_body = Edit,
     responses(
-        (status = 200, body = Changed, description = "The message as it is now."),
+        (status = 200, body = Changed, description = "The message after the change."),
         Problems<((OfCaller, NoMessage, OfBody), (NotItsSender, Unamendable, Late))>,
     )
 )]
@@ -149,7 +149,7 @@ pub(crate) async fn edit(
 #[utoipa::path(
     delete, path = "", tag = "messages", params(OfMessage),
     responses(
-        (status = 200, body = Changed, description = "The message as it is now."),
+        (status = 200, body = Changed, description = "The message after the change."),
         Problems<(OfCaller, NoMessage, NotItsSender, Unamendable, Late)>,
     )
 )]
@@ -166,7 +166,7 @@ pub(crate) async fn delete(
 #[utoipa::path(
     put, path = "", tag = "messages", params(OfReaction),
     responses(
-        (status = 200, body = Changed, description = "The message as it is now."),
+        (status = 200, body = Changed, description = "The message after the change."),
         Problems<(OfCaller, NoMessage, Input, Unamendable)>,
     )
 )]
@@ -182,7 +182,7 @@ pub(crate) async fn react(
 #[utoipa::path(
     delete, path = "", tag = "messages", params(OfReaction),
     responses(
-        (status = 200, body = Changed, description = "The message as it is now."),
+        (status = 200, body = Changed, description = "The message after the change."),
         Problems<(OfCaller, NoMessage, Input, Unamendable)>,
     )
 )]
@@ -216,7 +216,7 @@ pub(crate) struct Read {
 /// Sets the caller's read position. It never moves backwards, nor beyond the end.
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Read,
-    responses((status = 200, body = Position, description = "Where the position is now."), Problems<(OfCaller, NoSession, OfBody)>)
+    responses((status = 200, body = Position, description = "The read position."), Problems<(OfCaller, NoSession, OfBody)>)
 )]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,

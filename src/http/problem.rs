@@ -61,6 +61,7 @@ pub(crate) async fn layer(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<Error>() {
+        error.log_cause();
         let headers = std::mem::take(response.headers_mut());
         response = problem(&error, &id);
         response.headers_mut().extend(headers);

@@ -118,8 +118,8 @@ struct EngineError {
     responses(
         (status = 101, description = "A WebSocket."),
         (status = 200, body = String, content_type = "text/plain", description = "Packets."),
-        (status = 400, body = EngineError, description = "In the words of the reference server."),
-        (status = 403, body = EngineError, description = "The origin, or another person's token."),
+        (status = 400, body = EngineError, description = "An error with the text of the reference server."),
+        (status = 403, body = EngineError, description = "The origin is not allowed, or the token belongs to another person."),
         Problems<(Anyone, Crowded, Leaving)>,
     )
 )]
@@ -153,9 +153,9 @@ pub(crate) async fn handle(
     request_body(content = Option<String>, content_type = "text/plain", description = "At most 1,000,000 bytes, 64 KiB of them in one packet."),
     responses(
         (status = 200, body = String, content_type = "text/html", description = "`ok`"),
-        (status = 400, body = EngineError, description = "In the words of the reference server."),
-        (status = 403, body = EngineError, description = "The origin, or another person's token."),
-        (status = 413, description = "A packet is over 64 KiB, or all are over 1,000,000 bytes. The session ends."),
+        (status = 400, body = EngineError, description = "An error with the text of the reference server."),
+        (status = 403, body = EngineError, description = "The origin is not allowed, or the token belongs to another person."),
+        (status = 413, description = "A packet is over 64 KiB, or the body is over 1,000,000 bytes. The session ends."),
         Problems<(Anyone, Slow, Crowded, Leaving)>,
     )
 )]

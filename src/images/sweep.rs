@@ -24,7 +24,10 @@ pub(crate) async fn keep_sweeping(app: Arc<App>) {
         match sweep(&app).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "pictures that no message shows"),
-            Err(error) => tracing::warn!(code = error.code(), "pictures were not removed"),
+            Err(error) => {
+                error.log_cause();
+                tracing::warn!(code = error.code(), "pictures were not removed");
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use super::address::Address;
 /// A network with at most this many slots is not singled out.
 const FEW: usize = 16;
 /// Minimum time for a stranger to enter, however full the slots are.
-const PATIENCE_MIN: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE_MIN: Duration = Duration::from_secs(2);
 
 /// A bounded number of slots.
 pub(crate) struct Crowd {

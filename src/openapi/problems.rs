@@ -128,11 +128,13 @@ fn answer(status: StatusCode, errors: &[Error]) -> Response {
         .content("application/problem+json", content);
     if errors.iter().any(|error| error.retry_after().is_some()) {
         let secs = json!({ "type": "integer", "minimum": 1 });
-        answer = answer.header("Retry-After", header("When to try again, in seconds.", &secs));
+        answer = answer
+            .header("Retry-After", header("Delay before the next attempt, in seconds.", &secs));
     }
     if status == StatusCode::UNAUTHORIZED {
         let bearer = json!({ "type": "string", "enum": ["Bearer"] });
-        answer = answer.header("WWW-Authenticate", header("What is asked for.", &bearer));
+        answer =
+            answer.header("WWW-Authenticate", header("Kind of token that is expected.", &bearer));
     }
     answer.build()
 }

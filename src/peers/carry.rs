@@ -8,14 +8,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use hyper::{client::conn::http1, upgrade::Upgraded};
+use hyper::{Version, body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncWriteExt, copy, split},
     time::{sleep, timeout},
 };
 
-use super::{PeerError, answer, proof, whereabouts};
+use super::{PeerError, answer, connections::Sender, proof, whereabouts};
 use crate::{app::App, bus::NodeAddress, traces};
 
 /// Time limit for a node to accept a connection, and then to prove its identity.
@@ -37,6 +37,7 @@ pub(crate) async fn carry(
     if let Err(error) = &outcome {
         tracing::warn!(address = %to.address, %error, "a request can't be carried");
         app.peers.remove(node);
+        app.node_connections.forget(node);
     }
     traces::carried(span, outcome.as_ref().ok().map(Response::status));
     outcome
@@ -48,23 +49,10 @@ async fn carry_to(
     to: NodeAddress,
     mut request: Request,
 ) -> Result<Response, PeerError> {
-    let mut sender = within(CONNECT_TIMEOUT, connect(app, to)).await?;
-    if to.is_signed {
-        // Another process that has its address now gets nothing of the request.
-        within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
-    }
-    let stamp = proof::mark(&app.secret, node, &mut request);
     let method = request.method().clone();
     let from_client = hyper::upgrade::on(&mut request);
-    // A poll is answered with the next ping at the latest.
-    let patience = app.config.ping_interval + app.config.ping_timeout;
-    let mut response = within(patience, async {
-        sender.send_request(request).await.map_err(|error| unreachable(&error))
-    })
-    .await?;
-    if to.is_signed && !proof::is_answer(&app.secret, node, &stamp, &response) {
-        return Err(PeerError::Unproven);
-    }
+    keep_alive(&mut request);
+    let (sender, mut response) = exchange(app, node, to, request).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let to_node = hyper::upgrade::on(&mut response);
         let app = Arc::clone(app);
@@ -77,11 +65,74 @@ async fn carry_to(
                 }
             }
         });
+    } else {
+        keep(app, node.to_owned(), to, sender);
     }
     answer::relayed(&method, response.map(Body::new)).ok_or(PeerError::Unproven)
 }
 
-type Sender = http1::SendRequest<Body>;
+/// Removes the client's wish for its own connection from a request that is no upgrade: the connection between
+/// the nodes stays open for others.
+fn keep_alive(request: &mut Request) {
+    if !request.headers().contains_key(header::UPGRADE) {
+        request.headers_mut().remove(header::CONNECTION);
+        *request.version_mut() = Version::HTTP_11;
+    }
+}
+
+/// Sends the request, by an idle connection if there is one. Returns the connection and the node's answer.
+async fn exchange(
+    app: &Arc<App>,
+    node: &str,
+    to: NodeAddress,
+    mut request: Request,
+) -> Result<(Sender, axum::http::Response<Incoming>), PeerError> {
+    // A poll is answered with the next ping at the latest.
+    let patience = app.config.ping_interval + app.config.ping_timeout;
+    loop {
+        let idle = app.node_connections.take(node, to);
+        let is_reused = idle.is_some();
+        let mut sender = match idle {
+            Some(sender) => sender,
+            None => open(app, node, to).await?,
+        };
+        let stamp = proof::mark(&app.secret, node, &mut request);
+        let answered = timeout(patience, sender.try_send_request(request)).await;
+        match answered.map_err(|_| PeerError::Unreachable)? {
+            Ok(response) => {
+                let is_proven =
+                    !to.is_signed || proof::is_answer(&app.secret, node, &stamp, &response);
+                return if is_proven { Ok((sender, response)) } else { Err(PeerError::Unproven) };
+            }
+            // No byte of this request was sent: the connection had ended. It is the only one that is sent
+            // again.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) if is_reused => request = unsent,
+                _ => return Err(unreachable(error.error())),
+            },
+        }
+    }
+}
+
+/// Makes a connection on which the node has proved its identity.
+async fn open(app: &App, node: &str, to: NodeAddress) -> Result<Sender, PeerError> {
+    let mut sender = within(CONNECT_TIMEOUT, connect(app, to)).await?;
+    if to.is_signed {
+        // Another process that has its address now gets nothing of a request.
+        within(CONNECT_TIMEOUT, greet(app, node, to.address, &mut sender)).await?;
+    }
+    Ok(sender)
+}
+
+/// Keeps a connection for other requests, once the answer on it has been read.
+fn keep(app: &Arc<App>, node: String, to: NodeAddress, mut sender: Sender) {
+    let app = Arc::clone(app);
+    app.tasks.clone().spawn_once("connection.idle", async move {
+        if sender.ready().await.is_ok() {
+            app.node_connections.put(node, to, sender);
+        }
+    });
+}
 
 async fn within<T>(
     limit: Duration,

@@ -17,37 +17,37 @@ pub(crate) trait Event: Serialize {
 }
 
 /// A server event, for the AsyncAPI document.
-pub(crate) struct Told {
+pub(crate) struct ServerEvent {
     pub(crate) name: &'static str,
-    pub(crate) heard_by: &'static str,
+    pub(crate) receivers: &'static str,
     pub(crate) data: Documented,
 }
 
 macro_rules! events {
-    ($($name:literal $data:ident$(<$life:lifetime>)?, $heard_by:literal;)*) => {
+    ($($name:literal $data:ident$(<$life:lifetime>)?, $receivers:literal;)*) => {
         $(impl Event for $data$(<$life>)? {
             const NAME: &'static str = $name;
         })*
 
         /// All server events.
-        pub(crate) static EVENTS: &[Told] = &[$(Told {
+        pub(crate) static EVENTS: &[ServerEvent] = &[$(ServerEvent {
             name: $name,
-            heard_by: $heard_by,
+            receivers: $receivers,
             data: Documented::of::<$data$(<$life>)?>(),
         }),*];
     };
 }
 
 events! {
-    "message:new" MessageNew<'_>, "Every connection in the session but the one that sent it, in `seq` order, each once.";
-    "message:updated" MessageUpdated<'_>, "Every connection in the session, the one that changed it among them.";
-    "message:delivered" MessageDelivered<'_>, "Every connection in the session: a device of `to` has had the messages up to here.";
-    "message:read" MessageRead<'_>, "Every connection in the session, when a position has moved.";
-    "typing" Typing<'_>, "Every connection in the session that is not the typist's.";
-    "presence" Presence<'_>, "Every connection that has joined a session with `who`: at once, then when they come or go.";
-    "session:new" SessionNew<'_>, "Every connection of both members, once.";
-    "session:updated" SessionUpdated<'_>, "Every connection of a member, joined or not, after any change: at once, in a busy session once a second.";
-    "auth:expiring" AuthExpiring, "One connection, 60 s before its token's end.";
+    "message:new" MessageNew<'_>, "Every connection in the session except the sender's, in `seq` order, each message once.";
+    "message:updated" MessageUpdated<'_>, "Every connection in the session, including the one that made the change.";
+    "message:delivered" MessageDelivered<'_>, "Every connection in the session, when a device of `to` has received the messages up to `seq`.";
+    "message:read" MessageRead<'_>, "Every connection in the session, when a read position has moved.";
+    "typing" Typing<'_>, "Every connection in the session except those of the person who types.";
+    "presence" Presence<'_>, "Every connection that has joined a session with `who`: at once, then at each change.";
+    "session:new" SessionNew<'_>, "Every connection of both participants, once.";
+    "session:updated" SessionUpdated<'_>, "Every connection of a participant, joined or not, after each change: at once, in a busy session once a second.";
+    "auth:expiring" AuthExpiring, "One connection, 60 s before the end of its token.";
     "server:draining" ServerDraining, "Every connection of a node that shuts down.";
 }
 

@@ -20,6 +20,7 @@ mod attack_reads;
 mod attack_search;
 mod audit;
 mod blocking;
+mod carried;
 mod catching_up;
 mod changes;
 mod clock;

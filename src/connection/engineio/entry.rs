@@ -13,7 +13,7 @@ use tokio::{
 use super::{Inbound, unguessable};
 use crate::{
     app::App,
-    auth::{AuthError, Identity, same, without_scheme},
+    auth::{AuthError, Identity, is_same_secret, without_scheme},
     commands::join::{self, Resumed},
     connection::outbound::{Frame, Queued},
     error::Error,
@@ -210,7 +210,7 @@ impl Door<'_> {
     /// Whether the client connects with the token of the handshake.
     fn is_first(&self, given: Option<&str>) -> bool {
         let (Some(given), Some(first)) = (given, self.first) else { return given.is_none() };
-        same(given.as_bytes(), without_scheme(first.expose_secret()).as_bytes())
+        is_same_secret(given, without_scheme(first.expose_secret()))
     }
 
     async fn identify(&self, given: Option<&str>) -> Result<Identity, AuthError> {
