@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::Actor,
-    bus::Bus,
+    bus::PubSub,
     hub::Hub,
     person::Person,
     store::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Interval of checks: a blocked person is disconnected within a second.
-const EVERY: Duration = Duration::from_millis(700);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(700);
 
 /// Reason for a block: 1 to 200 characters, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,7 +65,7 @@ impl TryFrom<String> for Reason {
 pub(crate) struct Blocks {
     known: Mutex<Blocked>,
     store: Arc<dyn Store>,
-    bus: Arc<dyn Bus>,
+    bus: Arc<dyn PubSub>,
     hub: Arc<Hub>,
 }
 
@@ -74,12 +74,12 @@ impl Blocks {
     pub(crate) async fn start(
         tasks: &Tasks,
         store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         hub: Arc<Hub>,
     ) -> Result<Arc<Self>, StoreError> {
         let blocks = Arc::new(Self { known: Mutex::default(), store, bus, hub });
-        blocks.look().await?;
-        tasks.spawn(Stage::Delivery, "blocks", Arc::clone(&blocks).keep_looking());
+        blocks.refresh().await?;
+        tasks.spawn(Stage::Delivery, "blocks", Arc::clone(&blocks).keep_refreshing());
         Ok(blocks)
     }
 
@@ -114,22 +114,22 @@ impl Blocks {
 
     async fn changed(&self, person: &Person) {
         self.bus.publish(Broadcast::blocks_changed(person.clone()));
-        if let Err(error) = self.look().await {
-            tracing::debug!(%error, "a change of who is blocked is seen by the next look");
+        if let Err(error) = self.refresh().await {
+            tracing::debug!(%error, "a change of who is blocked is seen by the next refresh");
         }
     }
 
-    async fn keep_looking(self: Arc<Self>) {
-        let mut looks = interval(EVERY);
+    async fn keep_refreshing(self: Arc<Self>) {
+        let mut ticks = interval(REFRESH_INTERVAL);
         // No burst of checks after a slow database.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
         loop {
             tokio::select! {
-                _ = looks.tick() => {}
+                _ = ticks.tick() => {}
                 () = self.hub.until_hinted() => {}
             }
-            let outcome = self.look().await;
+            let outcome = self.refresh().await;
             if let Err(error) = &outcome
                 && !failed
             {
@@ -140,7 +140,7 @@ impl Blocks {
     }
 
     /// Loads changes from the store, and closes the connections of blocked people.
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn refresh(&self) -> Result<(), StoreError> {
         let since = self.known().rev;
         let Some(blocked) = self.store.blocked(since).await? else { return Ok(()) };
         let mut known = self.known();

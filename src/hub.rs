@@ -25,7 +25,7 @@ use frontdesk_rooms::{GoLive, Offer, Rooms};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    bus::{Bus, BusEvent, BusEvents},
+    bus::{BusEvent, BusEvents, PubSub},
     connection::outbound::{ConnectionId, Outbound},
     metrics::hub::HubCounts,
     session::SessionId,
@@ -47,7 +47,7 @@ pub(crate) struct Hub {
     connections: DashMap<ConnectionId, Arc<Outbound>>,
     next_id: AtomicU64,
     subscriptions: Subscriptions,
-    bus: Arc<dyn Bus>,
+    bus: Arc<dyn PubSub>,
     store: Arc<dyn Store>,
     counts: HubCounts,
     /// Rooms whose missing messages are being backfilled.
@@ -67,7 +67,7 @@ impl Hub {
     /// Starts the hub on the events of the bus.
     pub(crate) fn start(
         tasks: &Tasks,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         events: BusEvents,
         store: Arc<dyn Store>,
         counts: HubCounts,

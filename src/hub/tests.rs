@@ -2,7 +2,7 @@
 
 mod epoch;
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use frontdesk_test_support::{PATIENCE, eventually, unique};
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bus::{BusError, Charge, NodeAddress},
+    bus::BusError,
     connection::outbound::{Frame, QUEUE, Queued},
     memory::Memory,
     message::{Draft, Message, amend::Amendment},
@@ -34,7 +34,7 @@ struct Puppet {
 }
 
 #[async_trait]
-impl Bus for Puppet {
+impl PubSub for Puppet {
     fn publish(&self, broadcast: Broadcast) {
         self.said.lock().unwrap().push(broadcast);
     }
@@ -51,38 +51,6 @@ impl Bus for Puppet {
     }
 
     async fn flush(&self) {}
-
-    async fn announce(
-        &self,
-        _address: SocketAddr,
-        _tls: Option<SocketAddr>,
-    ) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn whereabouts(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
-        Ok(None)
-    }
-
-    async fn come(&self, _people: &[Person]) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn go(&self, _people: &[Person]) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
-        Ok(vec![false; people.len()])
-    }
-
-    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
-        Ok(vec![Duration::ZERO; charges.len()])
-    }
-
-    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
-        Ok(vec![0; held.len()])
-    }
 
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())
@@ -113,7 +81,7 @@ impl World {
         let (heard, events) = mpsc::channel(64);
         let hub = Hub::start(
             &Tasks::default(),
-            Arc::clone(&bus) as Arc<dyn Bus>,
+            Arc::clone(&bus) as Arc<dyn PubSub>,
             events,
             Arc::clone(&store),
             HubCounts::default(),
@@ -239,7 +207,7 @@ async fn f22_i12_what_is_for_nodes_alone_reaches_no_client_and_asks_one_for_a_si
 async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;
     let mut listener = world.listener().await;
-    let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
+    let bus = Arc::clone(&world.bus) as Arc<dyn PubSub>;
     let writer = Writer::start(
         &Tasks::default(),
         Arc::clone(&world.store),

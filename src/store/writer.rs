@@ -26,7 +26,7 @@ use self::{
 };
 use super::{Appended, Refusal, Store, StoreError};
 use crate::{
-    bus::Bus,
+    bus::PubSub,
     error::Error,
     inbox::Inbox,
     message::Draft,
@@ -67,7 +67,7 @@ impl Writer {
     pub(crate) fn start(
         tasks: &Tasks,
         store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         inbox: Arc<Inbox>,
         counts: WriterCounts,
     ) -> Self {
@@ -188,7 +188,7 @@ impl Queue {
 /// Commits batches, then publishes them.
 struct Committer {
     store: Arc<dyn Store>,
-    bus: Arc<dyn Bus>,
+    bus: Arc<dyn PubSub>,
     inbox: Arc<Inbox>,
     counts: WriterCounts,
     queue: Arc<Queue>,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     message::{ClientId, Message},
-    metrics::delivery::{Passage, Sent},
+    metrics::delivery::{DeliveryTimes, SendTime},
     person::{Person, PersonId, PersonKind},
     session::{Session, SessionId},
     store::Delivered,
@@ -83,7 +83,7 @@ pub(crate) struct Broadcast {
     /// Boxed: few are traced.
     hop: Option<Box<Hop>>,
     /// Delivery times that this node measures.
-    pub(crate) passage: Passage,
+    pub(crate) times: DeliveryTimes,
     native: OnceLock<Utf8Bytes>,
     socketio: OnceLock<Utf8Bytes>,
 }
@@ -114,7 +114,7 @@ struct Envelope {
     traceparent: Option<TraceParent>,
     /// Time when the message was received, for measurements only.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    sent: Option<Sent>,
+    sent: Option<SendTime>,
     data: Box<RawValue>,
 }
 
@@ -129,9 +129,9 @@ pub(crate) enum BadEnvelope {
 
 impl Broadcast {
     fn of(room: Room, envelope: Envelope) -> Self {
-        let (hop, passage) = (None, Passage::default());
+        let (hop, times) = (None, DeliveryTimes::default());
         let (native, socketio) = (OnceLock::new(), OnceLock::new());
-        Self { room, envelope, hop, passage, native, socketio }
+        Self { room, envelope, hop, times, native, socketio }
     }
 
     fn new<E: Event>(room: Room, author: Option<Person>, data: &E) -> Self {
@@ -158,7 +158,7 @@ impl Broadcast {
     }
 
     /// The same with the time of receipt, so that receiving nodes can measure the delivery time.
-    pub(crate) fn message_sent(message: &Message, sent: Sent) -> Self {
+    pub(crate) fn message_sent(message: &Message, sent: SendTime) -> Self {
         let mut broadcast = Self::message_new(message);
         broadcast.envelope.sent = Some(sent);
         broadcast
@@ -166,8 +166,8 @@ impl Broadcast {
 
     /// The same, read from the store because the bus has lost it.
     pub(crate) fn message_filled(message: &Message) -> Self {
-        let passage = Passage::filled(message.created_at);
-        Self { passage, ..Self::message_new(message) }
+        let times = DeliveryTimes::filled(message.created_at);
+        Self { times, ..Self::message_new(message) }
     }
 
     /// `message:updated`: edited, deleted or reacted to.
@@ -244,7 +244,7 @@ impl Broadcast {
         self.envelope.rev
     }
 
-    pub(crate) fn sent(&self) -> Option<Sent> {
+    pub(crate) fn sent(&self) -> Option<SendTime> {
         self.envelope.sent
     }
 
@@ -289,7 +289,7 @@ impl Broadcast {
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
             Ok(envelope) if matches!(envelope.v, VERSION | FOR_NODES) => {
-                Ok(Self { passage: Passage::heard_now(), ..Self::of(room, envelope) })
+                Ok(Self { times: DeliveryTimes::heard_now(), ..Self::of(room, envelope) })
             }
             _ => Err(serde_json::from_slice::<Version>(bytes)
                 .ok()

@@ -1,0 +1,140 @@
+//! Publisher of this node's broadcasts on Redis.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{clients::Client, error::Error, interfaces::PubsubInterface};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{ROUND_TRIP_TIMEOUT, seals::seal};
+use crate::{
+    cluster::ClusterSecret,
+    metrics::bus::BusCounts,
+    tasks::{Stage, Tasks},
+    wire::broadcast::Broadcast,
+};
+
+/// Maximum number of broadcasts that wait for Redis. Further ones are left to the head check.
+const QUEUE_MAX: usize = 8_192;
+/// Maximum number of broadcasts in one round trip.
+const BATCH_MAX: usize = 256;
+/// Interval at which a flush checks for unpublished broadcasts.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Queue of broadcasts. It never waits.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    queue: mpsc::Sender<Broadcast>,
+    /// Number of broadcasts that are queued and not yet published.
+    pending: Arc<AtomicUsize>,
+    counts: BusCounts,
+}
+
+impl Publisher {
+    pub(super) fn start(
+        tasks: &Tasks,
+        client: Client,
+        is_cluster: bool,
+        secret: Arc<ClusterSecret>,
+        counts: BusCounts,
+    ) -> Self {
+        let (queue, broadcasts) = mpsc::channel(QUEUE_MAX);
+        let pending = Arc::new(AtomicUsize::new(0));
+        let channels = Channels { client, is_cluster, secret };
+        let publishing = publish_queue(channels, broadcasts, Arc::clone(&pending), counts.clone());
+        tasks.spawn(Stage::Bus, "redis.publisher", publishing);
+        Self { queue, pending, counts }
+    }
+
+    /// Queues a broadcast. If the queue is full, the broadcast is lost.
+    pub(super) fn publish(&self, broadcast: Broadcast) {
+        self.counts.published.inc();
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        if let Err(unsent) = self.queue.try_send(broadcast) {
+            unsent.into_inner().lost("queue_full");
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost_queue_full.inc();
+            tracing::debug!("Redis is behind: a broadcast is left to the check of the heads");
+        }
+    }
+
+    /// Number of broadcasts that wait or are being published.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn flush(&self) {
+        let published = async {
+            while self.pending.load(Ordering::Relaxed) > 0 {
+                sleep(FLUSH_INTERVAL).await;
+            }
+        };
+        if timeout(ROUND_TRIP_TIMEOUT * 2, published).await.is_err() {
+            tracing::warn!("Redis did not take everything; other nodes find it in the store");
+        }
+    }
+}
+
+/// Publishes the queue in order, many broadcasts in one round trip.
+async fn publish_queue(
+    channels: Channels,
+    mut broadcasts: mpsc::Receiver<Broadcast>,
+    pending: Arc<AtomicUsize>,
+    counts: BusCounts,
+) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut reported = false;
+    while broadcasts.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let began = Instant::now();
+        let outcome = channels.publish(&batch).await;
+        counts.publish.took(began.elapsed());
+        counts.batch.count(batch.len());
+        if let Err(error) = &outcome {
+            counts.lost_refused.inc_by(batch.len() as u64);
+            if !reported {
+                let lost = batch.len();
+                tracing::warn!(%error, lost, "redis publish failed; delivery falls back to the head check");
+            }
+            for broadcast in &mut batch {
+                broadcast.lost("unavailable");
+            }
+        }
+        reported = outcome.is_err();
+        pending.fetch_sub(batch.len(), Ordering::Relaxed);
+        batch.clear();
+    }
+}
+
+/// Channels of Redis. Everything published there is signed.
+struct Channels {
+    client: Client,
+    is_cluster: bool,
+    secret: Arc<ClusterSecret>,
+}
+
+impl Channels {
+    async fn publish(&self, batch: &[Broadcast]) -> Result<(), Error> {
+        // On a cluster the client routes each broadcast to the node with the room's slot.
+        let pipeline = self.client.pipeline();
+        for broadcast in batch {
+            let channel = broadcast.room.to_string();
+            let bytes = seal(&self.secret, &channel, broadcast.to_bytes());
+            // In a pipeline this only queues.
+            if self.is_cluster {
+                pipeline.spublish::<(), _, _>(channel, bytes).await?;
+            } else {
+                pipeline.publish::<(), _, _>(channel, bytes).await?;
+            }
+        }
+        let _: Vec<i64> = pipeline.all().await?;
+        Ok(())
+    }
+}
