@@ -95,7 +95,7 @@ impl App {
             Hub::start(&tasks, Arc::clone(&pubsub), events, Arc::clone(&store), counts)
         };
         let blocks =
-            Blocks::start(&tasks, Arc::clone(&store), Arc::clone(&pubsub), Arc::clone(&hub))
+            Blocks::start(&tasks, Arc::clone(&store), Arc::clone(&bus) as _, Arc::clone(&hub))
                 .await?;
         let inbox = Inbox::start(&tasks, Arc::clone(&store), Arc::clone(&pubsub));
         let receipts =

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::Actor,
-    bus::PubSub,
+    bus::{ControlChannel, ControlMessage},
     hub::Hub,
     person::Person,
     store::{
@@ -23,7 +23,7 @@ use crate::{
         blocks::{Block, Blocked},
     },
     tasks::{Stage, Tasks},
-    wire::{CloseCode, broadcast::Broadcast},
+    wire::CloseCode,
 };
 
 /// Interval of checks: a blocked person is disconnected within a second.
@@ -65,7 +65,7 @@ impl TryFrom<String> for Reason {
 pub(crate) struct Blocks {
     known: Mutex<Blocked>,
     store: Arc<dyn Store>,
-    bus: Arc<dyn PubSub>,
+    control: Arc<dyn ControlChannel>,
     hub: Arc<Hub>,
 }
 
@@ -74,10 +74,10 @@ impl Blocks {
     pub(crate) async fn start(
         tasks: &Tasks,
         store: Arc<dyn Store>,
-        bus: Arc<dyn PubSub>,
+        control: Arc<dyn ControlChannel>,
         hub: Arc<Hub>,
     ) -> Result<Arc<Self>, StoreError> {
-        let blocks = Arc::new(Self { known: Mutex::default(), store, bus, hub });
+        let blocks = Arc::new(Self { known: Mutex::default(), store, control, hub });
         blocks.refresh().await?;
         tasks.spawn(Stage::Delivery, "blocks", Arc::clone(&blocks).keep_refreshing());
         Ok(blocks)
@@ -113,7 +113,7 @@ impl Blocks {
     }
 
     async fn changed(&self, person: &Person) {
-        self.bus.publish(Broadcast::blocks_changed(person.clone()));
+        self.control.send_control(ControlMessage::BlocksChanged { person: person.clone() });
         if let Err(error) = self.refresh().await {
             tracing::debug!(%error, "a change of who is blocked is seen by the next refresh");
         }

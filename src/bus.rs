@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod contract;
+mod control;
 mod node_registry;
 pub(crate) mod one_node;
 mod presence_table;
@@ -12,6 +13,7 @@ mod pubsub;
 mod quotas;
 pub(crate) mod redis;
 
+pub(crate) use control::{ControlChannel, ControlMessage};
 pub(crate) use node_registry::{NodeAddress, NodeRegistry};
 pub(crate) use presence_table::PresenceTable;
 use pubsub::EVENTS_MAX;
@@ -24,6 +26,9 @@ pub(crate) use quotas::{Quotas, SLOT_LEASE, Usage};
 pub(crate) struct BusError(pub(crate) String);
 
 /// The whole bus. A part that needs one noun takes that trait alone.
-pub(crate) trait Bus: PubSub + NodeRegistry + PresenceTable + Quotas {}
+pub(crate) trait Bus:
+    PubSub + ControlChannel + NodeRegistry + PresenceTable + Quotas
+{
+}
 
-impl<T: PubSub + NodeRegistry + PresenceTable + Quotas> Bus for T {}
+impl<T: PubSub + ControlChannel + NodeRegistry + PresenceTable + Quotas> Bus for T {}

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     app::App,
+    bus::ControlMessage,
     config::PushConfig,
     peers::ANNOUNCED_SECS,
     presence,
@@ -30,7 +31,6 @@ use crate::{
         push_jobs::{CONNECTED, PushJob, PushNote},
     },
     tasks::Stage,
-    wire::broadcast::Broadcast,
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
 
@@ -155,7 +155,8 @@ impl Pushes {
             let outcome = if job.attempts == 1 {
                 // A sleeping phone looks connected, so a sign of life is requested. A connection that gives
                 // none ends, and then the push is due (`Presence`).
-                self.app.bus.publish(Broadcast::life_expected(job.person.clone()));
+                let person = job.person.clone();
+                self.app.bus.send_control(ControlMessage::LifeExpected { person });
                 let config = &self.app.config;
                 // A node that did not receive the request notices a missed ping. A killed node is noticed
                 // when its lease runs out.

@@ -1,5 +1,6 @@
 //! Contract suite for all buses.
 
+mod control;
 mod forgeries;
 mod quotas;
 
@@ -8,9 +9,10 @@ use std::{path::PathBuf, sync::Arc};
 use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers, free_port};
 use tokio::time::timeout;
 
+use control::a_control_message_reaches_every_node;
 use quotas::accounts_are_told_one_by_one;
 
-use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
+use super::{Bus, BusEvent, BusEvents, ControlMessage, one_node::OneNode, redis::Redis};
 use crate::{
     cluster::tests::secret,
     config::{RedisConfig, RedisServers, Tls},
@@ -108,7 +110,7 @@ async fn hear(events: &mut BusEvents) -> String {
     loop {
         match timeout(PATIENCE, events.recv()).await.expect("nothing is heard").unwrap() {
             BusEvent::Heard(broadcast) => return broadcast.text(Framing::Native).to_string(),
-            BusEvent::Interrupted => {}
+            BusEvent::Control(_) | BusEvent::Interrupted => {}
         }
     }
 }
@@ -159,6 +161,7 @@ contract!(
     many_rooms_are_subscribed_to_at_once,
     whoever_is_connected_is_present,
     accounts_are_told_one_by_one,
+    a_control_message_reaches_every_node,
 );
 
 async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {

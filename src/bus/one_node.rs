@@ -7,8 +7,8 @@ use dashmap::DashSet;
 use tokio::sync::mpsc;
 
 use super::{
-    BusError, BusEvent, BusEvents, EVENTS_MAX, NodeAddress, NodeRegistry, PresenceTable, PubSub,
-    Quotas, Usage,
+    BusError, BusEvent, BusEvents, ControlChannel, ControlMessage, EVENTS_MAX, NodeAddress,
+    NodeRegistry, PresenceTable, PubSub, Quotas, Usage,
 };
 use crate::{
     metrics::{bus::BusCounts, delivery::DeliveryTimes},
@@ -31,6 +31,14 @@ impl OneNode {
         let (subscribed, online) = (DashSet::new(), DashSet::new());
         (Self { subscribed, online, events, counts }, received)
     }
+
+    fn receive(&self, event: BusEvent) {
+        self.counts.heard.inc();
+        if self.events.try_send(event).is_err() {
+            self.counts.lost_hub_full.inc();
+            tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
+        }
+    }
 }
 
 #[async_trait]
@@ -43,11 +51,7 @@ impl PubSub for OneNode {
         }
         broadcast.hear();
         broadcast.times = DeliveryTimes::heard_now();
-        self.counts.heard.inc();
-        if self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err() {
-            self.counts.lost_hub_full.inc();
-            tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
-        }
+        self.receive(BusEvent::Heard(Arc::new(broadcast)));
     }
 
     async fn flush(&self) {}
@@ -68,6 +72,13 @@ impl PubSub for OneNode {
 
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())
+    }
+}
+
+impl ControlChannel for OneNode {
+    fn send_control(&self, message: ControlMessage) {
+        self.counts.published.inc();
+        self.receive(BusEvent::Control(message));
     }
 }
 

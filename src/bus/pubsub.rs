@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::BusError;
+use super::{BusError, ControlMessage};
 use crate::wire::broadcast::{Broadcast, Room};
 
 /// Maximum number of events that wait for the hub. Further ones are lost, which a bus may do.
@@ -19,6 +19,8 @@ pub(super) const EVENTS_MAX: usize = 8_192;
 pub(crate) enum BusEvent {
     /// A broadcast in a room that this node subscribes to.
     Heard(Arc<Broadcast>),
+    /// A message for nodes only.
+    Control(ControlMessage),
     /// Subscriptions may be gone, and anything may have been missed.
     Interrupted,
 }

@@ -4,6 +4,7 @@
 //! (sharded pub/sub), so that the load is spread over all nodes.
 
 mod connect;
+mod control;
 mod encryption;
 mod node_registry;
 mod presence_table;
@@ -27,7 +28,7 @@ use crate::{
     metrics::bus::BusCounts,
     tasks::{Stage, Tasks},
 };
-use publisher::Publisher;
+use publisher::{Outgoing, Publisher};
 use seals::Seals;
 use watch::Watch;
 
@@ -78,6 +79,8 @@ impl Redis {
         let watch = Arc::new(watch);
         let watching = Arc::clone(&watch).keep_watching(counts.clone(), events.clone());
         tasks.spawn(Stage::Bus, "redis.watch", watching);
+        let control = control::keep_subscribed(subscriber.clone(), is_cluster);
+        tasks.spawn(Stage::Bus, "redis.control", control);
         if is_cluster {
             let (commands, subscriber) = (commands.clone(), subscriber.clone());
             let moved = counts.slots_moved.clone();

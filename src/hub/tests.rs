@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bus::BusError,
+    bus::{BusError, ControlMessage},
     connection::outbound::{Frame, QUEUE, Queued},
     memory::Memory,
     message::{Draft, Message, amend::Amendment},
@@ -193,14 +193,22 @@ async fn f22_i12_what_is_for_nodes_alone_reaches_no_client_and_asks_one_for_a_si
     let mut doctor = world.listener().await;
     let (other, _queue) = outbound(&world.hub, &world.patient);
     world.hub.connect(&other).await;
-    let hint = Broadcast::blocks_changed(world.dentist.clone());
-    world.heard.send(BusEvent::Heard(Arc::new(hint))).await.unwrap();
-    timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
-    let asked = Broadcast::life_expected(world.dentist.clone());
-    world.heard.send(BusEvent::Heard(Arc::new(asked))).await.unwrap();
-    let asked = doctor.outbound.liveness().until_changed();
-    timeout(PATIENCE, asked).await.expect("it is asked");
-    assert!(!other.liveness().waits() && doctor.queue.try_recv().is_err());
+    let person = || world.dentist.clone();
+    let hint = ControlMessage::BlocksChanged { person: person() };
+    let asked = ControlMessage::LifeExpected { person: person() };
+    // In the control channel, and from a node of the version before.
+    let before = |message| BusEvent::Heard(Arc::new(Broadcast::of_control(message)));
+    for (hint, asked) in [
+        (BusEvent::Control(hint.clone()), BusEvent::Control(asked.clone())),
+        (before(&hint), before(&asked)),
+    ] {
+        world.heard.send(hint).await.unwrap();
+        timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
+        world.heard.send(asked).await.unwrap();
+        let asked = doctor.outbound.liveness().until_changed();
+        timeout(PATIENCE, asked).await.expect("it is asked");
+        assert!(!other.liveness().waits() && doctor.queue.try_recv().is_err());
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! an unknown version (the head check recovers their content).
 
 mod hops;
+mod version_0;
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
@@ -28,14 +29,10 @@ use crate::{
     store::Delivered,
     traces::{Hop, TraceParent},
 };
+use version_0::VERSION_0;
 
 /// Envelope version that this node writes.
 const VERSION: u32 = 1;
-/// Version of envelopes for nodes only: nodes of versions that don't know it ignore them.
-const FOR_NODES: u32 = 0;
-/// Events for nodes only.
-const BLOCKS_CHANGED: &str = "blocks:changed";
-const LIFE_EXPECTED: &str = "life:expected";
 
 /// Target of an event: a session's room, or all connections of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -209,33 +206,6 @@ impl Broadcast {
         Self::new(Room::User(to), None, &SessionUpdated { session })
     }
 
-    /// Notifies the nodes with connections of this person that a block was added or removed.
-    pub(crate) fn blocks_changed(person: Person) -> Self {
-        Self::for_nodes(person, BLOCKS_CHANGED)
-    }
-
-    /// Requests a check whether this person's connections are still alive. A node of an earlier
-    /// version treats it as a change of blocks, and refreshes them.
-    pub(crate) fn life_expected(person: Person) -> Self {
-        Self::for_nodes(person, LIFE_EXPECTED)
-    }
-
-    fn for_nodes(person: Person, event: &str) -> Self {
-        let mut broadcast = Self::named(Room::User(person), event, None, &());
-        broadcast.envelope.v = FOR_NODES;
-        broadcast
-    }
-
-    /// Whether it requests a sign of life from the room's connections.
-    pub(crate) fn expects_life(&self) -> bool {
-        self.is_for_nodes() && self.envelope.event == LIFE_EXPECTED
-    }
-
-    /// Whether it is for nodes only; clients never receive it.
-    pub(crate) fn is_for_nodes(&self) -> bool {
-        self.envelope.v == FOR_NODES
-    }
-
     pub(crate) fn seq(&self) -> Option<u64> {
         self.envelope.seq
     }
@@ -288,7 +258,7 @@ impl Broadcast {
         }
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
-            Ok(envelope) if matches!(envelope.v, VERSION | FOR_NODES) => {
+            Ok(envelope) if matches!(envelope.v, VERSION | VERSION_0) => {
                 Ok(Self { times: DeliveryTimes::heard_now(), ..Self::of(room, envelope) })
             }
             _ => Err(serde_json::from_slice::<Version>(bytes)
@@ -302,7 +272,7 @@ impl Broadcast {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::new_id;
+    use crate::{bus::ControlMessage, wire::new_id};
 
     #[test]
     fn i9_a_broadcast_is_encoded_once() {
@@ -324,10 +294,18 @@ mod tests {
         // An event for nodes only has a version that earlier nodes ignore, and clients never
         // receive it.
         let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        let hint = Broadcast::blocks_changed(person).to_bytes();
-        assert_eq!(&hint[..], br#"{"v":0,"event":"blocks:changed","data":null}"#);
-        assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
-        assert!(!broadcast.is_for_nodes());
+        for (message, event) in [
+            (ControlMessage::BlocksChanged { person: person.clone() }, "blocks:changed"),
+            (ControlMessage::LifeExpected { person: person.clone() }, "life:expected"),
+        ] {
+            let hint = Broadcast::of_control(&message).to_bytes();
+            let text = format!(r#"{{"v":0,"event":"{event}","data":null}}"#);
+            assert_eq!(str::from_utf8(&hint).unwrap(), text);
+            let inbox = Broadcast::from_bytes(Room::User(person.clone()), &hint).unwrap();
+            assert_eq!((inbox.is_for_nodes(), inbox.control_message()), (true, Some(message)));
+            assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
+        }
+        assert!(!broadcast.is_for_nodes() && broadcast.control_message().is_none());
         // A traced event carries the span of its publish. Without one, or with nonsense, it is
         // delivered all the same.
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,4 +1,4 @@
-//! Publisher of this node's broadcasts on Redis.
+//! Publisher of this node's broadcasts and control messages on Redis.
 
 use std::{
     sync::{
@@ -16,24 +16,55 @@ use tokio::{
 
 use super::{ROUND_TRIP_TIMEOUT, seals::seal};
 use crate::{
+    bus::{ControlMessage, control::CONTROL_CHANNEL},
     cluster::ClusterSecret,
     metrics::bus::BusCounts,
     tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };
 
-/// Maximum number of broadcasts that wait for Redis. Further ones are left to the head check.
+/// Maximum number of messages that wait for Redis. Further ones are left to the head check.
 const QUEUE_MAX: usize = 8_192;
-/// Maximum number of broadcasts in one round trip.
+/// Maximum number of messages in one round trip.
 const BATCH_MAX: usize = 256;
-/// Interval at which a flush checks for unpublished broadcasts.
+/// Interval at which a flush checks for unpublished messages.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Queue of broadcasts. It never waits.
+/// Message to publish.
+#[expect(clippy::large_enum_variant, reason = "almost every message is a broadcast")]
+pub(super) enum Outgoing {
+    Broadcast(Broadcast),
+    Control(ControlMessage),
+}
+
+impl Outgoing {
+    fn channel(&self) -> String {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.room.to_string(),
+            Self::Control(_) => CONTROL_CHANNEL.to_owned(),
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.to_bytes(),
+            Self::Control(message) => message.to_bytes(),
+        }
+    }
+
+    /// Marks the publish as failed. A lost control message is made up for by the nodes' own checks.
+    fn lost(&mut self, code: &'static str) {
+        if let Self::Broadcast(broadcast) = self {
+            broadcast.lost(code);
+        }
+    }
+}
+
+/// Queue of messages. It never waits.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    queue: mpsc::Sender<Broadcast>,
-    /// Number of broadcasts that are queued and not yet published.
+    queue: mpsc::Sender<Outgoing>,
+    /// Number of messages that are queued and not yet published.
     pending: Arc<AtomicUsize>,
     counts: BusCounts,
 }
@@ -46,19 +77,19 @@ impl Publisher {
         secret: Arc<ClusterSecret>,
         counts: BusCounts,
     ) -> Self {
-        let (queue, broadcasts) = mpsc::channel(QUEUE_MAX);
+        let (queue, messages) = mpsc::channel(QUEUE_MAX);
         let pending = Arc::new(AtomicUsize::new(0));
         let channels = Channels { client, is_cluster, secret };
-        let publishing = publish_queue(channels, broadcasts, Arc::clone(&pending), counts.clone());
+        let publishing = publish_queue(channels, messages, Arc::clone(&pending), counts.clone());
         tasks.spawn(Stage::Bus, "redis.publisher", publishing);
         Self { queue, pending, counts }
     }
 
-    /// Queues a broadcast. If the queue is full, the broadcast is lost.
-    pub(super) fn publish(&self, broadcast: Broadcast) {
+    /// Queues a message. If the queue is full, the message is lost.
+    pub(super) fn publish(&self, message: Outgoing) {
         self.counts.published.inc();
         self.pending.fetch_add(1, Ordering::Relaxed);
-        if let Err(unsent) = self.queue.try_send(broadcast) {
+        if let Err(unsent) = self.queue.try_send(message) {
             unsent.into_inner().lost("queue_full");
             self.pending.fetch_sub(1, Ordering::Relaxed);
             self.counts.lost_queue_full.inc();
@@ -66,7 +97,7 @@ impl Publisher {
         }
     }
 
-    /// Number of broadcasts that wait or are being published.
+    /// Number of messages that wait or are being published.
     pub(super) fn waiting(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
@@ -83,16 +114,16 @@ impl Publisher {
     }
 }
 
-/// Publishes the queue in order, many broadcasts in one round trip.
+/// Publishes the queue in order, many messages in one round trip.
 async fn publish_queue(
     channels: Channels,
-    mut broadcasts: mpsc::Receiver<Broadcast>,
+    mut messages: mpsc::Receiver<Outgoing>,
     pending: Arc<AtomicUsize>,
     counts: BusCounts,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut reported = false;
-    while broadcasts.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    while messages.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let began = Instant::now();
         let outcome = channels.publish(&batch).await;
         counts.publish.took(began.elapsed());
@@ -103,8 +134,8 @@ async fn publish_queue(
                 let lost = batch.len();
                 tracing::warn!(%error, lost, "redis publish failed; delivery falls back to the head check");
             }
-            for broadcast in &mut batch {
-                broadcast.lost("unavailable");
+            for message in &mut batch {
+                message.lost("unavailable");
             }
         }
         reported = outcome.is_err();
@@ -121,12 +152,12 @@ struct Channels {
 }
 
 impl Channels {
-    async fn publish(&self, batch: &[Broadcast]) -> Result<(), Error> {
-        // On a cluster the client routes each broadcast to the node with the room's slot.
+    async fn publish(&self, batch: &[Outgoing]) -> Result<(), Error> {
+        // On a cluster the client routes each message to the node with the channel's slot.
         let pipeline = self.client.pipeline();
-        for broadcast in batch {
-            let channel = broadcast.room.to_string();
-            let bytes = seal(&self.secret, &channel, broadcast.to_bytes());
+        for message in batch {
+            let channel = message.channel();
+            let bytes = seal(&self.secret, &channel, message.to_bytes());
             // In a pipeline this only queues.
             if self.is_cluster {
                 pipeline.spublish::<(), _, _>(channel, bytes).await?;

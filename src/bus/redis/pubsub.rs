@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use fred::interfaces::PubsubInterface;
 use futures_util::future::try_join_all;
 
-use super::{Redis, watch};
+use super::{Outgoing, Redis, watch};
 use crate::{
     bus::{BusError, PubSub},
     wire::broadcast::{Broadcast, Room},
@@ -14,7 +14,7 @@ use crate::{
 impl PubSub for Redis {
     fn publish(&self, mut broadcast: Broadcast) {
         broadcast.publish();
-        self.publisher.publish(broadcast);
+        self.publisher.publish(Outgoing::Broadcast(broadcast));
     }
 
     fn waiting(&self) -> usize {

@@ -1,17 +1,18 @@
 //! Subscriber of this node on Redis.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use fred::{clients::Client, interfaces::EventInterface, types::Message};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::{BusEvent, seals::Seals};
 use crate::{
+    bus::{ControlMessage, control::CONTROL_CHANNEL},
     metrics::bus::BusCounts,
     wire::broadcast::{Broadcast, Room},
 };
 
-/// Forwards received broadcasts, and reports each reconnect as an interruption.
+/// Forwards received messages, and reports each reconnect as an interruption.
 pub(super) async fn receive(
     subscriber: Client,
     seals: Seals,
@@ -24,7 +25,7 @@ pub(super) async fn receive(
         let event = tokio::select! {
             message = messages.recv() => match message {
                 Ok(message) => match read(&message, &seals, &counts) {
-                    Some(broadcast) => BusEvent::Heard(Arc::new(broadcast)),
+                    Some(event) => event,
                     None => continue,
                 },
                 Err(RecvError::Lagged(_)) => {
@@ -47,21 +48,35 @@ pub(super) async fn receive(
     }
 }
 
-fn read(message: &Message, seals: &Seals, counts: &BusCounts) -> Option<Broadcast> {
-    let room = message.channel.parse::<Room>().ok()?;
+/// The event of a message that a node signed and that this node can read.
+fn read(message: &Message, seals: &Seals, counts: &BusCounts) -> Option<BusEvent> {
     let bytes = message.value.as_bytes()?;
+    if message.channel == CONTROL_CHANNEL {
+        if !seals.hold_signed(CONTROL_CHANNEL, bytes) {
+            return None;
+        }
+        let message = readable(ControlMessage::from_bytes(bytes), counts)?;
+        return Some(BusEvent::Control(message));
+    }
+    let room = message.channel.parse::<Room>().ok()?;
     if !seals.hold(&message.channel, bytes) {
         return None;
     }
-    match Broadcast::from_bytes(room, bytes) {
-        Ok(mut broadcast) => {
+    let mut broadcast = readable(Broadcast::from_bytes(room, bytes), counts)?;
+    broadcast.hear();
+    Some(BusEvent::Heard(Arc::new(broadcast)))
+}
+
+/// Counts a parsed message, readable or not.
+fn readable<T>(parsed: Result<T, impl Display>, counts: &BusCounts) -> Option<T> {
+    match parsed {
+        Ok(message) => {
             counts.heard.inc();
-            broadcast.hear();
-            Some(broadcast)
+            Some(message)
         }
         Err(error) => {
             counts.unreadable.inc();
-            tracing::warn!(error = %error, "an envelope on the bus can't be read");
+            tracing::warn!(%error, "an envelope on the bus can't be read");
             None
         }
     }
