@@ -29,10 +29,15 @@ impl ControlMessage {
     }
 
     /// Parses a message from another node.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, BadControlMessage> {
+        serde_json::from_slice(bytes).map_err(|_| BadControlMessage)
     }
 }
+
+/// A control message that this node can't read.
+#[derive(Debug, thiserror::Error)]
+#[error("a malformed control message, or one of an unknown kind")]
+pub(super) struct BadControlMessage;
 
 /// Control messages between all nodes.
 pub(crate) trait ControlChannel: Send + Sync + 'static {
