@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     auth::{AuthError, Identity, Verifier},
     blocks::Blocks,
-    bus::{Bus, BusEvents, NodeAddress, one_node::OneNode, redis::Redis},
+    bus::{Bus, BusEvents, NodeAddress, PubSub, one_node::OneNode, redis::Redis},
     cluster::{ClusterSecret, Replays},
     config::Config,
     connection::engineio::Session,
@@ -89,28 +89,29 @@ impl App {
         let verifier = Verifier::new(&config.tokens, key_sets, &tasks)?;
         let store = open_store(&config, &metrics).await?;
         let node = new_id().simple().to_string().split_off(20);
-        let secret = ClusterSecret::new(&config.cluster, &node, metrics.distrust.clone());
-        let secret = Arc::new(secret);
+        let secret = Arc::new(ClusterSecret::new(&config.cluster, &node, metrics.distrust.clone()));
         let (bus, events) = open_bus(&config, &secret, &metrics, &tasks).await?;
+        let pubsub: Arc<dyn PubSub> = Arc::clone(&bus) as _;
         let hub = {
             let counts = metrics.hub.clone();
-            Hub::start(&tasks, Arc::clone(&bus), events, Arc::clone(&store), counts)
+            Hub::start(&tasks, Arc::clone(&pubsub), events, Arc::clone(&store), counts)
         };
         let blocks =
-            Blocks::start(&tasks, store.clone(), Arc::clone(&bus), Arc::clone(&hub)).await?;
-        let inbox = Inbox::start(&tasks, store.clone(), Arc::clone(&bus));
-        let receipts = Receipts::start(&tasks, store.clone(), Arc::clone(&bus), Arc::clone(&inbox));
+            Blocks::start(&tasks, store.clone(), Arc::clone(&bus) as _, Arc::clone(&hub)).await?;
+        let inbox = Inbox::start(&tasks, store.clone(), Arc::clone(&pubsub));
+        let receipts =
+            Receipts::start(&tasks, store.clone(), Arc::clone(&pubsub), Arc::clone(&inbox));
         let writer = Writer::start(
             &tasks,
             store.clone(),
-            Arc::clone(&bus),
+            pubsub,
             Arc::clone(&inbox),
             metrics.writer.clone(),
         );
         let presence =
-            Presence::start(&tasks, Arc::clone(&bus), Arc::clone(&store), Arc::clone(&hub));
-        let shared = config.redis.is_some().then(|| Arc::clone(&bus));
-        let limits = Limits::start(&tasks, &config.limits, shared, metrics.refusals.clone());
+            Presence::start(&tasks, Arc::clone(&bus) as _, Arc::clone(&store), Arc::clone(&hub));
+        let quotas = config.redis.is_some().then(|| Arc::clone(&bus) as _);
+        let limits = Limits::start(&tasks, &config.limits, quotas, metrics.refusals.clone());
         let memory = Memory::start(&tasks, config.outbound_memory, metrics.memory.clone());
         let (directory, counts) =
             (directory::open(config.mysql.as_ref(), &config.data_dir)?, metrics.directory.clone());

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::Actor,
-    bus::Bus,
+    bus::{ControlChannel, ControlMessage},
     hub::Hub,
     person::Person,
     platform::tasks::{Stage, Tasks},
@@ -23,11 +23,11 @@ use crate::{
         StoreError,
         blocks::{Block, BlockList, Blocked},
     },
-    wire::{CloseCode, broadcast::Broadcast},
+    wire::CloseCode,
 };
 
 /// Interval of checks: a blocked person is disconnected within a second.
-const EVERY: Duration = Duration::from_millis(700);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(700);
 
 /// Reason for a block: 1 to 200 characters, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,7 +65,7 @@ impl TryFrom<String> for Reason {
 pub(crate) struct Blocks {
     known: Mutex<Blocked>,
     store: Arc<dyn BlockList>,
-    bus: Arc<dyn Bus>,
+    control: Arc<dyn ControlChannel>,
     hub: Arc<Hub>,
 }
 
@@ -74,10 +74,10 @@ impl Blocks {
     pub(crate) async fn start(
         tasks: &Tasks,
         store: Arc<dyn BlockList>,
-        bus: Arc<dyn Bus>,
+        control: Arc<dyn ControlChannel>,
         hub: Arc<Hub>,
     ) -> Result<Arc<Self>, StoreError> {
-        let blocks = Arc::new(Self { known: Mutex::default(), store, bus, hub });
+        let blocks = Arc::new(Self { known: Mutex::default(), store, control, hub });
         blocks.refresh().await?;
         tasks.spawn(Stage::Delivery, "blocks", Arc::clone(&blocks).keep_refreshing());
         Ok(blocks)
@@ -113,14 +113,14 @@ impl Blocks {
     }
 
     async fn changed(&self, person: &Person) {
-        self.bus.publish(Broadcast::blocks_changed(person.clone()));
+        self.control.send_control(ControlMessage::BlocksChanged { person: person.clone() });
         if let Err(error) = self.refresh().await {
-            tracing::debug!(%error, "a change of who is blocked is seen by the next check");
+            tracing::debug!(%error, "a change of who is blocked is seen by the next refresh");
         }
     }
 
     async fn keep_refreshing(self: Arc<Self>) {
-        let mut ticks = interval(EVERY);
+        let mut ticks = interval(REFRESH_INTERVAL);
         // No burst of checks after a slow database.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;

@@ -14,7 +14,7 @@ use crate::{
     auth::AuthError,
     directory::DirectoryError,
     images::ImagesError,
-    limits::PLACES_RETRY,
+    limits::SLOTS_RETRY,
     message::amend::Unamendable,
     store::{StoreError, search::TooCostly, uploads::Declined},
 };
@@ -156,7 +156,7 @@ impl Error {
             Self::LimitReached(_) => ("limit_reached", StatusCode::CONFLICT, None),
             Self::RateLimited(wait) => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, Some(*wait)),
             Self::TooManyConnections => {
-                ("too_many_connections", StatusCode::TOO_MANY_REQUESTS, Some(PLACES_RETRY))
+                ("too_many_connections", StatusCode::TOO_MANY_REQUESTS, Some(SLOTS_RETRY))
             }
             Self::SearchTooCostly => ("search_too_costly", StatusCode::UNPROCESSABLE_ENTITY, None),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, None),

@@ -25,7 +25,7 @@ use frontdesk_rooms::{GoLive, Offer, Rooms};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    bus::{Bus, BusEvent, BusEvents},
+    bus::{BusEvent, BusEvents, ControlMessage, PubSub},
     connection::outbound::{ConnectionId, Outbound},
     metrics::hub::HubCounts,
     platform::tasks::{Stage, Tasks},
@@ -47,7 +47,7 @@ pub(crate) struct Hub {
     connections: DashMap<ConnectionId, Arc<Outbound>>,
     next_id: AtomicU64,
     subscriptions: Subscriptions,
-    bus: Arc<dyn Bus>,
+    bus: Arc<dyn PubSub>,
     store: Arc<dyn Store>,
     counts: HubCounts,
     /// Rooms whose missing messages are being backfilled.
@@ -67,7 +67,7 @@ impl Hub {
     /// Starts the hub on the events of the bus.
     pub(crate) fn start(
         tasks: &Tasks,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         events: BusEvents,
         store: Arc<dyn Store>,
         counts: HubCounts,
@@ -102,6 +102,7 @@ impl Hub {
                     self.counts.delivery.heard(&broadcast);
                     self.deliver(&broadcast);
                 }
+                BusEvent::Control(message) => self.control(message),
                 BusEvent::Interrupted => self.resubscribe_all(),
             }
         }
@@ -188,18 +189,26 @@ impl Hub {
         self.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Delivers a broadcast to the room's subscribers: at once, or when the messages before it have come.
-    pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
-        if broadcast.expects_life() {
-            for conn in self.engine().subscribers(&broadcast.room) {
-                if let Some(outbound) = self.connections.get(&conn) {
-                    outbound.expect_life();
+    /// Acts on a control message.
+    fn control(&self, message: ControlMessage) {
+        match message {
+            ControlMessage::BlocksChanged { .. } => self.hinted.notify_one(),
+            ControlMessage::LifeExpected { person } => {
+                for conn in self.engine().subscribers(&Room::User(person)) {
+                    if let Some(outbound) = self.connections.get(&conn) {
+                        outbound.expect_life();
+                    }
                 }
             }
-            return;
         }
+    }
+
+    /// Delivers a broadcast to the room's subscribers: at once, or when the messages before it have come.
+    pub(crate) fn deliver(self: &Arc<Self>, broadcast: &Arc<Broadcast>) {
         if broadcast.is_for_nodes() {
-            self.hinted.notify_one();
+            if let Some(message) = broadcast.control_message() {
+                self.control(message);
+            }
             return;
         }
         let mut engine = self.engine();

@@ -10,12 +10,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    bus::Bus,
+    bus::PubSub,
     message::{Message, MessageId},
-    pace::Pace,
     platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::sessions::Sessions,
+    throttle::Throttle,
     wire::broadcast::Broadcast,
 };
 
@@ -25,13 +25,17 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Publishes changed sessions to their members, and changed messages.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    changed: Pace<SessionId, ()>,
-    amended: Pace<MessageId, Message>,
+    changed: Throttle<SessionId, ()>,
+    amended: Throttle<MessageId, Message>,
 }
 
 impl Inbox {
     /// Starts publishing on this bus.
-    pub(crate) fn start(tasks: &Tasks, store: Arc<dyn Sessions>, bus: Arc<dyn Bus>) -> Arc<Self> {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        store: Arc<dyn Sessions>,
+        bus: Arc<dyn PubSub>,
+    ) -> Arc<Self> {
         let inbox = Arc::new(Self::default());
         let updating = Arc::clone(&inbox).keep_updating(Arc::clone(&bus));
         tasks.spawn(Stage::Delivery, "inbox.messages", updating);
@@ -55,7 +59,7 @@ impl Inbox {
         self.amended.put(message.id, message.clone(), latest);
     }
 
-    async fn keep_updating(self: Arc<Self>, bus: Arc<dyn Bus>) {
+    async fn keep_updating(self: Arc<Self>, bus: Arc<dyn PubSub>) {
         loop {
             for (_, message) in self.amended.take().await {
                 bus.publish(Broadcast::message_updated(&message));
@@ -64,7 +68,7 @@ impl Inbox {
     }
 
     /// Publishes everything that is queued, as the node ends.
-    pub(crate) async fn flush(&self, store: &dyn Sessions, bus: &dyn Bus) {
+    pub(crate) async fn flush(&self, store: &dyn Sessions, bus: &dyn PubSub) {
         for (_, message) in self.amended.take_all() {
             bus.publish(Broadcast::message_updated(&message));
         }
@@ -74,7 +78,7 @@ impl Inbox {
         }
     }
 
-    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn Bus>) {
+    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn PubSub>) {
         loop {
             let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();
             match store.views(&ids).await {

@@ -1,4 +1,4 @@
-//! Limits of one user and one address: token buckets, and slots for connections ([`Place`]).
+//! Limits of one user and one address: token buckets, and slots for connections ([`Slot`]).
 //!
 //! A node decides at once by its own counts, and reports its usage to the bus in the background. The bus
 //! returns the debt over all nodes, which is set against the local bucket. No send waits for Redis. While
@@ -6,12 +6,12 @@
 
 pub(crate) mod address;
 pub(crate) mod config;
+mod connection_slots;
 mod crowd;
 mod descriptors;
 pub(crate) mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
-mod places;
 mod rate;
 pub(crate) mod reads;
 
@@ -32,18 +32,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use self::config::LimitsConfig;
 use crate::{
-    bus::{Bus, BusError},
+    bus::{BusError, Quotas, SLOT_LEASE},
     error::Error,
     metrics::limits::{Limit, Refusals},
     person::Person,
     platform::tasks::{Stage, Tasks},
 };
 use address::{Address, FORWARDED_FOR};
+pub(crate) use connection_slots::{Accepted, Slot, Stranger};
+use connection_slots::{ConnectionSlots, Counted};
 use crowd::Crowd;
 pub(crate) use crowd::PATIENCE_MIN as IDLE_PATIENCE_MIN;
 use frames::Frames;
-pub(crate) use places::{Accepted, Place, Stranger};
-use places::{Counted, Places};
 use rate::Rate;
 
 /// Burst of sends, in seconds of the rate: apps send what was written offline.
@@ -51,28 +51,29 @@ const SENDS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// Burst of requests, in seconds of the rate. An app sends many when it starts, and people share addresses.
 const REQUESTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 /// Interval of the reports to the bus.
-const TELL: Duration = Duration::from_millis(150);
+const REPORT_INTERVAL: Duration = Duration::from_millis(150);
 /// Time limit of a call to the bus. A slower bus counts as away.
-const BUS_CALL_TIMEOUT: Duration = Duration::from_secs(1);
+const BUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Retry interval while the bus is away.
-const RETRY: Duration = Duration::from_secs(1);
-/// Interval to renew this node's slots on the bus. Their lease is [`crate::bus::HELD`].
-const RENEW: Duration = Duration::from_secs(7);
+const BUS_RETRY: Duration = Duration::from_secs(1);
+/// Interval to renew this node's slots on the bus. A lease survives one failed renewal.
+const RENEW_INTERVAL: Duration = Duration::from_secs(7);
+const _: () = assert!(RENEW_INTERVAL.as_secs() * 2 < SLOT_LEASE.as_secs());
 /// Interval to remove buckets that are no longer needed.
-const SHRINK: Duration = Duration::from_secs(5);
+const SHRINK_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of accounts in one round trip.
-const CHUNK: usize = 256;
+const REPORT_MAX: usize = 256;
 /// Account of nobody, to check that Redis can run the limits' script.
-const PROBE: &str = "probe";
+const PROBE_ACCOUNT: &str = "probe";
 /// Maximum number of Socket.IO sessions of one address that have not entered yet, so that no address takes
 /// the slots of all.
-const ENTERING: u32 = 128;
+const ENTERING_MAX: u32 = 128;
 /// Maximum number of strangers (Socket.IO sessions that have not entered yet) and of idle TCP connections,
 /// over all addresses. Each is at most a quarter of the descriptors.
 const STRANGERS_MAX: usize = 4_096;
 const IDLE_MAX: usize = 8_192;
 /// Retry delay for a client with too many connections.
-pub(crate) const PLACES_RETRY: Duration = Duration::from_secs(10);
+pub(crate) const SLOTS_RETRY: Duration = Duration::from_secs(10);
 
 /// Subject of a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,17 +104,17 @@ pub(crate) struct Limits {
     of_address: Option<NonZeroU32>,
     trusted_proxies: Vec<IpNet>,
     /// Slots of sockets.
-    places: Places,
+    slots: ConnectionSlots,
     /// Slots of TCP connections that are not sockets: idle ones, and those whose request is still to come.
-    accepted: Places,
+    accepted: ConnectionSlots,
     /// Socket.IO sessions that have not entered yet: of each address, and of all.
-    entering: Places,
+    entering: ConnectionSlots,
     strangers: Arc<Crowd>,
     /// Idle TCP connections, without those of trusted proxies and of nodes.
     idle: Arc<Crowd>,
     refusals: Refusals,
     /// `None` if this node is alone.
-    bus: Option<Arc<dyn Bus>>,
+    quotas: Option<Arc<dyn Quotas>>,
     away: AtomicBool,
     /// Whether the warning about a missing proxy was logged.
     warned: AtomicBool,
@@ -124,7 +125,7 @@ impl Limits {
     pub(crate) fn start(
         tasks: &Tasks,
         limits: &LimitsConfig,
-        bus: Option<Arc<dyn Bus>>,
+        quotas: Option<Arc<dyn Quotas>>,
         refusals: Refusals,
     ) -> Arc<Self> {
         let rate = |name, a_second: Option<NonZeroU32>, burst| {
@@ -140,17 +141,17 @@ impl Limits {
             of_user: limits.connections_per_user,
             of_address: limits.connections_per_address,
             trusted_proxies: limits.trusted_proxies.clone(),
-            places: Places::default(),
-            accepted: Places::default(),
-            entering: Places::default(),
+            slots: ConnectionSlots::default(),
+            accepted: ConnectionSlots::default(),
+            entering: ConnectionSlots::default(),
             strangers: crowd(STRANGERS_MAX, Limit::Strangers),
             idle: crowd(IDLE_MAX, Limit::Idle),
             refusals,
-            bus,
+            quotas,
             away: AtomicBool::new(false),
             warned: AtomicBool::new(false),
         });
-        tasks.spawn(Stage::Delivery, "limits", Arc::clone(&limits).keep_telling());
+        tasks.spawn(Stage::Delivery, "limits", Arc::clone(&limits).keep_reporting());
         limits
     }
 
@@ -230,13 +231,12 @@ impl Limits {
         let address = Address::from(peer);
         let mut of_address = None;
         if let Some(limit) = self.of_address {
-            let (place, count) =
-                Counted::take(self, Account::Address(address), |all| &all.accepted);
+            let (slot, count) = Counted::take(self, Account::Address(address), |all| &all.accepted);
             if count > limit.get() {
                 self.refusals.count(Limit::Accepted);
                 return None;
             }
-            of_address = Some(place);
+            of_address = Some(slot);
         }
         Some(Accepted::new(of_address, self.idle.enter(address)))
     }
@@ -252,45 +252,46 @@ impl Limits {
         address: Address,
         patience: Duration,
     ) -> Result<Stranger, Error> {
-        let (place, count) = Counted::take(self, Account::Address(address), |all| &all.entering);
-        if self.of_address.is_some() && count > ENTERING {
+        let (slot, count) = Counted::take(self, Account::Address(address), |all| &all.entering);
+        if self.of_address.is_some() && count > ENTERING_MAX {
             self.refusals.count(Limit::AddressConnections);
             return Err(Error::TooManyConnections);
         }
         let patience = self.strangers.patience(patience);
-        Ok(Stranger::new(self.strangers.enter(address), patience, place))
+        Ok(Stranger::new(self.strangers.enter(address), patience, slot))
     }
 
     /// Takes a slot for a connection on each of these accounts, for as long as the slots are held. The wait
     /// for the bus is bounded, and left out if the bus is known to be away.
-    pub(crate) async fn places(
+    pub(crate) async fn slots(
         self: &Arc<Self>,
         accounts: impl IntoIterator<Item = Account>,
-    ) -> Result<Vec<Place>, Error> {
-        let (mut places, mut held) = (Vec::new(), Vec::new());
+    ) -> Result<Vec<Slot>, Error> {
+        let (mut slots, mut held) = (Vec::new(), Vec::new());
         for account in accounts {
             let (limit, kind) = match &account {
                 Account::User(_) => (self.of_user, Limit::UserConnections),
                 Account::Address(_) => (self.of_address, Limit::AddressConnections),
             };
             let Some(limit) = limit.map(NonZeroU32::get) else { continue };
-            let (place, count) = Place::take(self, account.clone());
-            places.push(place);
+            let (slot, count) = Slot::take(self, account.clone());
+            slots.push(slot);
             held.push((account, count, limit, kind));
             if count > limit {
                 return Err(self.too_many(kind));
             }
         }
-        let told: Vec<_> = held.iter().map(|(who, count, ..)| (who.to_string(), *count)).collect();
-        let elsewhere = self.hold(&told).await.unwrap_or_default();
+        let report: Vec<_> =
+            held.iter().map(|(who, count, ..)| (who.to_string(), *count)).collect();
+        let elsewhere = self.report_slots(&report).await.unwrap_or_default();
         for ((account, count, limit, kind), elsewhere) in held.into_iter().zip(elsewhere) {
             if count.saturating_add(elsewhere) > limit {
                 return Err(self.too_many(kind));
             }
             // Another connection may have come or gone meanwhile, and its count may be on the bus already.
-            self.places.changed_since(&account, count);
+            self.slots.changed_since(&account, count);
         }
-        Ok(places)
+        Ok(slots)
     }
 
     fn too_many(&self, kind: Limit) -> Error {
@@ -299,46 +300,47 @@ impl Limits {
     }
 
     /// Reports to the bus how many slots are held here. Returns how many are held elsewhere, if it answers.
-    async fn hold(&self, held: &[(String, u32)]) -> Option<Vec<u32>> {
-        let bus = self.bus.as_ref().filter(|_| !self.is_away() && !held.is_empty())?;
-        self.within(bus.hold(held)).await
+    async fn report_slots(&self, held: &[(String, u32)]) -> Option<Vec<u32>> {
+        let quotas = self.quotas.as_ref().filter(|_| !self.is_away() && !held.is_empty())?;
+        self.within(quotas.report_slots(held)).await
     }
 
     fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
 
-    async fn within<T>(&self, asked: impl Future<Output = Result<T, BusError>>) -> Option<T> {
-        let answer = timeout(BUS_CALL_TIMEOUT, asked).await.ok().and_then(Result::ok);
+    async fn within<T>(&self, call: impl Future<Output = Result<T, BusError>>) -> Option<T> {
+        let answer = timeout(BUS_TIMEOUT, call).await.ok().and_then(Result::ok);
         if answer.is_none() && !self.away.swap(true, Ordering::Relaxed) {
             tracing::warn!("Redis does not answer: each node counts for itself");
         }
         answer
     }
 
-    async fn keep_telling(self: Arc<Self>) {
-        let mut ticks = interval(TELL);
+    async fn keep_reporting(self: Arc<Self>) {
+        let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = Instant::now();
-        let (mut renew_at, mut shrink_at, mut try_at) = (now + RENEW, now + SHRINK, now);
+        let (mut renew_at, mut shrink_at, mut try_at) =
+            (now + RENEW_INTERVAL, now + SHRINK_INTERVAL, now);
         loop {
             let now = ticks.tick().await;
             if now >= shrink_at {
-                shrink_at = now + SHRINK;
-                let tells = self.bus.is_some() && !self.is_away();
-                self.rates().for_each(|rate| rate.shrink(tells));
+                shrink_at = now + SHRINK_INTERVAL;
+                let reports = self.quotas.is_some() && !self.is_away();
+                self.rates().for_each(|rate| rate.shrink(reports));
             }
-            let Some(bus) = &self.bus else { continue };
+            let Some(quotas) = &self.quotas else { continue };
             if self.is_away() {
                 // Released slots are not reported meanwhile: their leases run out.
-                self.places.forget_changes();
+                self.slots.forget_changes();
                 if now < try_at {
                     continue;
                 }
-                try_at = now + RETRY;
+                try_at = now + BUS_RETRY;
                 // Limits need a script that writes. Not every Redis that answers runs it.
-                let probe = [(PROBE.to_owned(), 0)];
-                if self.within(bus.hold(&probe)).await.is_none() {
+                let probe = [(PROBE_ACCOUNT.to_owned(), 0)];
+                if self.within(quotas.report_slots(&probe)).await.is_none() {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);
@@ -347,13 +349,13 @@ impl Limits {
                 renew_at = now;
             }
             for rate in self.rates() {
-                self.charge(&**bus, rate).await;
+                self.report_usage(&**quotas, rate).await;
             }
             if now >= renew_at {
-                renew_at = now + RENEW;
-                self.note(self.places.all()).await;
+                renew_at = now + RENEW_INTERVAL;
+                self.report_all(self.slots.all()).await;
             } else {
-                self.note(self.places.changes()).await;
+                self.report_all(self.slots.changes()).await;
             }
         }
     }
@@ -362,21 +364,21 @@ impl Limits {
         self.sends.iter().chain(&self.requests).chain(&self.opens)
     }
 
-    async fn charge(&self, bus: &dyn Bus, rate: &Rate) {
-        for chunk in rate.untold().chunks(CHUNK) {
-            let (accounts, charges): (Vec<_>, Vec<_>) = chunk.iter().cloned().unzip();
-            let Some(owed) = self.within(bus.charge(&charges)).await else { return };
+    async fn report_usage(&self, quotas: &dyn Quotas, rate: &Rate) {
+        for chunk in rate.drain_usage().chunks(REPORT_MAX) {
+            let (accounts, usages): (Vec<_>, Vec<_>) = chunk.iter().cloned().unzip();
+            let Some(owed) = self.within(quotas.report_usage(&usages)).await else { return };
             for (account, owed) in accounts.iter().zip(owed) {
-                rate.owe(account, owed);
+                rate.apply_debt(account, owed);
             }
         }
     }
 
-    async fn note(&self, held: Vec<(Account, u32)>) {
-        for chunk in held.chunks(CHUNK) {
+    async fn report_all(&self, held: Vec<(Account, u32)>) {
+        for chunk in held.chunks(REPORT_MAX) {
             let named: Vec<_> =
                 chunk.iter().map(|(account, count)| (account.to_string(), *count)).collect();
-            if self.hold(&named).await.is_none() {
+            if self.report_slots(&named).await.is_none() {
                 return;
             }
         }

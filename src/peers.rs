@@ -66,7 +66,7 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_po
         let announced = match address {
             Some(address) => {
                 let tls = tls_port.map(|port| SocketAddr::new(address.ip(), port));
-                app.bus.announce(address, tls).await.is_ok()
+                app.bus.register_node(address, tls).await.is_ok()
             }
             None => false,
         };
@@ -104,8 +104,8 @@ async fn way_to_one(host: &str, port: u16) -> Option<IpAddr> {
 }
 
 /// Address of a node, or its last known address if the bus can't be queried.
-async fn whereabouts(app: &App, node: &str) -> Result<NodeAddress, PeerError> {
-    match app.bus.whereabouts(node).await {
+async fn node_address(app: &App, node: &str) -> Result<NodeAddress, PeerError> {
+    match app.bus.node_address(node).await {
         Ok(Some(address)) => drop(app.peers.insert(node.to_owned(), address)),
         // Another process may be at the old address, and must not receive requests for this node.
         Ok(None) => drop(app.peers.remove(node)),

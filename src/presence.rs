@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    bus::{Bus, BusError},
+    bus::{BusError, PresenceTable},
     connection::outbound::ConnectionId,
     hub::Hub,
     person::Person,
@@ -31,15 +31,15 @@ use crate::{
 };
 
 /// Interval at which a node reads the state of the watched people.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
+const READ_INTERVAL: Duration = Duration::from_secs(3);
 /// Interval at which a node writes its own people again.
-const NOTE: Duration = Duration::from_secs(15);
+const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 /// Interval at which a node stores the time of its people's presence, for the case that the node is killed.
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Time for which a person without a connection here is kept.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Time limit to read when a person was last seen. Other people's states wait for it.
-const LAST_SEEN: Duration = Duration::from_millis(500);
+const LAST_SEEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of people in one request to the bus or the store.
 const CHUNK: usize = 500;
 /// Number of its own people that a node reads from the bus, to detect that the bus has lost them: enough to
@@ -53,7 +53,7 @@ const CALM: Duration = Duration::from_secs(10);
 
 /// One node's side of presence.
 pub(crate) struct Presence {
-    bus: Arc<dyn Bus>,
+    table: Arc<dyn PresenceTable>,
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
     /// Number of connections of each person here.
@@ -84,7 +84,7 @@ struct State {
 impl Presence {
     pub(crate) fn start(
         tasks: &Tasks,
-        bus: Arc<dyn Bus>,
+        table: Arc<dyn PresenceTable>,
         store: Arc<dyn Store>,
         hub: Arc<Hub>,
     ) -> Arc<Self> {
@@ -92,9 +92,9 @@ impl Presence {
         let (asked, forgotten) = (Notify::new(), Notify::new());
         let presence = Arc::new({
             let tasks = tasks.clone();
-            Self { bus, store, hub, here, watched, asked, forgotten, tasks }
+            Self { table, store, hub, here, watched, asked, forgotten, tasks }
         });
-        tasks.spawn(Stage::Delivery, "presence.watched", Arc::clone(&presence).keep_looking());
+        tasks.spawn(Stage::Delivery, "presence.watched", Arc::clone(&presence).keep_refreshing());
         tasks.spawn(Stage::Delivery, "presence.here", Arc::clone(&presence).keep_noting());
         presence
     }
@@ -110,7 +110,7 @@ impl Presence {
             *count += 1;
             *count == 1
         };
-        if first && let Err(error) = self.bus.come(std::slice::from_ref(person)).await {
+        if first && let Err(error) = self.table.mark_online(std::slice::from_ref(person)).await {
             tracing::debug!(%error, "who comes is noted later");
         }
     }
@@ -142,10 +142,10 @@ impl Presence {
         }
         let gone = std::slice::from_ref(&person);
         // If this does not reach the bus, the entry ends with the node or with its lease.
-        let mut noted = self.bus.go(gone).await;
+        let mut noted = self.table.mark_offline(gone).await;
         if self.here.contains_key(&person) {
             // The person is back, and may have been written before the removal.
-            noted = self.bus.come(gone).await;
+            noted = self.table.mark_online(gone).await;
         }
         if let Err(error) = noted {
             tracing::debug!(%error, "who goes is not noted");
@@ -165,7 +165,8 @@ impl Presence {
     pub(crate) async fn end(&self) {
         let people = self.people();
         for chunk in people.chunks(CHUNK) {
-            let noted = async { tokio::join!(self.store.seen(chunk), self.bus.go(chunk)) };
+            let noted =
+                async { tokio::join!(self.store.seen(chunk), self.table.mark_offline(chunk)) };
             if timeout(GRACE, noted).await.is_err() {
                 return;
             }
@@ -200,7 +201,7 @@ impl Presence {
         if self.here.get(person).is_some_and(|count| *count > 0) {
             return Ok(true);
         }
-        let found = self.bus.present(std::slice::from_ref(person)).await?;
+        let found = self.table.are_online(std::slice::from_ref(person)).await?;
         Ok(found.first().copied().unwrap_or(false))
     }
 
@@ -208,21 +209,21 @@ impl Presence {
         Arc::new(Broadcast::presence(person, state.online, state.last_seen))
     }
 
-    async fn keep_looking(self: Arc<Self>) {
+    async fn keep_refreshing(self: Arc<Self>) {
         let mut failed = false;
-        let mut looked = Instant::now();
-        let mut calm_until = looked;
+        let mut read_at = Instant::now();
+        let mut calm_until = read_at;
         loop {
             let full = tokio::select! {
-                () = tokio::time::sleep_until(looked + REFRESH_INTERVAL) => true,
+                () = tokio::time::sleep_until(read_at + READ_INTERVAL) => true,
                 () = self.asked.notified() => false,
             };
             if full {
-                looked = Instant::now();
+                read_at = Instant::now();
             }
             if failed {
                 if self.note().await.is_err() {
-                    sleep(REFRESH_INTERVAL).await;
+                    sleep(READ_INTERVAL).await;
                     continue;
                 }
                 failed = false;
@@ -263,7 +264,7 @@ impl Presence {
         if people.is_empty() {
             return people;
         }
-        let Ok(found) = self.bus.present(&people).await else { return Vec::new() };
+        let Ok(found) = self.table.are_online(&people).await else { return Vec::new() };
         let here = people.into_iter().zip(found);
         let missing = here.filter(|(person, found)| !found && self.here.contains_key(person));
         missing.map(|(person, _)| person).collect()
@@ -278,7 +279,7 @@ impl Presence {
             all.filter(|person| full || !watched.known.contains_key(person)).cloned().collect()
         };
         for chunk in people.chunks(CHUNK) {
-            let present = self.bus.present(chunk).await?;
+            let present = self.table.are_online(chunk).await?;
             for (person, online) in chunk.iter().zip(present) {
                 self.found(person, online, is_calm).await;
             }
@@ -307,7 +308,7 @@ impl Presence {
         let last_seen = if online {
             None
         } else {
-            match timeout(LAST_SEEN, self.store.last_seen(person)).await {
+            match timeout(LAST_SEEN_TIMEOUT, self.store.last_seen(person)).await {
                 Ok(Ok(last_seen)) => last_seen,
                 // The next read finds it, or the one after that.
                 _ => return,
@@ -331,7 +332,7 @@ impl Presence {
 
     async fn note(&self) -> Result<(), BusError> {
         for chunk in self.people().chunks(CHUNK) {
-            self.bus.come(chunk).await?;
+            self.table.mark_online(chunk).await?;
         }
         Ok(())
     }
@@ -339,11 +340,11 @@ impl Presence {
     async fn keep_noting(self: Arc<Self>) {
         let mut seen = Instant::now();
         loop {
-            sleep(NOTE).await;
+            sleep(WRITE_INTERVAL).await;
             if let Err(error) = self.note().await {
                 tracing::debug!(%error, "who is here is noted later");
             }
-            if seen.elapsed() < SEEN {
+            if seen.elapsed() < SEEN_INTERVAL {
                 continue;
             }
             seen = Instant::now();

@@ -24,6 +24,7 @@ use tokio::{
 use self::config::PushConfig;
 use crate::{
     app::App,
+    bus::ControlMessage,
     peers::ANNOUNCED_SECS,
     platform::tasks::Stage,
     presence,
@@ -31,7 +32,6 @@ use crate::{
         StoreError,
         push_jobs::{CONNECTED, PushJob, PushNotification},
     },
-    wire::broadcast::Broadcast,
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
 
@@ -156,7 +156,8 @@ impl Pushes {
             let outcome = if job.attempts == 1 {
                 // A sleeping phone looks connected, so a sign of life is requested. A connection that gives
                 // none ends, and then the push is due (`Presence`).
-                self.app.bus.publish(Broadcast::life_expected(job.person.clone()));
+                let person = job.person.clone();
+                self.app.bus.send_control(ControlMessage::LifeExpected { person });
                 let config = &self.app.config;
                 // A node that did not receive the request notices a missed ping. A killed node is noticed
                 // when its lease runs out.

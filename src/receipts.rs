@@ -7,13 +7,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    bus::Bus,
+    bus::PubSub,
     inbox::Inbox,
-    pace::Pace,
     person::Person,
     platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::marks::{Delivered, DeliveryMarks, Marks},
+    throttle::Throttle,
     wire::broadcast::Broadcast,
 };
 
@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Records and publishes delivery marks. A mark that is lost with its node is replaced by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
-    delivered: Pace<(SessionId, Person), u64>,
+    delivered: Throttle<(SessionId, Person), u64>,
 }
 
 impl Receipts {
@@ -31,7 +31,7 @@ impl Receipts {
     pub(crate) fn start(
         tasks: &Tasks,
         store: Arc<dyn Marks>,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         inbox: Arc<Inbox>,
     ) -> Arc<Self> {
         let receipts = Arc::new(Self::default());
@@ -49,7 +49,7 @@ impl Receipts {
     async fn keep_noting(
         self: Arc<Self>,
         store: Arc<dyn Marks>,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         inbox: Arc<Inbox>,
     ) {
         loop {

@@ -1,16 +1,18 @@
 //! Contract suite for all buses.
 
-mod accounts;
+mod control;
 mod forgeries;
+mod quotas;
 
 use std::{path::PathBuf, sync::Arc};
 
 use frontdesk_test_support::{PATIENCE, Redis as RedisServer, RedisCluster, Servers, free_port};
 use tokio::time::timeout;
 
-use accounts::accounts_are_told_one_by_one;
+use control::a_control_message_reaches_every_node;
+use quotas::accounts_are_told_one_by_one;
 
-use super::{Bus, BusEvent, BusEvents, one_node::OneNode, redis::Redis};
+use super::{Bus, BusEvent, BusEvents, ControlMessage, one_node::OneNode, redis::Redis};
 use crate::{
     bus::redis::config::{RedisConfig, RedisServers},
     cluster::tests::secret,
@@ -109,7 +111,7 @@ async fn hear(events: &mut BusEvents) -> String {
     loop {
         match timeout(PATIENCE, events.recv()).await.expect("nothing is heard").unwrap() {
             BusEvent::Heard(broadcast) => return broadcast.text(Framing::Native).to_string(),
-            BusEvent::Interrupted => {}
+            BusEvent::Control(_) | BusEvent::Interrupted => {}
         }
     }
 }
@@ -160,6 +162,7 @@ contract!(
     many_rooms_are_subscribed_to_at_once,
     whoever_is_connected_is_present,
     accounts_are_told_one_by_one,
+    a_control_message_reaches_every_node,
 );
 
 async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
@@ -235,14 +238,14 @@ async fn whoever_is_connected_is_present(world: World) {
     };
     let people: Vec<_> = (0..20).map(person).collect();
     let (here, away) = people.split_at(10);
-    world.speaker.announce(([127, 0, 0, 1], 1).into(), None).await.unwrap();
-    world.speaker.come(here).await.unwrap();
+    world.speaker.register_node(([127, 0, 0, 1], 1).into(), None).await.unwrap();
+    world.speaker.mark_online(here).await.unwrap();
     let mut expected = vec![true; 10];
     expected.extend([false; 10]);
-    assert_eq!(world.listener.present(&people).await.unwrap(), expected);
-    world.speaker.go(here).await.unwrap();
-    assert_eq!(world.listener.present(here).await.unwrap(), vec![false; 10]);
-    assert_eq!(world.listener.present(away).await.unwrap(), vec![false; 10]);
+    assert_eq!(world.listener.are_online(&people).await.unwrap(), expected);
+    world.speaker.mark_offline(here).await.unwrap();
+    assert_eq!(world.listener.are_online(here).await.unwrap(), vec![false; 10]);
+    assert_eq!(world.listener.are_online(away).await.unwrap(), vec![false; 10]);
 }
 
 #[tokio::test]
@@ -292,20 +295,20 @@ async fn over_tls_only_an_authority_that_is_trusted_vouches_for_redis() {
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 1));
     assert_eq!(hear(&mut heard).await, say(&room, 1).text(Framing::Native).as_str());
-    assert!(Redis::look(&trusted).await.unwrap().starts_with("Redis "));
-    let problem = format!("{:#}", Redis::look(&unknown).await.unwrap_err());
+    assert!(Redis::probe(&trusted).await.unwrap().starts_with("Redis "));
+    let problem = format!("{:#}", Redis::probe(&unknown).await.unwrap_err());
     assert!(problem.contains("InvalidCertificate"), "{problem}");
     let plain = config(RedisServers::One(local(port)), None);
-    assert!(Redis::look(&plain).await.is_err(), "it speaks TLS only");
+    assert!(Redis::probe(&plain).await.is_err(), "it speaks TLS only");
 
     // Without a setting, TLS is found and verified.
     let preferred = RedisConfig { tls: Tls::Preferred, ..trusted };
     let (other, _events) = open_as(&new_node(), &preferred).await;
     other.publish(say(&room, 2));
     assert_eq!(hear(&mut heard).await, say(&room, 2).text(Framing::Native).as_str());
-    assert!(Redis::look(&preferred).await.unwrap().ends_with(", TLS"));
+    assert!(Redis::probe(&preferred).await.unwrap().ends_with(", TLS"));
     let unverified = RedisConfig { tls: Tls::Preferred, ..unknown };
-    let problem = format!("{:#}", Redis::look(&unverified).await.unwrap_err());
+    let problem = format!("{:#}", Redis::probe(&unverified).await.unwrap_err());
     assert!(problem.contains("InvalidCertificate"), "{problem}");
 }
 
@@ -314,14 +317,14 @@ async fn a_redis_without_tls_is_spoken_to_in_plain_text_where_nothing_is_set() {
     let server = RedisServer::start().await;
     let plain = config(RedisServers::One(local(server.port)), None);
     let preferred = RedisConfig { tls: Tls::Preferred, ..plain };
-    assert!(Redis::look(&preferred).await.unwrap().ends_with(", plain text"));
+    assert!(Redis::probe(&preferred).await.unwrap().ends_with(", plain text"));
     let (node, mut heard) = open_as(&new_node(), &preferred).await;
     let room = room();
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 1));
     assert_eq!(hear(&mut heard).await, say(&room, 1).text(Framing::Native).as_str());
     let insisting = RedisConfig { tls: Tls::Required, ..preferred };
-    assert!(Redis::look(&insisting).await.is_err());
+    assert!(Redis::probe(&insisting).await.is_err());
 }
 
 #[tokio::test]

@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use dashmap::DashSet;
 use tokio::sync::mpsc;
 
-use super::{Bus, BusError, BusEvent, BusEvents, Charge, EVENTS, NodeAddress};
+use super::{
+    BusError, BusEvent, BusEvents, ControlChannel, ControlMessage, EVENTS_MAX, NodeAddress,
+    NodeRegistry, PresenceTable, PubSub, Quotas, Usage,
+};
 use crate::{
-    metrics::{bus::BusCounts, delivery::Passage},
+    metrics::{bus::BusCounts, delivery::DeliveryTimes},
     person::Person,
     wire::broadcast::{Broadcast, Room},
 };
@@ -17,21 +20,29 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OneNode {
     subscribed: DashSet<Room>,
-    present: DashSet<Person>,
+    online: DashSet<Person>,
     events: mpsc::Sender<BusEvent>,
     counts: BusCounts,
 }
 
 impl OneNode {
     pub(crate) fn open(counts: BusCounts) -> (Self, BusEvents) {
-        let (events, heard) = mpsc::channel(EVENTS);
-        let (subscribed, present) = (DashSet::new(), DashSet::new());
-        (Self { subscribed, present, events, counts }, heard)
+        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let (subscribed, online) = (DashSet::new(), DashSet::new());
+        (Self { subscribed, online, events, counts }, received)
+    }
+
+    fn receive(&self, event: BusEvent) {
+        self.counts.heard.inc();
+        if self.events.try_send(event).is_err() {
+            self.counts.lost_hub_full.inc();
+            tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
+        }
     }
 }
 
 #[async_trait]
-impl Bus for OneNode {
+impl PubSub for OneNode {
     fn publish(&self, mut broadcast: Broadcast) {
         self.counts.published.inc();
         broadcast.publish();
@@ -39,13 +50,11 @@ impl Bus for OneNode {
             return;
         }
         broadcast.hear();
-        broadcast.passage = Passage::heard_now();
-        self.counts.heard.inc();
-        if self.events.try_send(BusEvent::Heard(Arc::new(broadcast))).is_err() {
-            self.counts.lost_hub_full.inc();
-            tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
-        }
+        broadcast.times = DeliveryTimes::heard_now();
+        self.receive(BusEvent::Heard(Arc::new(broadcast)));
     }
+
+    async fn flush(&self) {}
 
     async fn subscribe(&self, rooms: &[Room]) -> Result<(), BusError> {
         for room in rooms {
@@ -61,9 +70,21 @@ impl Bus for OneNode {
         Ok(())
     }
 
-    async fn flush(&self) {}
+    async fn ping(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+}
 
-    async fn announce(
+impl ControlChannel for OneNode {
+    fn send_control(&self, message: ControlMessage) {
+        self.counts.published.inc();
+        self.receive(BusEvent::Control(message));
+    }
+}
+
+#[async_trait]
+impl NodeRegistry for OneNode {
+    async fn register_node(
         &self,
         _address: SocketAddr,
         _tls: Option<SocketAddr>,
@@ -71,38 +92,40 @@ impl Bus for OneNode {
         Ok(())
     }
 
-    async fn whereabouts(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
+    async fn node_address(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
         Ok(None)
     }
+}
 
-    async fn come(&self, people: &[Person]) -> Result<(), BusError> {
+#[async_trait]
+impl PresenceTable for OneNode {
+    async fn mark_online(&self, people: &[Person]) -> Result<(), BusError> {
         for person in people {
-            self.present.insert(person.clone());
+            self.online.insert(person.clone());
         }
         Ok(())
     }
 
-    async fn go(&self, people: &[Person]) -> Result<(), BusError> {
+    async fn mark_offline(&self, people: &[Person]) -> Result<(), BusError> {
         for person in people {
-            self.present.remove(person);
+            self.online.remove(person);
         }
         Ok(())
     }
 
-    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
-        Ok(people.iter().map(|person| self.present.contains(person)).collect())
+    async fn are_online(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
+        Ok(people.iter().map(|person| self.online.contains(person)).collect())
     }
+}
 
-    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
+#[async_trait]
+impl Quotas for OneNode {
+    async fn report_usage(&self, usages: &[Usage]) -> Result<Vec<Duration>, BusError> {
         // This node's bucket contains the usage already.
-        Ok(vec![Duration::ZERO; charges.len()])
+        Ok(vec![Duration::ZERO; usages.len()])
     }
 
-    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+    async fn report_slots(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
         Ok(vec![0; held.len()])
-    }
-
-    async fn ping(&self) -> Result<(), BusError> {
-        Ok(())
     }
 }

@@ -260,7 +260,7 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
         trials.push(("database", Box::pin(database(config, postgres))));
     }
     if let Some(redis) = &config.redis {
-        trials.push(("bus", Box::pin(Redis::look(redis))));
+        trials.push(("bus", Box::pin(Redis::probe(redis))));
     }
     if config.mysql.is_some() {
         trials.push(("names", Box::pin(names(config))));

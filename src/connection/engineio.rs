@@ -203,7 +203,7 @@ async fn run(
     let entered = entry.enter(app, &mut packets, &queue, session.token.as_ref()).await;
     let mut lingers = true;
     let code = match entered {
-        Ok(Entered { identity, resumed, places: _places }) => {
+        Ok(Entered { identity, resumed, slots: _slots }) => {
             let (id, person) = (app.hub.new_connection_id(), identity.person.clone());
             let outbound = {
                 let (receipts, counts) =

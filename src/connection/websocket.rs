@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     auth::Identity,
-    limits::Place,
+    limits::Slot,
     wire::{CloseCode, Framing, Incoming, native},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn goodbye(code: CloseCode, outbound: &Outbound) -> Duration {
 }
 
 /// Serves a socket until it ends, and holds its slots for as long.
-pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _places: Vec<Place>) {
+pub(crate) async fn run(app: Arc<App>, socket: WebSocket, identity: Identity, _slots: Vec<Slot>) {
     // Held to the end: a draining node waits for the last frames.
     let _open = app.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);

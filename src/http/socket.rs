@@ -70,9 +70,9 @@ pub(crate) async fn connect(
     match identity {
         Ok(identity) => {
             let accounts = [Account::User(identity.person.clone()), Account::Address(address)];
-            match app.limits.places(accounts).await {
-                Ok(places) => {
-                    Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity, places)))
+            match app.limits.slots(accounts).await {
+                Ok(slots) => {
+                    Ok(upgrade.on_upgrade(|socket| websocket::run(app, socket, identity, slots)))
                 }
                 Err(_) => Ok(upgrade
                     .on_upgrade(|socket| websocket::refuse(socket, CloseCode::TooManyConnections))),

@@ -2,7 +2,7 @@
 
 mod epoch;
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use frontdesk_test_support::{PATIENCE, eventually, unique};
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    bus::{BusError, Charge, NodeAddress},
+    bus::{BusError, ControlMessage},
     connection::outbound::{Frame, QUEUE, Queued},
     memory::Memory,
     message::{Draft, Message, amend::Amendment},
@@ -34,7 +34,7 @@ struct Puppet {
 }
 
 #[async_trait]
-impl Bus for Puppet {
+impl PubSub for Puppet {
     fn publish(&self, broadcast: Broadcast) {
         self.said.lock().unwrap().push(broadcast);
     }
@@ -51,38 +51,6 @@ impl Bus for Puppet {
     }
 
     async fn flush(&self) {}
-
-    async fn announce(
-        &self,
-        _address: SocketAddr,
-        _tls: Option<SocketAddr>,
-    ) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn whereabouts(&self, _node: &str) -> Result<Option<NodeAddress>, BusError> {
-        Ok(None)
-    }
-
-    async fn come(&self, _people: &[Person]) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn go(&self, _people: &[Person]) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn present(&self, people: &[Person]) -> Result<Vec<bool>, BusError> {
-        Ok(vec![false; people.len()])
-    }
-
-    async fn charge(&self, charges: &[Charge]) -> Result<Vec<Duration>, BusError> {
-        Ok(vec![Duration::ZERO; charges.len()])
-    }
-
-    async fn hold(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
-        Ok(vec![0; held.len()])
-    }
 
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())
@@ -113,7 +81,7 @@ impl World {
         let (heard, events) = mpsc::channel(64);
         let hub = Hub::start(
             &Tasks::default(),
-            Arc::clone(&bus) as Arc<dyn Bus>,
+            Arc::clone(&bus) as Arc<dyn PubSub>,
             events,
             Arc::clone(&store),
             HubCounts::default(),
@@ -225,21 +193,29 @@ async fn f22_i12_what_is_for_nodes_alone_reaches_no_client_and_asks_one_for_a_si
     let mut doctor = world.listener().await;
     let (other, _queue) = outbound(&world.hub, &world.patient);
     world.hub.connect(&other).await;
-    let hint = Broadcast::blocks_changed(world.dentist.clone());
-    world.heard.send(BusEvent::Heard(Arc::new(hint))).await.unwrap();
-    timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
-    let asked = Broadcast::life_expected(world.dentist.clone());
-    world.heard.send(BusEvent::Heard(Arc::new(asked))).await.unwrap();
-    let asked = doctor.outbound.liveness().until_changed();
-    timeout(PATIENCE, asked).await.expect("it is asked");
-    assert!(!other.liveness().waits() && doctor.queue.try_recv().is_err());
+    let person = || world.dentist.clone();
+    let hint = ControlMessage::BlocksChanged { person: person() };
+    let asked = ControlMessage::LifeExpected { person: person() };
+    // In the control channel, and from a node of the version before.
+    let before = |message| BusEvent::Heard(Arc::new(Broadcast::of_control(message)));
+    for (hint, asked) in [
+        (BusEvent::Control(hint.clone()), BusEvent::Control(asked.clone())),
+        (before(&hint), before(&asked)),
+    ] {
+        world.heard.send(hint).await.unwrap();
+        timeout(PATIENCE, world.hub.until_hinted()).await.expect("the node hears it");
+        world.heard.send(asked).await.unwrap();
+        let asked = doctor.outbound.liveness().until_changed();
+        timeout(PATIENCE, asked).await.expect("it is asked");
+        assert!(!other.liveness().waits() && doctor.queue.try_recv().is_err());
+    }
 }
 
 #[tokio::test]
 async fn i4_a_message_is_delivered_when_the_bus_says_it_and_not_before() {
     let world = World::new().await;
     let mut listener = world.listener().await;
-    let bus = Arc::clone(&world.bus) as Arc<dyn Bus>;
+    let bus = Arc::clone(&world.bus) as Arc<dyn PubSub>;
     let writer = Writer::start(
         &Tasks::default(),
         world.store.clone(),

@@ -20,7 +20,7 @@ use governor::{
 };
 
 use super::Account;
-use crate::bus::Charge;
+use crate::bus::Usage;
 
 /// Maximum debt of an account over all nodes, in bursts: as much as that many nodes can let through before
 /// they know of each other.
@@ -43,7 +43,7 @@ pub(super) struct Rate {
     used: DashMap<Account, u32>,
     /// Time, since `start`, until which debts from Redis have used up their part.
     raised: DashMap<Account, Duration>,
-    telling: u32,
+    report_min: u32,
 }
 
 impl Rate {
@@ -60,8 +60,8 @@ impl Rate {
         Self::of(name, Quota::per_minute(a_minute), 1)
     }
 
-    /// `telling` is the number of uses that suffices for a report to other nodes.
-    fn of(name: &'static str, quota: Quota, telling: u32) -> Self {
+    /// `report_min` is the number of uses that suffices for a report to other nodes.
+    fn of(name: &'static str, quota: Quota, report_min: u32) -> Self {
         let buckets = Buckets::default();
         Self {
             name,
@@ -72,7 +72,7 @@ impl Rate {
             burst: quota.burst_size(),
             used: DashMap::new(),
             raised: DashMap::new(),
-            telling,
+            report_min,
         }
     }
 
@@ -89,14 +89,14 @@ impl Rate {
 
     /// Uses to report to other nodes. Few uses are not reported: the threshold is a quarter of a second's
     /// rate, and most people never reach it.
-    pub(super) fn untold(&self) -> Vec<(Account, Charge)> {
-        let enough = self.used.iter().filter(|entry| *entry.value() >= self.telling);
+    pub(super) fn drain_usage(&self) -> Vec<(Account, Usage)> {
+        let enough = self.used.iter().filter(|entry| *entry.value() >= self.report_min);
         let accounts: Vec<Account> = enough.map(|entry| entry.key().clone()).collect();
         let told = accounts.into_iter().filter_map(|account| self.used.remove(&account));
         told.map(|(account, used)| {
             let (name, used) = (format!("{}:{account}", self.name), self.cell * used);
             let owed_max = self.owed_max();
-            (account, Charge { account: name, used, owed_max })
+            (account, Usage { account: name, used, owed_max })
         })
         .collect()
     }
@@ -107,11 +107,11 @@ impl Rate {
 
     /// Applies the debt over all nodes, as Redis reports it. A smaller debt never lowers the local one, and a
     /// larger one raises it within bounds.
-    pub(super) fn owe(&self, account: &Account, owed: Duration) {
-        self.owe_at(self.start.elapsed(), account, owed);
+    pub(super) fn apply_debt(&self, account: &Account, owed: Duration) {
+        self.apply_debt_at(self.start.elapsed(), account, owed);
     }
 
-    fn owe_at(&self, now: Duration, account: &Account, owed: Duration) {
+    fn apply_debt_at(&self, now: Duration, account: &Account, owed: Duration) {
         let max = self.owed_max();
         let until = now + owed.min(max);
         let used_until = self.raised.get(account).map_or(now, |until| (*until).max(now));
@@ -130,10 +130,10 @@ impl Rate {
 
     /// Removes the buckets that are full again, and uses too few to report, or all uses if nothing can be
     /// reported.
-    pub(super) fn shrink(&self, tells: bool) {
+    pub(super) fn shrink(&self, reports: bool) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();
-        self.used.retain(|_, used| tells && *used >= self.telling);
+        self.used.retain(|_, used| reports && *used >= self.report_min);
         self.used.shrink_to_fit();
         let now = self.start.elapsed();
         self.raised.retain(|_, until| *until > now);
@@ -202,20 +202,20 @@ mod tests {
         assert!((0..10).all(|_| rate.take(&account(1)).is_ok()));
         let wait = rate.take(&account(1)).unwrap_err();
         assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(6), "{wait:?}");
-        let told = rate.untold();
+        let told = rate.drain_usage();
         assert_eq!(told[0].1.used, Duration::from_secs(60));
         rate.take(&account(2)).unwrap();
-        assert_eq!(rate.untold().len(), 1, "one is enough");
+        assert_eq!(rate.drain_usage().len(), 1, "one is enough");
     }
 
     #[test]
     fn b50_what_is_used_elsewhere_is_owed_here_too() {
         let rate = rate(4);
-        rate.owe(&account(1), Duration::from_secs(3));
+        rate.apply_debt(&account(1), Duration::from_secs(3));
         let wait = rate.take(&account(1)).unwrap_err();
         assert!(wait > Duration::from_millis(900), "the burst is 2 s: {wait:?}");
         // A smaller debt elsewhere does not lower the local one.
-        rate.owe(&account(1), Duration::ZERO);
+        rate.apply_debt(&account(1), Duration::ZERO);
         assert!(rate.take(&account(1)).is_err());
     }
 
@@ -225,7 +225,7 @@ mod tests {
         // Ten uses a second are tried, for a minute.
         let uses = (0..600).filter(|tenth| {
             let now = Duration::from_millis(100 * tenth);
-            rate.owe_at(now, &account(1), Duration::MAX);
+            rate.apply_debt_at(now, &account(1), Duration::MAX);
             let used: Result<bool, Infallible> =
                 rate.buckets.measure_and_replace(&account(1), |known| {
                     let known = Duration::from(known.unwrap_or_default());
@@ -244,13 +244,13 @@ mod tests {
     fn what_is_used_is_told_once_there_is_enough_of_it() {
         let rate = rate(8);
         rate.take(&account(1)).unwrap();
-        assert!(rate.untold().is_empty());
+        assert!(rate.drain_usage().is_empty());
         rate.take(&account(1)).unwrap();
-        let told = rate.untold();
-        let (whose, Charge { account: name, used, .. }) = &told[0];
+        let told = rate.drain_usage();
+        let (whose, Usage { account: name, used, .. }) = &told[0];
         assert_eq!((whose, name.as_str()), (&account(1), "test:address:192.0.2.1"));
         assert_eq!(*used, Duration::from_millis(250));
-        assert!(rate.untold().is_empty());
+        assert!(rate.drain_usage().is_empty());
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
         rate.shrink(true);
         assert!(!rate.used.is_empty(), "it is enough to tell");
         rate.shrink(false);
-        assert!(rate.used.is_empty() && rate.untold().is_empty());
+        assert!(rate.used.is_empty() && rate.drain_usage().is_empty());
         assert!(!rate.buckets.is_empty(), "but not that it was used here");
     }
 }

@@ -1,6 +1,6 @@
 //! Time that a message takes at each hop, by the clock of the node where the hop is.
 //!
-//! A message carries the time of its acceptance ([`Sent`]), by its node's monotonic clock and by the wall
+//! A message carries the time of its acceptance ([`SendTime`]), by its node's monotonic clock and by the wall
 //! clock. Its own node receives it too (law I4), and so has both ends by the clock that never jumps. Other
 //! nodes have only the wall clock: their durations are as exact as the two nodes' clocks. Only measurements
 //! depend on this: order is by `seq`.
@@ -17,7 +17,7 @@ use crate::wire::broadcast::Broadcast;
 
 /// Time and node of a message's acceptance. It is sent over the bus, and no client sees it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Sent {
+pub(crate) struct SendTime {
     /// Number of the process that accepted it, which differs after each start.
     by: u64,
     /// Time of acceptance, in microseconds since that process began.
@@ -30,7 +30,7 @@ pub(crate) struct Sent {
 
 /// Times of one message on its way through a node.
 #[derive(Debug, Default)]
-pub(crate) struct Passage {
+pub(crate) struct DeliveryTimes {
     /// Time when it was received from the bus.
     heard: Option<Instant>,
     /// Time of its commit by the database's clock, if it was read from there for a gap.
@@ -39,7 +39,7 @@ pub(crate) struct Passage {
     queued: OnceLock<Instant>,
 }
 
-impl Passage {
+impl DeliveryTimes {
     pub(crate) fn heard_now() -> Self {
         Self { heard: Some(Instant::now()), ..Self::default() }
     }
@@ -51,16 +51,16 @@ impl Passage {
 
 /// One copy of a message that is about to be written to a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Copied {
+pub(crate) struct CopyTimes {
     queued: Instant,
-    sent: Option<Sent>,
+    sent: Option<SendTime>,
     committed: Option<Timestamp>,
 }
 
-impl Copied {
+impl CopyTimes {
     /// A copy of this broadcast, if it is a new message that came live.
     pub(crate) fn of(broadcast: &Broadcast) -> Option<Self> {
-        let Passage { committed, queued, .. } = &broadcast.passage;
+        let DeliveryTimes { committed, queued, .. } = &broadcast.times;
         let queued = *queued.get()?;
         Some(Self { queued, sent: broadcast.sent(), committed: *committed })
     }
@@ -112,10 +112,10 @@ impl Delivery {
     }
 
     /// Times of a message that was accepted then and is published now.
-    pub(crate) fn sent(&self, accepted: Instant) -> Sent {
+    pub(crate) fn sent(&self, accepted: Instant) -> SendTime {
         let now = Instant::now();
         let waited = i64::try_from((now - accepted).as_micros()).unwrap_or(i64::MAX);
-        Sent {
+        SendTime {
             by: self.started_as,
             accepted: self.micros(accepted),
             published: self.micros(now),
@@ -126,7 +126,7 @@ impl Delivery {
     /// Records the reception from the bus. For the node's own messages the time on the bus is known by one
     /// clock.
     pub(crate) fn heard(&self, broadcast: &Broadcast) {
-        if let (Some(sent), Some(heard)) = (broadcast.sent(), broadcast.passage.heard)
+        if let (Some(sent), Some(heard)) = (broadcast.sent(), broadcast.times.heard)
             && sent.by == self.started_as
         {
             self.bus.took(between(sent.published, self.micros(heard)));
@@ -135,7 +135,7 @@ impl Delivery {
 
     /// Records that a new message is put into queues: all at the same time.
     pub(crate) fn queued(&self, broadcast: &Broadcast) {
-        let Passage { heard, queued, .. } = &broadcast.passage;
+        let DeliveryTimes { heard, queued, .. } = &broadcast.times;
         if broadcast.seq().is_none() || queued.get().is_some() {
             return;
         }
@@ -146,7 +146,7 @@ impl Delivery {
     }
 
     /// Records that these copies were written.
-    pub(crate) fn written(&self, copies: &[Copied]) {
+    pub(crate) fn written(&self, copies: &[CopyTimes]) {
         if copies.is_empty() {
             return;
         }
@@ -199,8 +199,8 @@ mod tests {
 
     use super::*;
 
-    fn copy(sent: Option<Sent>, committed: Option<Timestamp>) -> Copied {
-        Copied { queued: Instant::now(), sent, committed }
+    fn copy(sent: Option<SendTime>, committed: Option<Timestamp>) -> CopyTimes {
+        CopyTimes { queued: Instant::now(), sent, committed }
     }
 
     #[test]
@@ -209,9 +209,9 @@ mod tests {
         let (here, there) = (Delivery::new(&mut registry), Delivery::default());
         let (accepted, wall) = (Instant::now(), Timestamp::now().as_microsecond());
         // The wall clock is not used for a node's own messages.
-        let own = Sent { at: wall - 3_600_000_000, ..here.sent(accepted) };
-        let late = Sent { at: wall - 3_000_000, ..there.sent(accepted) };
-        let ahead = Sent { at: wall + 3_600_000_000, ..late };
+        let own = SendTime { at: wall - 3_600_000_000, ..here.sent(accepted) };
+        let late = SendTime { at: wall - 3_000_000, ..there.sent(accepted) };
+        let ahead = SendTime { at: wall + 3_600_000_000, ..late };
         let hour_ago = Timestamp::from_microsecond(wall - 3_600_000_000).unwrap();
         here.written(&[copy(Some(own), None), copy(Some(late), None), copy(Some(ahead), None)]);
         here.written(&[copy(None, Some(hour_ago)), copy(None, None)]);
@@ -243,6 +243,6 @@ mod tests {
         let here = Delivery::default();
         here.heard(&broadcast);
         here.queued(&broadcast);
-        here.written(&[Copied::of(&broadcast).unwrap()]);
+        here.written(&[CopyTimes::of(&broadcast).unwrap()]);
     }
 }

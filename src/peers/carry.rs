@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{PeerError, answer, connections::Sender, proof, whereabouts};
+use super::{PeerError, answer, connections::Sender, node_address, proof};
 use crate::{app::App, bus::NodeAddress, traces};
 
 /// Time limit for a node to accept a connection, and then to prove its identity.
@@ -31,7 +31,7 @@ pub(crate) async fn carry(
     node: &str,
     mut request: Request,
 ) -> Result<Response, PeerError> {
-    let to = whereabouts(app, node).await?;
+    let to = node_address(app, node).await?;
     let span = traces::carry(&mut request, to.address);
     let outcome = carry_to(app, node, to, request).await;
     if let Err(error) = &outcome {

@@ -29,7 +29,7 @@ use super::{
     messages::{Appended, Messages, Refusal},
 };
 use crate::{
-    bus::Bus,
+    bus::PubSub,
     error::Error,
     inbox::Inbox,
     message::Draft,
@@ -70,7 +70,7 @@ impl Writer {
     pub(crate) fn start(
         tasks: &Tasks,
         store: Arc<dyn Messages>,
-        bus: Arc<dyn Bus>,
+        bus: Arc<dyn PubSub>,
         inbox: Arc<Inbox>,
         counts: WriterCounts,
     ) -> Self {
@@ -191,7 +191,7 @@ impl Queue {
 /// Commits batches, then publishes them.
 struct Committer {
     store: Arc<dyn Messages>,
-    bus: Arc<dyn Bus>,
+    bus: Arc<dyn PubSub>,
     inbox: Arc<Inbox>,
     counts: WriterCounts,
     queue: Arc<Queue>,

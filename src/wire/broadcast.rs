@@ -5,6 +5,7 @@
 //! an unknown version (the head check recovers their content).
 
 mod hops;
+mod version_0;
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
@@ -22,20 +23,16 @@ use super::{
 };
 use crate::{
     message::{ClientId, Message},
-    metrics::delivery::{Passage, Sent},
+    metrics::delivery::{DeliveryTimes, SendTime},
     person::{Person, PersonId, PersonKind},
     session::{Session, SessionId},
     store::Delivered,
     traces::{Hop, TraceParent},
 };
+use version_0::VERSION_0;
 
 /// Envelope version that this node writes.
 const VERSION: u32 = 1;
-/// Version of envelopes for nodes only: nodes of versions that don't know it ignore them.
-const FOR_NODES: u32 = 0;
-/// Events for nodes only.
-const BLOCKS_CHANGED: &str = "blocks:changed";
-const LIFE_EXPECTED: &str = "life:expected";
 
 /// Target of an event: a session's room, or all connections of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +80,7 @@ pub(crate) struct Broadcast {
     /// Boxed: few are traced.
     hop: Option<Box<Hop>>,
     /// Delivery times that this node measures.
-    pub(crate) passage: Passage,
+    pub(crate) times: DeliveryTimes,
     native: OnceLock<Utf8Bytes>,
     socketio: OnceLock<Utf8Bytes>,
 }
@@ -114,7 +111,7 @@ struct Envelope {
     traceparent: Option<TraceParent>,
     /// Time when the message was received, for measurements only.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    sent: Option<Sent>,
+    sent: Option<SendTime>,
     data: Box<RawValue>,
 }
 
@@ -129,9 +126,9 @@ pub(crate) enum BadEnvelope {
 
 impl Broadcast {
     fn of(room: Room, envelope: Envelope) -> Self {
-        let (hop, passage) = (None, Passage::default());
+        let (hop, times) = (None, DeliveryTimes::default());
         let (native, socketio) = (OnceLock::new(), OnceLock::new());
-        Self { room, envelope, hop, passage, native, socketio }
+        Self { room, envelope, hop, times, native, socketio }
     }
 
     fn new<E: Event>(room: Room, author: Option<Person>, data: &E) -> Self {
@@ -158,7 +155,7 @@ impl Broadcast {
     }
 
     /// The same with the time of receipt, so that receiving nodes can measure the delivery time.
-    pub(crate) fn message_sent(message: &Message, sent: Sent) -> Self {
+    pub(crate) fn message_sent(message: &Message, sent: SendTime) -> Self {
         let mut broadcast = Self::message_new(message);
         broadcast.envelope.sent = Some(sent);
         broadcast
@@ -166,8 +163,8 @@ impl Broadcast {
 
     /// The same, read from the store because the bus has lost it.
     pub(crate) fn message_filled(message: &Message) -> Self {
-        let passage = Passage::filled(message.created_at);
-        Self { passage, ..Self::message_new(message) }
+        let times = DeliveryTimes::filled(message.created_at);
+        Self { times, ..Self::message_new(message) }
     }
 
     /// `message:updated`: edited, deleted or reacted to.
@@ -209,33 +206,6 @@ impl Broadcast {
         Self::new(Room::User(to), None, &SessionUpdated { session })
     }
 
-    /// Notifies the nodes with connections of this person that a block was added or removed.
-    pub(crate) fn blocks_changed(person: Person) -> Self {
-        Self::for_nodes(person, BLOCKS_CHANGED)
-    }
-
-    /// Requests a check whether this person's connections are still alive. A node of an earlier
-    /// version treats it as a change of blocks, and refreshes them.
-    pub(crate) fn life_expected(person: Person) -> Self {
-        Self::for_nodes(person, LIFE_EXPECTED)
-    }
-
-    fn for_nodes(person: Person, event: &str) -> Self {
-        let mut broadcast = Self::named(Room::User(person), event, None, &());
-        broadcast.envelope.v = FOR_NODES;
-        broadcast
-    }
-
-    /// Whether it requests a sign of life from the room's connections.
-    pub(crate) fn expects_life(&self) -> bool {
-        self.is_for_nodes() && self.envelope.event == LIFE_EXPECTED
-    }
-
-    /// Whether it is for nodes only; clients never receive it.
-    pub(crate) fn is_for_nodes(&self) -> bool {
-        self.envelope.v == FOR_NODES
-    }
-
     pub(crate) fn seq(&self) -> Option<u64> {
         self.envelope.seq
     }
@@ -244,7 +214,7 @@ impl Broadcast {
         self.envelope.rev
     }
 
-    pub(crate) fn sent(&self) -> Option<Sent> {
+    pub(crate) fn sent(&self) -> Option<SendTime> {
         self.envelope.sent
     }
 
@@ -288,8 +258,8 @@ impl Broadcast {
         }
         let envelope = serde_json::from_slice::<Envelope>(bytes);
         match envelope {
-            Ok(envelope) if matches!(envelope.v, VERSION | FOR_NODES) => {
-                Ok(Self { passage: Passage::heard_now(), ..Self::of(room, envelope) })
+            Ok(envelope) if matches!(envelope.v, VERSION | VERSION_0) => {
+                Ok(Self { times: DeliveryTimes::heard_now(), ..Self::of(room, envelope) })
             }
             _ => Err(serde_json::from_slice::<Version>(bytes)
                 .ok()
@@ -302,7 +272,7 @@ impl Broadcast {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::new_id;
+    use crate::{bus::ControlMessage, wire::new_id};
 
     #[test]
     fn i9_a_broadcast_is_encoded_once() {
@@ -324,10 +294,18 @@ mod tests {
         // An event for nodes only has a version that earlier nodes ignore, and clients never
         // receive it.
         let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());
-        let hint = Broadcast::blocks_changed(person).to_bytes();
-        assert_eq!(&hint[..], br#"{"v":0,"event":"blocks:changed","data":null}"#);
-        assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
-        assert!(!broadcast.is_for_nodes());
+        for (message, event) in [
+            (ControlMessage::BlocksChanged { person: person.clone() }, "blocks:changed"),
+            (ControlMessage::LifeExpected { person: person.clone() }, "life:expected"),
+        ] {
+            let hint = Broadcast::of_control(&message).to_bytes();
+            let text = format!(r#"{{"v":0,"event":"{event}","data":null}}"#);
+            assert_eq!(str::from_utf8(&hint).unwrap(), text);
+            let inbox = Broadcast::from_bytes(Room::User(person.clone()), &hint).unwrap();
+            assert_eq!((inbox.is_for_nodes(), inbox.control_message()), (true, Some(message)));
+            assert!(Broadcast::from_bytes(room.clone(), &hint).unwrap().is_for_nodes());
+        }
+        assert!(!broadcast.is_for_nodes() && broadcast.control_message().is_none());
         // A traced event carries the span of its publish. Without one, or with nonsense, it is
         // delivered all the same.
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -40,19 +40,19 @@ async fn c14_an_address_counts_where_the_node_has_signed_it() {
     let (name, other) = (new_node(), new_node());
     let ((one, _), (two, _)) = (named(&name, &server).await, named(&other, &server).await);
     let (plain, tls) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
-    one.announce(plain, Some(tls)).await.unwrap();
-    let known = two.whereabouts(&name).await.unwrap().unwrap();
+    one.register_node(plain, Some(tls)).await.unwrap();
+    let known = two.node_address(&name).await.unwrap().unwrap();
     assert_eq!((known.address, known.tls, known.is_signed), (plain, Some(tls), true));
     let signed = text(&server.command(&format!("GET frontdesk:peer:{name}")).await);
     let (_, stamp) = signed.split_once(' ').unwrap();
     for forged in [format!("203.0.113.9:1 {stamp}"), "203.0.113.9:1".to_owned()] {
         server.command(&format!("SET frontdesk:peer:{name} \"{forged}\"")).await;
         server.command(&format!("SET frontdesk:node:{name} 203.0.113.9:1")).await;
-        assert_eq!(two.whereabouts(&name).await.unwrap(), None, "{forged}");
+        assert_eq!(two.node_address(&name).await.unwrap(), None, "{forged}");
     }
     // Record of one node under the key of another.
     server.command(&format!("SET frontdesk:peer:{other} \"{signed}\"")).await;
-    assert_eq!(one.whereabouts(&other).await.unwrap(), None);
+    assert_eq!(one.node_address(&other).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -62,15 +62,15 @@ async fn c14_nobody_is_here_whom_no_node_has_noted() {
     let ((one, _), (two, _)) = (named(&name, &server).await, named(&new_node(), &server).await);
     let person = || Person::new(PersonKind::Customer, unique("p").parse().unwrap());
     let people = [person(), person()];
-    one.announce(([127, 0, 0, 1], 1).into(), None).await.unwrap();
-    one.come(&people[..1]).await.unwrap();
+    one.register_node(([127, 0, 0, 1], 1).into(), None).await.unwrap();
+    one.mark_online(&people[..1]).await.unwrap();
     let stamp = server.command(&format!("HGET frontdesk:here:{} {name}", people[0])).await;
     for forged in [text(&stamp), "x".repeat(STAMP)] {
         server.command(&format!("HSET frontdesk:here:{} {name} {forged}", people[1])).await;
-        assert_eq!(two.present(&people).await.unwrap(), [true, false]);
+        assert_eq!(two.are_online(&people).await.unwrap(), [true, false]);
     }
     server.command(&format!("SADD frontdesk:present:{} {name}", people[1])).await;
-    assert_eq!(two.present(&people).await.unwrap(), [true, false]);
+    assert_eq!(two.are_online(&people).await.unwrap(), [true, false]);
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn c14_places_that_no_node_holds_do_not_count() {
     let ((one, _), (two, _)) =
         (named(&new_node(), &server).await, named(&new_node(), &server).await);
     let hold = async |node: &Arc<dyn Bus>, account: &str, count: u32| {
-        node.hold(&[(account.to_owned(), count)]).await.unwrap()[0]
+        node.report_slots(&[(account.to_owned(), count)]).await.unwrap()[0]
     };
     assert_eq!(hold(&one, "user:a", 2).await, 0);
     let until = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(15);

@@ -18,18 +18,18 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio::time::{sleep, timeout};
 
-use super::{DEADLINE, EVENTS, watch::Trouble};
+use super::{EVENTS_MAX, ROUND_TRIP_TIMEOUT, watch::Trouble};
 use crate::{
     bus::redis::config::{RedisConfig, RedisServers},
     platform::tls::{self, Tls},
 };
 
 /// Time without a reply to a pending command after which a connection is made anew.
-const UNRESPONSIVE: Duration = Duration::from_secs(3);
+const UNRESPONSIVE_MAX: Duration = Duration::from_secs(3);
 /// Attempts per command. On a cluster a node may not own the slot any more, or not yet, and redirects.
 /// Every command here may run twice.
-const ATTEMPTS: u32 = 1;
-const CLUSTER_ATTEMPTS: u32 = 3;
+const COMMAND_ATTEMPTS: u32 = 1;
+const CLUSTER_COMMAND_ATTEMPTS: u32 = 3;
 
 /// Client that reconnects by itself.
 pub(super) fn client(config: &RedisConfig) -> anyhow::Result<Client> {
@@ -37,7 +37,7 @@ pub(super) fn client(config: &RedisConfig) -> anyhow::Result<Client> {
 }
 
 /// Connects once as a check. Reports version and transport.
-pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
+pub(super) async fn probe(config: &RedisConfig) -> anyhow::Result<String> {
     let mut builder = builder(config)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build()?;
@@ -69,23 +69,25 @@ pub(super) async fn keep_connected(client: Client) {
         if let Ok(Err(error)) = client.connect().await {
             tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
         }
-        sleep(DEADLINE).await;
+        sleep(ROUND_TRIP_TIMEOUT).await;
     }
 }
 
 /// Whether the client connects within the time limit.
 pub(super) async fn is_connected(client: &Client) -> bool {
-    matches!(timeout(DEADLINE * 3, client.wait_for_connect()).await, Ok(Ok(())))
+    matches!(timeout(ROUND_TRIP_TIMEOUT * 3, client.wait_for_connect()).await, Ok(Ok(())))
 }
 
 fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
     let server = |(host, port): &(String, u16)| Server::new(host, *port);
     let (servers, attempts) = match &config.servers {
-        RedisServers::One(one) => (ServerConfig::Centralized { server: server(one) }, ATTEMPTS),
+        RedisServers::One(one) => {
+            (ServerConfig::Centralized { server: server(one) }, COMMAND_ATTEMPTS)
+        }
         RedisServers::Cluster(nodes) => {
             let (hosts, policy) =
                 (nodes.iter().map(server).collect(), ClusterDiscoveryPolicy::UseCache);
-            (ServerConfig::Clustered { hosts, policy }, CLUSTER_ATTEMPTS)
+            (ServerConfig::Clustered { hosts, policy }, CLUSTER_COMMAND_ATTEMPTS)
         }
     };
     let mut builder = Builder::from_config(Config {
@@ -98,16 +100,18 @@ fn builder(config: &RedisConfig) -> anyhow::Result<Builder> {
     });
     builder.set_policy(ReconnectPolicy::new_exponential(0, 100, 2_000, 2));
     builder.with_performance_config(|performance| {
-        performance.default_command_timeout = DEADLINE;
-        performance.broadcast_channel_capacity = EVENTS;
+        performance.default_command_timeout = ROUND_TRIP_TIMEOUT;
+        performance.broadcast_channel_capacity = EVENTS_MAX;
     });
     builder.with_connection_config(|connection| {
-        connection.connection_timeout = DEADLINE * 3;
-        connection.internal_command_timeout = DEADLINE * 3;
+        connection.connection_timeout = ROUND_TRIP_TIMEOUT * 3;
+        connection.internal_command_timeout = ROUND_TRIP_TIMEOUT * 3;
         connection.max_command_attempts = attempts;
         connection.reconnect_on_auth_error = true;
-        connection.unresponsive =
-            UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: DEADLINE };
+        connection.unresponsive = UnresponsiveConfig {
+            max_timeout: Some(UNRESPONSIVE_MAX),
+            interval: ROUND_TRIP_TIMEOUT,
+        };
         connection.tcp.nodelay = Some(true);
     });
     Ok(builder)

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use tokio::time::timeout;
 
-use super::{DEADLINE, connect};
+use super::{ROUND_TRIP_TIMEOUT, connect};
 use crate::{
     bus::redis::config::RedisConfig,
     platform::tls::{self, Tls},
@@ -20,8 +20,8 @@ pub(super) async fn agree(config: &RedisConfig) -> RedisConfig {
 }
 
 /// Reports version and transport. Changes nothing.
-pub(super) async fn look(config: &RedisConfig) -> anyhow::Result<String> {
-    connect::look(&try_to_agree(config).await?).await
+pub(super) async fn probe(config: &RedisConfig) -> anyhow::Result<String> {
+    connect::probe(&try_to_agree(config).await?).await
 }
 
 /// If neither transport answers, the error is that of TLS.
@@ -43,6 +43,6 @@ async fn try_to_agree(config: &RedisConfig) -> anyhow::Result<RedisConfig> {
 }
 
 async fn answers(config: &RedisConfig) -> anyhow::Result<()> {
-    let answered = timeout(DEADLINE * 2, connect::look(config)).await;
+    let answered = timeout(ROUND_TRIP_TIMEOUT * 2, connect::probe(config)).await;
     answered.unwrap_or_else(|_| Err(anyhow!("no answer in time"))).map(drop)
 }

@@ -41,13 +41,17 @@ impl Seals {
     }
 
     /// Whether a node published this envelope in this channel recently, and it is not a repeat.
+    /// Without a signature it counts if nodes older than signatures are accepted.
     pub(super) fn hold(&self, channel: &str, envelope: &[u8]) -> bool {
+        let is_unsigned = split(envelope).is_none();
+        (is_unsigned && self.secret.accepts_unsigned()) || self.hold_signed(channel, envelope)
+    }
+
+    /// The same for a channel that no node older than signatures publishes in.
+    pub(super) fn hold_signed(&self, channel: &str, envelope: &[u8]) -> bool {
         let Some((signed, stamp)) = split(envelope) else {
-            let accepted = self.secret.accepts_unsigned();
-            if !accepted {
-                self.secret.distrust(Purpose::Envelope, Distrust::Unsigned);
-            }
-            return accepted;
+            self.secret.distrust(Purpose::Envelope, Distrust::Unsigned);
+            return false;
         };
         let parts = [channel.as_bytes(), signed];
         let Ok(origin) = self.secret.verify(Purpose::Envelope, &parts, stamp) else { return false };

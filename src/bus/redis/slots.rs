@@ -17,18 +17,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{BusEvent, DEADLINE};
+use super::{BusEvent, ROUND_TRIP_TIMEOUT};
 
 /// Interval of checks.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a move. Operators move slots one by one, and each move resubscribes to everything.
-const REST: Duration = Duration::from_secs(2);
+const PAUSE_AFTER_MOVE: Duration = Duration::from_secs(2);
 
 /// Slots of each node, and the epoch. The epoch reveals a slot that moved away and back.
 type View = (Value, Option<String>);
 
-pub(super) async fn keep_looking(
-    publisher: Client,
+/// Reports each move of a slot as an interruption.
+pub(super) async fn keep_detecting_moves(
+    commands: Client,
     subscriber: Client,
     events: mpsc::Sender<BusEvent>,
     moved: Counter,
@@ -36,39 +37,39 @@ pub(super) async fn keep_looking(
     let mut known: HashMap<Server, View> = HashMap::new();
     loop {
         let mut has_moved = false;
-        for (server, view) in look(&publisher).await {
+        for (server, view) in views(&commands).await {
             let before = known.insert(server, view.clone());
             has_moved |= before.is_some_and(|before| before != view);
         }
         if !has_moved {
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
             continue;
         }
         moved.inc();
         tracing::info!("slots of the Redis Cluster have moved: subscribing again");
-        for client in [&publisher, &subscriber] {
+        for client in [&commands, &subscriber] {
             // Otherwise each command would discover the move by itself.
-            if !matches!(timeout(DEADLINE * 3, client.sync_cluster()).await, Ok(Ok(()))) {
+            if !matches!(timeout(ROUND_TRIP_TIMEOUT * 3, client.sync_cluster()).await, Ok(Ok(()))) {
                 tracing::debug!("the cluster's slots can't be read for now");
             }
         }
         if events.send(BusEvent::Interrupted).await.is_err() {
             return;
         }
-        sleep(REST).await;
+        sleep(PAUSE_AFTER_MOVE).await;
     }
 }
 
 /// Slots and epoch as seen by each node that answers.
-async fn look(client: &Client) -> Vec<(Server, View)> {
-    let looks = primaries(client).into_iter().map(async |server| {
+async fn views(client: &Client) -> Vec<(Server, View)> {
+    let views = primaries(client).into_iter().map(async |server| {
         let node = client.with_cluster_node(&server);
         let slots: Value = node.cluster_slots().await.ok()?;
         let state: String = node.cluster_info().await.ok()?;
         let epoch = state.lines().find(|line| line.starts_with("cluster_current_epoch:"));
         Some((server.clone(), (slots, epoch.map(str::to_owned))))
     });
-    join_all(looks).await.into_iter().flatten().collect()
+    join_all(views).await.into_iter().flatten().collect()
 }
 
 /// Nodes with slots, as far as the client knows.

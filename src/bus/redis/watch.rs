@@ -15,13 +15,13 @@ use fred::{
     interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
     types::{Expiration, Value, config::Server},
 };
-use futures_util::future::try_join;
+use futures_util::future::{join_all, try_join};
 use tokio::{
     sync::{broadcast, mpsc},
     time::sleep,
 };
 
-use super::{BusEvent, hearing};
+use super::{BusEvent, slots};
 use crate::{cluster::ClusterSecret, metrics::bus::BusCounts};
 
 /// Interval of probes, and the maximum pause after a reconnect that did not help.
@@ -76,7 +76,7 @@ impl From<&Error> for Trouble {
 
 #[derive(Debug)]
 pub(super) struct Watch {
-    publisher: Client,
+    commands: Client,
     subscriber: Client,
     is_cluster: bool,
     /// Key that a probe writes, and channel that it publishes in.
@@ -87,13 +87,13 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(
-        publisher: Client,
+        commands: Client,
         subscriber: Client,
         is_cluster: bool,
         secret: &ClusterSecret,
     ) -> Self {
         let name = format!("frontdesk:probe:{}", secret.node());
-        Self { publisher, subscriber, is_cluster, name, trouble: Mutex::default() }
+        Self { commands, subscriber, is_cluster, name, trouble: Mutex::default() }
     }
 
     /// Whether Redis can be the bus.
@@ -111,7 +111,7 @@ impl Watch {
         counts: BusCounts,
         events: mpsc::Sender<BusEvent>,
     ) {
-        let mut errors = self.publisher.error_rx();
+        let mut errors = self.commands.error_rx();
         let (mut pause, mut unanswered) = (PROBE_EVERY, 0);
         while !events.is_closed() {
             sleep(pause).await;
@@ -134,7 +134,7 @@ impl Watch {
                     Trouble::Refused(_) | Trouble::Unfit => &counts.refused,
                 };
                 reason.inc();
-                tokio::join!(reconnect(&self.publisher), reconnect(&self.subscriber));
+                tokio::join!(reconnect(&self.commands), reconnect(&self.subscriber));
                 pause = (pause * 2).min(PROBE_PAUSE_MAX);
                 unanswered = 0;
             }
@@ -143,10 +143,7 @@ impl Watch {
 
     async fn probe(&self) -> Result<(), Trouble> {
         if self.is_cluster {
-            let both = try_join(
-                hearing::ping_sharded(&self.publisher),
-                hearing::ping_sharded(&self.subscriber),
-            );
+            let both = try_join(ping_masters(&self.commands), ping_masters(&self.subscriber));
             return both.await.map(drop).map_err(|error| Trouble::from(&error));
         }
         let heard = self.write_and_publish().await.map_err(|error| Trouble::from(&error))?;
@@ -157,9 +154,9 @@ impl Watch {
     async fn write_and_publish(&self) -> Result<i64, Error> {
         // Repeated in each probe: a new connection has no subscription.
         self.subscriber.subscribe(self.name.clone()).await?;
-        hearing::ping(&self.subscriber).await?;
+        ping(&self.subscriber).await?;
         let lasts = Some(Expiration::EX(PROBE_LASTS_SECS));
-        let pipeline = self.publisher.pipeline();
+        let pipeline = self.commands.pipeline();
         let _: () = pipeline.set(self.name.clone(), "", lasts, None, false).await?;
         let _: () = pipeline.publish(self.name.clone(), "").await?;
         let (_, heard): (Value, i64) = pipeline.all().await?;
@@ -193,6 +190,24 @@ impl Watch {
         }
         *known = found;
     }
+}
+
+/// Whether Redis answers.
+pub(super) async fn ping(client: &Client) -> Result<(), Error> {
+    // A subscribing connection gets an array, any other a string.
+    client.ping::<Value>(None).await.map(drop)
+}
+
+/// Whether every cluster node with slots answers.
+async fn ping_masters(client: &Client) -> Result<(), Error> {
+    let servers = slots::primaries(client);
+    if servers.is_empty() {
+        return ping(client).await;
+    }
+    let replies = servers
+        .iter()
+        .map(async |server| client.with_cluster_node(server).ping::<Value>(None).await.map(drop));
+    join_all(replies).await.into_iter().collect()
 }
 
 /// Makes a client's connections anew. A disconnected client is reconnecting already.

@@ -17,7 +17,7 @@ use crate::{
     commands::join::{self, Resumed},
     connection::outbound::{Frame, Queued},
     error::Error,
-    limits::{Account, Place, Stranger, address::Address},
+    limits::{Account, Slot, Stranger, address::Address},
     wire::{
         CloseCode,
         socketio::{self, Auth, NAMESPACE, Packet},
@@ -35,20 +35,20 @@ pub(crate) struct Entry {
     stranger: Option<Stranger>,
     known: Option<Known>,
     /// Slots of the address, held to the end.
-    of_address: Vec<Place>,
+    of_address: Vec<Slot>,
 }
 
 /// Bearer of a valid token, and that user's slots.
 struct Known {
     identity: Identity,
-    places: Vec<Place>,
+    slots: Vec<Slot>,
 }
 
 /// The person who has entered, their sessions to resume, and the slots held to the end.
 pub(super) struct Entered {
     pub(super) identity: Identity,
     pub(super) resumed: Vec<Resumed>,
-    pub(super) places: Vec<Place>,
+    pub(super) slots: Vec<Slot>,
 }
 
 impl Entry {
@@ -58,7 +58,7 @@ impl Entry {
         address: Address,
         token: Option<&SecretString>,
     ) -> Result<Self, Error> {
-        let of_address = app.limits.places([Account::Address(address)]).await?;
+        let of_address = app.limits.slots([Account::Address(address)]).await?;
         let stranger = app.limits.enter(address, CONNECT_TIMEOUT);
         let known = match token {
             Some(token) => Known::by(app, token).await,
@@ -90,7 +90,7 @@ impl Entry {
             None => proving.await?,
         };
         drop(self.stranger);
-        let Known { identity, mut places } = match known {
+        let Known { identity, mut slots } = match known {
             Ok(known) => known,
             // Not a permanent refusal: slots of a killed node become free after a while.
             Err(identity) => {
@@ -100,8 +100,8 @@ impl Entry {
         };
         let (pid, resumed) = recover(app, &identity, &auth).await?;
         door.answer(socketio::connected(&unguessable(), &pid)).await?;
-        places.extend(self.of_address);
-        Ok(Entered { identity, resumed, places })
+        slots.extend(self.of_address);
+        Ok(Entered { identity, resumed, slots })
     }
 }
 
@@ -128,8 +128,8 @@ impl Known {
 
     /// Takes a slot for one more connection of this user.
     async fn admit(app: &App, identity: Identity) -> Result<Self, Error> {
-        let places = app.limits.places([Account::User(identity.person.clone())]).await?;
-        Ok(Self { identity, places })
+        let slots = app.limits.slots([Account::User(identity.person.clone())]).await?;
+        Ok(Self { identity, slots })
     }
 }
 

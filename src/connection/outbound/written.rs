@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Frame, Queued};
 use crate::{
-    memory::Charge, metrics::delivery::Copied, person::PersonKind, session::SessionId,
+    memory::Charge, metrics::delivery::CopyTimes, person::PersonKind, session::SessionId,
     wire::broadcast::Broadcast,
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Written {
     /// Size of the largest frame, in bytes.
     largest: usize,
     /// Copies of new messages.
-    pub(crate) copies: Vec<Copied>,
+    pub(crate) copies: Vec<CopyTimes>,
     /// Traced broadcasts, held until all frames are written.
     pub(super) traced: Vec<Arc<Broadcast>>,
     /// Last `seq` of messages per session, by kind of author.
@@ -40,7 +40,7 @@ impl Written {
             }
             written.probe |= matches!(frame, Frame::Probe);
             if let Frame::Broadcast(broadcast) = frame {
-                written.copies.extend(Copied::of(broadcast));
+                written.copies.extend(CopyTimes::of(broadcast));
                 if broadcast.heard().is_some() {
                     written.traced.push(Arc::clone(broadcast));
                 }

@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 65_536;
 
 /// Changes that wait to be published, by their subject.
 #[derive(Debug)]
-pub(crate) struct Pace<K, V> {
+pub(crate) struct Throttle<K, V> {
     state: Mutex<State<K, V>>,
     changed: Notify,
 }
@@ -34,14 +34,14 @@ struct State<K, V> {
     told: HashMap<K, Instant>,
 }
 
-impl<K, V> Default for Pace<K, V> {
+impl<K, V> Default for Throttle<K, V> {
     fn default() -> Self {
         let state = State { waiting: HashMap::new(), told: HashMap::new() };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Pace<K, V> {
+impl<K: Clone + Eq + Hash, V> Throttle<K, V> {
     fn state(&self) -> MutexGuard<'_, State<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,17 +109,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_changes_often_is_told_at_once_and_then_once_a_second() {
-        let pace = Pace::default();
-        let put = |key, value| pace.put(key, value, |waiting, value| *waiting = value);
+        let throttle = Throttle::default();
+        let put = |key, value| throttle.put(key, value, |waiting, value| *waiting = value);
         let start = Instant::now();
         put("a", 1);
-        assert_eq!(pace.take().await, [("a", 1)]);
+        assert_eq!(throttle.take().await, [("a", 1)]);
         put("a", 2);
         put("a", 3);
         put("b", 1);
-        assert_eq!(pace.take().await, [("b", 1)], "another one does not wait");
+        assert_eq!(throttle.take().await, [("b", 1)], "another one does not wait");
         assert!(start.elapsed() < Duration::from_millis(200));
-        assert_eq!(pace.take().await, [("a", 3)], "the last word is told");
+        assert_eq!(throttle.take().await, [("a", 3)], "the last word is told");
         assert!(start.elapsed() >= PAUSE);
     }
 }

@@ -15,13 +15,13 @@ use super::{Account, Limits, crowd::Guest};
 
 /// Number of slots that each account has here.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     held: DashMap<Account, u32>,
     /// Accounts whose count is still to be reported to other nodes.
     changed: DashSet<Account>,
 }
 
-impl Places {
+impl ConnectionSlots {
     fn enter(&self, account: &Account) -> u32 {
         let mut count = self.held.entry(account.clone()).or_default();
         *count += 1;
@@ -69,24 +69,24 @@ impl Places {
 }
 
 /// Slot of one connection, until it is dropped.
-pub(crate) struct Place {
+pub(crate) struct Slot {
     limits: Arc<Limits>,
     account: Account,
 }
 
-impl Place {
+impl Slot {
     /// Takes a slot. Returns it with the number of slots taken, this one included.
     pub(super) fn take(limits: &Arc<Limits>, account: Account) -> (Self, u32) {
-        let count = limits.places.enter(&account);
+        let count = limits.slots.enter(&account);
         (Self { limits: Arc::clone(limits), account }, count)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.limits.places.leave(&self.account);
-        if self.limits.bus.is_some() {
-            self.limits.places.changed.insert(self.account.clone());
+        self.limits.slots.leave(&self.account);
+        if self.limits.quotas.is_some() {
+            self.limits.slots.changed.insert(self.account.clone());
         }
     }
 }
@@ -95,7 +95,7 @@ impl Drop for Place {
 pub(super) struct Counted {
     limits: Arc<Limits>,
     account: Account,
-    among: fn(&Limits) -> &Places,
+    among: fn(&Limits) -> &ConnectionSlots,
 }
 
 impl Counted {
@@ -103,7 +103,7 @@ impl Counted {
     pub(super) fn take(
         limits: &Arc<Limits>,
         account: Account,
-        among: fn(&Limits) -> &Places,
+        among: fn(&Limits) -> &ConnectionSlots,
     ) -> (Self, u32) {
         let count = among(limits).enter(&account);
         (Self { limits: Arc::clone(limits), account, among }, count)

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fred::{
     clients::{Client, Pipeline},
     error::Error,
@@ -13,14 +14,15 @@ use fred::{
     types::{ClusterHash, CustomCommand},
 };
 
+use super::Redis;
 use crate::{
-    bus::{Charge, HELD},
+    bus::{BusError, Quotas, SLOT_LEASE, Usage},
     cluster::{ClusterSecret, Purpose},
 };
 
 /// Stores the time at which an account's debt ends, in microseconds of Redis's clock. Adds the usage
 /// and returns the remaining debt. An account without debt has no key.
-const CHARGE: &str = "
+const ADD_USAGE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local owed = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) - now, 0) + ARGV[1]
@@ -30,7 +32,7 @@ return owed";
 
 /// Stores one hash field per node: expiry in seconds, number of slots and signature. Returns the fields
 /// of the other nodes.
-const HOLD: &str = "
+const SET_SLOTS: &str = "
 local now = tonumber(redis.call('TIME')[1])
 local node, count, lasts = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if count == 0 then
@@ -51,14 +53,36 @@ for at = 1, #held, 2 do
 end
 return elsewhere";
 
-pub(super) async fn charge(client: &Client, charges: &[Charge]) -> Result<Vec<Duration>, Error> {
-    let pipeline = client.pipeline();
-    for Charge { account, used, owed_max } in charges {
-        let arguments = [used.as_micros().to_string(), owed_max.as_micros().to_string()];
-        queue(&pipeline, CHARGE, format!("frontdesk:owed:{account}"), arguments).await?;
+#[async_trait]
+impl Quotas for Redis {
+    async fn report_usage(&self, usages: &[Usage]) -> Result<Vec<Duration>, BusError> {
+        let pipeline = self.commands.pipeline();
+        for Usage { account, used, owed_max } in usages {
+            let arguments = [used.as_micros().to_string(), owed_max.as_micros().to_string()];
+            queue(&pipeline, ADD_USAGE, format!("frontdesk:owed:{account}"), arguments).await?;
+        }
+        let owed: Vec<u64> = pipeline.all().await?;
+        Ok(owed.into_iter().map(Duration::from_micros).collect())
     }
-    let owed: Vec<u64> = pipeline.all().await?;
-    Ok(owed.into_iter().map(Duration::from_micros).collect())
+
+    async fn report_slots(&self, held: &[(String, u32)]) -> Result<Vec<u32>, BusError> {
+        let pipeline = self.commands.pipeline();
+        for (account, count) in held {
+            let count = count.to_string();
+            let signed = [account.as_bytes(), count.as_bytes()];
+            let stamp = self.secret.sign(Purpose::Slots, &signed);
+            let lease = SLOT_LEASE.as_secs().to_string();
+            let arguments = [self.secret.node().to_owned(), count, lease, stamp];
+            // Nodes older than signatures use another key.
+            queue(&pipeline, SET_SLOTS, format!("frontdesk:slots:{account}"), arguments).await?;
+        }
+        let elsewhere: Vec<Vec<String>> = pipeline.all().await?;
+        let counts = held.iter().zip(elsewhere).map(|((account, _), fields)| {
+            let counts = fields.iter().filter_map(|field| count(&self.secret, account, field));
+            counts.fold(0, u32::saturating_add)
+        });
+        Ok(counts.collect())
+    }
 }
 
 /// Queues a script. The client's own script function sends nothing else until its reply.
@@ -73,31 +97,9 @@ async fn queue<const N: usize>(
     pipeline.custom(eval, head.into_iter().chain(arguments).collect()).await
 }
 
-pub(super) async fn hold(
-    client: &Client,
-    secret: &ClusterSecret,
-    held: &[(String, u32)],
-) -> Result<Vec<u32>, Error> {
-    let pipeline = client.pipeline();
-    for (account, count) in held {
-        let count = count.to_string();
-        let stamp = secret.sign(Purpose::Slots, &[account.as_bytes(), count.as_bytes()]);
-        let lasts = HELD.as_secs().to_string();
-        let arguments = [secret.node().to_owned(), count, lasts, stamp];
-        // Nodes older than signatures use another key.
-        queue(&pipeline, HOLD, format!("frontdesk:slots:{account}"), arguments).await?;
-    }
-    let elsewhere: Vec<Vec<String>> = pipeline.all().await?;
-    let counts = held.iter().zip(elsewhere).map(|((account, _), noted)| {
-        let counts = noted.iter().filter_map(|noted| count(secret, account, noted));
-        counts.fold(0, u32::saturating_add)
-    });
-    Ok(counts.collect())
-}
-
 /// Number of slots that a node holds of the account, if the signature is valid.
-fn count(secret: &ClusterSecret, account: &str, noted: &str) -> Option<u32> {
-    let mut parts = noted.splitn(3, ':');
+fn count(secret: &ClusterSecret, account: &str, field: &str) -> Option<u32> {
+    let mut parts = field.splitn(3, ':');
     let (node, count, stamp) = (parts.next()?, parts.next()?, parts.next()?);
     let signed = [account.as_bytes(), count.as_bytes()];
     let origin = secret.verify(Purpose::Slots, &signed, stamp.as_bytes()).ok()?;

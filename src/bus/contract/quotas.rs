@@ -1,4 +1,4 @@
-//! Contract of accounts and connection slots on the bus.
+//! Contract of debts and connection slots on the bus.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,19 +6,19 @@ use frontdesk_test_support::{PATIENCE, unique};
 use tokio::time::timeout;
 
 use super::{RedisServer, Servers, World, redis};
-use crate::bus::{Bus, Charge};
+use crate::bus::{Bus, Usage};
 
-fn charge(account: &str, millis: u64) -> Charge {
+fn usage(account: &str, millis: u64) -> Usage {
     let (used, owed_max) = (Duration::from_millis(millis), Duration::from_secs(100));
-    Charge { account: account.to_owned(), used, owed_max }
+    Usage { account: account.to_owned(), used, owed_max }
 }
 
 pub(super) async fn accounts_are_told_one_by_one(world: World) {
     let (mine, other) = (unique("user:a"), unique("user:b"));
-    let owed = world.speaker.charge(&[charge(&mine, 1), charge(&other, 2)]).await.unwrap();
+    let owed = world.speaker.report_usage(&[usage(&mine, 1), usage(&other, 2)]).await.unwrap();
     assert_eq!(owed.len(), 2);
     let held = [(mine, 1), (other, 0)];
-    assert_eq!(world.speaker.hold(&held).await.unwrap(), [0, 0], "there are no others");
+    assert_eq!(world.speaker.report_slots(&held).await.unwrap(), [0, 0], "there are no others");
 }
 
 #[tokio::test]
@@ -26,12 +26,12 @@ async fn what_is_used_on_two_nodes_is_owed_on_both() {
     let port = Servers::get().await.redis_port;
     let ((one, _), (two, _)) = (redis(port).await, redis(port).await);
     let account = unique("send:user");
-    one.charge(&[charge(&account, 20_000)]).await.unwrap();
-    let owed = two.charge(&[charge(&account, 30_000)]).await.unwrap()[0];
+    one.report_usage(&[usage(&account, 20_000)]).await.unwrap();
+    let owed = two.report_usage(&[usage(&account, 30_000)]).await.unwrap()[0];
     // The debt decreases as time passes.
     let about = Duration::from_secs(10)..=Duration::from_secs(50);
     assert!(about.contains(&owed), "{owed:?}");
-    let most = one.charge(&[charge(&account, 500_000)]).await.unwrap()[0];
+    let most = one.report_usage(&[usage(&account, 500_000)]).await.unwrap()[0];
     assert_eq!(most, Duration::from_secs(100), "no account is closed for ever");
 }
 
@@ -39,9 +39,9 @@ async fn what_is_used_on_two_nodes_is_owed_on_both() {
 async fn an_account_that_owes_nothing_is_forgotten() {
     let server = RedisServer::start().await;
     let (node, _) = redis(server.port).await;
-    node.charge(&[charge("a", 1)]).await.unwrap();
-    node.hold(&[("a".to_owned(), 3)]).await.unwrap();
-    node.hold(&[("a".to_owned(), 0)]).await.unwrap();
+    node.report_usage(&[usage("a", 1)]).await.unwrap();
+    node.report_slots(&[("a".to_owned(), 3)]).await.unwrap();
+    node.report_slots(&[("a".to_owned(), 0)]).await.unwrap();
     let forgotten = async { while server.command("DBSIZE").await.trim() != ":0" {} };
     timeout(PATIENCE, forgotten).await.expect("something stays");
 }
@@ -51,7 +51,7 @@ async fn f1_f30_places_of_other_nodes_count_while_their_note_holds() {
     let server = RedisServer::start().await;
     let ((one, _), (two, _)) = (redis(server.port).await, redis(server.port).await);
     let hold = async |node: &Arc<dyn Bus>, count: u32| {
-        node.hold(&[("user:a".to_owned(), count)]).await.unwrap()[0]
+        node.report_slots(&[("user:a".to_owned(), count)]).await.unwrap()[0]
     };
     assert_eq!(hold(&one, 2).await, 0);
     assert_eq!(hold(&two, 3).await, 2);

@@ -1,0 +1,31 @@
+//! Addresses of the live nodes.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+
+use super::BusError;
+
+/// Address of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeAddress {
+    pub(crate) address: SocketAddr,
+    /// Address of the node's TLS listener.
+    pub(crate) tls: Option<SocketAddr>,
+    /// Whether the node signed its address. Nodes older than signatures do not.
+    pub(crate) is_signed: bool,
+}
+
+/// Registrations of the nodes. A node is live while its registration lasts.
+#[async_trait]
+pub(crate) trait NodeRegistry: Send + Sync + 'static {
+    /// Registers this node's addresses, plain and TLS, for [`crate::peers::ANNOUNCED_SECS`].
+    async fn register_node(
+        &self,
+        address: SocketAddr,
+        tls: Option<SocketAddr>,
+    ) -> Result<(), BusError>;
+
+    /// Address of another node, or `None` if its registration has expired.
+    async fn node_address(&self, node: &str) -> Result<Option<NodeAddress>, BusError>;
+}
