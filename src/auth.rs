@@ -7,6 +7,7 @@
 mod bearer;
 mod cognito;
 pub(crate) mod config;
+pub(crate) mod counts;
 mod django;
 #[cfg(all(any(test, feature = "fuzzing"), feature = "embedded"))]
 pub(crate) mod fuzz;
@@ -29,7 +30,7 @@ use serde::{
 pub(crate) use bearer::{SUBPROTOCOL, from_handshake, from_headers, without_scheme};
 
 use self::config::TokensConfig;
-use crate::{metrics::auth::KeySetCounts, person::Person, platform::tasks::Tasks};
+use crate::{auth::counts::KeySetCounts, person::Person, platform::tasks::Tasks};
 use cognito::Cognito;
 use django::Django;
 

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 mod control;
+pub(crate) mod counts;
 mod node_registry;
 pub(crate) mod one_node;
 mod presence_table;
@@ -14,7 +15,7 @@ mod quotas;
 pub(crate) mod redis;
 
 pub(crate) use control::{ControlChannel, ControlMessage};
-pub(crate) use node_registry::{NodeAddress, NodeRegistry};
+pub(crate) use node_registry::{ADDRESS_LEASE_SECS, NodeAddress, NodeRegistry};
 pub(crate) use presence_table::PresenceTable;
 use pubsub::EVENTS_MAX;
 pub(crate) use pubsub::{BusEvent, BusEvents, PubSub};

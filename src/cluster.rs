@@ -7,6 +7,7 @@
 //! to it, such as the channel of an envelope or the account of a count.
 
 pub(crate) mod config;
+pub(crate) mod counts;
 mod replays;
 mod stamp;
 
@@ -25,7 +26,7 @@ pub(crate) use stamp::STAMP;
 use stamp::{HEAD, Head};
 
 use self::config::ClusterConfig;
-use crate::metrics::distrust::DistrustCounts;
+use crate::cluster::counts::DistrustCounts;
 
 /// Maximum age of a signature, past or future, in milliseconds. Clocks of nodes may differ.
 const AGE_MAX_MS: u64 = 120_000;

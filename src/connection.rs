@@ -1,5 +1,6 @@
 //! A client connection on any transport: reading, writing and its end.
 
+pub(crate) mod counts;
 pub(crate) mod engineio;
 pub(crate) mod joins;
 pub(crate) mod outbound;

@@ -1,5 +1,6 @@
 //! Names of people, from the read-only legacy directory or without one.
 
+pub(crate) mod counts;
 mod local;
 pub(crate) mod mysql;
 pub(crate) mod people;
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use self::mysql::config::MysqlConfig;
 use crate::{
     person::{AvatarUrl, Email, Person, PersonId},
-    store::Source,
+    platform::Source,
 };
 
 /// Maximum length of a name in characters. Longer names are cut. The database enforces the limit too.

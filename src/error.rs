@@ -14,10 +14,12 @@ use crate::{
     auth::AuthError,
     directory::DirectoryError,
     images::ImagesError,
-    limits::SLOTS_RETRY,
     message::amend::Unamendable,
     store::{StoreError, search::TooCostly, uploads::Declined},
 };
+
+/// Retry delay for a client with too many connections.
+const SLOTS_RETRY: Duration = Duration::from_secs(10);
 
 /// Reason why a request failed.
 #[derive(Clone, Debug, thiserror::Error, EnumIter)]

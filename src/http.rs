@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod carried;
 pub(crate) mod chats;
+pub(crate) mod counts;
 pub(crate) mod cursor;
 pub(crate) mod docs;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -4,6 +4,7 @@
 //! store, and comes through [`Hub::deliver`]. Law I10: the engine's lock is never held across an await.
 //! Frames are enqueued under it, so that they keep the engine's order.
 
+pub(crate) mod counts;
 mod epoch;
 mod gaps;
 mod revisions;
@@ -27,7 +28,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{
     bus::{BusEvent, BusEvents, ControlMessage, PubSub},
     connection::outbound::{ConnectionId, Outbound},
-    metrics::hub::HubCounts,
+    hub::counts::HubCounts,
     platform::tasks::{Stage, Tasks},
     session::SessionId,
     store::{Store, epoch::Epoch},

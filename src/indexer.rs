@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{
-    app::App,
-    store::{StoreError, search_queue::Indexed},
+use crate::store::{
+    StoreError,
+    search::counts::SearchCounts,
+    search_queue::{Indexed, SearchQueue},
 };
 
 /// How many messages are indexed at once.
@@ -28,11 +29,11 @@ enum Round {
 
 /// Runs as long as the node. A text is indexed in less than 2 s after its commit, unless the database is
 /// away or has more to do than it can.
-pub(crate) async fn keep_indexing(app: Arc<App>) {
+pub(crate) async fn keep_indexing(store: Arc<dyn SearchQueue>, counts: SearchCounts) {
     let (mut batch, mut failing) = (BATCH, false);
     let mut again_at = Instant::now();
     loop {
-        let round = round(&app, batch, &mut again_at).await;
+        let round = round(&*store, &counts, batch, &mut again_at).await;
         match (&round, failing) {
             (Ok(_), true) => tracing::info!("texts are indexed again"),
             (Err(error), false) => {
@@ -48,7 +49,7 @@ pub(crate) async fn keep_indexing(app: Arc<App>) {
                 if !failing {
                     batch = batch.saturating_mul(2).min(BATCH);
                 }
-                drop(timeout(POLL, app.store.text_committed().notified()).await);
+                drop(timeout(POLL, store.text_committed().notified()).await);
                 sleep(GATHER).await;
             }
         }
@@ -56,9 +57,13 @@ pub(crate) async fn keep_indexing(app: Arc<App>) {
 }
 
 /// Indexes a batch. What is to be indexed again is looked for at `again_at`: not behind every commit.
-async fn round(app: &App, batch: u32, again_at: &mut Instant) -> Result<Round, StoreError> {
-    let counts = &app.metrics.search;
-    let Indexed { messages, too_costly, given_up } = app.store.index_waiting(batch).await?;
+async fn round(
+    store: &dyn SearchQueue,
+    counts: &SearchCounts,
+    batch: u32,
+    again_at: &mut Instant,
+) -> Result<Round, StoreError> {
+    let Indexed { messages, too_costly, given_up } = store.index_waiting(batch).await?;
     counts.indexed.inc_by(messages.into());
     counts.given_up.inc_by(given_up.into());
     if given_up > 0 {
@@ -74,7 +79,7 @@ async fn round(app: &App, batch: u32, again_at: &mut Instant) -> Result<Round, S
     if began < *again_at {
         return Ok(Round::Empty);
     }
-    let Indexed { messages, too_costly, given_up } = app.store.index_again(batch).await?;
+    let Indexed { messages, too_costly, given_up } = store.index_again(batch).await?;
     counts.indexed_again.inc_by(messages.into());
     if given_up > 0 {
         tracing::warn!("a text could not be indexed again: search finds less of it");

@@ -7,6 +7,7 @@
 pub(crate) mod address;
 pub(crate) mod config;
 mod connection_slots;
+pub(crate) mod counts;
 mod crowd;
 mod descriptors;
 pub(crate) mod frames;
@@ -34,7 +35,7 @@ use self::config::LimitsConfig;
 use crate::{
     bus::{BusError, Quotas, SLOT_LEASE},
     error::Error,
-    metrics::limits::{Limit, Refusals},
+    limits::counts::{Limit, Refusals},
     person::Person,
     platform::tasks::{Stage, Tasks},
 };
@@ -72,8 +73,6 @@ const ENTERING_MAX: u32 = 128;
 /// over all addresses. Each is at most a quarter of the descriptors.
 const STRANGERS_MAX: usize = 4_096;
 const IDLE_MAX: usize = 8_192;
-/// Retry delay for a client with too many connections.
-pub(crate) const SLOTS_RETRY: Duration = Duration::from_secs(10);
 
 /// Subject of a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

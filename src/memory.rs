@@ -7,6 +7,7 @@
 
 mod backlog;
 pub(crate) mod config;
+pub(crate) mod counts;
 mod ending;
 mod machine;
 mod reader;
@@ -31,7 +32,7 @@ pub(crate) use reader::{Charge, Making, Reader};
 
 use crate::{
     limits::Account,
-    metrics::memory::MemoryCounts,
+    memory::counts::MemoryCounts,
     platform::tasks::{Stage, Tasks},
 };
 use backlog::Backlog;

@@ -29,8 +29,6 @@ pub(crate) use tls::NodeTls;
 
 use crate::{app::App, bus::NodeAddress, bus::redis::config::HostPort};
 
-/// Lease of a node's address on the bus, in seconds.
-pub(crate) const ANNOUNCED_SECS: i64 = 20;
 /// Interval at which a node renews its address.
 const ANNOUNCE: Duration = Duration::from_secs(5);
 /// Retry delay while the bus is away.

@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for PersonId {
             }
 
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<PersonId, E> {
-                match crate::wire::as_whole(number) {
+                match crate::platform::json::as_whole(number) {
                     Some(whole) => self.visit_u64(whole),
                     None => Err(E::invalid_type(Unexpected::Float(number), &self)),
                 }

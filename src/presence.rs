@@ -2,7 +2,7 @@
 //!
 //! Each node writes its people to the bus, and reads there, every few seconds, the state of those whom its
 //! connections watch. Reading at intervals needs no notifications: a killed node is noticed because its lease
-//! runs out ([`crate::peers::ANNOUNCED_SECS`]), and a bus that comes back empty is filled again. A person who
+//! runs out ([`crate::bus::ADDRESS_LEASE_SECS`]), and a bus that comes back empty is filled again. A person who
 //! disconnects is kept for a while, and is offline for others after two reads, so that a phone that loses its
 //! connection for a moment does not flicker.
 

@@ -4,6 +4,7 @@
 //! for pushes: a send only writes its job beside its message.
 
 pub(crate) mod config;
+pub(crate) mod counts;
 mod onesignal;
 mod wording;
 
@@ -21,16 +22,15 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::config::PushConfig;
+use self::{config::PushConfig, counts::PushCounts};
 use crate::{
-    app::App,
-    bus::ControlMessage,
-    peers::ANNOUNCED_SECS,
-    platform::tasks::Stage,
-    presence,
+    blocks::Blocks,
+    bus::{ADDRESS_LEASE_SECS, ControlChannel, ControlMessage},
+    platform::tasks::{Stage, Tasks},
+    presence::{self, Presence},
     store::{
         StoreError,
-        push_jobs::{CONNECTED, PushJob, PushNotification},
+        push_jobs::{CONNECTED, PushJob, PushJobs, PushNotification},
     },
 };
 use onesignal::{OneSignal, PushError, Pushed, Words};
@@ -52,23 +52,34 @@ const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 const DEAD_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const SURVEY_EVERY: Duration = Duration::from_secs(600);
 
-/// Starts to make pushes, if they are configured. The task ends when the node drains and its pushes under way
-/// are settled. Remaining jobs are left to other nodes, or to the next start.
-pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<()> {
-    let Some(config) = app.config.pushes.clone() else { return Ok(()) };
-    let service = OneSignal::new(&config)?;
-    tracing::info!(url = %config.base_url, "pushes are made");
+/// Parts of the node that pushes use.
+pub(crate) struct PushParts {
+    pub(crate) config: PushConfig,
+    pub(crate) store: Arc<dyn PushJobs>,
+    pub(crate) control: Arc<dyn ControlChannel>,
+    pub(crate) blocks: Arc<Blocks>,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) tasks: Tasks,
+    pub(crate) counts: PushCounts,
+    /// Time after which a connection that gives no sign of life has ended.
+    pub(crate) life_timeout: Duration,
+}
+
+/// Starts to make pushes. The task ends when the node drains and its pushes under way are settled. Remaining
+/// jobs are left to other nodes, or to the next start.
+pub(crate) fn start(parts: PushParts) -> anyhow::Result<()> {
+    let service = OneSignal::new(&parts.config)?;
+    tracing::info!(url = %parts.config.base_url, "pushes are made");
     let (failing, alias_warned) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (app, tasks) = (Arc::clone(app), app.tasks.clone());
-    let pushes = Arc::new(Pushes { app, service, config, failing, alias_warned });
+    let tasks = parts.tasks.clone();
+    let pushes = Arc::new(Pushes { parts, service, failing, alias_warned });
     tasks.spawn_settling(Stage::Jobs, "pushes", pushes.run());
     Ok(())
 }
 
 struct Pushes {
-    app: Arc<App>,
+    parts: PushParts,
     service: OneSignal,
-    config: PushConfig,
     /// The last attempt failed. This is logged once, not for every push.
     failing: AtomicBool,
     /// An unknown id was logged. This happens once only, because many people never accept pushes.
@@ -79,7 +90,7 @@ impl Pushes {
     async fn run(self: Arc<Self>) {
         // Each task returns the pause that the service asks for.
         let mut under_way: JoinSet<Option<Duration>> = JoinSet::new();
-        let mut draining = pin!(self.app.tasks.ending(Stage::Jobs));
+        let mut draining = pin!(self.parts.tasks.ending(Stage::Jobs));
         let mut quiet_until = Instant::now();
         let mut survey_at = Instant::now();
         loop {
@@ -109,7 +120,7 @@ impl Pushes {
 
     /// Maintains the queue: removes old jobs that were given up.
     async fn survey(&self) {
-        note_failure(self.app.store.forget_dead_pushes(DEAD_KEPT).await);
+        note_failure(self.parts.store.forget_dead_pushes(DEAD_KEPT).await);
     }
 
     /// Leases as many jobs as there is room for.
@@ -122,17 +133,17 @@ impl Pushes {
             return Ok(());
         }
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        for job in self.app.store.lease_pushes(limit, LEASE).await? {
+        for job in self.parts.store.lease_pushes(limit, LEASE).await? {
             let pushes = Arc::clone(self);
             let attempt = async move { pushes.attempt(&job).await };
-            under_way.spawn(self.app.tasks.watched("pushes.attempt", attempt));
+            under_way.spawn(self.parts.tasks.watched("pushes.attempt", attempt));
         }
         Ok(())
     }
 
     /// One attempt. If the store fails, the job stays as it is: its lease runs out, and it is taken again.
     async fn attempt(&self, job: &PushJob) -> Option<Duration> {
-        let store = &self.app.store;
+        let store = &self.parts.store;
         if job.attempts > ATTEMPTS_MAX {
             // The last node that took it never settled it.
             let unsettled = PushError::Refused { code: "unsettled".to_owned() };
@@ -140,9 +151,9 @@ impl Pushes {
         }
         let notification = match store.load_notification(job).await {
             // A blocked person receives no pushes.
-            Ok(Some(notification)) if !self.app.blocks.hold(&job.person) => notification,
+            Ok(Some(notification)) if !self.parts.blocks.hold(&job.person) => notification,
             Ok(_) => {
-                self.app.metrics.pushes.spared.inc();
+                self.parts.counts.spared.inc();
                 note_failure(store.drop_push(job.id).await);
                 return None;
             }
@@ -152,22 +163,21 @@ impl Pushes {
             }
         };
         // If presence can't be read, one push too many is better than none.
-        if self.app.presence.is_online(&job.person).await.unwrap_or(false) {
+        if self.parts.presence.is_online(&job.person).await.unwrap_or(false) {
             let outcome = if job.attempts == 1 {
                 // A sleeping phone looks connected, so a sign of life is requested. A connection that gives
                 // none ends, and then the push is due (`Presence`).
                 let person = job.person.clone();
-                self.app.bus.send_control(ControlMessage::LifeExpected { person });
-                let config = &self.app.config;
+                self.parts.control.send_control(ControlMessage::LifeExpected { person });
                 // A node that did not receive the request notices a missed ping. A killed node is noticed
                 // when its lease runs out.
-                let announced = Duration::from_secs(ANNOUNCED_SECS.unsigned_abs());
-                let until_missed = (config.ping_interval + config.ping_timeout).max(announced);
+                let announced = Duration::from_secs(ADDRESS_LEASE_SECS.unsigned_abs());
+                let until_missed = self.parts.life_timeout.max(announced);
                 store
                     .reschedule_push(job, until_missed + presence::GRACE + EVERY * 2, CONNECTED)
                     .await
             } else {
-                self.app.metrics.pushes.spared.inc();
+                self.parts.counts.spared.inc();
                 store.drop_push(job.id).await
             };
             note_failure(outcome);
@@ -175,7 +185,7 @@ impl Pushes {
         }
         let began = Instant::now();
         let outcome = self.service.push(job, self.words(&notification)).await;
-        self.app.metrics.pushes.took.took(began.elapsed());
+        self.parts.counts.took.took(began.elapsed());
         match outcome {
             Ok(pushed) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
@@ -190,7 +200,7 @@ impl Pushes {
     }
 
     fn count(&self, pushed: Pushed) {
-        let counts = &self.app.metrics.pushes;
+        let counts = &self.parts.counts;
         match pushed {
             Pushed::Made => counts.made.inc(),
             Pushed::NoDevice => counts.no_device.inc(),
@@ -207,19 +217,19 @@ impl Pushes {
     }
 
     async fn settle_failure(&self, job: &PushJob, error: PushError) -> Option<Duration> {
-        let (store, attempts) = (&self.app.store, job.attempts);
+        let (store, attempts) = (&self.parts.store, job.attempts);
         match error {
             PushError::Later { code, after } if attempts < ATTEMPTS_MAX => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
                 }
-                self.app.metrics.pushes.put_off.inc();
+                self.parts.counts.put_off.inc();
                 note_failure(store.reschedule_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
                 tracing::warn!(job = %job.id, code, attempts, "a push is given up");
-                self.app.metrics.pushes.given_up.inc();
+                self.parts.counts.given_up.inc();
                 note_failure(store.dead_letter_push(job, &code).await);
                 None
             }
@@ -228,8 +238,8 @@ impl Pushes {
 
     fn words(&self, notification: &PushNotification) -> Words {
         Words {
-            title: wording::fill(&self.config.title, notification),
-            text: wording::fill(&self.config.text, notification),
+            title: wording::fill(&self.parts.config.title, notification),
+            text: wording::fill(&self.parts.config.text, notification),
         }
     }
 }

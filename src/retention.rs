@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
-    app::App,
     platform::variables::{ConfigError, Variables},
     store::{StoreError, retention::Retention},
 };
@@ -20,12 +19,12 @@ const BATCH: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Removes old texts at the start, and then each hour. Several nodes may do it at once.
-pub(crate) async fn keep_forgetting(app: Arc<App>, age: Duration) {
+pub(crate) async fn keep_forgetting(store: Arc<dyn Retention>, age: Duration) {
     let mut hours = interval(EVERY);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         hours.tick().await;
-        match forget(&*app.store, age).await {
+        match forget(&*store, age).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "edited and deleted texts removed"),
             Err(error) => tracing::warn!(%error, "edited and deleted texts not removed"),

@@ -21,7 +21,8 @@ use crate::{
     images::sweep,
     indexer, peers,
     platform::tasks::Stage,
-    push, retention, router,
+    push::{self, PushParts},
+    retention, router,
     traces::{self, export::Exporting},
 };
 use connection::{From, HEAD_TIMEOUT, PROXY_HEAD_TIMEOUT, Serving, serve_connection, serve_stream};
@@ -99,12 +100,27 @@ impl Node {
             app.tasks.spawn(Stage::Delivery, "address", announcing);
         }
         app.tasks.spawn(Stage::Jobs, "images.sweep", sweep::keep_sweeping(Arc::clone(&app)));
-        app.tasks.spawn(Stage::Jobs, "search.index", indexer::keep_indexing(Arc::clone(&app)));
+        app.tasks.spawn(
+            Stage::Jobs,
+            "search.index",
+            indexer::keep_indexing(app.store.clone(), app.metrics.search.clone()),
+        );
         if let Some(age) = app.config.edits_retention {
-            let forgetting = retention::keep_forgetting(Arc::clone(&app), age);
+            let forgetting = retention::keep_forgetting(app.store.clone(), age);
             app.tasks.spawn(Stage::Jobs, "retention", forgetting);
         }
-        push::start(&app)?;
+        if let Some(config) = app.config.pushes.clone() {
+            push::start(PushParts {
+                config,
+                store: app.store.clone(),
+                control: Arc::clone(&app.bus) as _,
+                blocks: Arc::clone(&app.blocks),
+                presence: Arc::clone(&app.presence),
+                tasks: app.tasks.clone(),
+                counts: app.metrics.pushes.clone(),
+                life_timeout: app.config.ping_interval + app.config.ping_timeout,
+            })?;
+        }
         Ok(Self { app, listener, for_nodes, for_operators, exporting })
     }
 

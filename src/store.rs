@@ -8,6 +8,7 @@ pub(crate) mod blocks;
 mod changes;
 #[cfg(test)]
 mod contract;
+pub(crate) mod counts;
 mod drafts;
 pub(crate) mod epoch;
 pub(crate) mod marks;
@@ -26,8 +27,6 @@ mod sql;
 pub(crate) mod sqlite;
 pub(crate) mod uploads;
 pub(crate) mod writer;
-
-use std::{error::Error as StdError, sync::Arc};
 
 use self::{
     audit::AuditLog, blocks::BlockList, epoch::Epochs, marks::Marks, messages::Messages,
@@ -63,7 +62,19 @@ pub(crate) enum StoreError {
     Refused(Source),
 }
 
-pub(crate) type Source = Arc<dyn StdError + Send + Sync>;
+impl StoreError {
+    /// Name of the kind of failure, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Contended(_) => "contended",
+            Self::Disk(_) => "no_disk",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+pub(crate) use crate::platform::Source;
 
 /// A database of everything that the server keeps.
 pub(crate) trait Store:

@@ -16,7 +16,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::OnceLock, time::SystemTime};
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use opentelemetry::{
@@ -31,7 +31,7 @@ use opentelemetry_sdk::{
 };
 
 use self::config::TracesConfig;
-use crate::{http, platform::tasks::Tasks, store::StoreError};
+use crate::platform::tasks::Tasks;
 pub(crate) use export::{Exporting, probe_collector};
 pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
@@ -285,17 +285,27 @@ impl Append {
         Some(span)
     }
 
-    pub(crate) fn end(self, failure: Option<&StoreError>) {
-        let code = match failure {
-            None => return,
-            Some(StoreError::Unavailable(_)) => "unavailable",
-            Some(StoreError::Contended(_)) => "contended",
-            Some(StoreError::Disk(_)) => "no_disk",
-            Some(StoreError::Refused(_)) => "refused",
-        };
+    pub(crate) fn end(self, failure: Option<&'static str>) {
+        let Some(code) = failure else { return };
         for mut span in self.0 {
             span.fail(code);
         }
+    }
+}
+
+/// Stands for a client's own method name, which must not reach a span.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
+pub(crate) fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER_METHOD,
     }
 }
 
@@ -304,7 +314,7 @@ impl Append {
 pub(crate) fn carry(request: &mut Request, to: SocketAddr) -> Option<Span> {
     request.headers_mut().remove(TRACEPARENT);
     let mut span = Span::of(&current()?, "carry", SpanKind::Client)?;
-    span.set("http.request.method", http::traces::method(request.method()));
+    span.set("http.request.method", method(request.method()));
     span.set("server.address", to.ip().to_string());
     span.set("server.port", i64::from(to.port()));
     let parent = HeaderValue::from_str(&span.parent().to_string()).ok()?;

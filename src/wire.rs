@@ -2,6 +2,7 @@
 //! carry it.
 
 pub(crate) mod broadcast;
+pub(crate) mod delivery;
 pub(crate) mod engineio;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -73,7 +74,8 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
         }
 
         fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
-            as_whole(number).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+            crate::platform::json::as_whole(number)
+                .ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
         }
     }
 
@@ -87,22 +89,6 @@ pub(crate) fn whole_or_none<'de, D: Deserializer<'de>>(
     #[derive(Deserialize)]
     struct Count(#[serde(deserialize_with = "whole")] u64);
     Ok(Option::<Count>::deserialize(deserializer)?.map(|Count(count)| count))
-}
-
-/// Parses a value that may be malformed: then it is `None`, and the fields around it still count.
-pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let json = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str(json.get()).ok())
-}
-
-/// The whole number that a float represents, as long as floats are exact (below 2^53).
-pub(crate) fn as_whole(number: f64) -> Option<u64> {
-    const BEYOND: f64 = 9_007_199_254_740_992.0;
-    let fits = (0.0..BEYOND).contains(&number) && number.fract() == 0.0;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
-    fits.then_some(number as u64)
 }
 
 /// Description of a JSON error, without any part of the input.

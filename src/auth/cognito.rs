@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
     auth::config::CognitoConfig,
-    metrics::auth::KeySetCounts,
+    auth::counts::KeySetCounts,
     person::{Person, PersonId, PersonKind},
     platform::tasks::Tasks,
 };

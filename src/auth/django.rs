@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{AuthError, Ends, Identity, Unverified, jwks::Jwks};
 use crate::{
     auth::config::DjangoConfig,
-    metrics::auth::KeySetCounts,
+    auth::counts::KeySetCounts,
     person::{Person, PersonId, PersonKind},
     platform::tasks::Tasks,
 };

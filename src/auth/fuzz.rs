@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     auth::config::{CognitoConfig, DjangoConfig},
-    metrics::auth::KeySetCounts,
+    auth::counts::KeySetCounts,
     person::PersonKind,
     platform::tasks::Tasks,
 };

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use super::{AuthError, Unverified, WRONG_SIGNATURE};
 use crate::{
-    metrics::auth::KeySetCounts, platform::tasks::Tasks, platform::variables::without_query,
+    auth::counts::KeySetCounts, platform::tasks::Tasks, platform::variables::without_query,
 };
 
 /// Minimum interval between fetches for unknown `kid`s.

@@ -14,9 +14,9 @@ use quotas::accounts_are_told_one_by_one;
 
 use super::{Bus, BusEvent, BusEvents, ControlMessage, one_node::OneNode, redis::Redis};
 use crate::{
+    bus::counts::BusCounts,
     bus::redis::config::{RedisConfig, RedisServers},
     cluster::tests::secret,
-    metrics::bus::BusCounts,
     person::{Person, PersonKind},
     platform::tasks::Tasks,
     platform::tls::Tls,

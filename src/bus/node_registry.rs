@@ -6,6 +6,9 @@ use async_trait::async_trait;
 
 use super::BusError;
 
+/// Lease of a node's address on the bus, in seconds.
+pub(crate) const ADDRESS_LEASE_SECS: i64 = 20;
+
 /// Address of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeAddress {
@@ -19,7 +22,7 @@ pub(crate) struct NodeAddress {
 /// Registrations of the nodes. A node is live while its registration lasts.
 #[async_trait]
 pub(crate) trait NodeRegistry: Send + Sync + 'static {
-    /// Registers this node's addresses, plain and TLS, for [`crate::peers::ANNOUNCED_SECS`].
+    /// Registers this node's addresses, plain and TLS, for [`crate::bus::ADDRESS_LEASE_SECS`].
     async fn register_node(
         &self,
         address: SocketAddr,

@@ -11,9 +11,10 @@ use super::{
     NodeRegistry, PresenceTable, PubSub, Quotas, Usage,
 };
 use crate::{
-    metrics::{bus::BusCounts, delivery::DeliveryTimes},
+    bus::counts::BusCounts,
     person::Person,
     wire::broadcast::{Broadcast, Room},
+    wire::delivery::DeliveryTimes,
 };
 
 /// Returns each broadcast to this node.

@@ -25,8 +25,8 @@ use tokio::sync::mpsc;
 use self::config::{RedisConfig, RedisServers};
 use super::{BusError, BusEvent, BusEvents, EVENTS_MAX};
 use crate::{
+    bus::counts::BusCounts,
     cluster::ClusterSecret,
-    metrics::bus::BusCounts,
     platform::tasks::{Stage, Tasks},
 };
 use publisher::{Outgoing, Publisher};

@@ -23,11 +23,11 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::{recovery::Mark, strangers::Strangers};
 use crate::{
+    connection::counts::ConnectionCounts,
     error::Error,
     limits::Account,
     memory::{Ending, Memory, Reader},
     message::ClientId,
-    metrics::connections::ConnectionCounts,
     person::Person,
     receipts::Receipts,
     session::SessionId,

@@ -149,8 +149,8 @@ mod tests {
     use super::*;
     use crate::{
         connection::recovery::Mark,
-        metrics::delivery::Delivery,
         session::{EpochId, SessionId},
+        wire::delivery::Delivery,
         wire::{
             broadcast::{Broadcast, Room},
             new_id,

@@ -16,7 +16,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Directory, DirectoryError, Entry};
 use crate::{
-    metrics::directory::DirectoryCounts,
+    directory::counts::DirectoryCounts,
     person::{Person, PersonKind},
     platform::tasks::{Stage, Tasks},
     session::Session,

@@ -175,7 +175,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::metrics::memory::MemoryCounts;
+    use crate::memory::counts::MemoryCounts;
 
     #[tokio::test]
     async fn i8_an_answer_is_charged_until_its_last_slice_is_taken() {

@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    metrics::Format,
     openapi::problems::{Anyone, Problems},
+    platform::metrics::Format,
     store::{postgres::durability::Durability, writer::Commits},
 };
 

@@ -11,7 +11,6 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::traces;
 use crate::{app::App, error::Error, wire::new_id};
 
 /// Header of the request id.
@@ -70,7 +69,7 @@ pub(crate) async fn layer(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let (counts, name) = (&app.metrics.http, traces::method(&method));
+    let (counts, name) = (&app.metrics.http, crate::traces::method(&method));
     counts.answered(route, name, response.status(), started.elapsed());
     let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

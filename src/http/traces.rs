@@ -17,7 +17,7 @@ use crate::{
     app::App,
     limits::address::is_trusted,
     peers::Carried,
-    traces::{Asked, Span, TRACEPARENT, TraceParent},
+    traces::{self, Asked, Span, TRACEPARENT, TraceParent},
 };
 
 pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -26,8 +26,8 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
     if route.is_some_and(|route| is_routine(route, request.method())) {
         return next.run(request).await;
     }
-    let method = method(request.method());
-    let name = if method == OTHER { "HTTP" } else { method };
+    let method = traces::method(request.method());
+    let name = if method == traces::OTHER_METHOD { "HTTP" } else { method };
     let Some(mut span) = Span::asked(asked(&app, &request), name) else {
         return next.run(request).await;
     };
@@ -43,22 +43,6 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
 fn is_routine(route: &str, method: &Method) -> bool {
     let is_poll = method == Method::GET && route.starts_with("/socket.io");
     is_poll || route.starts_with("/health") || route == "/metrics"
-}
-
-/// Stands for a client's own method name, which must not reach a span.
-const OTHER: &str = "_OTHER";
-
-pub(crate) fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => OTHER,
-    }
 }
 
 fn answered(span: &SpanRef<'_>, response: &Response) {

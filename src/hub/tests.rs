@@ -16,11 +16,12 @@ use crate::{
     bus::{BusError, ControlMessage},
     connection::outbound::{Frame, QUEUE, Queued},
     memory::Memory,
+    memory::counts::MemoryCounts,
     message::{Draft, Message, amend::Amendment},
-    metrics::{memory::MemoryCounts, writer::WriterCounts},
     person::{Person, PersonKind},
     platform::tasks::Tasks,
     session::Member,
+    store::writer::counts::WriterCounts,
     store::{HistoryRange, NewSession, sqlite::Sqlite, writer::Writer},
     wire::{Framing, new_id},
 };

@@ -5,6 +5,7 @@
 //! else. A long read is followed by a rest of the same length, so that nobody keeps a core of the database
 //! busy alone.
 
+pub(crate) mod counts;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{
     error::Error,
-    metrics::reads::{ReadCounts, Waits},
+    limits::reads::counts::{ReadCounts, Waits},
     person::Person,
 };
 

@@ -11,11 +11,8 @@ use prometheus_client::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{
-    Label,
-    connections::{FRAMINGS, place},
-    gauge, gauges, whole,
-};
+use crate::connection::counts::{FRAMINGS, place};
+use crate::platform::metrics::{Label, gauge, gauges, whole};
 use crate::{app::App, http::health, store::push_jobs::PushCounts, wire::broadcast::Room};
 
 /// Time limit for the database to count jobs. If it is exceeded, a gauge keeps its last value.
@@ -78,7 +75,7 @@ impl Others {
 }
 
 impl NodeGauges {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Open connections, by framing";
         let connections = gauges(registry, "connections", help, "framing", FRAMINGS);
         let help = "Rooms that someone on this node is in: of sessions, and of users (inboxes)";

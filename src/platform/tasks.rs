@@ -5,6 +5,7 @@
 //! failed: it is logged and counted, the node is not ready any more, and it drains and exits with an error, so
 //! that it is started anew.
 
+pub(crate) mod counts;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use strum::EnumCount;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::metrics::tasks::TaskCounts;
+use crate::platform::tasks::counts::TaskCounts;
 
 /// Stage of a drain in which a task ends. They end in the order of this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount)]

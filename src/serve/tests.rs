@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{config, http::health, metrics::Format};
+use crate::{config, http::health, platform::metrics::Format};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use super::{Appended, HistoryRange, Refusal, SessionPage, writer::Writer};
 use crate::{
+    bus::counts::BusCounts,
     bus::one_node::OneNode,
     message::Message,
-    metrics::{bus::BusCounts, writer::WriterCounts},
     person::{Person, PersonKind},
     platform::tasks::Tasks,
     session::SessionId,
+    store::writer::counts::WriterCounts,
     wire::new_id,
 };
 use amend::{

@@ -42,7 +42,7 @@ use self::{
     search::SearchPool,
 };
 use super::{StoreError, changes::Changes};
-use crate::{metrics::database::DatabaseCounts, platform::tls::Tls};
+use crate::{platform::tls::Tls, store::counts::DatabaseCounts};
 
 /// The node's time limit of one query or transaction.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);

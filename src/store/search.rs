@@ -4,6 +4,7 @@
 //! caller's messages that still wait to be indexed. Texts and searches are cut into tokens only
 //! here: both databases receive the same tokens.
 
+pub(crate) mod counts;
 pub(super) mod hits;
 #[cfg(feature = "embedded")]
 pub(super) mod matcher;

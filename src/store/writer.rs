@@ -6,6 +6,7 @@
 //! Other sends are committed meanwhile.
 
 mod backlog;
+pub(crate) mod counts;
 mod progress;
 mod trouble;
 
@@ -33,8 +34,8 @@ use crate::{
     error::Error,
     inbox::Inbox,
     message::Draft,
-    metrics::writer::WriterCounts,
     platform::tasks::{Stage, Tasks},
+    store::writer::counts::WriterCounts,
     traces::{Append, Queued},
     wire::broadcast::Broadcast,
 };
@@ -235,7 +236,7 @@ impl Committer {
         let append =
             Append::begin(batch.iter_mut().filter_map(|job| job.trace.as_mut()), drafts.len());
         let outcome = self.store.append_within(&drafts, limit).await;
-        append.end(outcome.as_ref().err());
+        append.end(outcome.as_ref().err().map(StoreError::kind));
         match outcome {
             Ok(appended) => self.settle(lane, batch, appended),
             Err(StoreError::Refused(source)) if drafts.len() == 1 => {

@@ -10,7 +10,7 @@ use opentelemetry::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use serde::{Deserializer, Serialize, Serializer};
 
-use crate::wire::lenient;
+use crate::platform::json::lenient;
 
 /// A span of this node, of another node, or of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

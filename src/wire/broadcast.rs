@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Framing, lenient,
+    Framing,
     told::{
         Event, MessageDelivered, MessageNew, MessageRead, MessageUpdated, Presence, SessionNew,
         SessionUpdated, Typing,
@@ -23,11 +23,12 @@ use super::{
 };
 use crate::{
     message::{ClientId, Message},
-    metrics::delivery::{DeliveryTimes, SendTime},
     person::{Person, PersonId, PersonKind},
+    platform::json::lenient,
     session::{Session, SessionId},
     store::Delivered,
     traces::{Hop, TraceParent},
+    wire::delivery::{DeliveryTimes, SendTime},
 };
 use version_0::VERSION_0;
 

@@ -7,9 +7,9 @@ use fred::{clients::Client, error::Error, interfaces::KeysInterface, types::Expi
 
 use super::Redis;
 use crate::{
+    bus::ADDRESS_LEASE_SECS,
     bus::{BusError, NodeAddress, NodeRegistry},
     cluster::{ClusterSecret, Purpose},
-    peers::ANNOUNCED_SECS,
 };
 
 /// Key of the bare address, for nodes older than signatures.
@@ -32,7 +32,7 @@ impl NodeRegistry for Redis {
         let (node, address) = (self.secret.node(), address.to_string());
         let both = tls.map_or_else(|| address.clone(), |tls| format!("{address},{tls}"));
         let stamp = self.secret.sign(Purpose::NodeAddress, &[both.as_bytes()]);
-        let lasts = || Some(Expiration::EX(ANNOUNCED_SECS));
+        let lasts = || Some(Expiration::EX(ADDRESS_LEASE_SECS));
         let pipeline = self.commands.pipeline();
         let signed = format!("{both} {stamp}");
         let _: () = pipeline.set(key(node), signed, lasts(), None, false).await?;

@@ -16,9 +16,9 @@ use tokio::{
 
 use super::{ROUND_TRIP_TIMEOUT, seals::seal};
 use crate::{
+    bus::counts::BusCounts,
     bus::{ControlMessage, control::CONTROL_CHANNEL},
     cluster::ClusterSecret,
-    metrics::bus::BusCounts,
     platform::tasks::{Stage, Tasks},
     wire::broadcast::Broadcast,
 };

@@ -7,8 +7,8 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::{BusEvent, seals::Seals};
 use crate::{
+    bus::counts::BusCounts,
     bus::{ControlMessage, control::CONTROL_CHANNEL},
-    metrics::bus::BusCounts,
     wire::broadcast::{Broadcast, Room},
 };
 

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{BusEvent, slots};
-use crate::{cluster::ClusterSecret, metrics::bus::BusCounts};
+use crate::{bus::counts::BusCounts, cluster::ClusterSecret};
 
 /// Interval of probes, and the maximum pause after a reconnect that did not help.
 const PROBE_EVERY: Duration = Duration::from_secs(2);

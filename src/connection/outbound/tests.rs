@@ -1,7 +1,7 @@
 //! Full queues and slow readers.
 
 use super::*;
-use crate::{metrics::memory::MemoryCounts, person::PersonKind, wire::new_id};
+use crate::{memory::counts::MemoryCounts, person::PersonKind, wire::new_id};
 
 fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Queued>) {
     let person = Person::new(PersonKind::Dentist, "7".parse().unwrap());

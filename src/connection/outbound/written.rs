@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Frame, Queued};
 use crate::{
-    memory::Charge, metrics::delivery::CopyTimes, person::PersonKind, session::SessionId,
-    wire::broadcast::Broadcast,
+    memory::Charge, person::PersonKind, session::SessionId, wire::broadcast::Broadcast,
+    wire::delivery::CopyTimes,
 };
 
 /// Frames that a socket has taken.

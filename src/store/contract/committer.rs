@@ -12,13 +12,14 @@ use super::{
     world::{Database, World, draft},
 };
 use crate::{
+    bus::counts::BusCounts,
     bus::one_node::OneNode,
     error::Error,
     message::amend::Amendment,
-    metrics::{bus::BusCounts, writer::WriterCounts},
     person::Person,
     platform::tasks::Tasks,
     session::SessionId,
+    store::writer::counts::WriterCounts,
     store::{
         Appended, Delivered, HistoryRange, PatchOutcome, SessionPatch, Store,
         writer::{Commits, Pending, Writer},

@@ -7,12 +7,8 @@ use super::{
     world::{Database, World, draft},
 };
 use crate::{
-    bus::one_node::OneNode,
-    metrics::{bus::BusCounts, writer::WriterCounts},
-    person::Person,
-    platform::tasks::Tasks,
-    session::SessionId,
-    store::writer::Writer,
+    bus::counts::BusCounts, bus::one_node::OneNode, person::Person, platform::tasks::Tasks,
+    session::SessionId, store::writer::Writer, store::writer::counts::WriterCounts,
 };
 
 /// A writer on the world's store; its publishes have no receiver.

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::{Postgres, STATEMENT_TIMEOUT, unavailable};
-use crate::{metrics::database::DatabaseCounts, store::StoreError};
+use crate::{store::StoreError, store::counts::DatabaseCounts};
 
 impl Postgres {
     /// Waits until a query may use a connection.

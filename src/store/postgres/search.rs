@@ -15,8 +15,8 @@ use super::{
     rows,
 };
 use crate::{
-    metrics::database::DatabaseCounts,
     person::Person,
+    store::counts::DatabaseCounts,
     store::postgres::config::PostgresConfig,
     store::{
         StoreError,

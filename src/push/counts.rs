@@ -2,9 +2,9 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counters, durations, histogram::Histogram};
+use crate::platform::metrics::{Histogram, counters, durations};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PushCounts {
     pub(crate) made: Counter,
     /// No device of the person accepts pushes.
@@ -20,7 +20,7 @@ pub(crate) struct PushCounts {
 }
 
 impl PushCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Attempts of this node to push, by outcome";
         let outcomes = ["made", "no_device", "invalid_alias", "put_off", "spared", "given_up"];
         let [made, no_device, invalid_alias, put_off, spared, given_up] =

@@ -12,7 +12,7 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{counter, histogram::Histogram, histograms};
+use crate::platform::metrics::{Histogram, counter, histograms};
 use crate::wire::broadcast::Broadcast;
 
 /// Time and node of a message's acceptance. It is sent over the bus, and no client sees it.
@@ -83,7 +83,7 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let stages = ["picture", "writer_queue", "commit", "bus", "hub", "outbound_queue"];
         let help = "How long messages were in each stage on their way, by this node's own clock";
         let [picture, writer_queue, commit, bus, hub, outbound_queue] =

@@ -7,10 +7,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{counters, durations, gauge, histogram::Histogram};
+use crate::platform::metrics::{Histogram, counters, durations, gauge};
 use crate::store::search_queue::SearchBacklog;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SearchCounts {
     pub(crate) indexed: Counter,
     pub(crate) indexed_again: Counter,
@@ -19,18 +19,18 @@ pub(crate) struct SearchCounts {
     pub(crate) too_costly: Counter,
     /// Duration of a search, its wait for a turn included.
     pub(crate) took: Histogram,
-    pub(super) backlog: BacklogGauges,
+    pub(crate) backlog: BacklogGauges,
 }
 
 /// Texts that wait to be indexed, on all nodes.
 #[derive(Clone, Debug)]
-pub(super) struct BacklogGauges {
+pub(crate) struct BacklogGauges {
     messages: Gauge,
     oldest: Gauge<f64, AtomicU64>,
 }
 
 impl SearchCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Texts that this node has dealt with behind their commit, by outcome";
         let outcomes = ["indexed", "indexed_again", "given_up"];
         let [indexed, indexed_again, given_up] =
@@ -50,7 +50,7 @@ impl SearchCounts {
 }
 
 impl BacklogGauges {
-    pub(super) fn set(&self, backlog: SearchBacklog) {
+    pub(crate) fn set(&self, backlog: SearchBacklog) {
         self.messages.set(i64::try_from(backlog.messages).unwrap_or(i64::MAX));
         self.oldest.set(backlog.oldest.as_secs_f64());
     }

@@ -2,7 +2,7 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counters, durations, histogram::Histogram};
+use crate::platform::metrics::{Histogram, counters, durations};
 
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryCounts {
@@ -15,7 +15,7 @@ pub(crate) struct DirectoryCounts {
 }
 
 impl DirectoryCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Look-ups in the directory, by outcome; spared: it had just failed";
         let outcomes = ["found", "unknown", "failed", "spared"];
         let [found, unknown, failed, spared] =

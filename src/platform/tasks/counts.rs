@@ -2,7 +2,7 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::counter;
+use crate::platform::metrics::counter;
 
 /// Counts of the task supervisor.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +11,7 @@ pub(crate) struct TaskCounts {
 }
 
 impl TaskCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Background tasks that panicked, or ended before the node did";
         Self { failed: counter(registry, "background_tasks_failed", help) }
     }

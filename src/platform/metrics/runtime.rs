@@ -5,18 +5,18 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{durations, histogram::Histogram};
+use super::{Histogram, durations};
 
 /// Interval of the timer.
 const EVERY: Duration = Duration::from_millis(100);
 
-pub(super) fn histogram(registry: &mut Registry) -> Histogram {
+pub(crate) fn histogram(registry: &mut Registry) -> Histogram {
     durations(registry, "runtime_delay_seconds", "How late a timer was that is due")
 }
 
 /// Measures for as long as the process lives. If the machine has too little CPU time for it, or a task holds
 /// a thread, everything on the node is as late as this timer.
-pub(super) async fn measure(delay: Histogram) {
+pub(crate) async fn measure(delay: Histogram) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counters, delivery::Delivery, histogram::Histogram, sizes};
+use crate::platform::metrics::{Histogram, counters, sizes};
+use crate::wire::delivery::Delivery;
 use crate::wire::{CloseCode, Framing};
 
 #[derive(Debug)]
@@ -18,10 +19,10 @@ pub(crate) struct ConnectionCounts {
 }
 
 /// Values of the label `framing`, in the order of [`place`].
-pub(super) const FRAMINGS: [&str; 2] = ["native", "socketio"];
+pub(crate) const FRAMINGS: [&str; 2] = ["native", "socketio"];
 
 /// Index of a framing's counter.
-pub(super) fn place(framing: Framing) -> usize {
+pub(crate) fn place(framing: Framing) -> usize {
     match framing {
         Framing::Native => 0,
         Framing::SocketIo => 1,
@@ -32,7 +33,7 @@ pub(super) fn place(framing: Framing) -> usize {
 const CODES: [&str; 9] = ["1000", "1001", "1006", "1009", "4400", "4401", "4403", "4408", "4429"];
 
 impl ConnectionCounts {
-    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+    pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
         let help = "Connections that were let in, by framing";
         let opened = counters(registry, "connections_opened", help, "framing", FRAMINGS);
         let help = "Connections that have ended, by close code; 1006: without a word";

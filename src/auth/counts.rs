@@ -5,8 +5,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::counters;
 use crate::auth::AuthError;
+use crate::platform::metrics::{Label, counters};
 
 /// Checked tokens, by outcome.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let outcomes = ["good", "missing", "invalid", "expired", "blocked", "issuer_unavailable"];
         let help = "Tokens that were checked, by outcome";
         let [good, missing, invalid, expired, blocked, issuer_unavailable] =
@@ -51,9 +51,9 @@ pub(crate) struct KeySetCounts {
 }
 
 /// Counters of Cognito and of Django.
-pub(super) fn key_sets(registry: &mut Registry) -> [KeySetCounts; 2] {
+pub(crate) fn key_sets(registry: &mut Registry) -> [KeySetCounts; 2] {
     let fetches = Family::<[(&'static str, &'static str); 2], Counter>::default();
-    let fetched_at = Family::<super::Label, Gauge>::default();
+    let fetched_at = Family::<Label, Gauge>::default();
     let sets = ["cognito", "django"].map(|issuer| KeySetCounts {
         fetched: fetches.get_or_create_owned(&[("issuer", issuer), ("outcome", "fetched")]),
         failed: fetches.get_or_create_owned(&[("issuer", issuer), ("outcome", "failed")]),

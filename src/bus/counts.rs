@@ -2,7 +2,7 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counter, counters, durations, histogram::Histogram, sizes};
+use crate::platform::metrics::{Histogram, counter, counters, durations, sizes};
 
 #[derive(Clone, Debug)]
 pub(crate) struct BusCounts {
@@ -32,7 +32,7 @@ pub(crate) struct BusCounts {
 }
 
 impl BusCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let reasons = ["queue_full", "refused", "hub_full"];
         let help = "Broadcasts that were not handed on, by reason; what was in them is found in the database";
         let [lost_queue_full, lost_refused, lost_hub_full] =

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::histogram::Histogram;
+use crate::platform::metrics::Histogram;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
@@ -33,7 +33,7 @@ pub(crate) struct HttpCounts {
 }
 
 impl HttpCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let (requests, took) = (Family::default(), Family::default());
         let help = "Requests that were answered, by route, method and status";
         registry.register("http_requests", help, Family::clone(&requests));

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 /// Reads the values at each scrape.
 #[derive(Debug)]
-pub(super) struct Resources;
+pub(crate) struct Resources;
 
 struct Seen {
     cpu_secs: f64,

@@ -59,12 +59,12 @@ struct Inner {
 
 impl Histogram {
     /// A histogram of durations, exported in seconds.
-    pub(super) fn durations() -> Self {
+    pub(crate) fn durations() -> Self {
         Self::of(&DURATIONS, 1e9)
     }
 
     /// A histogram of counts.
-    pub(super) fn sizes() -> Self {
+    pub(crate) fn sizes() -> Self {
         Self::of(&SIZES, 1.0)
     }
 

@@ -5,7 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{counters, durations, gauge, histogram::Histogram, histograms};
+use crate::platform::metrics::{Histogram, counters, durations, gauge, histograms};
 use crate::store::StoreError;
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct DatabaseCounts {
 }
 
 impl DatabaseCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Waiting for a turn to look something up, and for a connection of the pool";
         let [permit, connection] =
             histograms(registry, "database_wait_seconds", help, "resource", ["turn", "connection"]);

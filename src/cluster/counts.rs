@@ -7,8 +7,8 @@ use std::sync::{
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::counters;
 use crate::cluster::Distrust;
+use crate::platform::metrics::counters;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DistrustCounts {
@@ -17,7 +17,7 @@ pub(crate) struct DistrustCounts {
 }
 
 impl DistrustCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let reasons = ["unsigned", "forged", "stale", "repeated"];
         let help = "What was not believed, as no node of the cluster has signed it lately, or as it came before";
         let kinds = counters(registry, "distrusted", help, "reason", reasons);

@@ -6,8 +6,8 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use super::{Label, histogram::Histogram};
 use crate::limits::reads::Operation;
+use crate::platform::metrics::{Histogram, Label};
 
 /// Waiting reads of one operation.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counters, delivery::Delivery, histogram::Histogram, sizes};
+use crate::platform::metrics::{Histogram, counters, sizes};
+use crate::wire::delivery::Delivery;
 use crate::{error::Error, store::Appended};
 
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct WriterCounts {
 }
 
 impl WriterCounts {
-    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+    pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
         let help = "Messages that were sent, by what became of them";
         let outcomes = ["committed", "repeated", "refused", "unavailable", "busy"];
         let [committed, repeated, refused, unavailable, busy] =

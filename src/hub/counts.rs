@@ -7,7 +7,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{counter, counters, delivery::Delivery};
+use crate::platform::metrics::{counter, counters};
+use crate::wire::delivery::Delivery;
 
 #[derive(Clone, Debug)]
 pub(crate) struct HubCounts {
@@ -32,7 +33,7 @@ pub(crate) struct HubCounts {
 }
 
 impl HubCounts {
-    pub(super) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+    pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
         let help = "Gaps that were found: a message came early, or the check of the heads saw one";
         let [gaps_early, gaps_checked] =
             counters(registry, "gaps", help, "found", ["early", "checked"]);

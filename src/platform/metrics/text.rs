@@ -32,7 +32,7 @@ impl Format {
 
 /// Converts to the plain format: there a counter's family has the name of its one sample, and an info is a
 /// gauge.
-pub(super) fn plain(openmetrics: &str) -> String {
+pub(crate) fn plain(openmetrics: &str) -> String {
     let mut plain = String::with_capacity(openmetrics.len());
     let mut help = None;
     for line in openmetrics.lines() {

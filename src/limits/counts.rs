@@ -2,7 +2,7 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::counters;
+use crate::platform::metrics::counters;
 
 /// A limit that was exceeded.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let limits = [
             "sends",
             "frames",

@@ -2,7 +2,7 @@
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::{counter, counters};
+use crate::platform::metrics::{counter, counters};
 
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryCounts {
@@ -17,7 +17,7 @@ pub(crate) struct MemoryCounts {
 }
 
 impl MemoryCounts {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Readers that were ended as too much waited, by whose budget was full";
         let budgets = ["connection", "account", "node"];
         let [of_connection, of_account, of_node] =
