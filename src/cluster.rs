@@ -173,8 +173,8 @@ impl ClusterSecret {
     /// Counts a rejected item. The first of each kind is logged.
     pub(crate) fn distrust(&self, purpose: Purpose, reason: Distrust) {
         if self.counts.count(reason) {
-            let what = purpose.label();
-            tracing::warn!(what, %reason, "not believed: not from a node of this cluster");
+            let kind = purpose.label();
+            tracing::warn!(kind, %reason, "data rejected: not proven to be from a node of this cluster");
         }
     }
 }

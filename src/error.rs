@@ -190,16 +190,16 @@ impl Error {
     pub(crate) fn log_cause(&self) {
         match self {
             Self::Store(StoreError::Unavailable(source) | StoreError::Disk(source)) => {
-                tracing::warn!(error = %source, "the store is not available");
+                tracing::warn!(error = %source, "store unavailable");
             }
             // It concerns one session and is often caused by one person, so it is no warning.
             Self::Store(StoreError::Contended(source)) => {
-                tracing::info!(error = %source, "the store gave up on a statement");
+                tracing::info!(error = %source, "store statement ended by a lock or a time limit");
             }
             Self::Store(StoreError::Refused(source)) => {
-                tracing::error!(error = %source, "the store refused a statement");
+                tracing::error!(error = %source, "store statement refused");
             }
-            Self::Images(problem) => tracing::warn!(error = %problem, "S3 is not available"),
+            Self::Images(problem) => tracing::warn!(error = %problem, "S3 unavailable"),
             _ => {}
         }
     }

@@ -60,7 +60,7 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_po
             None => Some(listening),
         };
         if address.is_none() && !warned {
-            tracing::warn!("NODE_ADDRESS: is not set, and can't be found out yet");
+            tracing::warn!("NODE_ADDRESS: is not set, and could not be detected yet");
             warned = true;
         }
         let announced = match address {

@@ -57,7 +57,7 @@ const SURVEY_EVERY: Duration = Duration::from_secs(600);
 pub(crate) fn start(app: &Arc<App>) -> anyhow::Result<()> {
     let Some(config) = app.config.pushes.clone() else { return Ok(()) };
     let service = OneSignal::new(&config)?;
-    tracing::info!(url = %config.base_url, "pushes are made");
+    tracing::info!(url = %config.base_url, "push service configured");
     let (failing, alias_warned) = (AtomicBool::new(false), AtomicBool::new(false));
     let (app, tasks) = (Arc::clone(app), app.tasks.clone());
     let pushes = Arc::new(Pushes { app, service, config, failing, alias_warned });
@@ -87,7 +87,7 @@ impl Pushes {
             if now >= quiet_until
                 && let Err(error) = self.lease(&mut under_way).await
             {
-                tracing::warn!(%error, "the jobs of pushes can't be read");
+                tracing::warn!(%error, "push jobs not read from the store");
                 quiet_until = now + STORE_PAUSE;
             }
             if now >= survey_at {
@@ -179,7 +179,7 @@ impl Pushes {
         match outcome {
             Ok(pushed) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("OneSignal takes pushes again");
+                    tracing::info!("OneSignal accepts pushes again");
                 }
                 self.count(pushed);
                 note_failure(store.finish_push(job).await);
@@ -197,8 +197,8 @@ impl Pushes {
             Pushed::InvalidAlias => {
                 if !self.alias_warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        "OneSignal does not know a person's external id: does the app log in with \
-                         PUSH_ID_PREFIX and the id in the token?"
+                        "external id unknown to OneSignal; the app must log in with PUSH_ID_PREFIX \
+                         and the id in the token"
                     );
                 }
                 counts.invalid_alias.inc()
@@ -211,14 +211,14 @@ impl Pushes {
         match error {
             PushError::Later { code, after } if attempts < ATTEMPTS_MAX => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
+                    tracing::warn!(code, "OneSignal push failed; retried later");
                 }
                 self.app.metrics.pushes.put_off.inc();
                 note_failure(store.reschedule_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
-                tracing::warn!(job = %job.id, code, attempts, "a push is given up");
+                tracing::warn!(job = %job.id, code, attempts, "push given up");
                 self.app.metrics.pushes.given_up.inc();
                 note_failure(store.dead_letter_push(job, &code).await);
                 None
@@ -236,7 +236,7 @@ impl Pushes {
 
 fn note_failure(outcome: Result<(), StoreError>) {
     if let Err(error) = outcome {
-        tracing::warn!(%error, "the job of a push could not be written; it is taken again");
+        tracing::warn!(%error, "push job not stored; its lease expires and it runs again");
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) async fn keep_forgetting(app: Arc<App>, age: Duration) {
         hours.tick().await;
         match forget(&*app.store, age).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "edited and deleted texts removed"),
-            Err(error) => tracing::warn!(%error, "edited and deleted texts not removed"),
+            Ok(removed) => tracing::info!(removed, "old edited and deleted texts removed"),
+            Err(error) => tracing::warn!(%error, "removal of old edited and deleted texts failed"),
         }
     }
 }

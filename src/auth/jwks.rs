@@ -208,15 +208,15 @@ impl Jwks {
                 self.counts.fetched_at.set(Timestamp::now().as_second());
                 let url = without_query(&self.url);
                 if keys.skipped != state.keys.skipped && !keys.skipped.is_empty() {
-                    tracing::warn!(%url, entries = ?keys.skipped, "a key set has entries that can't be used");
+                    tracing::warn!(%url, entries = ?keys.skipped, "key set has unusable entries");
                 }
                 state.keys = keys;
                 state.fetched = Some(Instant::now());
-                tracing::info!(%url, keys = state.keys.keys.len(), "fetched a key set");
+                tracing::info!(%url, keys = state.keys.keys.len(), "key set fetched");
             }
             Err(error) => {
                 self.counts.failed.inc();
-                tracing::warn!(url = %without_query(&self.url), error = %error, "a key set can't be fetched; the keys at hand serve on");
+                tracing::warn!(url = %without_query(&self.url), error = %error, "key set fetch failed; the last fetched keys stay in use");
             }
         }
     }

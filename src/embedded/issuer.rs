@@ -103,7 +103,7 @@ impl Issuer {
         };
         let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
         claims.sign(lifetime, &header, &self.key).map_err(|error| {
-            tracing::error!(%error, "a development token can't be signed");
+            tracing::error!(%error, "development token not signed");
             Error::Internal
         })
     }

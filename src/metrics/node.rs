@@ -164,7 +164,7 @@ impl NodeGauges {
             drop(done);
         });
         if timeout(WAIT, looked).await.is_err() {
-            tracing::debug!("metrics of other services are not there in time");
+            tracing::debug!("metrics of other services are late; this scrape shows older values");
         }
     }
 

@@ -97,10 +97,10 @@ struct Losses {
 }
 
 impl Losses {
-    fn note(&self, spans: usize, why: &str) {
+    fn note(&self, spans: usize, reason: &str) {
         self.spans.fetch_add(u64::try_from(spans).unwrap_or(u64::MAX), Ordering::Relaxed);
         if !self.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(why, "traces are lost; nothing else is");
+            tracing::warn!(reason, "spans lost; the node works on");
         }
     }
 
@@ -112,7 +112,7 @@ impl Losses {
     fn sum_up(&self) {
         if self.told.swap(false, Ordering::Relaxed) {
             let spans = self.spans.swap(0, Ordering::Relaxed);
-            tracing::warn!(spans, "so many spans were lost");
+            tracing::warn!(spans, "span loss ended");
         }
     }
 }

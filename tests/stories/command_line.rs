@@ -122,7 +122,7 @@ async fn once_migrated_a_database_needs_no_right_to_make_tables_from_its_nodes()
         [postgres(&database, &port).as_slice(), &[("DJANGO_JWT_SECRET", DJANGO_SECRET)]].concat();
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("V1__") && text.contains("the database is up to date"), "{text}");
+    assert!(text.contains("V1__") && text.contains("database schema is up to date"), "{text}");
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert!(code == Some(0) && !text.contains("V1__"), "{text}");
 

@@ -32,7 +32,7 @@ impl Postgres {
             format!("POSTGRES_NODE_USER: rights can't be given to {}", role.name)
         })?;
         transaction.commit().await?;
-        tracing::info!(role = role.name, "the nodes' role has its rights");
+        tracing::info!(role = role.name, "rights granted to the nodes' role");
         Ok(())
     }
 }
