@@ -157,7 +157,7 @@ impl Metrics {
         registry.register_collector(Box::new(resources::Resources));
         let ours = registry.sub_registry_with_prefix("frontdesk");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        ours.register("build", "Which frontdesk this is", version);
+        ours.register("build", "Version of frontdesk", version);
         let delivery = Arc::new(delivery::Delivery::new(ours));
         let [cognito, django] = auth::key_sets(ours);
         Self {
