@@ -61,11 +61,11 @@ impl Purpose {
 pub(crate) enum Distrust {
     #[error("it has no signature")]
     Unsigned,
-    #[error("no node of this cluster has signed it")]
+    #[error("its signature is not from a node of this cluster")]
     Forged,
     #[error("its signature is too old, or the clocks of the nodes differ by more than two minutes")]
     Stale,
-    #[error("it came before")]
+    #[error("it was received before")]
     Repeated,
 }
 

@@ -39,11 +39,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Reason why a request could not be carried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
-    #[error("there is no such node now")]
+    #[error("no node has this name now")]
     Unknown,
     #[error("the node does not answer")]
     Unreachable,
-    #[error("it has not shown that it is a node of this cluster")]
+    #[error("it did not prove that it is a node of this cluster")]
     Unproven,
 }
 

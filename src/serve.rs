@@ -150,12 +150,12 @@ fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     bind(address).map_err(|error| {
         let (variable, problem) = match error.kind() {
-            AddrNotAvailable => ("HOST", "it is no address of this machine"),
+            AddrNotAvailable => ("HOST", "this machine does not have this address"),
             _ if error.raw_os_error() == Some(NO_SUCH_FAMILY) => {
-                ("HOST", "this machine has no addresses of that kind")
+                ("HOST", "this machine has no addresses of this family")
             }
             AddrInUse => (variable, "another program listens there"),
-            PermissionDenied => (variable, "it is for privileged programs"),
+            PermissionDenied => (variable, "the port needs privileges"),
             _ => (variable, "it can't be used"),
         };
         anyhow::anyhow!("{variable}: can't listen on {address}: {problem} ({error})")

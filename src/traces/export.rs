@@ -59,7 +59,7 @@ fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
 /// Checks that the collector accepts an export, with an empty one.
 pub(crate) async fn probe_collector(config: &TracesConfig) -> anyhow::Result<String> {
     exporter(config)?.export(Vec::new()).await?;
-    Ok("the collector takes them".to_owned())
+    Ok("the collector accepts them".to_owned())
 }
 
 /// Queues the spans that have ended, and never waits.
@@ -74,7 +74,7 @@ impl SpanProcessor for Outbox {
 
     fn on_end(&self, span: SpanData) {
         if self.queue.try_send(span).is_err() {
-            self.losses.note(1, "the collector is behind");
+            self.losses.note(1, "the export queue is full");
         }
     }
 

@@ -234,7 +234,7 @@ async fn check_config_tells_the_collector_of_traces_nothing_and_hears_whether_it
     for named in [
         "1 of 1 to 127.0.0.1 as frontdesk, and as 10.0.0.0/8 say",
         "OTEL_METRICS_EXPORTER: is set and has no effect",
-        "ok: the collector takes them",
+        "ok: the collector accepts them",
     ] {
         assert!(text.contains(named), "{named} in {text}");
     }

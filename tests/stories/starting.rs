@@ -81,7 +81,8 @@ async fn a_port_that_is_taken_and_a_data_directory_that_is_in_use_are_named() {
     let output = run(&[], &elsewhere).await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let expected = "frontdesk: HOST: can't listen on 192.0.2.1:0: it is no address of this machine";
+    let expected =
+        "frontdesk: HOST: can't listen on 192.0.2.1:0: this machine does not have this address";
     assert!(said.starts_with(expected) && said.lines().count() == 1, "{said}");
 
     let desk = one_node().await;

@@ -167,7 +167,7 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
         .set_abort_missing(false)
         .run_async(client.deref_mut().deref_mut())
         .await
-        .context("migrating PostgreSQL, for which POSTGRES_USER must own the database");
+        .context("the migration of PostgreSQL failed (POSTGRES_USER must own the database)");
     // Session settings and lock end with the connection.
     drop(Object::take(client));
     for migration in report?.applied_migrations() {

@@ -36,7 +36,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// Why a node can't work with the server that it is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    #[error("it only reads (SQLSTATE 25006): it is a replica, or has become one")]
+    #[error("it is read-only (SQLSTATE 25006): it is a replica, or has become one")]
     OnlyReads,
     #[error(
         "its connections lose their prepared statements: a pooler in transaction mode, such as \
