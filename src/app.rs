@@ -101,13 +101,8 @@ impl App {
         let inbox = Inbox::start(&tasks, store.clone(), Arc::clone(&pubsub));
         let receipts =
             Receipts::start(&tasks, store.clone(), Arc::clone(&pubsub), Arc::clone(&inbox));
-        let writer = Writer::start(
-            &tasks,
-            store.clone(),
-            pubsub,
-            Arc::clone(&inbox),
-            metrics.writer.clone(),
-        );
+        let counts = metrics.writer.clone();
+        let writer = Writer::start(&tasks, store.clone(), pubsub, Arc::clone(&inbox), counts);
         let presence =
             Presence::start(&tasks, Arc::clone(&bus) as _, Arc::clone(&store), Arc::clone(&hub));
         let quotas = config.redis.is_some().then(|| Arc::clone(&bus) as _);

@@ -61,7 +61,7 @@ pub(crate) enum AuthError {
     Expired,
     #[error("blocked")]
     Blocked,
-    #[error("the issuer's keys can't be had")]
+    #[error("the issuer's keys are not available")]
     IssuerUnavailable,
 }
 
@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for Ends {
 }
 
 /// The signature is not by the key that was tried.
-const WRONG_SIGNATURE: AuthError = AuthError::Invalid("its signature does not fit");
+const WRONG_SIGNATURE: AuthError = AuthError::Invalid("its signature does not match its key");
 
 impl Verifier {
     /// Fetches no key set yet. Key sets are fetched when they are first needed.
@@ -141,10 +141,10 @@ impl Verifier {
         match (&self.cognito, &self.django, token.algorithm) {
             (Some(cognito), _, algorithm) if cognito.issued(token) => match algorithm {
                 Algorithm::RS256 => cognito.verify(token).await,
-                _ => Err(AuthError::Invalid("its algorithm is not its issuer's")),
+                _ => Err(AuthError::Invalid("its algorithm is not one of its issuer's")),
             },
             (_, Some(django), _) => django.verify(token).await,
-            _ => Err(AuthError::Invalid("its issuer is not known here")),
+            _ => Err(AuthError::Invalid("its issuer is unknown")),
         }
     }
 }
@@ -176,10 +176,10 @@ impl<'a> Unverified<'a> {
         else {
             return Err(AuthError::Invalid("it does not have three parts"));
         };
-        let header: Header =
-            part(header).ok_or(AuthError::Invalid("its header can't be read or used here"))?;
+        let header: Header = part(header)
+            .ok_or(AuthError::Invalid("its header is not valid, or names an unknown algorithm"))?;
         if header.crit.is_some() {
-            return Err(AuthError::Invalid("it has critical extensions that are not known here"));
+            return Err(AuthError::Invalid("it has unknown critical extensions"));
         }
         if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_MAX) {
             return Err(AuthError::Invalid("its key id is too long"));

@@ -62,11 +62,11 @@ impl Purpose {
 pub(crate) enum Distrust {
     #[error("it has no signature")]
     Unsigned,
-    #[error("no node of this cluster has signed it")]
+    #[error("its signature is not from a node of this cluster")]
     Forged,
     #[error("its signature is too old, or the clocks of the nodes differ by more than two minutes")]
     Stale,
-    #[error("it came before")]
+    #[error("it was received before")]
     Repeated,
 }
 
@@ -174,8 +174,8 @@ impl ClusterSecret {
     /// Counts a rejected item. The first of each kind is logged.
     pub(crate) fn distrust(&self, purpose: Purpose, reason: Distrust) {
         if self.counts.count(reason) {
-            let what = purpose.label();
-            tracing::warn!(what, %reason, "not believed: not from a node of this cluster");
+            let kind = purpose.label();
+            tracing::warn!(kind, %reason, "data rejected: not proven to be from a node of this cluster");
         }
     }
 }

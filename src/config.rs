@@ -146,9 +146,9 @@ impl Config {
         };
         let is_open = self.development_issuer() && !self.host.to_canonical().is_loopback();
         if is_open && !self.development.beyond_loopback {
-            let problem = "other machines reach this address, and the node gives any token to anyone \
-                           who asks: set up an issuer (COGNITO_USER_POOL_ID, DJANGO_JWT_SECRET), or set \
-                           DEV_ISSUER=yes if that is meant";
+            let problem = "other machines reach this address, and the development issuer gives any token \
+                           to anyone: configure an issuer (COGNITO_USER_POOL_ID, DJANGO_JWT_SECRET), \
+                           or set DEV_ISSUER=yes to allow it";
             return Err(Variables::error("HOST", problem));
         }
         Ok(self)
@@ -173,7 +173,7 @@ impl Config {
         if self.embedded {
             return Ok(self);
         }
-        let or_embedded = " (or EMBEDDED=true for one node with everything in it)";
+        let or_embedded = " (or EMBEDDED=true for one node with embedded parts)";
         for (variable, what) in [
             ("POSTGRES_HOST", "a database"),
             ("REDIS_HOST", "a bus between nodes (or set REDIS_CLUSTER_NODES)"),
@@ -209,7 +209,8 @@ impl Config {
     pub(crate) fn admit_database(&self, durability: &Durability) -> Result<(), ConfigError> {
         match durability.problem() {
             Some(problem) if self.production && !self.accept_unsafe_database => {
-                let problem = format!("{problem}; set it on, or this to true where it is meant");
+                let problem =
+                    format!("{problem}; turn it on, or set this variable to true to accept that");
                 Err(Variables::error("ACCEPT_UNSAFE_DATABASE", &problem))
             }
             _ => Ok(()),
@@ -228,7 +229,7 @@ impl Config {
         }
         let port = variables.port("ADMIN_PORT", 0)?;
         if port != 0 && port == variables.port("PORT", 3000)? {
-            return Err(Variables::error("ADMIN_PORT", "is PORT, and must be another one"));
+            return Err(Variables::error("ADMIN_PORT", "must differ from PORT"));
         }
         Ok(Some(port))
     }

@@ -43,7 +43,7 @@ fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
-        .with_context(|| format!("DATA_DIR: can't make {}", data_dir.display()))
+        .with_context(|| format!("DATA_DIR: can't create {}", data_dir.display()))
 }
 
 /// Options that create a missing file which only this user can read.

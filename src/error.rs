@@ -39,9 +39,9 @@ pub(crate) enum Error {
     Forbidden(&'static str),
     #[error("this person is blocked")]
     Blocked,
-    #[error("nobody blocks themselves")]
+    #[error("you can't block yourself")]
     BlocksItself,
-    #[error("this origin may not use the service")]
+    #[error("this origin is not allowed")]
     OriginRefused,
     #[error("there is no such session")]
     SessionNotFound,
@@ -51,43 +51,43 @@ pub(crate) enum Error {
     ImageNotFound,
     #[error("there is no such person")]
     PersonNotFound,
-    #[error("there is nothing at this address")]
+    #[error("no route has this path")]
     RouteNotFound,
-    #[error("this address does not take this method")]
+    #[error("this path does not allow this method")]
     MethodNotAllowed,
-    #[error("there is no event of this name")]
+    #[error("no event has this name")]
     UnknownEvent,
     #[error("the session is closed")]
     SessionClosed,
-    #[error("another session is open between the two")]
+    #[error("these two people have an open session already")]
     AnotherIsOpen,
     #[error("the message is deleted")]
     MessageDeleted,
-    #[error("a message can be changed for 24 hours")]
+    #[error("a message can be changed only in the first 24 hours")]
     TooOld,
     #[error("{0}")]
     LimitReached(&'static str),
     /// Time until one more request is allowed.
-    #[error("too many in a short time; try again later")]
+    #[error("too many requests in a short time; try again later")]
     RateLimited(Duration),
-    #[error("there are too many connections already")]
+    #[error("too many open connections; close one, or try again later")]
     TooManyConnections,
     #[error("this search takes too long; search for rarer words")]
     SearchTooCostly,
-    #[error("the request's body did not come in time")]
+    #[error("the request body did not arrive in time")]
     RequestTimeout,
     #[error("the request is too large")]
     TooLarge,
     #[error("the body must be application/json")]
     UnsupportedMediaType,
-    #[error("the node is busy; nothing was done")]
+    #[error("the node is busy and has done nothing; try again")]
     Busy,
     #[error("the node is shutting down; connect again")]
     Draining,
     /// The outcome may be unknown. A send is retried with the same `clientId`.
-    #[error("the service is not available for the moment; try again")]
+    #[error("the service is temporarily unavailable; try again")]
     Unavailable,
-    #[error("something went wrong here")]
+    #[error("internal error")]
     Internal,
     /// Failure of the database. To the client it is [`Error::Unavailable`] or [`Error::Internal`].
     #[error("{}", as_told(.0))]
@@ -192,16 +192,16 @@ impl Error {
     pub(crate) fn log_cause(&self) {
         match self {
             Self::Store(StoreError::Unavailable(source) | StoreError::Disk(source)) => {
-                tracing::warn!(error = %source, "the store is not available");
+                tracing::warn!(error = %source, "store unavailable");
             }
             // It concerns one session and is often caused by one person, so it is no warning.
             Self::Store(StoreError::Contended(source)) => {
-                tracing::info!(error = %source, "the store gave up on a statement");
+                tracing::info!(error = %source, "store statement ended by a lock or a time limit");
             }
             Self::Store(StoreError::Refused(source)) => {
-                tracing::error!(error = %source, "the store refused a statement");
+                tracing::error!(error = %source, "store statement refused");
             }
-            Self::Images(problem) => tracing::warn!(error = %problem, "S3 is not available"),
+            Self::Images(problem) => tracing::warn!(error = %problem, "S3 unavailable"),
             _ => {}
         }
     }
@@ -243,10 +243,12 @@ impl From<Unamendable> for Error {
         match unamendable {
             Unamendable::NotFound => Self::MessageNotFound,
             Unamendable::SessionClosed => Self::SessionClosed,
-            Unamendable::NotItsSender => Self::Forbidden("only its sender can change a message"),
+            Unamendable::NotItsSender => Self::Forbidden("only the sender can change a message"),
             Unamendable::Deleted => Self::MessageDeleted,
             Unamendable::TooOld => Self::TooOld,
-            Unamendable::TooOften => Self::LimitReached("the message has all that it can have"),
+            Unamendable::TooOften => Self::LimitReached(
+                "the message has reached its limit of edits or of your reactions",
+            ),
         }
     }
 }
@@ -269,7 +271,7 @@ impl From<Declined> for Error {
         match declined {
             Declined::SessionNotFound => Self::SessionNotFound,
             Declined::SessionClosed => Self::SessionClosed,
-            Declined::TooMany => Self::LimitReached("too many pictures for one day"),
+            Declined::TooMany => Self::LimitReached("the daily limit of pictures is reached"),
         }
     }
 }

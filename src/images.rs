@@ -67,7 +67,7 @@ pub(crate) enum ImagesError {
 }
 
 /// Error texts for the person who sends a picture.
-const NO_PICTURE: &str = "is no picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF";
+const NO_PICTURE: &str = "is not a supported picture: choose a JPEG, PNG, WebP, HEIC or GIF";
 const NO_MEASURES: &str = "is broken: it has no width and height. Choose another picture";
 const TOO_LARGE: &str = "has more than 50 million pixels: make it smaller, and send it again";
 const NO_METADATA: &str = "is broken: its metadata can't be read. Choose another picture";
@@ -189,7 +189,7 @@ impl Images {
     pub(crate) async fn check(&self, key: &ObjectKey, size: u64) -> Result<Checked, ImagesError> {
         let turn = timeout(bucket::CALL_TIMEOUT, self.checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(ImagesError::Unavailable("too many pictures are looked at".to_owned()));
+            return Err(ImagesError::Unavailable("too many pictures are being checked".to_owned()));
         };
         let key = key.original();
         // The first bytes of a large file suffice to refuse most files that are no picture.
@@ -197,7 +197,7 @@ impl Images {
             let found = self.bucket.read(&key, first).await?;
             let found = found.ok_or(ImagesError::Refused("was not uploaded"))?;
             if found.size != size {
-                return Err(ImagesError::Wrong("is not of the size that was announced"));
+                return Err(ImagesError::Wrong("does not have the announced size"));
             }
             let checked = match format::detect(&found.bytes) {
                 Detected::Picture(format, width, height) => Some(bounded(format, width, height)?),

@@ -88,7 +88,7 @@ impl Inbox {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "sessions' members are told later");
+                    tracing::debug!(%error, "session update not sent; retried later");
                     sleep(RETRY).await;
                     for id in ids {
                         self.changed(id);

@@ -35,9 +35,9 @@ pub(crate) async fn keep_indexing(store: Arc<dyn SearchQueue>, counts: SearchCou
     loop {
         let round = round(&*store, &counts, batch, &mut again_at).await;
         match (&round, failing) {
-            (Ok(_), true) => tracing::info!("texts are indexed again"),
+            (Ok(_), true) => tracing::info!("search indexing works again"),
             (Err(error), false) => {
-                tracing::warn!(%error, "texts are not indexed; search finds the newest by reading");
+                tracing::warn!(%error, "search indexing failed; search scans the newest messages");
             }
             _ => {}
         }
@@ -67,7 +67,7 @@ async fn round(
     counts.indexed.inc_by(messages.into());
     counts.given_up.inc_by(given_up.into());
     if given_up > 0 {
-        tracing::warn!("a text could not be indexed: search does not find its message");
+        tracing::warn!("text not indexable; search does not find its message");
     }
     if too_costly && batch > 1 {
         return Ok(Round::TooCostly);
@@ -82,7 +82,7 @@ async fn round(
     let Indexed { messages, too_costly, given_up } = store.index_again(batch).await?;
     counts.indexed_again.inc_by(messages.into());
     if given_up > 0 {
-        tracing::warn!("a text could not be indexed again: search finds less of it");
+        tracing::warn!("text not indexable again; search finds only part of it");
     }
     if messages == 0 && !too_costly {
         *again_at = began + POLL;

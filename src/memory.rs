@@ -73,7 +73,7 @@ impl Memory {
     /// Starts to enforce the budget: this one in bytes, or a part of the available memory.
     pub(crate) fn start(tasks: &Tasks, budget: Option<usize>, counts: MemoryCounts) -> Arc<Self> {
         let (budget, from) = budget.map_or_else(default_budget, |bytes| (bytes, "variable"));
-        tracing::info!(mib = budget / MIB, from, "budget of what waits for readers");
+        tracing::info!(mib = budget / MIB, from, "outbound memory budget");
         let memory = Self::new(budget, counts);
         tasks.spawn(Stage::Delivery, "memory", Arc::clone(&memory).keep_within());
         memory
@@ -170,7 +170,11 @@ impl Memory {
         let readers = shares.iter().flat_map(|share| share.readers()).collect();
         let ended = evict(readers, over);
         if ended > 0 {
-            tracing::warn!(ended, mib = waiting / MIB, "too much waits for readers");
+            tracing::warn!(
+                ended,
+                mib = waiting / MIB,
+                "outbound memory budget exceeded; slowest readers disconnected"
+            );
         }
         self.counts.of_node.inc_by(ended);
     }

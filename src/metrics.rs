@@ -72,7 +72,7 @@ impl Metrics {
         registry.register_collector(Box::new(crate::platform::metrics::resources::Resources));
         let ours = registry.sub_registry_with_prefix("frontdesk");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        ours.register("build", "Which frontdesk this is", version);
+        ours.register("build", "Version of frontdesk", version);
         let delivery = Arc::new(Delivery::new(ours));
         let [cognito, django] = key_sets(ours);
         Self {

@@ -37,11 +37,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Reason why a request could not be carried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
-    #[error("there is no such node now")]
+    #[error("no node has this name now")]
     Unknown,
     #[error("the node does not answer")]
     Unreachable,
-    #[error("it has not shown that it is a node of this cluster")]
+    #[error("it did not prove that it is a node of this cluster")]
     Unproven,
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn keep_announcing(app: Arc<App>, listening: SocketAddr, tls_po
             None => Some(listening),
         };
         if address.is_none() && !warned {
-            tracing::warn!("NODE_ADDRESS: is not set, and can't be found out yet");
+            tracing::warn!("NODE_ADDRESS: is not set, and could not be detected yet");
             warned = true;
         }
         let announced = match address {

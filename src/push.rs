@@ -69,7 +69,7 @@ pub(crate) struct PushParts {
 /// jobs are left to other nodes, or to the next start.
 pub(crate) fn start(parts: PushParts) -> anyhow::Result<()> {
     let service = OneSignal::new(&parts.config)?;
-    tracing::info!(url = %parts.config.base_url, "pushes are made");
+    tracing::info!(url = %parts.config.base_url, "push service configured");
     let (failing, alias_warned) = (AtomicBool::new(false), AtomicBool::new(false));
     let tasks = parts.tasks.clone();
     let pushes = Arc::new(Pushes { parts, service, failing, alias_warned });
@@ -98,7 +98,7 @@ impl Pushes {
             if now >= quiet_until
                 && let Err(error) = self.lease(&mut under_way).await
             {
-                tracing::warn!(%error, "the jobs of pushes can't be read");
+                tracing::warn!(%error, "push jobs not read from the store");
                 quiet_until = now + STORE_PAUSE;
             }
             if now >= survey_at {
@@ -189,7 +189,7 @@ impl Pushes {
         match outcome {
             Ok(pushed) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("OneSignal takes pushes again");
+                    tracing::info!("OneSignal accepts pushes again");
                 }
                 self.count(pushed);
                 note_failure(store.finish_push(job).await);
@@ -207,8 +207,8 @@ impl Pushes {
             Pushed::InvalidAlias => {
                 if !self.alias_warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        "OneSignal does not know a person's external id: does the app log in with \
-                         PUSH_ID_PREFIX and the id in the token?"
+                        "external id unknown to OneSignal; the app must log in with PUSH_ID_PREFIX \
+                         and the id in the token"
                     );
                 }
                 counts.invalid_alias.inc()
@@ -221,14 +221,14 @@ impl Pushes {
         match error {
             PushError::Later { code, after } if attempts < ATTEMPTS_MAX => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(code, "OneSignal does not take pushes; they are tried again");
+                    tracing::warn!(code, "OneSignal push failed; retried later");
                 }
                 self.parts.counts.put_off.inc();
                 note_failure(store.reschedule_push(job, pause(attempts, after), &code).await);
                 after
             }
             PushError::Later { code, .. } | PushError::Refused { code } => {
-                tracing::warn!(job = %job.id, code, attempts, "a push is given up");
+                tracing::warn!(job = %job.id, code, attempts, "push given up");
                 self.parts.counts.given_up.inc();
                 note_failure(store.dead_letter_push(job, &code).await);
                 None
@@ -246,7 +246,7 @@ impl Pushes {
 
 fn note_failure(outcome: Result<(), StoreError>) {
     if let Err(error) = outcome {
-        tracing::warn!(%error, "the job of a push could not be written; it is taken again");
+        tracing::warn!(%error, "push job not stored; its lease expires and it runs again");
     }
 }
 

@@ -68,7 +68,7 @@ impl Receipts {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "delivery marks are noted later");
+                    tracing::debug!(%error, "delivery marks not stored; retried later");
                     sleep(RETRY).await;
                     for Delivered { session_id, to, seq } in marks {
                         self.delivered(session_id, &to, seq);

@@ -26,8 +26,8 @@ pub(crate) async fn keep_forgetting(store: Arc<dyn Retention>, age: Duration) {
         hours.tick().await;
         match forget(&*store, age).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "edited and deleted texts removed"),
-            Err(error) => tracing::warn!(%error, "edited and deleted texts not removed"),
+            Ok(removed) => tracing::info!(removed, "old edited and deleted texts removed"),
+            Err(error) => tracing::warn!(%error, "removal of old edited and deleted texts failed"),
         }
     }
 }

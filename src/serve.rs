@@ -156,7 +156,7 @@ impl Node {
         if let Some(task) = app.tasks.failed() {
             anyhow::bail!("the background task {task} ended unexpectedly; the node has drained");
         }
-        tracing::info!("bye");
+        tracing::info!("node ended");
         Ok(())
     }
 }
@@ -166,12 +166,12 @@ fn listen(variable: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     bind(address).map_err(|error| {
         let (variable, problem) = match error.kind() {
-            AddrNotAvailable => ("HOST", "it is no address of this machine"),
+            AddrNotAvailable => ("HOST", "this machine does not have this address"),
             _ if error.raw_os_error() == Some(NO_SUCH_FAMILY) => {
-                ("HOST", "this machine has no addresses of that kind")
+                ("HOST", "this machine has no addresses of this family")
             }
             AddrInUse => (variable, "another program listens there"),
-            PermissionDenied => (variable, "it is for privileged programs"),
+            PermissionDenied => (variable, "the port needs privileges"),
             _ => (variable, "it can't be used"),
         };
         anyhow::anyhow!("{variable}: can't listen on {address}: {problem} ({error})")
@@ -201,16 +201,17 @@ fn announce(app: &App, address: SocketAddr) {
     tracing::info!(%address, node = %app.node, version = env!("CARGO_PKG_VERSION"), "listening");
     #[cfg(feature = "embedded")]
     for (part, stand_in) in crate::embedded::stand_ins(app) {
-        tracing::info!(part, %stand_in, "embedded");
+        tracing::info!(part, %stand_in, "embedded stand-in");
     }
     #[cfg(feature = "embedded")]
     if app.issuer.is_some() {
         if !address.ip().is_loopback() {
             tracing::warn!(
-                "DEV_ISSUER: this node gives any token to anyone who reaches it: set up an issuer"
+                "DEV_ISSUER: the development issuer is reachable from other machines and gives any \
+                 token to anyone; configure an issuer"
             );
         }
-        tracing::info!(link = %format!("http://{address}/"), "open this page");
+        tracing::info!(link = %format!("http://{address}/"), "demo page");
     }
 }
 
@@ -230,7 +231,7 @@ async fn accept(listener: &TcpListener, app: &App, serving: Serving) {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors: open connections stay, and new ones wait in the backlog.
-                tracing::error!(%error, "can't accept connections");
+                tracing::error!(%error, "accept failed");
                 sleep(ACCEPT_REST).await;
             }
         }
@@ -249,7 +250,7 @@ async fn drain(app: &App, deadline: Instant) {
     tracing::info!(connections = app.hub.len(), "draining");
     app.hub.drain(app.config.drain_spread).await;
     if !within(GOODBYES, deadline, app.sockets.closed()).await {
-        tracing::warn!("answers on sockets were still under way");
+        tracing::warn!("drain timed out with open answers on sockets");
     }
 }
 
@@ -258,12 +259,12 @@ async fn finish(app: &App, finishing: &watch::Sender<()>, deadline: Instant) {
     let end = async |stage, limit| {
         let is_in_time = within(limit, deadline, app.tasks.end(stage)).await;
         if !is_in_time {
-            tracing::warn!(?stage, "background tasks were still under way");
+            tracing::warn!(?stage, "drain timed out with running background tasks");
         }
     };
     finishing.send_replace(());
     if !within(FINISH, deadline, finishing.closed()).await {
-        tracing::warn!("requests were still under way");
+        tracing::warn!("drain timed out with open requests");
     }
     // A push that is cut short is taken by another node, or at the next start.
     end(Stage::Jobs, LAST_ANSWERS).await;

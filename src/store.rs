@@ -55,7 +55,7 @@ pub(crate) enum StoreError {
     #[error("contended: {0}")]
     Contended(Source),
     /// The database's disk is full or broken. Nothing was written.
-    #[error("no disk: {0}")]
+    #[error("disk full or broken: {0}")]
     Disk(Source),
     /// The database rejected the statement, and would do so again.
     #[error("refused: {0}")]

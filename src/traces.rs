@@ -74,9 +74,9 @@ pub(crate) fn start(
     let sampling = Sampling { ratio: traces.ratio, is_parent_based: traces.is_parent_based };
     let started = TRACES.set(Traces { tracer: provider.tracer("frontdesk"), sampling, systems });
     if started.is_err() {
-        anyhow::bail!("traces are told already");
+        anyhow::bail!("trace export is already started");
     }
-    tracing::info!(collector = traces.collector(), ratio = traces.ratio, "traces are told");
+    tracing::info!(collector = traces.collector(), ratio = traces.ratio, "trace export started");
     Ok(Some(exporting))
 }
 

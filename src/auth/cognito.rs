@@ -66,7 +66,7 @@ impl Cognito {
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<Identity, AuthError> {
         let claims: Claims = self.keys.claims(token).await?;
         if claims.iss != self.issuer {
-            return Err(AuthError::Invalid("its issuer is another"));
+            return Err(AuthError::Invalid("it is from another issuer"));
         }
         let client = match claims.token_use.as_str() {
             "access" => claims.client_id,

@@ -52,7 +52,7 @@ impl CognitoConfig {
         let Some(pool) = variables.text("COGNITO_USER_POOL_ID") else { return Ok(None) };
         let region = variables.text("COGNITO_REGION").or(variables.text("AWS_REGION"));
         let region = region.ok_or_else(|| {
-            variables.unset("COGNITO_REGION", "is needed where COGNITO_USER_POOL_ID is set")
+            variables.unset("COGNITO_REGION", "is required with COGNITO_USER_POOL_ID")
         })?;
         let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
         Ok(Some(Self { issuer, client_ids }))

@@ -22,7 +22,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let outcomes = ["good", "missing", "invalid", "expired", "blocked", "issuer_unavailable"];
-        let help = "Tokens that were checked, by outcome";
+        let help = "Checked tokens, by outcome";
         let [good, missing, invalid, expired, blocked, issuer_unavailable] =
             counters(registry, "tokens", help, "outcome", outcomes);
         Self { good, missing, invalid, expired, blocked, issuer_unavailable }
@@ -60,7 +60,7 @@ pub(crate) fn key_sets(registry: &mut Registry) -> [KeySetCounts; 2] {
         fetched_at: fetched_at.get_or_create_owned(&[("issuer", issuer)]),
     });
     registry.register("key_set_fetches", "Fetches of key sets, by issuer and outcome", fetches);
-    let help = "When a key set was fetched last with success, since 1970, 0 where never";
+    let help = "Time of the last successful fetch of a key set, since 1970; 0: never";
     registry.register("key_set_fetched_timestamp_seconds", help, fetched_at);
     sets
 }

@@ -65,10 +65,10 @@ impl Django {
         let claims: Claims = match (token.algorithm, &self.secret, &self.keys) {
             (Algorithm::HS256, Some(secret), _) => token.claims(secret)?,
             (Algorithm::RS256 | Algorithm::ES256, _, Some(keys)) => keys.claims(token).await?,
-            _ => return Err(AuthError::Invalid("its algorithm is not its issuer's")),
+            _ => return Err(AuthError::Invalid("its algorithm is not one of its issuer's")),
         };
         if self.issuer.is_some() && claims.iss != self.issuer {
-            return Err(AuthError::Invalid("its issuer is another"));
+            return Err(AuthError::Invalid("it is from another issuer"));
         }
         if claims.token_type != "access" {
             return Err(AuthError::Invalid("its token_type is not access"));

@@ -167,7 +167,7 @@ impl Jwks {
         asked: Instant,
     ) -> Result<Vec<Arc<DecodingKey>>, AuthError> {
         if !self.knows(kid) {
-            let unknown = AuthError::Invalid("its key is not its issuer's");
+            let unknown = AuthError::Invalid("its key is not in its issuer's key set");
             let is_decided = self.is_decided(asked);
             return Err(if is_decided { unknown } else { AuthError::IssuerUnavailable });
         }
@@ -176,7 +176,7 @@ impl Jwks {
         let fitting: Vec<_> =
             fitting.take(KEYS_OF_A_TOKEN).map(|key| Arc::clone(&key.decoding)).collect();
         if fitting.is_empty() {
-            return Err(AuthError::Invalid("its algorithm is not its key's"));
+            return Err(AuthError::Invalid("its algorithm is not the algorithm of its key"));
         }
         Ok(fitting)
     }
@@ -208,15 +208,15 @@ impl Jwks {
                 self.counts.fetched_at.set(Timestamp::now().as_second());
                 let url = without_query(&self.url);
                 if keys.skipped != state.keys.skipped && !keys.skipped.is_empty() {
-                    tracing::warn!(%url, entries = ?keys.skipped, "a key set has entries that can't be used");
+                    tracing::warn!(%url, entries = ?keys.skipped, "key set has unusable entries");
                 }
                 state.keys = keys;
                 state.fetched = Some(Instant::now());
-                tracing::info!(%url, keys = state.keys.keys.len(), "fetched a key set");
+                tracing::info!(%url, keys = state.keys.keys.len(), "key set fetched");
             }
             Err(error) => {
                 self.counts.failed.inc();
-                tracing::warn!(url = %without_query(&self.url), error = %error, "a key set can't be fetched; the keys at hand serve on");
+                tracing::warn!(url = %without_query(&self.url), error = %error, "key set fetch failed; the last fetched keys stay in use");
             }
         }
     }
@@ -234,10 +234,13 @@ impl Jwks {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             body.extend_from_slice(&chunk);
-            anyhow::ensure!(body.len() <= SET_MAX_BYTES, "it has over {SET_MAX_BYTES} bytes");
+            anyhow::ensure!(
+                body.len() <= SET_MAX_BYTES,
+                "the key set has over {SET_MAX_BYTES} bytes"
+            );
         }
         let keys = Keys::read(serde_json::from_slice(&body)?);
-        anyhow::ensure!(!keys.keys.is_empty(), "it has no key that can be used");
+        anyhow::ensure!(!keys.keys.is_empty(), "the key set has no usable key");
         Ok(keys)
     }
 }

@@ -34,19 +34,23 @@ pub(crate) struct BusCounts {
 impl BusCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let reasons = ["queue_full", "refused", "hub_full"];
-        let help = "Broadcasts that were not handed on, by reason; what was in them is found in the database";
+        let help = "Broadcasts that were not passed on, by reason; nodes read lost messages from the database";
         let [lost_queue_full, lost_refused, lost_hub_full] =
             counters(registry, "bus_lost", help, "reason", reasons);
         let reasons = ["reconnected", "lagged", "slots_moved", "refused", "unanswered", "split"];
-        let help = "Times that anything may have been missed on the bus, by reason";
+        let help = "Interruptions of the bus that may have lost broadcasts, by reason";
         let [reconnected, lagged, slots_moved, refused, unanswered, split] =
             counters(registry, "bus_interruptions", help, "reason", reasons);
-        let help = "Round trips to the bus with broadcasts";
+        let help = "Duration of round trips to the bus with broadcasts";
         let publish = durations(registry, "bus_publish_seconds", help);
         Self {
             published: counter(registry, "bus_published", "Broadcasts given to the bus"),
-            heard: counter(registry, "bus_heard", "Broadcasts heard on the bus"),
-            unreadable: counter(registry, "bus_unreadable", "Envelopes that can't be read"),
+            heard: counter(registry, "bus_heard", "Broadcasts received from the bus"),
+            unreadable: counter(
+                registry,
+                "bus_unreadable",
+                "Envelopes from the bus that could not be read",
+            ),
             lost_queue_full,
             lost_refused,
             lost_hub_full,

@@ -19,7 +19,7 @@ pub(crate) struct DistrustCounts {
 impl DistrustCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let reasons = ["unsigned", "forged", "stale", "repeated"];
-        let help = "What was not believed, as no node of the cluster has signed it lately, or as it came before";
+        let help = "Rejected data on the bus and between nodes, by reason: unsigned, forged, stale or repeated";
         let kinds = counters(registry, "distrusted", help, "reason", reasons);
         Self { kinds: Arc::new(kinds.map(|counter| (counter, AtomicBool::new(false)))) }
     }

@@ -15,6 +15,6 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
         #[cfg(not(feature = "embedded"))]
         None => return Err(crate::app::no_database().into()),
     }
-    tracing::info!("the database is up to date");
+    tracing::info!("database schema is up to date");
     Ok(())
 }

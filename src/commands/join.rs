@@ -150,8 +150,12 @@ pub(super) fn start(
     let id = join.session_id;
     let begun = caller.joins.begin(id);
     async move {
-        let too_many =
-            || Error::invalid("sessionId", format!("{JOINS_MAX} sessions are joined already"));
+        let too_many = || {
+            Error::invalid(
+                "sessionId",
+                format!("the connection has joined {JOINS_MAX} sessions already; leave one first"),
+            )
+        };
         let number = begun.ok_or_else(too_many)?;
         let joined = run(&caller, &join, number).await;
         if joined.is_err() && caller.joins.is_current(id, number) {

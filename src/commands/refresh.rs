@@ -16,10 +16,10 @@ pub(crate) struct Refreshed {
 pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Error> {
     let identity = caller.app.identify(&refresh.token).await?;
     if identity.person != *caller.person() {
-        return Err(Error::Forbidden("the token is another person's"));
+        return Err(Error::Forbidden("the token belongs to another person"));
     }
     let expires_at = Timestamp::from_second(identity.expires_at).unwrap_or(Timestamp::MAX);
-    let older = |_| Error::invalid("token", "ends before the one that the connection has");
+    let older = |_| Error::invalid("token", "expires before the connection's current token");
     caller.refresh(identity).map_err(older)?;
     Ok(Done::with(&Refreshed { expires_at }))
 }

@@ -86,17 +86,19 @@ async fn decided(pending: Pending, is_same: impl FnOnce(&Message) -> bool) -> Re
         Appended::Refused(Refusal::SessionNotFound) => Err(Error::SessionNotFound),
         Appended::Refused(Refusal::SessionClosed) => Err(Error::SessionClosed),
         Appended::Refused(Refusal::ReplyNotFound) => {
-            Err(Error::invalid("replyTo", "there is no such message in this session"))
+            Err(Error::invalid("replyTo", "names no message in this session"))
         }
         Appended::Refused(Refusal::ImageNotFound) => Err(no_such_image()),
-        Appended::Refused(Refusal::Value) => Err(Error::invalid("body", "can't be stored")),
+        Appended::Refused(Refusal::Value) => {
+            Err(Error::invalid("body", "contains text that the database can't store"))
+        }
         // The writer retries locked sends until they are decided.
         Appended::Locked => Err(Error::Unavailable),
     }
 }
 
 fn no_such_image() -> Error {
-    Error::invalid("imageKey", "is no picture of yours that waits to be sent in this session")
+    Error::invalid("imageKey", "does not name an uploaded, unsent picture of yours in this session")
 }
 
 async fn picture(app: Arc<App>, mut draft: Draft, key: String) -> Result<Sent, Error> {

@@ -18,7 +18,7 @@ pub(crate) async fn run(
     if patch.status.is_some() && me.kind == PersonKind::Customer {
         // For a non-member the session does not exist.
         app.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
-        return Err(Error::Forbidden("a dentist closes and opens sessions"));
+        return Err(Error::Forbidden("only a dentist can close or reopen a session"));
     }
     match app.store.set_session(me, id, patch).await?.ok_or(Error::SessionNotFound)? {
         PatchOutcome::Done { status: false, muted: false } => {}

@@ -58,8 +58,8 @@ impl Config {
         ];
         checks.extend(self.encryption().map(|(name, tls, variable)| {
             let problem = format!(
-                "{variable}: is not set: TLS is tried first, and plain text where the server offers \
-                 no verified TLS; set true to insist, or false where plain text is meant"
+                "{variable}: is not set: the connection is plain text if the server offers no \
+                 verified TLS; set true to require TLS, or false to accept plain text"
             );
             let undecided = tls == Some(Tls::Preferred);
             self.check(name, undecided.then_some(Verdict::Warning(problem)))

@@ -10,7 +10,7 @@ pub(super) fn is_production(variables: &Variables) -> Result<bool, ConfigError> 
         _ if name == "development" || name == "test" => return Ok(false),
         "production" | "prod" | "prd" | "live" => "set production",
         "staging" | "stage" | "stg" | "preprod" | "pre-production" | "uat" | "qa" => {
-            "set production there too, as it is to be tried"
+            "set production for staging too"
         }
         "development" | "dev" | "develop" | "local" => "set development",
         "test" | "testing" | "ci" => "set test",

@@ -353,7 +353,7 @@ fn an_unknown_environment_is_refused_and_the_known_ones_are_named() {
     for (name, take) in [
         ("prod", "set production"),
         ("Production", "set production"),
-        ("staging", "set production there too"),
+        ("staging", "set production for staging too"),
         ("dev", "set development"),
         ("CI", "set test"),
         ("qwerty", "set one of them"),
@@ -375,5 +375,5 @@ fn the_admin_port_is_another_one() {
         assert!(problem(&[("ADMIN_PORT", wrong)]).starts_with("ADMIN_PORT: "), "{wrong}");
     }
     let same = [("PORT", "8080"), ("ADMIN_PORT", "8080")];
-    assert!(problem(&same).starts_with("ADMIN_PORT: is PORT"));
+    assert!(problem(&same).starts_with("ADMIN_PORT: must differ from PORT"));
 }

@@ -34,9 +34,9 @@ const CODES: [&str; 9] = ["1000", "1001", "1006", "1009", "4400", "4401", "4403"
 
 impl ConnectionCounts {
     pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
-        let help = "Connections that were let in, by framing";
+        let help = "Accepted connections, by framing";
         let opened = counters(registry, "connections_opened", help, "framing", FRAMINGS);
-        let help = "Connections that have ended, by close code; 1006: without a word";
+        let help = "Ended connections, by close code; 1006: without a close frame";
         let closed = counters(registry, "connections_closed", help, "code", CODES);
         let help = "Copies of new messages written to connections, by framing";
         let delivered = counters(registry, "messages_delivered", help, "framing", FRAMINGS);

@@ -16,11 +16,11 @@ pub(crate) struct DirectoryCounts {
 
 impl DirectoryCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let help = "Look-ups in the directory, by outcome; spared: it had just failed";
+        let help = "Queries of the directory, by outcome; spared: skipped after a recent failure";
         let outcomes = ["found", "unknown", "failed", "spared"];
         let [found, unknown, failed, spared] =
             counters(registry, "directory_lookups", help, "outcome", outcomes);
-        let help = "Look-ups in the directory that were not spared";
+        let help = "Duration of queries of the directory";
         let took = durations(registry, "directory_lookup_seconds", help);
         Self { found, unknown, failed, spared, took }
     }

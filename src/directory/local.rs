@@ -34,7 +34,7 @@ impl Local {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let people = match std::fs::read(path) {
             Ok(json) => serde_json::from_slice(&json)
-                .with_context(|| format!("{} is not an object of people", path.display()))?,
+                .with_context(|| format!("{}: must be a JSON object of people", path.display()))?,
             Err(error) if error.kind() == ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };

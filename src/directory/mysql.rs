@@ -43,7 +43,7 @@ impl Mysql {
     /// Connects at the first look-up, so that a node starts without the directory.
     pub(super) fn open(config: &MysqlConfig) -> anyhow::Result<Self> {
         let constraints = PoolConstraints::new(0, POOL_SIZE)
-            .ok_or_else(|| anyhow::anyhow!("the pool's limits are the wrong way round"))?;
+            .ok_or_else(|| anyhow::anyhow!("the pool's minimum is above its maximum"))?;
         let options = OptsBuilder::default()
             .ip_or_hostname(config.host.clone())
             .tcp_port(config.port)
@@ -167,11 +167,11 @@ struct Refused {
 /// Likely causes of the most common codes.
 fn remedy(code: u16) -> &'static str {
     match code {
-        1045 => ": MYSQL_USER, MYSQL_PASSWORD, or it wants MYSQL_TLS",
-        1044 | 1049 => ": MYSQL_DB is not there, or not for MYSQL_USER",
+        1045 => ": check MYSQL_USER and MYSQL_PASSWORD, or set MYSQL_TLS",
+        1044 | 1049 => ": MYSQL_DB does not exist, or MYSQL_USER may not use it",
         1142 | 1143 => ": MYSQL_USER may not read that table",
         1054 | 1146 => {
-            ": there is no such table or column; see MYSQL_CUSTOMERS_QUERY, MYSQL_DENTISTS_QUERY, \
+            ": a table or column does not exist; check MYSQL_CUSTOMERS_QUERY, MYSQL_DENTISTS_QUERY, \
              MYSQL_MAY_TALK_QUERY"
         }
         _ => "",
@@ -338,7 +338,7 @@ mod tests {
         config.customers_query = "SELECT secret FROM nowhere WHERE cognito_sub = ?".into();
         let error = Mysql::open(&config).unwrap().person(&customer("a")).await.unwrap_err();
         let said = error.to_string();
-        assert!(said.starts_with("MySQL error 1146 (SQLSTATE 42S02): there is no"), "{said}");
+        assert!(said.starts_with("MySQL error 1146 (SQLSTATE 42S02): a table or column"), "{said}");
     }
 
     #[tokio::test]

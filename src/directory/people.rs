@@ -149,7 +149,7 @@ impl People {
         if let Some(entry) = &found {
             let renamed = self.store.rename(person, &entry.name, entry.avatar_url.as_ref()).await;
             if let Err(error) = renamed {
-                tracing::warn!(%error, "a last known name can't be kept for now");
+                tracing::warn!(%error, "last known name not stored");
             }
         }
         Ok(found.map(Arc::new))
@@ -185,7 +185,7 @@ impl People {
     }
 
     fn rest(&self, error: &DirectoryError) {
-        tracing::warn!(%error, "the directory is not available");
+        tracing::warn!(%error, "directory query failed; queries pause");
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         *resting = Some((Instant::now() + FAILURE_PAUSE, error.clone()));
     }

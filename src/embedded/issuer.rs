@@ -78,8 +78,12 @@ impl Issuer {
             Ok(pem) => pem,
             Err(_) => new_key(&path)?,
         };
-        let key = EncodingKey::from_rsa_pem(&pem)
-            .with_context(|| format!("{} is not a key; delete it for a new one", path.display()))?;
+        let key = EncodingKey::from_rsa_pem(&pem).with_context(|| {
+            format!(
+                "{}: not a private key; delete the file, and the node generates a new one",
+                path.display()
+            )
+        })?;
         let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
         public.common.key_id = Some(KEY_ID.to_owned());
         Ok(Self { base: format!("http://{address}/dev"), key, set: JwkSet { keys: vec![public] } })
@@ -103,7 +107,7 @@ impl Issuer {
         };
         let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
         claims.sign(lifetime, &header, &self.key).map_err(|error| {
-            tracing::error!(%error, "a development token can't be signed");
+            tracing::error!(%error, "development token not signed");
             Error::Internal
         })
     }
@@ -119,8 +123,9 @@ fn side(kind: PersonKind) -> &'static str {
 
 /// Creates a key that only this user can read, and saves it, so that tokens remain valid after a restart.
 fn new_key(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let pair = KeyPair::generate(KeySize::Rsa2048).context("a key can't be made")?;
-    let der: Pkcs8V1Der<'_> = pair.as_der().context("a key can't be written")?;
+    let pair =
+        KeyPair::generate(KeySize::Rsa2048).context("the development key can't be generated")?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().context("the development key can't be encoded")?;
     let text = BASE64_STANDARD.encode(der.as_ref());
     let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
     for (at, letter) in text.chars().enumerate() {
@@ -165,11 +170,13 @@ pub(crate) async fn guard(
     let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
     let is_near = peer.is_some_and(|peer| peer.is_loopback());
     if !is_near && !app.config.development.beyond_loopback {
-        return Err(Error::Forbidden("development tokens are for the node's own machine"));
+        return Err(Error::Forbidden(
+            "development tokens are issued only to the node's own machine",
+        ));
     }
     // By default nginx sends HTTP/1.0 to a node, without a header that names the client.
     if is_proxied(request.headers()) || request.version() < Version::HTTP_11 {
-        return Err(Error::Forbidden("development tokens are not given through a proxy"));
+        return Err(Error::Forbidden("development tokens are not issued through a proxy"));
     }
     // The page alone reveals nothing, and it shows why it gets no token.
     let is_page = !request.uri().path().starts_with("/dev/");

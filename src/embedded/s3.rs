@@ -118,7 +118,7 @@ impl Server {
         let mut response = served.map_err(|_| Error::Unavailable)?.map(Body::new);
         if put && response.status().is_success() {
             self.sync(object).await.map_err(|error| {
-                tracing::error!(%error, "a picture can't be written to the disk");
+                tracing::error!(%error, "picture not written to disk");
                 Error::Unavailable
             })?;
         }

@@ -37,6 +37,6 @@ pub(crate) async fn edits(
     // Reading texts that patients took back is recorded first. If that fails, nothing is shown.
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     app.store.note_act(&looked).await?;
-    tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "an admin read a message's edits");
+    tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "message edits read by an admin");
     Ok(JsonBody(Edits { items }))
 }

@@ -62,7 +62,7 @@ pub(crate) async fn block(
         return Err(Error::BlocksItself);
     }
     let block = app.blocks.block(&user, because.reason.as_ref(), &admin).await?;
-    tracing::info!(admin = %admin.person, %user, "an admin blocked someone");
+    tracing::info!(admin = %admin.person, %user, "user blocked by an admin");
     Ok(JsonBody(block.into()))
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn unblock(
     OfUser(user): OfUser,
 ) -> Result<StatusCode, Error> {
     app.blocks.unblock(&user, &admin).await?;
-    tracing::info!(admin = %admin.person, %user, "an admin unblocked someone");
+    tracing::info!(admin = %admin.person, %user, "user unblocked by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -84,10 +84,16 @@ pub(crate) async fn open(
         (PersonKind::Customer, None, Some(id)) => Person::new(PersonKind::Dentist, id),
         (PersonKind::Dentist, Some(id), None) => Person::new(PersonKind::Customer, id),
         (PersonKind::Customer, ..) => {
-            return Err(Error::invalid("dentistId", "is what a customer opens a session with"));
+            return Err(Error::invalid(
+                "dentistId",
+                "is required for a customer, without customerId",
+            ));
         }
         (PersonKind::Dentist, ..) => {
-            return Err(Error::invalid("customerId", "is what a dentist opens a session with"));
+            return Err(Error::invalid(
+                "customerId",
+                "is required for a dentist, without dentistId",
+            ));
         }
     };
     let _permit = app.reads.permit(Operation::Open, &me.person).await?;

@@ -35,9 +35,9 @@ pub(crate) struct HttpCounts {
 impl HttpCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let (requests, took) = (Family::default(), Family::default());
-        let help = "Requests that were answered, by route, method and status";
+        let help = "Answered requests, by route, method and status";
         registry.register("http_requests", help, Family::clone(&requests));
-        let help = "Time to the answer's head, by route and method";
+        let help = "Time to the head of the answer, by route and method";
         registry.register("http_request_seconds", help, Family::clone(&took));
         Self { requests, took }
     }

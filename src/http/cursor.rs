@@ -154,7 +154,7 @@ fn decode(cursor: &str) -> Option<String> {
 }
 
 fn invalid() -> Error {
-    Error::invalid("cursor", "must be a nextCursor that this list gave")
+    Error::invalid("cursor", "must be the nextCursor of another page of this list")
 }
 
 #[cfg(test)]

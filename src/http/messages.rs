@@ -45,14 +45,14 @@ pub(crate) struct History {
 impl History {
     pub(super) fn range(&self) -> Result<HistoryRange, Error> {
         let seq = |name, text: &str| {
-            text.parse().map_err(|_| Error::invalid(name, "must be a seq: 0, 1, 2 …"))
+            text.parse().map_err(|_| Error::invalid(name, "must be a seq: a whole number from 0"))
         };
         match (&self.cursor, &self.before, &self.after) {
             (Some(cursor), None, None) => cursor::to_range(cursor),
             (None, Some(before), None) => Ok(HistoryRange::Before(seq("before", before)?)),
             (None, None, Some(after)) => Ok(HistoryRange::After(seq("after", after)?)),
             (None, None, None) => Ok(HistoryRange::Before(u64::MAX)),
-            _ => Err(Error::invalid("query", "takes one of before, after and cursor")),
+            _ => Err(Error::invalid("query", "may contain only one of before, after and cursor")),
         }
     }
 }

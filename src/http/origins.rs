@@ -81,7 +81,9 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "*" {
-            return Err("stands alone, for any origin: remove it, or all others");
+            return Err(
+                "must be the only entry, as it allows any origin: remove it, or all others",
+            );
         }
         let Some((scheme, host)) = text.split_once("://") else {
             return Err("has no scheme: write https:// before it");
@@ -91,9 +93,7 @@ impl FromStr for Origin {
         if !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             || !scheme.bytes().all(in_scheme)
         {
-            return Err(
-                "has a scheme with characters that none has: write it like https://portal.example",
-            );
+            return Err("has an invalid scheme: write it like https://portal.example");
         }
         if NO_ORIGIN.contains(&scheme.as_str()) {
             return Err(
@@ -127,7 +127,7 @@ impl FromStr for Origin {
 
 impl Origin {
     fn exact(scheme: &str, host: &str) -> Result<Self, &'static str> {
-        const NO_HOST: &str = "is no origin: write a scheme, a host and perhaps a port, like https://portal.example:8443";
+        const NO_HOST: &str = "is not an origin: write a scheme, a host and perhaps a port, like https://portal.example:8443";
         if matches!(scheme, "http" | "https") {
             // Browsers send names in lower case and ASCII, without the scheme's default port.
             let url = reqwest::Url::parse(&format!("{scheme}://{host}")).map_err(|_| NO_HOST)?;
@@ -235,7 +235,7 @@ pub(crate) mod tests {
             ("https://*.com", "two names"),
             ("https://*.10.0.0.1", "two names"),
             ("capacitor://*.local.host", "app"),
-            ("*,https://a.example", "alone"),
+            ("*,https://a.example", "only entry"),
         ] {
             let refused = origins(origin).expect_err(origin);
             assert!(refused.starts_with("CORS_ORIGINS: "), "{refused}");

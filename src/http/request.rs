@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<App>> for Admin {
         if identity.admin {
             Ok(Self(identity))
         } else {
-            Err(Error::Forbidden("this is for admins"))
+            Err(Error::Forbidden("only an admin can do this"))
         }
     }
 }
@@ -221,7 +221,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        let problem = |_| Error::invalid("query", "a parameter can't be read");
+        let problem = |_| Error::invalid("query", "a parameter has a wrong type");
         query.map(|Query(params)| Self(params)).map_err(problem)
     }
 }

@@ -34,14 +34,13 @@ pub(crate) struct HubCounts {
 
 impl HubCounts {
     pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
-        let help = "Gaps that were found: a message came early, or the check of the heads saw one";
+        let help = "Found gaps: by a message that came early, or by a head check";
         let [gaps_early, gaps_checked] =
             counters(registry, "gaps", help, "found", ["early", "checked"]);
-        let help =
-            "Fills of gaps; closed: what was missing came after all, or nobody is there any more";
+        let help = "Fills of gaps; closed: the missing messages came from the bus, or the room has no subscriber left";
         let outcomes = ["closed", "filled", "failed"];
         let [closed, filled, failed] = counters(registry, "gap_fills", help, "outcome", outcomes);
-        let help = "Checks of the heads of all live sessions, by outcome";
+        let help = "Head checks of all live sessions, by outcome";
         let [checks, checks_failed] =
             counters(registry, "head_checks", help, "outcome", ["done", "failed"]);
         Self {
@@ -51,19 +50,19 @@ impl HubCounts {
             closed,
             filled,
             failed,
-            messages: counter(registry, "gap_messages", "Messages read from the store for gaps"),
-            changes: counter(registry, "gap_changes", "Changes read from the store for gaps"),
+            messages: counter(registry, "gap_messages", "Missing messages read from the store"),
+            changes: counter(registry, "gap_changes", "Missing changes read from the store"),
             checks,
             checks_failed,
             rewound: counter(
                 registry,
                 "rooms_rewound",
-                "Rooms that had delivered a message which is not stored",
+                "Rooms set back because they had delivered a message that the store lacks",
             ),
             epochs: counter(
                 registry,
                 "epochs",
-                "New epochs of the order that this node has found or made: clients in sessions joined anew",
+                "New epochs of message order on this node; clients rejoined their sessions",
             ),
             queue: Gauge::default(),
         }

@@ -68,7 +68,7 @@ impl Hub {
         tracing::warn!(
             epoch = epoch.number,
             connections = in_sessions.len(),
-            "the order has a new epoch: clients in sessions are sent to join anew"
+            "message order has a new epoch; clients rejoin their sessions"
         );
         self.tasks.spawn_once("hub.new_epoch", Self::release(in_sessions, SPREAD));
     }

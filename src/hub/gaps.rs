@@ -57,7 +57,7 @@ impl Hub {
             Ok(()) => drop(self.counts.checks.inc()),
             Err(error) => {
                 self.counts.checks_failed.inc();
-                tracing::warn!(error = %error, "the heads of the live sessions can't be checked");
+                tracing::warn!(error = %error, "head check failed");
             }
         }
     }
@@ -96,7 +96,7 @@ impl Hub {
     fn rewind(&self, id: SessionId, last_seq: u64) {
         if self.engine().rewind(&Room::Session(id), last_seq) {
             self.counts.rewound.inc();
-            tracing::warn!(session = %id.0, last_seq, "a message was delivered that is not stored");
+            tracing::warn!(session = %id.0, last_seq, "delivered message is missing in the store; room position set back");
         }
     }
 
@@ -132,11 +132,11 @@ impl Hub {
                 Err(error) => {
                     // The next check finds the gap again.
                     counts.failed.inc();
-                    tracing::warn!(error = %error, "a gap can't be filled for now");
+                    tracing::warn!(error = %error, "gap fill failed; the next head check retries");
                     return;
                 }
             };
-            tracing::debug!(session = %id.0, messages = missed.len(), "filling a gap");
+            tracing::debug!(session = %id.0, messages = missed.len(), "missing messages read from the store");
             filled = true;
             counts.messages.inc_by(missed.len() as u64);
             let span = Span::filled(since, missed.len());
@@ -148,7 +148,7 @@ impl Hub {
             }
             if self.engine().position(&room) == Some(position) {
                 counts.failed.inc();
-                tracing::error!(session = %id.0, position, "the store has a gap of its own");
+                tracing::error!(session = %id.0, position, "sequence gap in the store");
                 return;
             }
         }
@@ -173,14 +173,14 @@ impl Hub {
                 Ok(changed) => changed,
                 Err(error) => {
                     // The next check finds it again.
-                    tracing::warn!(error = %error, "changes can't be looked for now");
+                    tracing::warn!(error = %error, "query of missed changes failed; the next head check retries");
                     return;
                 }
             };
             for message in &changed {
                 if !self.revisions.is_heard(id, message.rev.unwrap_or(0)) {
                     self.counts.changes.inc();
-                    tracing::debug!(session = %id.0, "telling of a change that was missed");
+                    tracing::debug!(session = %id.0, "missed change delivered from the store");
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }
             }

@@ -79,7 +79,7 @@ impl Hub {
         if let Some(stands) = stands
             && timeout(SUBSCRIPTION_TIMEOUT, stands).await.is_err()
         {
-            tracing::warn!("a join is answered before its subscription stands");
+            tracing::warn!("join answered before its bus subscription was confirmed");
         }
     }
 
@@ -113,7 +113,7 @@ impl Hub {
         for chunk in unwanted.chunks(CHUNK) {
             // A subscription left by mistake only costs the traffic of its room.
             if let Err(error) = self.bus.unsubscribe(chunk).await {
-                tracing::debug!(error = %error, "could not unsubscribe");
+                tracing::debug!(error = %error, "bus unsubscribe failed");
             }
         }
         self.subscribe(wanted, interrupted).await;
@@ -178,7 +178,7 @@ impl Hub {
         drop(waiters);
         if let Some(error) = failed {
             if !was_failing {
-                tracing::warn!(error = %error, "the bus takes no subscriptions");
+                tracing::warn!(error = %error, "bus subscribe failed; delivery falls back to the head check");
             }
             sleep(RETRY).await;
         }

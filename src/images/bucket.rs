@@ -208,18 +208,18 @@ fn times(factor: u32) -> TimeoutConfig {
 
 fn expiring(after: Duration) -> Result<PresigningConfig, ImagesError> {
     PresigningConfig::expires_in(after)
-        .map_err(|error| ImagesError::Unavailable(format!("can't sign: {error}")))
+        .map_err(|error| ImagesError::Unavailable(format!("a URL can't be signed: {error}")))
 }
 
 async fn body_of(output: GetObjectOutput, first: u64) -> Result<Found, ImagesError> {
     let here = length(output.content_length());
     if here > first {
-        return Err(ImagesError::Unavailable("S3 answered with more than was asked for".into()));
+        return Err(ImagesError::Unavailable("S3 sent more bytes than requested".into()));
     }
     let whole = output.content_range().and_then(|range| range.rsplit_once('/'));
     let size = whole.and_then(|(_, size)| size.parse().ok()).unwrap_or(here);
     let body = output.body.collect().await;
-    let body = body.map_err(|_| ImagesError::Unavailable("S3 broke off its answer".into()))?;
+    let body = body.map_err(|_| ImagesError::Unavailable("S3 ended its response early".into()))?;
     Ok(Found { bytes: body.into_bytes(), size })
 }
 
@@ -240,7 +240,7 @@ fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ImagesError {
     let text = match error {
         SdkError::TimeoutError(_) => return too_slow(),
         SdkError::DispatchFailure(_) => "S3 can't be reached".to_owned(),
-        SdkError::ConstructionFailure(_) => "a request to S3 can't be made".to_owned(),
+        SdkError::ConstructionFailure(_) => "a request to S3 can't be built".to_owned(),
         other => {
             let status = other.raw_response().map_or(0, |answer| answer.status().as_u16());
             let code = other.as_service_error().and_then(ProvideErrorMetadata::code);
@@ -251,5 +251,5 @@ fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> ImagesError {
 }
 
 fn too_slow() -> ImagesError {
-    ImagesError::Unavailable("S3 does not answer in time".to_owned())
+    ImagesError::Unavailable("S3 did not answer in time".to_owned())
 }

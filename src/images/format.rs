@@ -30,7 +30,7 @@ pub(crate) enum Format {
 /// Error for a text that is no accepted format.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "is no kind of picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF (`image/jpeg`, …)"
+    "is not a supported type of picture: choose a JPEG, PNG, WebP, HEIC or GIF (`image/jpeg`, …)"
 )]
 pub(crate) struct InvalidFormat;
 

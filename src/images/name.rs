@@ -15,7 +15,7 @@ pub(crate) struct ImageKey(u128);
 
 /// Error for a text that is no image key.
 #[derive(Debug, thiserror::Error)]
-#[error("must be an imageKey that this service gave")]
+#[error("must be an imageKey from this service")]
 pub(crate) struct InvalidImageKey;
 
 impl ImageKey {
@@ -103,7 +103,7 @@ const FILE_NAME_END: usize = 20;
 
 /// Error for a text that is no file name.
 #[derive(Debug, thiserror::Error)]
-#[error("must have one character or more, no control characters, no slashes")]
+#[error("must have at least one character, no control characters and no slashes")]
 pub(crate) struct InvalidFileName;
 
 impl FileName {

@@ -23,10 +23,10 @@ pub(crate) async fn keep_sweeping(app: Arc<App>) {
         }
         match sweep(&app).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "pictures that no message shows"),
+            Ok(removed) => tracing::info!(removed, "unused pictures removed"),
             Err(error) => {
                 error.log_cause();
-                tracing::warn!(code = error.code(), "pictures were not removed");
+                tracing::warn!(code = error.code(), "removal of unused pictures failed");
             }
         }
     }

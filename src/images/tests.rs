@@ -132,7 +132,7 @@ async fn b52_b53_b54_b56_b57_only_what_was_announced_becomes_a_message() {
         assert_eq!(desk.check(format, bytes.len()).await, Err("was not uploaded".to_owned()));
         assert_eq!(desk.upload(format, &bytes).await, StatusCode::OK);
         assert_eq!(desk.check(format, bytes.len()).await, Err(problem.to_owned()));
-        let problem = "is not of the size that was announced";
+        let problem = "does not have the announced size";
         assert_eq!(desk.check(format, bytes.len() + 1).await, Err(problem.to_owned()));
     }
 }

@@ -43,7 +43,7 @@ impl Thumbnails {
         tasks.spawn(Stage::Jobs, "images.thumbnails", async move {
             while let Some((key, format)) = wanted.recv().await {
                 if let Err(error) = make(&bucket, &key, format).await {
-                    tracing::warn!(%error, "a thumbnail was not made");
+                    tracing::warn!(%error, "thumbnail not stored");
                     tokio::time::sleep(FAILURE_PAUSE).await;
                 }
                 waits.remove(&key);
@@ -70,7 +70,7 @@ async fn make(bucket: &Bucket, key: &ObjectKey, format: Format) -> Result<(), Im
         Ok(Ok(thumbnail)) => thumbnail,
         // The next try would fail too. An empty object records this for all later requests.
         Ok(Err(error)) => {
-            tracing::debug!(%error, "a picture has no thumbnail");
+            tracing::debug!(%error, "picture not decodable; no thumbnail");
             Vec::new()
         }
         Err(_) => Vec::new(),

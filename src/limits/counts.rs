@@ -56,7 +56,7 @@ impl Refusals {
             "idle",
             "flood",
         ];
-        let help = "What this node refused, by limit";
+        let help = "Refusals of this node, by limit";
         let [
             sends,
             frames,

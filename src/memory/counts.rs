@@ -18,11 +18,11 @@ pub(crate) struct MemoryCounts {
 
 impl MemoryCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let help = "Readers that were ended as too much waited, by whose budget was full";
+        let help = "Readers disconnected because a budget of waiting bytes was full, by owner of the budget";
         let budgets = ["connection", "account", "node"];
         let [of_connection, of_account, of_node] =
             counters(registry, "slow_readers", help, "budget", budgets);
-        let help = "Requests that were refused as their account reads too little";
+        let help = "Requests refused because their account has too many unread bytes";
         let refused = counter(registry, "unread_refusals", help);
         Self { of_connection, of_account, of_node, refused }
     }

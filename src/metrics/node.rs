@@ -78,39 +78,39 @@ impl NodeGauges {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let help = "Open connections, by framing";
         let connections = gauges(registry, "connections", help, "framing", FRAMINGS);
-        let help = "Rooms that someone on this node is in: of sessions, and of users (inboxes)";
+        let help = "Rooms with subscribers on this node: of sessions, and of users (inboxes)";
         let [session_rooms, user_rooms] =
             gauges(registry, "rooms", help, "kind", ["session", "user"]);
-        let help = "What waits in a queue of this node";
+        let help = "Entries in a queue of this node";
         let queues = ["writer", "bus", "hub", "directory"];
         let [writer_queue, bus_queue, hub_queue, directory_queue] =
             gauges(registry, "queue_length", help, "queue", queues);
-        let help = "Connections to PostgreSQL: as many as there may be, as there are, in use, and \
-                    asked for in vain so far";
+        let help = "Connections to PostgreSQL: the maximum, the open ones, those in use, and the \
+                    operations that wait for one";
         let states = ["max", "open", "in_use", "waited_for"];
         let [pool_max, pool_open, pool_in_use, pool_waiting] =
             gauges(registry, "database_pool_connections", help, "state", states);
-        let help = "Jobs of pushes in the store, of all nodes, by state";
+        let help = "Push jobs in the store, of all nodes, by state";
         let states = ["waiting", "taken", "dead"];
         let jobs = gauges(registry, "push_jobs", help, "state", states);
         let outbound_longest = Gauge::default();
-        let help = "How long the connection has taken nothing that has waited the longest";
+        let help = "Longest time for which a connection with waiting bytes has accepted none";
         registry.register("outbound_longest_wait_seconds", help, outbound_longest.clone());
         let services = Family::default();
-        let help = "Whether a service that is set up answers this node";
+        let help = "1 if a configured service answers this node, otherwise 0";
         registry.register("service_up", help, Family::clone(&services));
-        let help = "Connections for which something waits";
+        let help = "Connections with waiting bytes";
         let outbound_waiting = gauge(registry, "outbound_waiting_connections", help);
-        let help = "What waits for readers as it is counted against the budget, in bytes";
+        let help = "Bytes that wait for readers, as counted against the budget";
         let memory_waiting = gauge(registry, "reader_memory_bytes", help);
-        let help = "The budget of what waits for readers, in bytes";
+        let help = "Budget of bytes that wait for readers";
         let memory_budget = gauge(registry, "reader_memory_budget_bytes", help);
-        let help = "What waits for connections, in bytes";
+        let help = "Bytes that wait for connections";
         let outbound_bytes = gauge(registry, "outbound_waiting_bytes", help);
         let writer_stalled = Gauge::default();
-        let help = "How long nothing has been committed, though sends wait";
+        let help = "Time without a commit while sends wait";
         registry.register("writer_stalled_seconds", help, writer_stalled.clone());
-        let help = "Sessions whose sends wait for a row that is locked, or are committed apart";
+        let help = "Sessions whose sends wait for a locked row, or are committed separately";
         let writer_troubled = gauge(registry, "writer_troubled_sessions", help);
         Self {
             connections,
@@ -133,7 +133,7 @@ impl NodeGauges {
             pool_waiting,
             others: Others { services, jobs },
             draining: gauge(registry, "draining", "1 while the node drains"),
-            tasks: gauge(registry, "runtime_tasks", "Tasks of the runtime that are alive"),
+            tasks: gauge(registry, "runtime_tasks", "Live tasks of the runtime"),
         }
     }
 
@@ -161,7 +161,7 @@ impl NodeGauges {
             drop(done);
         });
         if timeout(WAIT, looked).await.is_err() {
-            tracing::debug!("metrics of other services are not there in time");
+            tracing::debug!("metrics of other services are late; this scrape shows older values");
         }
     }
 

@@ -45,7 +45,7 @@ lists! {
     Caller = RateLimited(Duration::ZERO), Internal, TokenMissing, TokenInvalid("why"), TokenExpired, Blocked,
         IssuerUnavailable, Unavailable;
     /// Error of an admin's request, beside those of a [`Caller`]'s.
-    NoAdmin = Forbidden("this is for admins");
+    NoAdmin = Forbidden("only an admin can do this");
     /// Errors of parameters, or of the fields in a body.
     Input = invalid("a field's name", "what is wrong with it");
     /// Errors of a body.
@@ -58,12 +58,12 @@ lists! {
     NoPerson = PersonNotFound;
     Closed = SessionClosed;
     /// Errors of a change of a message.
-    Unamendable = SessionClosed, MessageDeleted, LimitReached("the message has all that it can have");
-    NotItsSender = Forbidden("only its sender can change a message");
+    Unamendable = SessionClosed, MessageDeleted, LimitReached("the message has reached its limit of edits or of your reactions");
+    NotItsSender = Forbidden("only the sender can change a message");
     Late = TooOld;
-    NotTheDentist = Forbidden("a dentist closes and opens sessions");
+    NotTheDentist = Forbidden("only a dentist can close or reopen a session");
     TwoOpen = AnotherIsOpen;
-    TooManyImages = LimitReached("too many pictures for one day");
+    TooManyImages = LimitReached("the daily limit of pictures is reached");
     TooManyUnanswered = LimitReached("too many of your sessions wait for an answer");
     Oneself = BlocksItself;
     BusyNow = Busy;

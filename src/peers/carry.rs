@@ -35,7 +35,7 @@ pub(crate) async fn carry(
     let span = traces::carry(&mut request, to.address);
     let outcome = carry_to(app, node, to, request).await;
     if let Err(error) = &outcome {
-        tracing::warn!(address = %to.address, %error, "a request can't be carried");
+        tracing::warn!(address = %to.address, %error, "request not carried to its node");
         app.peers.remove(node);
         app.node_connections.forget(node);
     }
@@ -142,7 +142,7 @@ async fn within<T>(
 }
 
 fn unreachable(error: &dyn std::error::Error) -> PeerError {
-    tracing::debug!(%error, "a node can't be reached");
+    tracing::debug!(%error, "connection to a node failed");
     PeerError::Unreachable
 }
 
@@ -152,7 +152,7 @@ async fn connect(app: &App, to: NodeAddress) -> Result<Sender, PeerError> {
     let (sender, connection) = shaken.map_err(|error| unreachable(&error))?;
     app.tasks.spawn_once("connection.to_node", async move {
         if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to a node ended");
+            tracing::debug!(%error, "connection to a node ended with an error");
         }
     });
     Ok(sender)

@@ -200,7 +200,7 @@ impl Drop for Watch {
             return;
         }
         self.inner.counts.failed.inc();
-        tracing::error!(task = self.name, panicked, "a background task ended unexpectedly");
+        tracing::error!(task = self.name, panicked, "background task ended unexpectedly");
         if self.ending.is_some() && self.inner.failed.set(self.name).is_ok() {
             self.inner.failure.notify_waiters();
         }

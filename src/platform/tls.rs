@@ -45,8 +45,8 @@ pub(crate) fn warn_of_plain_text(prefix: &str, server: &str, refused: &anyhow::E
     let reason = format!("{refused:#}");
     tracing::warn!(
         reason,
-        "{prefix}_TLS: is not set, and {server} offers no TLS that can be verified: it is spoken to in \
-         plain text; set {prefix}_CA_FILE or {prefix}_TLS=true once it does, or {prefix}_TLS=false where \
-         plain text is meant"
+        "{prefix}_TLS: is not set, and {server} offers no TLS with a trusted certificate: the \
+         connection is plain text. Set {prefix}_CA_FILE or {prefix}_TLS=true, or {prefix}_TLS=false to \
+         accept plain text"
     );
 }

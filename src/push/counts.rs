@@ -21,11 +21,11 @@ pub(crate) struct PushCounts {
 
 impl PushCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let help = "Attempts of this node to push, by outcome";
+        let help = "Push attempts of this node, by outcome";
         let outcomes = ["made", "no_device", "invalid_alias", "put_off", "spared", "given_up"];
         let [made, no_device, invalid_alias, put_off, spared, given_up] =
             counters(registry, "push_attempts", help, "outcome", outcomes);
-        let took = durations(registry, "push_seconds", "Requests to the push service");
+        let took = durations(registry, "push_seconds", "Duration of requests to the push service");
         Self { made, no_device, invalid_alias, put_off, spared, given_up, took }
     }
 }

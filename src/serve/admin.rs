@@ -37,7 +37,7 @@ pub(super) async fn accept(listener: Option<&TcpListener>, serving: Serving) {
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "can't accept connections of operators");
+                tracing::error!(%error, "accept failed on the operators' port");
                 sleep(ACCEPT_REST).await;
             }
         }

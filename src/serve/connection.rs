@@ -47,7 +47,7 @@ pub(super) struct Serving {
 pub(super) fn serve_connection(stream: TcpStream, from: From, serving: Serving) {
     // Small frames go out at once. A socket that can't be set so is slower, not wrong.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+        tracing::debug!(%error, "TCP_NODELAY not set");
     }
     serve_stream(stream, from, serving);
 }
@@ -101,7 +101,7 @@ pub(super) fn serve_stream(
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
+            tracing::debug!(%error, "HTTP connection ended with an error");
         }
     });
 }

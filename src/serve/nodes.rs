@@ -34,7 +34,7 @@ pub(super) async fn accept(listener: Option<&TcpListener>, app: &App, serving: S
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "can't accept connections of nodes");
+                tracing::error!(%error, "accept failed on the nodes' port");
                 sleep(ACCEPT_REST).await;
             }
         }
@@ -50,7 +50,7 @@ async fn shake(acceptor: TlsAcceptor, stream: TcpStream, from: From, mut serving
         _ = serving.finishing.changed() => return,
     };
     let Ok(Ok(stream)) = shaken else {
-        tracing::debug!("a connection to the nodes' port begins with no handshake");
+        tracing::debug!("TLS handshake failed on the nodes' port");
         return;
     };
     serve_stream(stream, from, serving);

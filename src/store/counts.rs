@@ -25,15 +25,15 @@ pub(crate) struct DatabaseCounts {
 
 impl DatabaseCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let help = "Waiting for a turn to look something up, and for a connection of the pool";
+        let help = "Time of waiting for a query permit (turn), and for a connection of the pool";
         let [permit, connection] =
             histograms(registry, "database_wait_seconds", help, "resource", ["turn", "connection"]);
-        let help = "Look-ups in the database, without the waiting";
+        let help = "Duration of queries in the database, without waiting";
         let query = durations(registry, "database_query_seconds", help);
-        let help = "Look-ups that wait for their turn";
+        let help = "Queries that wait for a permit";
         let waiting = gauge(registry, "database_lookups_waiting", help);
-        let help = "What the database did not do: try again (unavailable), or when a lock is gone \
-                    or it is quicker (contended), or never (refused)";
+        let help = "Failed operations of the database: unreachable or out of disk (unavailable), \
+                    ended by a lock or a time limit (contended), rejected for good (refused)";
         let kinds = ["unavailable", "contended", "refused"];
         let [unavailable, contended, refused] =
             counters(registry, "database_errors", help, "kind", kinds);

@@ -242,7 +242,7 @@ impl Committer {
             Err(StoreError::Refused(source)) if drafts.len() == 1 => {
                 self.queue.state().progress.committed();
                 counts.batches_refused.inc();
-                tracing::warn!(error = %source, "a message was refused by the database");
+                tracing::warn!(error = %source, "message refused by the database");
                 for job in batch {
                     self.answer(job, Ok(Appended::Refused(Refusal::Value)));
                 }
@@ -256,7 +256,7 @@ impl Committer {
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::Disk(_))) => {
                 counts.batches_unavailable.inc();
-                tracing::warn!(%error, sends = batch.len(), "a batch was not committed");
+                tracing::warn!(%error, sends = batch.len(), "batch not committed; retried");
                 let disk = matches!(error, StoreError::Disk(_));
                 self.queue.land(lane, |state, now| {
                     state.progress.failed(disk, now);
@@ -277,9 +277,9 @@ impl Committer {
         match batch.first() {
             Some(job) if lane == Lane::Apart && sends == 1 => {
                 let session = job.draft.session_id.0;
-                tracing::warn!(%error, %session, "a send can't be committed; others go on");
+                tracing::warn!(%error, %session, "send not committed; other sessions continue");
             }
-            _ => tracing::info!(%error, sends, "a batch is committed in parts"),
+            _ => tracing::info!(%error, sends, "batch split and retried"),
         }
         self.queue.land(lane, |state, now| {
             state.backlog.failed(lane, sends, now);

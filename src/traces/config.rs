@@ -54,7 +54,7 @@ impl TracesConfig {
         }
         for variable in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
             if variables.text(variable).is_some_and(|protocol| protocol != "http/protobuf") {
-                let problem = "must be http/protobuf, which collectors take on port 4318";
+                let problem = "must be http/protobuf; collectors accept it on port 4318";
                 return Err(Variables::error(variable, problem));
             }
         }
@@ -93,8 +93,7 @@ fn sampler(variables: &Variables) -> Result<(f64, bool), ConfigError> {
         "parentbased_always_off" => Ok((0.0, true)),
         "parentbased_traceidratio" => Ok((ratio, true)),
         _ => {
-            let problem =
-                "must be always_on, always_off or traceidratio, as they are or behind parentbased_";
+            let problem = "must be always_on, always_off or traceidratio, alone or with the prefix parentbased_";
             Err(Variables::error(name, problem))
         }
     }

@@ -59,7 +59,7 @@ fn exporter(config: &TracesConfig) -> anyhow::Result<SpanExporter> {
 /// Checks that the collector accepts an export, with an empty one.
 pub(crate) async fn probe_collector(config: &TracesConfig) -> anyhow::Result<String> {
     exporter(config)?.export(Vec::new()).await?;
-    Ok("the collector takes them".to_owned())
+    Ok("the collector accepts them".to_owned())
 }
 
 /// Queues the spans that have ended, and never waits.
@@ -74,7 +74,7 @@ impl SpanProcessor for Outbox {
 
     fn on_end(&self, span: SpanData) {
         if self.queue.try_send(span).is_err() {
-            self.losses.note(1, "the collector is behind");
+            self.losses.note(1, "the export queue is full");
         }
     }
 
@@ -97,10 +97,10 @@ struct Losses {
 }
 
 impl Losses {
-    fn note(&self, spans: usize, why: &str) {
+    fn note(&self, spans: usize, reason: &str) {
         self.spans.fetch_add(u64::try_from(spans).unwrap_or(u64::MAX), Ordering::Relaxed);
         if !self.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(why, "traces are lost; nothing else is");
+            tracing::warn!(reason, "spans lost; the node works on");
         }
     }
 
@@ -112,7 +112,7 @@ impl Losses {
     fn sum_up(&self) {
         if self.told.swap(false, Ordering::Relaxed) {
             let spans = self.spans.swap(0, Ordering::Relaxed);
-            tracing::warn!(spans, "so many spans were lost");
+            tracing::warn!(spans, "span loss ended");
         }
     }
 }

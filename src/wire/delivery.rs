@@ -85,15 +85,15 @@ pub(crate) struct Delivery {
 impl Delivery {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let stages = ["picture", "writer_queue", "commit", "bus", "hub", "outbound_queue"];
-        let help = "How long messages were in each stage on their way, by this node's own clock";
+        let help = "Time of messages in each stage of delivery, by this node's own clock";
         let [picture, writer_queue, commit, bus, hub, outbound_queue] =
             histograms(registry, "delivery_stage_seconds", help, "stage", stages);
-        let help = "From taking a message in to having written a copy to a connection; \
-                    other_node and filled go by two clocks";
+        let help = "Time from accepting a message to writing a copy to a connection; \
+                    other_node and filled are measured by two clocks";
         let paths = ["same_node", "other_node", "filled"];
         let [same_node, other_node, filled] =
             histograms(registry, "delivery_seconds", help, "path", paths);
-        let help = "Copies that by the clocks were written before the message was taken in";
+        let help = "Copies that, by the clocks, were written before the message was accepted";
         let clock_ahead = counter(registry, "delivery_clock_ahead", help);
         Self {
             started_as: rand::random(),

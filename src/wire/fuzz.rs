@@ -60,13 +60,13 @@ const NAMES: [&str; 31] = [
 ];
 
 /// All words that occur in error texts.
-const WORDS: &str = "a an and any at or of is in it not be no to the this that than must have hold takes one \
+const WORDS: &str = "a an and any at or of is in it not be no to the this that than must have hold contain may one least \
     missing field duplicate expected string integer boolean sequence map struct option JSON object column \
-    number formatted u64 u32 i64 UUID variant identifier value another belongs what with opens session customer \
+    number formatted u64 u32 i64 UUID variant identifier value another belongs for without required has wrong type customer \
     dentist empty only blanks most characters character visible ASCII control slashes NUL text image \
-    open closed from A Z z whole nextCursor list gave parameter can t read bytes invalid length element \
+    open closed from A Z z whole nextCursor page list parameter can t read bytes invalid length element \
     elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
-    service JSON jpeg png webp heic gif more picture sent choose PNG WebP HEIC GIF";
+    service JSON jpeg png webp heic gif supported picture choose PNG WebP HEIC GIF";
 
 /// An error names a field of ours and quotes nothing.
 pub(crate) fn is_plain(error: &Error) {

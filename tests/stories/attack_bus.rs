@@ -87,7 +87,7 @@ async fn c14_a_forged_message_is_shown_to_nobody_and_suppresses_none() {
         assert!(distrusted(node.address, "unsigned").await >= 40);
         assert!(distrusted(node.address, "forged").await >= 40);
         assert_eq!(distrusted(node.address, "stale").await, 0);
-        let told = |line: &&String| line.contains("not believed");
+        let told = |line: &&String| line.contains("data rejected");
         assert_eq!(node.log().iter().filter(told).count(), 2, "one line for each reason");
     }
 }

@@ -117,7 +117,7 @@ async fn c6_sends_that_the_database_is_slow_with_stop_nobody_elses() {
     let (beside, sent) = Box::pin(victim.measure_beside(attack)).await;
     beside.are_as_if_alone(&alone);
     assert_eq!(are_in_order_or_for_later(&sent), 0, "none of them can be committed");
-    let said = |line: &String| line.contains("can't be committed") && line.contains(&session);
+    let said = |line: &String| line.contains("send not committed") && line.contains(&session);
     assert!(desk.nodes[0].log().iter().any(said), "the log names the session");
     admin.batch_execute("drop trigger slow on messages").await.unwrap();
     let mut patient = desk.connect(0, &customer).await;

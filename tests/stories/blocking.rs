@@ -261,7 +261,8 @@ async fn b40_b41_only_admins_block_and_none_themselves() {
     assert_eq!(none, json!({ "items": [], "nextCursor": null }));
 
     let log = desk.nodes[0].log();
-    let told: Vec<&String> = log.iter().filter(|line| line.contains("an admin blocked")).collect();
+    let told: Vec<&String> =
+        log.iter().filter(|line| line.contains("user blocked by an admin")).collect();
     assert_eq!(told.len(), 3, "one line for each block: {told:?}");
     assert!(told[0].contains(&admin.id) && told[0].contains(&customer.id));
     assert!(log.iter().all(|line| !line.contains("what-nobody-should-read")));

@@ -122,7 +122,7 @@ async fn once_migrated_a_database_needs_no_right_to_make_tables_from_its_nodes()
         [postgres(&database, &port).as_slice(), &[("DJANGO_JWT_SECRET", DJANGO_SECRET)]].concat();
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("V1__") && text.contains("the database is up to date"), "{text}");
+    assert!(text.contains("V1__") && text.contains("database schema is up to date"), "{text}");
     let (code, text) = said(&["migrate"], &as_owner).await;
     assert!(code == Some(0) && !text.contains("V1__"), "{text}");
 
@@ -234,7 +234,7 @@ async fn check_config_tells_the_collector_of_traces_nothing_and_hears_whether_it
     for named in [
         "1 of 1 to 127.0.0.1 as frontdesk, and as 10.0.0.0/8 say",
         "OTEL_METRICS_EXPORTER: is set and has no effect",
-        "ok: the collector takes them",
+        "ok: the collector accepts them",
     ] {
         assert!(text.contains(named), "{named} in {text}");
     }

@@ -138,7 +138,7 @@ impl Cut {
             eventually("the epoch is counted", async || epochs().await.as_deref() != Some("0"))
                 .await;
             assert_eq!(epochs().await.as_deref(), Some("1"), "each node counts one epoch");
-            assert!(node.log().iter().any(|line| line.contains("the order has a new epoch")));
+            assert!(node.log().iter().any(|line| line.contains("message order has a new epoch")));
         }
     }
 }

@@ -339,7 +339,7 @@ async fn f26_a_node_that_is_out_of_descriptors_goes_on_and_recovers() {
         crowd.push(tokio::net::TcpStream::connect(address).await.unwrap());
     }
     eventually("the node logs that it cannot accept connections", async || {
-        desk.nodes[0].log().iter().any(|line| line.contains("can't accept connections"))
+        desk.nodes[0].log().iter().any(|line| line.contains("accept failed"))
     })
     .await;
     assert!(desk.nodes[0].log().len() < 200, "the node logs the error in a loop");

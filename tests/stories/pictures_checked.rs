@@ -90,7 +90,7 @@ async fn b52_b53_b54_b56_b57_what_is_no_such_picture_becomes_no_message() {
         let files = [
             (
                 svg.to_vec(),
-                "imageKey: is no picture that can be sent: choose a JPEG, PNG, WebP, HEIC or GIF",
+                "imageKey: is not a supported picture: choose a JPEG, PNG, WebP, HEIC or GIF",
             ),
             (bomb, "imageKey: has more than 50 million pixels: make it smaller, and send it again"),
         ];

@@ -81,7 +81,8 @@ async fn a_port_that_is_taken_and_a_data_directory_that_is_in_use_are_named() {
     let output = run(&[], &elsewhere).await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let expected = "frontdesk: HOST: can't listen on 192.0.2.1:0: it is no address of this machine";
+    let expected =
+        "frontdesk: HOST: can't listen on 192.0.2.1:0: this machine does not have this address";
     assert!(said.starts_with(expected) && said.lines().count() == 1, "{said}");
 
     let desk = one_node().await;
@@ -129,7 +130,7 @@ async fn a_node_that_is_there_before_its_database_waits_for_it() {
     let _relay = Relay::on(listener, database.port);
     let node = starting.await.unwrap();
     assert_eq!(Http::new(node.address, None).get("/health/ready").await.status, 200);
-    assert!(node.log().iter().any(|line| line.contains("can't be reached yet")));
+    assert!(node.log().iter().any(|line| line.contains("unreachable; retrying")));
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn a_node_that_waits_for_its_database_ends_when_it_is_told_to() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while !lines.next_line().await.unwrap().unwrap().contains("can't be reached yet") {}
+    while !lines.next_line().await.unwrap().unwrap().contains("unreachable; retrying") {}
     signal(child.id().unwrap(), "TERM");
     let ended = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
     assert!(ended.expect("the node does not end").unwrap().success());

@@ -351,11 +351,11 @@ async fn a_collector_that_hangs_costs_no_message() {
     })
     .await
     .expect("messages wait for the collector");
-    assert_eq!(count(&desk.nodes[0], "traces are lost"), 1, "the loss is logged once");
+    assert_eq!(count(&desk.nodes[0], "spans lost"), 1, "the loss is logged once");
     // The collector recovers: the number of lost spans is logged, and new spans are exported.
     collector.be(Taking::Well);
     eventually("the number of lost spans is logged", async || {
-        count(&desk.nodes[0], "so many spans were lost") == 1
+        count(&desk.nodes[0], "span loss ended") == 1
     })
     .await;
     patient.send(&session, "told", BODY).await;
@@ -388,11 +388,11 @@ async fn a_collector_that_refuses_or_is_not_there_costs_no_message() {
             timeout(Duration::from_secs(5), doctor.message()).await.expect("the message is late");
         }
         let node = &mut desk.nodes[node];
-        eventually("the loss is logged", async || count(node, "traces are lost") == 1).await;
+        eventually("the loss is logged", async || count(node, "spans lost") == 1).await;
         let began = Instant::now();
         node.terminate();
         assert!(node.exit().await.success());
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-        assert_eq!(count(node, "traces are lost"), 1, "the loss is logged once");
+        assert_eq!(count(node, "spans lost"), 1, "the loss is logged once");
     }
 }

@@ -133,5 +133,5 @@ fn a_server_beyond_this_machine_is_asked_for_tls_unless_plain_text_is_meant() {
     assert_eq!(tls(&cluster)[1], Tls::Preferred, "one of its nodes is elsewhere");
     let both = [("POSTGRES_HOST", "db"), ("POSTGRES_DB", "d"), ("POSTGRES_USER", "u")];
     let both = [&both[..], &[("POSTGRES_TLS", "false"), ("POSTGRES_CA_FILE", "/ca.pem")]].concat();
-    assert!(problem(&both).starts_with("POSTGRES_TLS: is false, and POSTGRES_CA_FILE is set"));
+    assert!(problem(&both).starts_with("POSTGRES_TLS: is false, but POSTGRES_CA_FILE is set"));
 }

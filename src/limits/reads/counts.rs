@@ -76,11 +76,11 @@ impl ReadCounts {
             open: waits("open"),
             picture: waits("picture"),
         };
-        let help = "Costly reads that wait for their person's turn";
+        let help = "Costly reads that wait for a permit of their person";
         registry.register("reads_waiting", help, waiting);
-        let help = "Waiting for the turn of a costly read";
+        let help = "Time of waiting for the permit of a costly read";
         registry.register("read_wait_seconds", help, waited);
-        let help = "Costly reads that were refused: too much waits";
+        let help = "Costly reads refused because too many wait";
         registry.register("read_refusals", help, refused);
         counts
     }

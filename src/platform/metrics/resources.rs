@@ -51,17 +51,17 @@ impl Collector for Resources {
             MetricType::Counter,
         )?)?;
         let gauges = [
-            ("process_resident_memory_bytes", "Memory in use", Some(seen.resident_bytes)),
-            ("process_virtual_memory_bytes", "Memory that is mapped", Some(seen.virtual_bytes)),
-            ("process_open_fds", "Open descriptors", Some(seen.open_fds)),
-            ("process_max_fds", "How many descriptors may be open", seen.max_fds),
+            ("process_resident_memory_bytes", "Resident memory", Some(seen.resident_bytes)),
+            ("process_virtual_memory_bytes", "Virtual memory", Some(seen.virtual_bytes)),
+            ("process_open_fds", "Open file descriptors", Some(seen.open_fds)),
+            ("process_max_fds", "Maximum number of open file descriptors", seen.max_fds),
         ];
         for (name, help, value) in gauges {
             let Some(value) = value.and_then(|value| i64::try_from(value).ok()) else { continue };
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)?;
         }
-        let help = "When the process started, since 1970";
+        let help = "Start time of the process, since 1970";
         let name = "process_start_time_seconds";
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(seen.started_at).encode(metric)

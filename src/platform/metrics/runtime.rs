@@ -11,7 +11,7 @@ use super::{Histogram, durations};
 const EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) fn histogram(registry: &mut Registry) -> Histogram {
-    durations(registry, "runtime_delay_seconds", "How late a timer was that is due")
+    durations(registry, "runtime_delay_seconds", "Delay of a due timer")
 }
 
 /// Measures for as long as the process lives. If the machine has too little CPU time for it, or a task holds

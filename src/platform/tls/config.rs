@@ -28,7 +28,7 @@ impl Tls {
         let is_beyond = hosts.into_iter().any(is_beyond_this_machine);
         let read = match (variables.switch(&tls)?, authorities.is_some()) {
             (Some(false), true) => {
-                let problem = format!("is false, and {ca_file} is set: one of them is not meant");
+                let problem = format!("is false, but {ca_file} is set: remove one of them");
                 return Err(Variables::error(&tls, &problem));
             }
             (Some(true), _) | (None, true) => Self::Required,

@@ -74,8 +74,7 @@ impl NodeRole {
         let variable = "POSTGRES_NODE_USER";
         let Some(name) = variables.text(variable) else { return Ok(None) };
         if variables.text("POSTGRES_USER") == Some(name) {
-            let problem =
-                "is POSTGRES_USER, who owns the database: the nodes' role has fewer rights";
+            let problem = "must differ from POSTGRES_USER, which owns the database: the nodes' role has fewer rights";
             return Err(Variables::error(variable, problem));
         }
         let password = variables.secret("POSTGRES_NODE_PASSWORD");

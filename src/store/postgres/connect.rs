@@ -167,11 +167,11 @@ pub(super) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
         .set_abort_missing(false)
         .run_async(client.deref_mut().deref_mut())
         .await
-        .context("migrating PostgreSQL, for which POSTGRES_USER must own the database");
+        .context("the migration of PostgreSQL failed (POSTGRES_USER must own the database)");
     // Session settings and lock end with the connection.
     drop(Object::take(client));
     for migration in report?.applied_migrations() {
-        tracing::info!(migration = %migration, "migrated");
+        tracing::info!(migration = %migration, "migration applied");
     }
     Ok(())
 }
@@ -188,7 +188,7 @@ pub(super) async fn first_client(pool: &Pool) -> anyhow::Result<Object> {
             }
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::new(error));
-                tracing::warn!(error, "PostgreSQL can't be reached yet");
+                tracing::warn!(error, "PostgreSQL unreachable; retrying");
             }
         }
         sleep(pause).await;

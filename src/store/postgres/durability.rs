@@ -74,7 +74,7 @@ impl Found {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = *known != found;
         if let Some(problem) = found.as_ref().filter(|_| is_new).and_then(Durability::problem) {
-            tracing::warn!("{problem}");
+            tracing::warn!(problem, "PostgreSQL may lose committed data");
         }
         *known = found;
         Ok(only_reads)

@@ -25,7 +25,7 @@ pub(super) async fn agree(config: &PostgresConfig) -> anyhow::Result<PostgresCon
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::warn!(error, "PostgreSQL can't be reached yet");
+                tracing::warn!(error, "PostgreSQL unreachable; retrying");
             }
         }
         sleep(pause).await;

@@ -48,7 +48,7 @@ pub(super) fn lineage_hook() -> Hook {
                 let code = error.code().map(SqlState::code);
                 tracing::warn!(
                     code,
-                    "PostgreSQL's lineage can't be noted: a cut history may go unnoticed"
+                    "PostgreSQL lineage not stored; a restored history may go undetected"
                 );
             }
             Ok(())
@@ -71,8 +71,8 @@ async fn note_lineage(client: &ClientWrapper) -> Result<(), tokio_postgres::Erro
     let number = noted.map(|row| row.try_get::<_, i64>(0)).transpose()?;
     if let Some(number) = number.filter(|number| *number > 1) {
         tracing::warn!(
-            number,
-            "PostgreSQL was promoted or restored: the epoch is renewed, clients load their sessions anew"
+            epoch = number,
+            "PostgreSQL was promoted or restored; epoch renewed, clients reload their sessions"
         );
     }
     Ok(())

@@ -36,7 +36,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// Why a node can't work with the server that it is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    #[error("it only reads (SQLSTATE 25006): it is a replica, or has become one")]
+    #[error("it is read-only (SQLSTATE 25006): it is a replica, or has become one")]
     OnlyReads,
     #[error(
         "its connections lose their prepared statements: a pooler in transaction mode, such as \
@@ -132,9 +132,9 @@ impl Fitness {
         let before = self.only_reads.swap(only_reads, Ordering::Relaxed);
         if only_reads && !before {
             let reason = Unfit::OnlyReads;
-            tracing::warn!(%reason, "PostgreSQL refuses writes; its connections are made anew");
+            tracing::warn!(%reason, "PostgreSQL refuses writes; connections are replaced");
         } else if before && !only_reads {
-            tracing::info!("PostgreSQL takes writes again");
+            tracing::info!("PostgreSQL accepts writes again");
         }
     }
 
@@ -154,7 +154,7 @@ impl Fitness {
         let mut unprepared = self.unprepared.lock().unwrap_or_else(PoisonError::into_inner);
         if unprepared.replace(Instant::now()).is_none() {
             let reason = Unfit::Unprepared;
-            tracing::error!(%reason, "PostgreSQL can't be used; the node is not ready");
+            tracing::error!(%reason, "PostgreSQL unusable; the node is not ready");
         }
     }
 

@@ -28,11 +28,10 @@ impl Postgres {
         }
         let quoted = format!("\"{}\"", role.name.replace('"', "\"\""));
         let granted = transaction.batch_execute(&GRANTS.replace(":\"node\"", &quoted)).await;
-        granted.with_context(|| {
-            format!("POSTGRES_NODE_USER: rights can't be given to {}", role.name)
-        })?;
+        granted
+            .with_context(|| format!("POSTGRES_NODE_USER: can't grant rights to {}", role.name))?;
         transaction.commit().await?;
-        tracing::info!(role = role.name, "the nodes' role has its rights");
+        tracing::info!(role = role.name, "rights granted to the nodes' role");
         Ok(())
     }
 }
@@ -47,5 +46,7 @@ async fn set_password(
     let row = transaction.query_one(STATEMENT, &[&name, &verifier]).await?;
     let statement: String = row.try_get(0)?;
     let set = transaction.batch_execute(&statement).await;
-    set.context("POSTGRES_NODE_PASSWORD: POSTGRES_USER may make no role, or not change this one")
+    set.context(
+        "POSTGRES_NODE_PASSWORD: POSTGRES_USER may not create a role, or may not change this one",
+    )
 }

@@ -30,7 +30,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Resul
 
 /// Error for a statement that must return a row and returned none.
 pub(super) fn missing() -> StoreError {
-    unknown("none", &"no row came back")
+    unknown("none", &"the statement returned no row")
 }
 
 fn unknown(column: &str, problem: &dyn Display) -> StoreError {
@@ -41,7 +41,7 @@ fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>, Store
     let text: Option<&str> = get(row, column)?;
     // serde's own error would quote the value.
     let value = text.map(serde_json::from_str).transpose();
-    value.map_err(|_| unknown(column, &"is not what was written"))
+    value.map_err(|_| unknown(column, &"has an unexpected value"))
 }
 
 fn body(row: &Row) -> Result<Option<Body>, StoreError> {

@@ -31,18 +31,22 @@ pub(crate) struct BacklogGauges {
 
 impl SearchCounts {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let help = "Texts that this node has dealt with behind their commit, by outcome";
+        let help = "Texts that this node indexed after their commit, by outcome";
         let outcomes = ["indexed", "indexed_again", "given_up"];
         let [indexed, indexed_again, given_up] =
             counters(registry, "search_messages", help, "outcome", outcomes);
         let help = "Searches, by outcome";
         let outcomes = ["answered", "too_costly"];
         let [answered, too_costly] = counters(registry, "searches", help, "outcome", outcomes);
-        let took = durations(registry, "search_seconds", "Searches, with the waiting for a turn");
-        let help = "Messages of all nodes that wait to be indexed for search, up to 10,000";
+        let took = durations(
+            registry,
+            "search_seconds",
+            "Duration of searches, with waiting for a permit",
+        );
+        let help = "Messages of all nodes that wait for search indexing, up to 10,000";
         let messages = gauge(registry, "search_waiting_messages", help);
         let oldest = Gauge::default();
-        let help = "How long the oldest of them has waited";
+        let help = "Waiting time of the oldest message that waits for search indexing";
         registry.register("search_waiting_seconds", help, Gauge::clone(&oldest));
         let backlog = BacklogGauges { messages, oldest };
         Self { indexed, indexed_again, given_up, answered, too_costly, took, backlog }

@@ -45,7 +45,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     // serde's own error would quote the value.
     let value = text.map(|text| serde_json::from_str(&text)).transpose();
-    value.map_err(|_| broken(format!("column {column}: is not what was written")))
+    value.map_err(|_| broken(format!("column {column}: has an unexpected value")))
 }
 
 fn body(row: &Row<'_>) -> Result<Option<Body>> {

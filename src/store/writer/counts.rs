@@ -25,12 +25,12 @@ pub(crate) struct WriterCounts {
 
 impl WriterCounts {
     pub(crate) fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
-        let help = "Messages that were sent, by what became of them";
+        let help = "Sent messages, by outcome";
         let outcomes = ["committed", "repeated", "refused", "unavailable", "busy"];
         let [committed, repeated, refused, unavailable, busy] =
             counters(registry, "messages_received", help, "outcome", outcomes);
         let batch = sizes(registry, "commit_batch_messages", "Messages in one commit");
-        let help = "Batches that were given to the database, by outcome";
+        let help = "Batches sent to the database, by outcome";
         let outcomes = ["committed", "refused", "contended", "unavailable"];
         let [batches_committed, batches_refused, batches_contended, batches_unavailable] =
             counters(registry, "commits", help, "outcome", outcomes);
