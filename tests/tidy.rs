@@ -1,8 +1,9 @@
 //! Rules of the house that the compiler does not check.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     path::{Path, PathBuf},
 };
@@ -14,6 +15,74 @@ const SPAWNING: [(&str, &str); 3] = [
     ("src/store/sqlite/search.rs", "a timer that its owner stops"),
 ];
 
+/// Modules by floor, from the ground up, as in ARCHITECTURE.md.
+const FLOORS: [&[&str]; 6] = [
+    &["person", "session", "message", "platform", "traces", "openapi", "throttle"],
+    &["wire", "error", "asyncapi"],
+    &["bus", "cluster", "auth", "directory", "blocks", "audit", "images"],
+    &[
+        "commands",
+        "hub",
+        "store",
+        "inbox",
+        "receipts",
+        "presence",
+        "memory",
+        "indexer",
+        "retention",
+    ],
+    &["connection", "http", "peers", "limits", "push"],
+    &[
+        "main",
+        "lib",
+        "command_line",
+        "config",
+        "app",
+        "router",
+        "serve",
+        "embedded",
+        "metrics",
+        "fuzz",
+    ],
+];
+
+/// Imports that still go up. The list only gets shorter.
+const UPWARD: [(&str, &str); 29] = [
+    ("audit", "limits"),
+    ("blocks", "hub"),
+    ("blocks", "store"),
+    ("commands", "app"),
+    ("commands", "connection"),
+    ("commands", "limits"),
+    ("connection", "app"),
+    ("directory", "store"),
+    ("error", "auth"),
+    ("error", "directory"),
+    ("error", "images"),
+    ("error", "store"),
+    ("http", "app"),
+    ("hub", "connection"),
+    ("images", "app"),
+    ("images", "embedded"),
+    ("images", "store"),
+    ("memory", "limits"),
+    ("openapi", "app"),
+    ("openapi", "error"),
+    ("openapi", "http"),
+    ("openapi", "router"),
+    ("peers", "app"),
+    ("presence", "connection"),
+    ("wire", "auth"),
+    ("wire", "bus"),
+    ("wire", "commands"),
+    ("wire", "images"),
+    ("wire", "store"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// All Rust files below this folder, without unit tests.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -22,33 +91,91 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         if path.is_dir() && name != "tests" && name != "contract" {
             sources(&path, found);
         } else if path.extension() == Some(OsStr::new("rs"))
-            && !["tests.rs", "contract.rs"].contains(&name)
+            && !["tests.rs", "contract.rs", "fuzz.rs"].contains(&name)
         {
             found.push(path);
         }
     }
 }
 
-/// Text of a file without the unit tests at its end.
-fn product(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap();
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    text.split_at(end).0.to_owned()
+/// Files of the product, by their path in the repository, with their code: no comments, and no unit tests at
+/// the end.
+fn product() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    assert!(files.len() > 100);
+    let code = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let end = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(crate) mod tests {"]
+            .iter()
+            .filter_map(|tests| text.find(tests))
+            .min();
+        let code = text.split_at(end.unwrap_or(text.len())).0;
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let code = code.lines().filter(is_code).collect::<Vec<_>>().join("\n");
+        (path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), code)
+    };
+    files.into_iter().map(code).collect()
+}
+
+/// Modules of this crate that a file's code names.
+fn imports(code: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for (at, marker) in code.match_indices("crate::") {
+        let rest = code.split_at(at + marker.len()).1;
+        let Some(group) = rest.strip_prefix('{') else {
+            found.extend(name(rest));
+            continue;
+        };
+        let (mut depth, mut begins) = (0, true);
+        for (at, letter) in group.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                letter if begins && letter.is_alphabetic() => {
+                    found.extend(name(group.split_at(at).1));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The name at the beginning of a path.
+fn name(path: &str) -> Option<&str> {
+    path.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+}
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+#[test]
+fn i18_imports_go_down_the_floors() {
+    let mut upward = BTreeSet::new();
+    let product = product();
+    for (path, code) in &product {
+        let module = path.strip_prefix("src/").and_then(name).unwrap();
+        let own = floor(module).unwrap_or_else(|| panic!("{module} has no floor in tests/tidy.rs"));
+        let above = imports(code).into_iter().filter(|to| floor(to).is_some_and(|to| to > own));
+        upward.extend(above.map(|to| (module, to)));
+    }
+    let known = BTreeSet::from(UPWARD);
+    let new: Vec<_> = upward.difference(&known).collect();
+    assert!(new.is_empty(), "imports that go up (see ARCHITECTURE.md): {new:?}");
+    let gone: Vec<_> = known.difference(&upward).collect();
+    assert!(gone.is_empty(), "these go up no more, so delete them from UPWARD: {gone:?}");
 }
 
 #[test]
 fn i19_only_the_supervisor_starts_tasks() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    sources(&root.join("src"), &mut files);
-    assert!(files.len() > 100);
-    let mut spawning: Vec<_> = files
-        .iter()
-        .filter(|path| product(path).contains("tokio::spawn("))
-        .map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned())
-        .collect();
-    spawning.sort();
-    let mut allowed = SPAWNING.map(|(file, _)| file);
-    allowed.sort_unstable();
+    let product = product();
+    let spawning = product.iter().filter(|(_, code)| code.contains("tokio::spawn("));
+    let spawning: BTreeSet<_> = spawning.map(|(path, _)| path.as_str()).collect();
+    let allowed = BTreeSet::from(SPAWNING.map(|(file, _)| file));
     assert_eq!(spawning, allowed, "start background tasks by `Tasks` (src/platform/tasks.rs)");
 }
