@@ -140,7 +140,7 @@ impl Pushes {
         }
         let notification = match store.load_notification(job).await {
             // A blocked person receives no pushes.
-            Ok(Some(notification)) if !self.app.blocks.hold(&job.person) => notification,
+            Ok(Some(notification)) if !self.app.blocks.is_blocked(&job.person) => notification,
             Ok(_) => {
                 self.app.metrics.pushes.spared.inc();
                 note_failure(store.drop_push(job.id).await);
