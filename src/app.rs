@@ -11,7 +11,7 @@ use crate::{
     bus::{Bus, BusEvents, NodeAddress, PubSub, one_node::OneNode, redis::Redis},
     cluster::{ClusterSecret, Replays},
     config::Config,
-    connection::engineio::Session,
+    connection::engineio::EngineSession,
     directory::{self, people::People},
     error::Error,
     http::health::Findings,
@@ -59,7 +59,7 @@ pub(crate) struct App {
     /// Every open socket holds a receiver, so that a drain waits for all of them.
     pub(crate) sockets: watch::Sender<()>,
     /// Socket.IO connections of this node, by their Engine.IO session's id.
-    pub(crate) engines: DashMap<String, Arc<Session>>,
+    pub(crate) engines: DashMap<String, Arc<EngineSession>>,
     /// Last known addresses of other nodes.
     pub(crate) peers: DashMap<String, NodeAddress>,
     /// Idle connections to other nodes.
@@ -151,7 +151,7 @@ impl App {
     pub(crate) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
         let verified = self.verifier.verify(token).await;
         let admitted = verified.and_then(|identity| {
-            let blocked = self.blocks.hold(&identity.person);
+            let blocked = self.blocks.is_blocked(&identity.person);
             if blocked { Err(AuthError::Blocked) } else { Ok(identity) }
         });
         self.metrics.auth.count(&admitted);
@@ -167,7 +167,7 @@ impl App {
 
     /// Checks that an admitted person has not been blocked since.
     pub(crate) fn still_admits(&self, person: &Person) -> Result<(), Error> {
-        if self.blocks.hold(person) { Err(Error::Blocked) } else { Ok(()) }
+        if self.blocks.is_blocked(person) { Err(Error::Blocked) } else { Ok(()) }
     }
 
     /// Whether the node is draining: it accepts no new sockets.

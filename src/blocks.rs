@@ -88,7 +88,7 @@ impl Blocks {
     }
 
     /// Whether this person is blocked.
-    pub(crate) fn hold(&self, person: &Person) -> bool {
+    pub(crate) fn is_blocked(&self, person: &Person) -> bool {
         self.known().people.contains(person)
     }
 
@@ -152,7 +152,7 @@ impl Blocks {
         drop(known);
         // Connections that open now check the list later (`connection::live`).
         for outbound in self.hub.connections() {
-            if self.hold(outbound.person()) {
+            if self.is_blocked(outbound.person()) {
                 outbound.close(CloseCode::NotAllowed);
             }
         }

@@ -31,18 +31,18 @@ use crate::{
 
 /// Result of a command.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum Reply {
     /// An answer with this data.
     Data(Box<RawValue>),
     /// An answer with this data. Then the connection receives the room's messages from here on.
-    Joined { data: Box<RawValue>, at: join::At, turn: PageTurn },
+    Joined { data: Box<RawValue>, catch_up: join::CatchUp, turn: PageTurn },
     /// An answer with this data: the sender's copy of its message.
     Sent { data: Box<RawValue>, session_id: SessionId, seq: u64 },
     /// No answer: a catch-up has ended.
     Silent,
 }
 
-impl Done {
+impl Reply {
     fn with(data: &impl Serialize) -> Self {
         Self::Data(to_raw(data))
     }
@@ -69,7 +69,7 @@ pub(crate) struct Nothing {}
 pub(crate) fn start(
     caller: &Caller,
     event: ClientEvent,
-) -> BoxFuture<'static, Result<Done, Error>> {
+) -> BoxFuture<'static, Result<Reply, Error>> {
     let traced = traced(&event).and_then(|name| Span::asked(Asked::Anyone(None), name));
     let Some(mut span) = traced else { return begin(caller, event) };
     let framing = match caller.outbound.framing() {
@@ -96,7 +96,7 @@ fn traced(event: &ClientEvent) -> Option<&'static str> {
     }
 }
 
-fn ended(span: &SpanRef<'_>, outcome: &Result<Done, Error>) {
+fn ended(span: &SpanRef<'_>, outcome: &Result<Reply, Error>) {
     if let Err(error) = outcome {
         span.set_attribute(KeyValue::new("error.type", error.code()));
         if error.status().is_server_error() {
@@ -105,7 +105,7 @@ fn ended(span: &SpanRef<'_>, outcome: &Result<Done, Error>) {
     }
 }
 
-fn begin(caller: &Caller, event: ClientEvent) -> BoxFuture<'static, Result<Done, Error>> {
+fn begin(caller: &Caller, event: ClientEvent) -> BoxFuture<'static, Result<Reply, Error>> {
     match event {
         ClientEvent::Join(join) => join::start(caller.clone(), join).boxed(),
         ClientEvent::Leave(leave) => leave::run(caller, &leave).boxed(),

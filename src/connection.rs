@@ -130,7 +130,7 @@ pub(crate) async fn live(
         outbound.close(CloseCode::Draining);
     }
     // The person may have been blocked since the handshake, before this connection could be closed for it.
-    if app.blocks.hold(outbound.person()) {
+    if app.blocks.is_blocked(outbound.person()) {
         outbound.close(CloseCode::NotAllowed);
     }
     let caller = Caller {

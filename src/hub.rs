@@ -22,7 +22,7 @@ use std::{
 };
 
 use dashmap::DashMap;
-use frontdesk_rooms::{GoLive, Offer, Rooms};
+use frontdesk_rooms::{GoLive, Published, Rooms};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
@@ -213,22 +213,22 @@ impl Hub {
             return;
         }
         let mut engine = self.engine();
-        let offer = if let Some(seq) = broadcast.seq() {
-            engine.offer(&broadcast.room, seq, Arc::clone(broadcast), |conn, due| {
+        let published = if let Some(seq) = broadcast.seq() {
+            engine.publish(&broadcast.room, seq, Arc::clone(broadcast), |conn, due| {
                 self.enqueue(conn, due);
             })
         } else if self.is_known_change(broadcast) {
-            Offer::Known
+            Published::Known
         } else {
             engine.subscribers(&broadcast.room).for_each(|conn| self.enqueue(conn, broadcast));
-            Offer::Delivered
+            Published::Delivered
         };
         drop(engine);
-        if let Some(heard) = broadcast.heard() {
-            heard.offered(offer);
+        if let Some(span) = broadcast.delivery_span() {
+            span.published(published);
         }
         if let Room::Session(id) = &broadcast.room {
-            if offer == Offer::Early && self.backfill_messages(*id) {
+            if published == Published::Early && self.backfill_messages(*id) {
                 self.counts.gaps_early.inc();
             }
             if let Some(rev) = broadcast.rev() {

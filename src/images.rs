@@ -82,8 +82,9 @@ pub(crate) struct Checked {
 
 /// Request by which a client uploads a picture.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Invitation)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Invitation {
+pub(crate) struct PresignedUpload {
     method: String,
     url: String,
     /// Signed headers: the upload must carry each of them unchanged.
@@ -166,17 +167,17 @@ impl Images {
     }
 
     /// Presigned PUT of one picture of this type and length, for one upload.
-    pub(crate) async fn invite(
+    pub(crate) async fn presign_upload(
         &self,
         key: &ObjectKey,
         format: Format,
         size: u64,
         from: &Origin,
-    ) -> Result<Invitation, ImagesError> {
+    ) -> Result<PresignedUpload, ImagesError> {
         let expires_at = Timestamp::now() + UPLOAD_EXPIRES;
         let request = self.bucket.presign_put(key, format, size, from).await?;
         let headers = request.headers().filter(|(name, _)| *name != "host");
-        Ok(Invitation {
+        Ok(PresignedUpload {
             method: request.method().to_owned(),
             url: request.uri().to_owned(),
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),

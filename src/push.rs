@@ -151,7 +151,7 @@ impl Pushes {
         }
         let notification = match store.load_notification(job).await {
             // A blocked person receives no pushes.
-            Ok(Some(notification)) if !self.parts.blocks.hold(&job.person) => notification,
+            Ok(Some(notification)) if !self.parts.blocks.is_blocked(&job.person) => notification,
             Ok(_) => {
                 self.parts.counts.spared.inc();
                 note_failure(store.drop_push(job.id).await);

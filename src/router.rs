@@ -72,7 +72,7 @@ fn routes_of_clients() -> OpenApiRouter<Arc<App>> {
         .routes(at("/api/chats/{id}/messages/{message}", routes!(messages::edit, messages::delete)))
         .routes(at("/api/chats/{id}/messages/{message}/reactions/{emoji}", routes!(messages::react, messages::unreact)))
         .routes(at("/api/chats/{id}/read", routes!(messages::read)))
-        .routes(at("/api/chats/{id}/images", routes!(images::invite)))
+        .routes(at("/api/chats/{id}/images", routes!(images::presign_upload)))
         .routes(at("/api/chats/{id}/images/{image}", routes!(images::fetch)))
         .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))
         .routes(at("/api/admin/audit", routes!(audit::list)))

@@ -7,9 +7,9 @@
 //! Law I14: spans hold our own words and counts. No id of a person, a session or a message, no body, no path
 //! and no query is exported.
 
+mod bus_span;
 pub(crate) mod config;
 pub(crate) mod export;
-mod hop;
 mod parent;
 
 use std::{borrow::Cow, net::SocketAddr, sync::OnceLock, time::SystemTime};
@@ -32,8 +32,8 @@ use opentelemetry_sdk::{
 
 use self::config::TracesConfig;
 use crate::platform::tasks::Tasks;
+pub(crate) use bus_span::{BusSpan, DeliverySpan, Topic};
 pub(crate) use export::{Exporting, probe_collector};
-pub(crate) use hop::{Heard, Hop, Topic};
 pub(crate) use parent::TraceParent;
 
 /// Header that names a request's parent span.
@@ -119,11 +119,11 @@ pub(crate) enum Asked {
 
 /// Decision to sample a trace, with the parent of its next span.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct Sampled {
     parent: Option<TraceParent>,
 }
 
-impl Told {
+impl Sampled {
     fn within(parent: TraceParent) -> Self {
         Self { parent: Some(parent) }
     }
@@ -131,14 +131,14 @@ impl Told {
 
 impl Sampling {
     /// Decides on sampling. `chance` is from 0 to below 1.
-    fn decide(self, asked: Asked, chance: f64) -> Option<Told> {
+    fn decide(self, asked: Asked, chance: f64) -> Option<Sampled> {
         match asked {
-            Asked::Node(parent) => parent.filter(TraceParent::is_told).map(Told::within),
+            Asked::Node(parent) => parent.filter(TraceParent::is_sampled).map(Sampled::within),
             Asked::Trusted(parent) if self.is_parent_based => {
-                parent.is_told().then(|| Told::within(parent))
+                parent.is_sampled().then(|| Sampled::within(parent))
             }
-            Asked::Trusted(parent) => (chance < self.ratio).then(|| Told::within(parent)),
-            Asked::Anyone(parent) => (chance < self.ratio).then_some(Told { parent }),
+            Asked::Trusted(parent) => (chance < self.ratio).then(|| Sampled::within(parent)),
+            Asked::Anyone(parent) => (chance < self.ratio).then_some(Sampled { parent }),
         }
     }
 }
@@ -347,13 +347,16 @@ mod tests {
         // Untrusted: by chance, whatever the caller's flag is. The trace id is the caller's.
         for parent in [None, Some(told.clone()), Some(quiet.clone())] {
             assert_eq!(sampling.decide(Asked::Anyone(parent.clone()), 0.1), None);
-            assert_eq!(sampling.decide(Asked::Anyone(parent.clone()), 0.09), Some(Told { parent }));
+            assert_eq!(
+                sampling.decide(Asked::Anyone(parent.clone()), 0.09),
+                Some(Sampled { parent })
+            );
         }
         // Trusted: by the caller's flag, unless the sampler ignores all flags.
         let by = |is_parent_based, parent: &TraceParent, chance| {
             Sampling { is_parent_based, ..sampling }.decide(Asked::Trusted(parent.clone()), chance)
         };
-        assert_eq!(by(true, &told, 0.9), Some(Told::within(told.clone())));
+        assert_eq!(by(true, &told, 0.9), Some(Sampled::within(told.clone())));
         assert_eq!(by(true, &quiet, 0.0), None);
         assert_eq!(by(false, &told, 0.9), None);
         // Another node's decision stands. No parent is a decision too.
@@ -362,7 +365,7 @@ mod tests {
             let by_node = |parent: Option<&TraceParent>, chance| {
                 sampling.decide(Asked::Node(parent.cloned()), chance)
             };
-            assert_eq!(by_node(Some(&told), 0.9), Some(Told::within(told.clone())));
+            assert_eq!(by_node(Some(&told), 0.9), Some(Sampled::within(told.clone())));
             assert_eq!(by_node(Some(&quiet), 0.0), None);
             assert_eq!(by_node(None, 0.0), None);
         }

@@ -22,7 +22,7 @@ fn deliver(bencher: Bencher, subscribers: u64) {
     let mut seq = 0;
     bencher.counter(subscribers).bench_local(|| {
         seq += 1;
-        rooms.offer(&1, seq, seq, |conn, item| {
+        rooms.publish(&1, seq, seq, |conn, item| {
             black_box((conn, item));
         })
     });

@@ -24,9 +24,9 @@ use room::Room;
 /// again from the store.
 pub const HELD_MAX: usize = 256;
 
-/// Outcome of offering an item to a room.
+/// Outcome of publishing an item in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub enum Published {
     /// It was the next number. It has been delivered, with the held items that follow it.
     Delivered,
     /// Early: numbers between the room's position and this one are missing.
@@ -107,10 +107,16 @@ where
 
     /// Offers number `seq` to the room. Calls `deliver` for each subscriber and each item that is
     /// due now, item by item in the order of their numbers.
-    pub fn offer(&mut self, room: &R, seq: u64, item: M, deliver: impl FnMut(C, &M)) -> Offer {
+    pub fn publish(
+        &mut self,
+        room: &R,
+        seq: u64,
+        item: M,
+        deliver: impl FnMut(C, &M),
+    ) -> Published {
         match self.rooms.get_mut(room) {
-            Some(room) => room.offer(seq, item, deliver),
-            None => Offer::NoRoom,
+            Some(room) => room.publish(seq, item, deliver),
+            None => Published::NoRoom,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
 };
 
-use crate::{GoLive, HELD_MAX, Offer};
+use crate::{GoLive, HELD_MAX, Published};
 
 #[derive(Debug)]
 pub(crate) struct Room<C, M> {
@@ -65,21 +65,26 @@ impl<C: Copy + Eq + Hash, M> Room<C, M> {
         self.subscribers.keys().copied()
     }
 
-    pub(crate) fn offer(&mut self, seq: u64, item: M, mut deliver: impl FnMut(C, &M)) -> Offer {
+    pub(crate) fn publish(
+        &mut self,
+        seq: u64,
+        item: M,
+        mut deliver: impl FnMut(C, &M),
+    ) -> Published {
         if seq <= self.position {
-            return Offer::Known;
+            return Published::Known;
         }
         if seq > self.position + 1 {
             if self.held.len() < HELD_MAX {
                 self.held.insert(seq, item);
             }
-            return Offer::Early;
+            return Published::Early;
         }
         self.deliver(seq, &item, &mut deliver);
         while let Some(item) = self.held.remove(&(self.position + 1)) {
             self.deliver(self.position + 1, &item, &mut deliver);
         }
-        Offer::Delivered
+        Published::Delivered
     }
 
     fn deliver(&mut self, seq: u64, item: &M, deliver: &mut impl FnMut(C, &M)) {

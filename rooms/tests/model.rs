@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use frontdesk_rooms::{GoLive, Offer, Rooms};
+use frontdesk_rooms::{GoLive, Published, Rooms};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ enum Operation {
     GoLive { room: u8, conn: u8 },
     Leave { room: u8, conn: u8 },
     Disconnect { conn: u8 },
-    Offer { room: u8, ahead: i8 },
+    Publish { room: u8, ahead: i8 },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -23,8 +23,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         (room.clone(), conn.clone()).prop_map(|(room, conn)| Operation::GoLive { room, conn }),
         (room.clone(), conn.clone()).prop_map(|(room, conn)| Operation::Leave { room, conn }),
         conn.prop_map(|conn| Operation::Disconnect { conn }),
-        (room.clone(), -3..5i8).prop_map(|(room, ahead)| Operation::Offer { room, ahead }),
-        (room, Just(1)).prop_map(|(room, ahead)| Operation::Offer { room, ahead }),
+        (room.clone(), -3..5i8).prop_map(|(room, ahead)| Operation::Publish { room, ahead }),
+        (room, Just(1)).prop_map(|(room, ahead)| Operation::Publish { room, ahead }),
     ]
 }
 
@@ -47,7 +47,7 @@ impl Model {
     }
 
     /// The items that each live subscriber must receive, in order.
-    fn offer(&mut self, room: u8, seq: u64) -> Vec<(u8, u64)> {
+    fn publish(&mut self, room: u8, seq: u64) -> Vec<(u8, u64)> {
         self.offered.entry(room).or_default().insert(seq);
         let mut heard = Vec::new();
         while self.offered[&room].contains(&(self.position[&room] + 1)) {
@@ -105,19 +105,19 @@ proptest! {
                         .collect();
                     prop_assert_eq!(gone, expected);
                 }
-                Operation::Offer { room, ahead } => {
+                Operation::Publish { room, ahead } => {
                     let Some(position) = model.position.get(&room).copied() else {
-                        prop_assert_eq!(rooms.offer(&room, 1, 1, |_, _| {}), Offer::NoRoom);
+                        prop_assert_eq!(rooms.publish(&room, 1, 1, |_, _| {}), Published::NoRoom);
                         continue;
                     };
                     let seq = position.saturating_add_signed(i64::from(ahead)).max(1);
                     let mut heard: Vec<(u8, u64)> = Vec::new();
-                    let offer = rooms.offer(&room, seq, seq, |conn, item| heard.push((conn, *item)));
-                    let expected = if seq <= position { vec![] } else { model.offer(room, seq) };
-                    prop_assert_eq!(offer, match seq {
-                        _ if seq <= position => Offer::Known,
-                        _ if seq == position + 1 => Offer::Delivered,
-                        _ => Offer::Early,
+                    let published = rooms.publish(&room, seq, seq, |conn, item| heard.push((conn, *item)));
+                    let expected = if seq <= position { vec![] } else { model.publish(room, seq) };
+                    prop_assert_eq!(published, match seq {
+                        _ if seq <= position => Published::Known,
+                        _ if seq == position + 1 => Published::Delivered,
+                        _ => Published::Early,
                     });
                     prop_assert!(heard.is_sorted_by_key(|(_, seq)| *seq), "items in order: {heard:?}");
                     heard.sort_unstable_by_key(|(conn, seq)| (*seq, *conn));
@@ -158,7 +158,7 @@ fn a_subscriber_that_read_ahead_of_its_room_hears_nothing_twice() {
     assert_eq!(rooms.go_live(&"a", 1, 6), GoLive::Live);
     let mut heard = Vec::new();
     for seq in 5..=7 {
-        rooms.offer(&"a", seq, seq, |_, seq| heard.push(*seq));
+        rooms.publish(&"a", seq, seq, |_, seq| heard.push(*seq));
     }
     assert_eq!(heard, [7]);
 }
@@ -171,10 +171,10 @@ fn early_items_are_held_up_to_a_bound_and_then_left_to_the_filler() {
     let mut heard = Vec::new();
     let last = frontdesk_rooms::HELD_MAX as u64 + 50;
     for seq in (2..=last).rev() {
-        assert_eq!(rooms.offer(&"a", seq, seq, |_, seq| heard.push(*seq)), Offer::Early);
+        assert_eq!(rooms.publish(&"a", seq, seq, |_, seq| heard.push(*seq)), Published::Early);
     }
     for seq in 1..=last {
-        rooms.offer(&"a", seq, seq, |_, seq| heard.push(*seq));
+        rooms.publish(&"a", seq, seq, |_, seq| heard.push(*seq));
     }
     assert_eq!(heard, (1..=last).collect::<Vec<_>>());
 }
@@ -203,20 +203,20 @@ fn a_room_that_was_led_astray_is_taken_back_and_delivers_these_numbers_anew() {
     }
     rooms.go_live(&"room", 1, 0);
     rooms.go_live(&"room", 2, 0);
-    let offer = |rooms: &mut Rooms<_, _, _>, seq, item| {
+    let publish = |rooms: &mut Rooms<_, _, _>, seq, item| {
         let mut heard = BTreeSet::new();
-        rooms.offer(&"room", seq, item, |conn, item: &&str| assert!(heard.insert((conn, *item))));
+        rooms.publish(&"room", seq, item, |conn, item: &&str| assert!(heard.insert((conn, *item))));
         heard
     };
     for (seq, item) in [(1, "real"), (2, "false"), (4, "early")] {
-        offer(&mut rooms, seq, item);
+        publish(&mut rooms, seq, item);
     }
     assert!(rooms.rewind(&"room", 1));
     assert_eq!(rooms.position(&"room"), Some(1));
-    assert_eq!(offer(&mut rooms, 2, "true"), BTreeSet::from([(1, "true"), (2, "true")]));
+    assert_eq!(publish(&mut rooms, 2, "true"), BTreeSet::from([(1, "true"), (2, "true")]));
     // A connection that was catching up still is.
     assert_eq!(rooms.go_live(&"room", 3, 2), GoLive::Live);
-    assert_eq!(offer(&mut rooms, 3, "next").len(), 3);
+    assert_eq!(publish(&mut rooms, 3, "next").len(), 3);
     assert_eq!(rooms.position(&"room"), Some(3), "nothing that was held is left");
     assert!(!rooms.rewind(&"room", 3) && !rooms.rewind(&"nowhere", 0));
 }

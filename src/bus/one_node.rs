@@ -50,7 +50,7 @@ impl PubSub for OneNode {
         if !self.subscribed.contains(&broadcast.room) {
             return;
         }
-        broadcast.hear();
+        broadcast.begin_delivery();
         broadcast.times = DeliveryTimes::heard_now();
         self.receive(BusEvent::Heard(Arc::new(broadcast)));
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Done;
+use super::Reply;
 use crate::{
     app::App,
     connection::Caller,
@@ -34,6 +34,6 @@ pub(crate) async fn run(app: &App, me: &Person, amend: Amend) -> Result<Changed,
     Ok(Changed { message: amended.message })
 }
 
-pub(super) async fn on_socket(caller: Caller, amend: Amend) -> Result<Done, Error> {
-    run(&caller.app, caller.person(), amend).await.map(|changed| Done::with(&changed))
+pub(super) async fn on_socket(caller: Caller, amend: Amend) -> Result<Reply, Error> {
+    run(&caller.app, caller.person(), amend).await.map(|changed| Reply::with(&changed))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 use utoipa::ToSchema;
 
-use super::{Done, history, to_raw};
+use super::{Reply, history, to_raw};
 use crate::{
     app::App,
     connection::{
@@ -29,7 +29,7 @@ use crate::{
     wire::{
         Join,
         broadcast::{Broadcast, Room},
-        offset::{Offset, Place},
+        offset::{Offset, ReceivedPosition},
     },
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Joined<'a> {
 
 /// Progress of a join: it reads on from here.
 #[derive(Debug)]
-pub(crate) struct At {
+pub(crate) struct CatchUp {
     pub(crate) session_id: SessionId,
     /// The other side, while the session is open.
     pub(crate) other: Option<OtherSide>,
@@ -70,7 +70,7 @@ pub(crate) struct At {
     beyond: BTreeSet<u64>,
 }
 
-impl At {
+impl CatchUp {
     /// Marks the join as answered. Returns the client's positions before and after the answer, unless
     /// the join is overtaken.
     pub(crate) fn answered(&self, joins: &Joins) -> Option<(Mark, Mark)> {
@@ -87,7 +87,7 @@ impl At {
 pub(crate) struct Resumed {
     session_id: SessionId,
     other: Option<OtherSide>,
-    place: Place,
+    position: ReceivedPosition,
     epoch: EpochId,
     last_seq: u64,
     rev: u64,
@@ -101,15 +101,15 @@ pub(crate) async fn look_up(
 ) -> Result<Option<Vec<Resumed>>, StoreError> {
     let _permit = app.reads.permit_rest(Operation::Join, me).await;
     let mut resumed = Vec::new();
-    for (session_id, place) in offset.places {
+    for (session_id, position) in offset.positions {
         let Some(session) = app.store.session(me, session_id).await? else { return Ok(None) };
         let Session { epoch, last_seq, rev, .. } = session;
         // Numbers of another epoch, or beyond the end, do not fit the session as it is.
-        if epoch != offset.epoch || place.last() > last_seq {
+        if epoch != offset.epoch || position.last() > last_seq {
             return Ok(None);
         }
         let other = OtherSide::of(&*app.store, me, &session, &[]).await?;
-        resumed.push(Resumed { session_id, other, place, epoch, last_seq, rev });
+        resumed.push(Resumed { session_id, other, position, epoch, last_seq, rev });
     }
     Ok(Some(resumed))
 }
@@ -118,16 +118,22 @@ pub(crate) async fn look_up(
 pub(crate) fn resume(
     caller: Caller,
     resumed: Resumed,
-) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
-    let Resumed { session_id, other, place: Place { up_to, beyond }, epoch, last_seq, rev } =
-        resumed;
+) -> impl Future<Output = Result<Reply, Error>> + Send + use<> {
+    let Resumed {
+        session_id,
+        other,
+        position: ReceivedPosition { up_to, beyond },
+        epoch,
+        last_seq,
+        rev,
+    } = resumed;
     let begun = caller.joins.resume(session_id, up_to);
     caller.outbound.mark(Mark::Entered { session_id, epoch, up_to });
     for seq in &beyond {
         caller.outbound.mark(Mark::Has { session_id, seq: *seq });
     }
     async move {
-        let Some(number) = begun else { return Ok(Done::Silent) };
+        let Some(number) = begun else { return Ok(Reply::Silent) };
         if caller.joins.is_current(session_id, number) {
             caller.app.hub.enter_session(session_id, caller.conn(), last_seq, rev).await;
         }
@@ -137,8 +143,8 @@ pub(crate) fn resume(
         // Changes beside messages reach the client with the current session.
         caller.app.inbox.changed(session_id);
         let (from, read_up_to) = (up_to, up_to);
-        let at = At { session_id, other, number, epoch, from, read_up_to, beyond };
-        go_live(caller, at).await
+        let catch_up = CatchUp { session_id, other, number, epoch, from, read_up_to, beyond };
+        go_live(caller, catch_up).await
     }
 }
 
@@ -146,7 +152,7 @@ pub(crate) fn resume(
 pub(super) fn start(
     caller: Caller,
     join: Join,
-) -> impl Future<Output = Result<Done, Error>> + Send + use<> {
+) -> impl Future<Output = Result<Reply, Error>> + Send + use<> {
     let id = join.session_id;
     let begun = caller.joins.begin(id);
     async move {
@@ -165,7 +171,7 @@ pub(super) fn start(
     }
 }
 
-async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, Error> {
+async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, Error> {
     let (app, me, id) = (&caller.app, caller.person(), join.session_id);
     let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
     let permit = app.reads.permit(Operation::Join, me).await?;
@@ -200,8 +206,8 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Done, E
     let (session, messages) = (&session, messages.as_slice());
     let data = to_raw(&Joined { session, last_seq, epoch, messages, resync, updated });
     let beyond = BTreeSet::new();
-    let at = At { session_id: id, other, number, epoch, from, read_up_to, beyond };
-    Ok(Done::Joined { data, turn, at })
+    let catch_up = CatchUp { session_id: id, other, number, epoch, from, read_up_to, beyond };
+    Ok(Reply::Joined { data, turn, catch_up })
 }
 
 /// Start of an answer.
@@ -240,8 +246,8 @@ async fn begin(
 
 /// Reads on from the end of the answer until nothing is missing, then goes live. Ends early if the
 /// client has left or joined anew.
-pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
-    let At { session_id: id, number, mut read_up_to, beyond, .. } = at;
+pub(crate) async fn go_live(caller: Caller, catch_up: CatchUp) -> Result<Reply, Error> {
+    let CatchUp { session_id: id, number, mut read_up_to, beyond, .. } = catch_up;
     let (app, me, room) = (&caller.app, caller.person(), Room::Session(id));
     // Messages in `beyond` are skipped here, so they must be read here and not received live.
     let at_least = beyond.last().copied().unwrap_or(0);
@@ -249,7 +255,7 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
         && (read_up_to < at_least
             || matches!(app.hub.go_live(&room, caller.conn(), read_up_to), GoLive::Behind(_)))
     {
-        let Some(mut page) = caller.outbound.page().await else { return Ok(Done::Silent) };
+        let Some(mut page) = caller.outbound.page().await else { return Ok(Reply::Silent) };
         let permit = app.reads.permit_rest(Operation::CatchUp, me).await;
         page.begin().await;
         let missed =
@@ -267,10 +273,10 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
         page.made(history::bytes(&missed));
         for message in missed {
             let Some(turn) = caller.outbound.history_turn().await else {
-                return Ok(Done::Silent);
+                return Ok(Reply::Silent);
             };
             if !caller.joins.is_current(id, number) {
-                return Ok(Done::Silent);
+                return Ok(Reply::Silent);
             }
             read_up_to = message.seq;
             caller.joins.sent(id, read_up_to);
@@ -279,5 +285,5 @@ pub(crate) async fn go_live(caller: Caller, at: At) -> Result<Done, Error> {
             }
         }
     }
-    Ok(Done::Silent)
+    Ok(Reply::Silent)
 }

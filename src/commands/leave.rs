@@ -2,14 +2,14 @@
 
 use std::future::ready;
 
-use super::{Done, Nothing};
+use super::{Nothing, Reply};
 use crate::{connection::Caller, error::Error, wire::InSession};
 
 pub(super) fn run(
     caller: &Caller,
     leave: &InSession,
-) -> impl Future<Output = Result<Done, Error>> + use<> {
+) -> impl Future<Output = Result<Reply, Error>> + use<> {
     caller.stop_typing(leave.session_id);
     caller.leave(leave.session_id);
-    ready(Ok(Done::with(&Nothing {})))
+    ready(Ok(Reply::with(&Nothing {})))
 }

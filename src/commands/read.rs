@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Done;
+use super::Reply;
 use crate::{
     app::App,
     connection::Caller,
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     Ok(Position { session_id, seq: mark.seq })
 }
 
-pub(super) async fn on_socket(caller: Caller, read: wire::Read) -> Result<Done, Error> {
+pub(super) async fn on_socket(caller: Caller, read: wire::Read) -> Result<Reply, Error> {
     let position = run(&caller.app, caller.person(), read.session_id, read.seq).await?;
-    Ok(Done::with(&position))
+    Ok(Reply::with(&position))
 }

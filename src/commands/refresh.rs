@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Done;
+use super::Reply;
 use crate::{connection::Caller, error::Error, wire::AuthRefresh};
 
 #[derive(Serialize, ToSchema)]
@@ -13,7 +13,7 @@ pub(crate) struct Refreshed {
     expires_at: Timestamp,
 }
 
-pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Error> {
+pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Reply, Error> {
     let identity = caller.app.identify(&refresh.token).await?;
     if identity.person != *caller.person() {
         return Err(Error::Forbidden("the token belongs to another person"));
@@ -21,5 +21,5 @@ pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Done, Er
     let expires_at = Timestamp::from_second(identity.expires_at).unwrap_or(Timestamp::MAX);
     let older = |_| Error::invalid("token", "expires before the connection's current token");
     caller.refresh(identity).map_err(older)?;
-    Ok(Done::with(&Refreshed { expires_at }))
+    Ok(Reply::with(&Refreshed { expires_at }))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::{Done, to_raw};
+use super::{Reply, to_raw};
 use crate::{
     app::App,
     connection::Caller,
@@ -177,7 +177,7 @@ async fn check_upload(
 pub(super) fn on_socket(
     caller: &Caller,
     send: wire::Send,
-) -> BoxFuture<'static, Result<Done, Error>> {
+) -> BoxFuture<'static, Result<Reply, Error>> {
     let wire::Send { session_id, content } = send;
     let outbound = caller.outbound.clone();
     caller.stop_typing(session_id);
@@ -190,7 +190,7 @@ pub(super) fn on_socket(
         if outcome.as_ref().map_or(true, |sent| sent.duplicate) {
             outbound.forget_own(session_id, &client_id);
         }
-        outcome.map(|sent| Done::Sent { data: to_raw(&sent), session_id, seq: sent.message.seq })
+        outcome.map(|sent| Reply::Sent { data: to_raw(&sent), session_id, seq: sent.message.seq })
     }
     .boxed()
 }

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use tokio::time::Instant;
 
-use super::{Done, Nothing};
+use super::{Nothing, Reply};
 use crate::{
     connection::Caller,
     error::Error,
@@ -20,7 +20,7 @@ pub(super) fn run(
     caller: &Caller,
     typing: &InSession,
     on: bool,
-) -> impl Future<Output = Result<Done, Error>> + use<> {
+) -> impl Future<Output = Result<Reply, Error>> + use<> {
     let room = Room::Session(typing.session_id);
     if !caller.app.hub.is_in(&room, caller.conn()) {
         return ready(Err(Error::SessionNotFound));
@@ -31,5 +31,5 @@ pub(super) fn run(
     } else if caller.typing.start(id, Instant::now()) {
         caller.app.bus.publish(Broadcast::typing(id, caller.person(), true));
     }
-    ready(Ok(Done::with(&Nothing {})))
+    ready(Ok(Reply::with(&Nothing {})))
 }

@@ -60,7 +60,7 @@ pub(crate) enum Inbound {
 
 /// Session as seen by transports.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct EngineSession {
     /// Contains the node's name. The rest is unguessable, so possession identifies the client.
     sid: String,
     inbound: mpsc::Sender<Inbound>,
@@ -80,7 +80,7 @@ pub(crate) struct Session {
     ended: watch::Sender<Option<CloseCode>>,
 }
 
-impl Session {
+impl EngineSession {
     /// Opens a session and starts its task. Its first frame is the answer to the handshake. `token` is
     /// the handshake's. It counts if the client connects without one.
     pub(crate) fn open(
@@ -182,7 +182,7 @@ impl Session {
 /// Removes the session from the node's table, however its task ends.
 struct Registered {
     app: Arc<App>,
-    session: Arc<Session>,
+    session: Arc<EngineSession>,
 }
 
 impl Drop for Registered {

@@ -141,8 +141,8 @@ impl Outbound {
     /// Enqueues a broadcast, unless it is a copy of this connection's own send.
     pub(crate) fn push(&self, broadcast: &Arc<Broadcast>) {
         if !self.is_own(broadcast) && !self.is_cut_off() {
-            if let Some(heard) = broadcast.heard() {
-                heard.enqueued();
+            if let Some(span) = broadcast.delivery_span() {
+                span.enqueued();
             }
             self.enqueue(Frame::Broadcast(Arc::clone(broadcast)));
         }

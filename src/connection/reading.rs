@@ -10,7 +10,7 @@ use super::{Caller, outbound::Next, recovery::Mark};
 use crate::{
     auth::LEEWAY,
     commands::{
-        self, Done,
+        self, Reply,
         join::{self, Resumed},
     },
     error::Error,
@@ -28,7 +28,7 @@ const EXPIRING: Duration = Duration::from_secs(60);
 /// Outcome of a command, and the id of the client's request.
 struct Answered {
     id: Option<u64>,
-    result: Result<Done, Error>,
+    result: Result<Reply, Error>,
 }
 
 struct Reading<'a> {
@@ -151,19 +151,19 @@ impl Reading<'_> {
             *wait = self.refused(*wait);
         }
         self.say(&answered);
-        if let Ok(Done::Joined { at, turn, .. }) = answered.result {
+        if let Ok(Reply::Joined { catch_up, turn, .. }) = answered.result {
             // The queued answer is charged separately.
             drop(turn);
-            if let Some(other) = &at.other {
-                self.caller.watch(at.session_id, at.number, other);
+            if let Some(other) = &catch_up.other {
+                self.caller.watch(catch_up.session_id, catch_up.number, other);
             }
             // Only after the answer: live messages must not overtake those read.
-            self.go_on(join::go_live(self.caller.clone(), at));
+            self.go_on(join::go_live(self.caller.clone(), catch_up));
         }
     }
 
     /// Runs work that no client waits for.
-    fn go_on(&mut self, work: impl Future<Output = Result<Done, Error>> + Send + 'static) {
+    fn go_on(&mut self, work: impl Future<Output = Result<Reply, Error>> + Send + 'static) {
         self.under_way.push(work.map(|result| Answered { id: None, result }).boxed());
     }
 
@@ -173,12 +173,12 @@ impl Reading<'_> {
             error.log_cause();
         }
         let outbound = &self.caller.outbound;
-        if outbound.is_cut_off() && matches!(answered.result, Ok(Done::Joined { .. })) {
+        if outbound.is_cut_off() && matches!(answered.result, Ok(Reply::Joined { .. })) {
             return;
         }
         let (before, behind) = match &answered.result {
-            Ok(Done::Joined { at, .. }) => at.answered(&self.caller.joins).unzip(),
-            Ok(Done::Sent { session_id, seq, .. }) => {
+            Ok(Reply::Joined { catch_up, .. }) => catch_up.answered(&self.caller.joins).unzip(),
+            Ok(Reply::Sent { session_id, seq, .. }) => {
                 (None, Some(Mark::Has { session_id: *session_id, seq: *seq }))
             }
             _ => (None, None),
@@ -187,7 +187,7 @@ impl Reading<'_> {
             outbound.mark(mark);
         }
         if let (Some(id), Some(answer)) =
-            (answered.id, answered.result.as_ref().map(Done::data).transpose())
+            (answered.id, answered.result.as_ref().map(Reply::data).transpose())
         {
             outbound.answer(id, answer, behind);
         }

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         Framing,
         broadcast::Room,
-        offset::{Offset, Place},
+        offset::{Offset, ReceivedPosition},
         socketio,
     },
 };
@@ -71,28 +71,28 @@ impl Recovery {
     }
 
     fn mark(&mut self, mark: Mark) {
-        let Offset { epoch: counted, places } = &mut self.offset;
+        let Offset { epoch: counted, positions } = &mut self.offset;
         match mark {
             Mark::Entered { session_id, epoch, up_to } => {
                 if *counted != epoch {
                     // Positions of another epoch cannot be resumed.
                     *counted = epoch;
-                    places.clear();
+                    positions.clear();
                 }
-                places.insert(session_id, Place::at(up_to));
+                positions.insert(session_id, ReceivedPosition::at(up_to));
                 // The position precedes the answer. If the connection broke between them, the client
                 // would otherwise believe that it is in the session, and not resume it.
                 self.urgent = true;
             }
             Mark::UpTo { session_id, seq } => {
-                let Some(place) = places.get_mut(&session_id) else { return };
-                place.advance(seq);
+                let Some(position) = positions.get_mut(&session_id) else { return };
+                position.advance(seq);
             }
             Mark::Has { session_id, seq } => {
-                let Some(place) = places.get_mut(&session_id) else { return };
-                place.add(seq);
+                let Some(position) = positions.get_mut(&session_id) else { return };
+                position.add(seq);
             }
-            Mark::Left { session_id } => drop(places.remove(&session_id)),
+            Mark::Left { session_id } => drop(positions.remove(&session_id)),
         }
         self.changed = true;
     }
@@ -105,9 +105,9 @@ impl Recovery {
             _ => return,
         };
         if let (Room::Session(id), Some(seq)) = (&broadcast.room, broadcast.seq())
-            && let Some(place) = self.offset.places.get_mut(id)
+            && let Some(position) = self.offset.positions.get_mut(id)
         {
-            place.advance(seq);
+            position.advance(seq);
             self.changed = true;
         }
     }
@@ -144,9 +144,9 @@ mod tests {
         let own = answer(Mark::Has { session_id, seq: 7 });
         let texts = recovery.texts([entered, joined, own]);
         assert_eq!(texts.len(), 4);
-        assert_eq!(offset(&texts[0]).places[&session_id], Place::at(3));
-        let place = Place { up_to: 5, beyond: [7].into() };
-        assert_eq!(offset(&texts[3]).places[&session_id], place);
+        assert_eq!(offset(&texts[0]).positions[&session_id], ReceivedPosition::at(3));
+        let position = ReceivedPosition { up_to: 5, beyond: [7].into() };
+        assert_eq!(offset(&texts[3]).positions[&session_id], position);
         let left = recovery.texts([Frame::Mark(Mark::Left { session_id })]);
         assert_eq!(offset(&left[0]), Offset { epoch, ..Offset::default() });
         let elsewhere = recovery.texts([answer(Mark::Has { session_id, seq: 8 })]);
@@ -159,6 +159,6 @@ mod tests {
         })]);
         let entered = Frame::Mark(Mark::Entered { session_id, epoch: EpochId(new_id()), up_to: 0 });
         let texts = recovery.texts([entered]);
-        assert_eq!(offset(&texts[0]).places, [(session_id, Place::at(0))].into());
+        assert_eq!(offset(&texts[0]).positions, [(session_id, ReceivedPosition::at(0))].into());
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     audit::{Act, NewEntry},
     error::Error,
-    openapi::problems::{Caller, NoAdmin, NoMessage, Problems},
+    openapi::problems::{Authentication, NoAdmin, NoMessage, Problems},
     store::PastBody,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Edits {
 /// They are kept for 30 days, or as long as the operator has set.
 #[utoipa::path(
     get, path = "", tag = "admin", params(OfMessage),
-    responses((status = 200, body = Edits, description = "The earlier versions. The request adds an entry to the audit log."), Problems<(Caller, NoAdmin, NoMessage)>)
+    responses((status = 200, body = Edits, description = "The earlier versions. The request adds an entry to the audit log."), Problems<(Authentication, NoAdmin, NoMessage)>)
 )]
 pub(crate) async fn edits(
     State(app): State<Arc<App>>,

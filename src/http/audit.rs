@@ -14,7 +14,7 @@ use crate::{
     app::App,
     audit::Entry,
     error::Error,
-    openapi::problems::{Caller, Input, NoAdmin, Problems},
+    openapi::problems::{Authentication, Input, NoAdmin, Problems},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -29,7 +29,7 @@ pub(crate) struct List {
 /// Acts of administrators, the latest first. They are kept forever and never changed.
 #[utoipa::path(
     get, path = "", tag = "admin", operation_id = "audit", params(List),
-    responses((status = 200, body = Page<Entry>, description = "A page of the audit log."), Problems<(Caller, NoAdmin, Input)>)
+    responses((status = 200, body = Page<Entry>, description = "A page of the audit log."), Problems<(Authentication, NoAdmin, Input)>)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     blocks::Reason,
     error::Error,
-    openapi::problems::{Body, Caller, Input, NoAdmin, NoPerson, Oneself, Problems},
+    openapi::problems::{Authentication, Body, Input, NoAdmin, NoPerson, Oneself, Problems},
     person::Person,
     store,
 };
@@ -48,7 +48,7 @@ pub(crate) struct Because {
     put, path = "", tag = "admin", params(OfUser), request_body = Option<Because>,
     responses(
         (status = 200, body = Block, description = "The person is blocked. Time and admin are those of the first block."),
-        Problems<(Caller, NoAdmin, NoPerson, Body, Oneself)>,
+        Problems<(Authentication, NoAdmin, NoPerson, Body, Oneself)>,
     )
 )]
 pub(crate) async fn block(
@@ -69,7 +69,7 @@ pub(crate) async fn block(
 /// Unblocks a person.
 #[utoipa::path(
     delete, path = "", tag = "admin", params(OfUser),
-    responses((status = 204, description = "The person is not blocked."), Problems<(Caller, NoAdmin, NoPerson)>)
+    responses((status = 204, description = "The person is not blocked."), Problems<(Authentication, NoAdmin, NoPerson)>)
 )]
 pub(crate) async fn unblock(
     State(app): State<Arc<App>>,
@@ -93,7 +93,7 @@ pub(crate) struct List {
 /// Blocked people, the latest first.
 #[utoipa::path(
     get, path = "", tag = "admin", operation_id = "blocked", params(List),
-    responses((status = 200, body = Page<Block>, description = "A page of blocked people."), Problems<(Caller, NoAdmin, Input)>)
+    responses((status = 200, body = Page<Block>, description = "A page of blocked people."), Problems<(Authentication, NoAdmin, Input)>)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,

@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    cursor::{self, Page, Place},
-    request::{Caller, InSession, Json, Params},
+    cursor::{self, Page, SessionCursor},
+    request::{Authenticated, InSession, Json, Params},
 };
 use crate::{
     app::App,
@@ -22,7 +22,7 @@ use crate::{
     openapi::{
         self,
         problems::{
-            Body, BusyNow, Caller as OfCaller, Input, NoPerson, NoSession, NotTheDentist, Problems,
+            Authentication, Body, BusyNow, Input, NoPerson, NoSession, NotTheDentist, Problems,
             TooManyUnanswered, TwoOpen,
         },
     },
@@ -72,12 +72,12 @@ impl ToSchema for Open {}
     responses(
         (status = 201, body = Session, description = "The new session."),
         (status = 200, body = Session, description = "The session was open already."),
-        Problems<(OfCaller, Body, NoPerson, TooManyUnanswered, BusyNow)>,
+        Problems<(Authentication, Body, NoPerson, TooManyUnanswered, BusyNow)>,
     )
 )]
 pub(crate) async fn open(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     Json(open): Json<Open>,
 ) -> Result<(StatusCode, JsonBody<Session>), Error> {
     let other = match (me.person.kind, open.customer_id, open.dentist_id) {
@@ -116,7 +116,9 @@ pub(crate) struct List {
 
 impl List {
     /// Status filter, position and page size.
-    pub(super) fn page(&self) -> Result<(Option<SessionStatus>, Option<Place>, u32), Error> {
+    pub(super) fn page(
+        &self,
+    ) -> Result<(Option<SessionStatus>, Option<SessionCursor>, u32), Error> {
         let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
         let status = self.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
         let place = self.cursor.as_deref().map(cursor::to_session).transpose()?;
@@ -131,11 +133,11 @@ impl List {
 /// none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
-    responses((status = 200, body = Page<Session>, description = "A page of sessions."), Problems<(OfCaller, Input, BusyNow)>)
+    responses((status = 200, body = Page<Session>, description = "A page of sessions."), Problems<(Authentication, Input, BusyNow)>)
 )]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     Params(list): Params<List>,
 ) -> Result<JsonBody<Page<Session>>, Error> {
     let (status, place, limit) = list.page()?;
@@ -150,11 +152,11 @@ pub(crate) async fn list(
     if (is_cut || items.len() == limit as usize)
         && let (Some(last), Some(began)) = (items.last(), began)
     {
-        let next = Place { began, active_at: last.active_at, id: last.id };
+        let next = SessionCursor { began, active_at: last.active_at, id: last.id };
         let next_cursor = Some(cursor::of_session(next));
         return Ok(JsonBody(Page { items, next_cursor }));
     }
-    if let Some(Place { began, .. }) = place {
+    if let Some(SessionCursor { began, .. }) = place {
         // Sessions that became active meanwhile have moved up, past the cursor. They must not be missed.
         let since = Some(began);
         let moved = SessionPage { status, after: None, since, limit: PAGE_MAX };
@@ -168,12 +170,12 @@ pub(crate) async fn list(
     get, path = "", tag = "chats", params(InSession),
     responses(
         (status = 200, body = Session, description = "The session. A dentist also sees the customer's e-mail address, if the directory has it."),
-        Problems<(OfCaller, NoSession)>,
+        Problems<(Authentication, NoSession)>,
     )
 )]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
     let mut session = app.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
@@ -197,12 +199,12 @@ pub(crate) struct Change {
     patch, path = "", tag = "chats", params(InSession), request_body = Change,
     responses(
         (status = 200, body = Session, description = "The session after the change."),
-        Problems<(OfCaller, NoSession, Body, NotTheDentist, TwoOpen)>,
+        Problems<(Authentication, NoSession, Body, NotTheDentist, TwoOpen)>,
     )
 )]
 pub(crate) async fn set(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(id): InSession,
     Json(Change { status, muted }): Json<Change>,
 ) -> Result<JsonBody<Session>, Error> {
@@ -221,11 +223,11 @@ pub(crate) struct Unread {
 /// Number of unread messages of the caller.
 #[utoipa::path(
     get, path = "", tag = "chats",
-    responses((status = 200, body = Unread, description = "Counts of the last 100 messages of each session, in the 1,000 sessions with the latest activity."), Problems<(OfCaller, BusyNow)>)
+    responses((status = 200, body = Unread, description = "Counts of the last 100 messages of each session, in the 1,000 sessions with the latest activity."), Problems<(Authentication, BusyNow)>)
 )]
 pub(crate) async fn unread(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
 ) -> Result<JsonBody<Unread>, Error> {
     let _permit = app.reads.permit(Operation::Unread, &me.person).await?;
     let sessions: BTreeMap<_, _> = app.store.unread(&me.person).await?.into_iter().collect();

@@ -53,25 +53,25 @@ pub(crate) fn limit_schema() -> RefOr<Schema> {
 
 /// A position in a list of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SessionCursor {
     /// Activity of the first session when the paging began. Later activity was not listed then.
     pub(crate) began: Timestamp,
     pub(crate) active_at: Timestamp,
     pub(crate) id: SessionId,
 }
 
-pub(crate) fn of_session(place: Place) -> String {
-    let Place { began, active_at, id } = place;
+pub(crate) fn of_session(place: SessionCursor) -> String {
+    let SessionCursor { began, active_at, id } = place;
     encode(&format!("s{}.{}.{}", began.as_microsecond(), active_at.as_microsecond(), id.0.simple()))
 }
 
-pub(crate) fn to_session(cursor: &str) -> Result<Place, Error> {
+pub(crate) fn to_session(cursor: &str) -> Result<SessionCursor, Error> {
     let place = || {
         let text = decode(cursor)?;
         let (began, rest) = text.strip_prefix('s')?.split_once('.')?;
         let (active_at, id) = rest.split_once('.')?;
         let id = SessionId(Uuid::try_parse(id).ok()?);
-        Some(Place { began: time(began)?, active_at: time(active_at)?, id })
+        Some(SessionCursor { began: time(began)?, active_at: time(active_at)?, id })
     };
     ours(place(), of_session, cursor)
 }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_went() {
         let at = |micros: i64| Timestamp::from_microsecond(1_763_000_000_000_000 + micros).unwrap();
-        let place = Place { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
+        let place = SessionCursor { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
         assert_eq!(to_session(&of_session(place)).unwrap(), place);
         let blocked = Person::new(PersonKind::Customer, "a.b:c".parse().unwrap());
         assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked));

@@ -14,15 +14,15 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::request::{Caller, InSession, Json, Params};
+use super::request::{Authenticated, InSession, Json, Params};
 use crate::{
     app::App,
     error::Error,
-    images::{FileName, Format, ImageKey, Invitation, ObjectKey, Origin, SIZE_MAX},
+    images::{FileName, Format, ImageKey, ObjectKey, Origin, PresignedUpload, SIZE_MAX},
     openapi::{
         in_path,
         problems::{
-            Body, Caller as OfCaller, Closed, Input, NoImage, NoSession, Problems, TooManyImages,
+            Authentication, Body, Closed, Input, NoImage, NoSession, Problems, TooManyImages,
         },
     },
     session::SessionId,
@@ -49,20 +49,20 @@ pub(crate) struct Ask {
 pub(crate) struct Invited {
     #[schema(value_type = ImageKey)]
     image_key: String,
-    upload: Invitation,
+    upload: PresignedUpload,
 }
 
 /// Reserves a key for one picture, and gives a URL to upload it to. No message is sent yet.
 #[utoipa::path(
-    post, path = "", tag = "images", params(InSession), request_body = Ask,
+    post, path = "", operation_id = "invite", tag = "images", params(InSession), request_body = Ask,
     responses(
         (status = 201, body = Invited, description = "Upload the picture to the URL before `expiresAt`, with exactly these headers."),
-        Problems<(OfCaller, NoSession, Body, Closed, TooManyImages)>,
+        Problems<(Authentication, NoSession, Body, Closed, TooManyImages)>,
     )
 )]
-pub(crate) async fn invite(
+pub(crate) async fn presign_upload(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(session_id): InSession,
     headers: HeaderMap,
     Json(ask): Json<Ask>,
@@ -86,7 +86,7 @@ pub(crate) async fn invite(
     };
     app.store.note_upload(&new).await??;
     let object = ObjectKey::new(session_id, key);
-    let upload = app.images.invite(&object, format, ask.size, &origin).await?;
+    let upload = app.images.presign_upload(&object, format, ask.size, &origin).await?;
     let image_key = object.image().to_string();
     Ok((StatusCode::CREATED, JsonBody(Invited { image_key, upload })))
 }
@@ -125,12 +125,12 @@ impl IntoParams for OfImage {
     get, path = "", tag = "images", params(OfImage, Fetch),
     responses(
         (status = 302, description = "The picture's URL. Request it without the token.", headers(("Location" = String))),
-        Problems<(OfCaller, NoImage, Input)>,
+        Problems<(Authentication, NoImage, Input)>,
     )
 )]
 pub(crate) async fn fetch(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
     Params(asked): Params<Fetch>,
     headers: HeaderMap,

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answers::Answering,
     cursor::{self, Page},
-    request::{Caller, InSession, Json, OfMessage, OfReaction, Params},
+    request::{Authenticated, InSession, Json, OfMessage, OfReaction, Params},
 };
 use crate::{
     app::App,
@@ -20,7 +20,7 @@ use crate::{
     openapi::{
         self,
         problems::{
-            Body as OfBody, BusyNow, Caller as OfCaller, Closed, Input, Late, NoMessage, NoSession,
+            Authentication, Body as OfBody, BusyNow, Closed, Input, Late, NoMessage, NoSession,
             NotItsSender, Problems, Unamendable,
         },
     },
@@ -72,11 +72,11 @@ pub(crate) struct HistoryPage {
 /// backwards. A page ends before its limit if it would exceed 256 KiB.
 #[utoipa::path(
     get, path = "", tag = "messages", params(InSession, History),
-    responses((status = 200, body = HistoryPage, description = "A page of the history."), Problems<(OfCaller, NoSession, Input, BusyNow)>)
+    responses((status = 200, body = HistoryPage, description = "A page of the history."), Problems<(Authentication, NoSession, Input, BusyNow)>)
 )]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(id): InSession,
     Params(params): Params<History>,
     Extension(answering): Extension<Answering>,
@@ -106,12 +106,12 @@ pub(crate) async fn history(
     responses(
         (status = 201, body = Sent, description = "The message is committed."),
         (status = 200, body = Sent, description = "The `clientId` was used before. This is the first result."),
-        Problems<(OfCaller, NoSession, OfBody, Closed, BusyNow)>,
+        Problems<(Authentication, NoSession, OfBody, Closed, BusyNow)>,
     )
 )]
 pub(crate) async fn send(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(id): InSession,
     Json(post): Json<Post>,
 ) -> Result<(StatusCode, JsonBody<Sent>), Error> {
@@ -131,12 +131,12 @@ pub(crate) struct Edit {
     patch, path = "", tag = "messages", params(OfMessage), request_body = Edit,
     responses(
         (status = 200, body = Changed, description = "The message after the change."),
-        Problems<((OfCaller, NoMessage, OfBody), (NotItsSender, Unamendable, Late))>,
+        Problems<((Authentication, NoMessage, OfBody), (NotItsSender, Unamendable, Late))>,
     )
 )]
 pub(crate) async fn edit(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     OfMessage(session_id, message_id): OfMessage,
     Json(edit): Json<Edit>,
 ) -> Result<JsonBody<Changed>, Error> {
@@ -150,12 +150,12 @@ pub(crate) async fn edit(
     delete, path = "", tag = "messages", params(OfMessage),
     responses(
         (status = 200, body = Changed, description = "The message after the change."),
-        Problems<(OfCaller, NoMessage, NotItsSender, Unamendable, Late)>,
+        Problems<(Authentication, NoMessage, NotItsSender, Unamendable, Late)>,
     )
 )]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     OfMessage(session_id, message_id): OfMessage,
 ) -> Result<JsonBody<Changed>, Error> {
     let amend = Amend { session_id, message_id, amendment: Amendment::Delete };
@@ -167,12 +167,12 @@ pub(crate) async fn delete(
     put, path = "", tag = "messages", params(OfReaction),
     responses(
         (status = 200, body = Changed, description = "The message after the change."),
-        Problems<(OfCaller, NoMessage, Input, Unamendable)>,
+        Problems<(Authentication, NoMessage, Input, Unamendable)>,
     )
 )]
 pub(crate) async fn react(
     app: State<Arc<App>>,
-    me: Caller,
+    me: Authenticated,
     reaction: OfReaction,
 ) -> Result<JsonBody<Changed>, Error> {
     set_reaction(app, me, reaction, true).await
@@ -183,12 +183,12 @@ pub(crate) async fn react(
     delete, path = "", tag = "messages", params(OfReaction),
     responses(
         (status = 200, body = Changed, description = "The message after the change."),
-        Problems<(OfCaller, NoMessage, Input, Unamendable)>,
+        Problems<(Authentication, NoMessage, Input, Unamendable)>,
     )
 )]
 pub(crate) async fn unreact(
     app: State<Arc<App>>,
-    me: Caller,
+    me: Authenticated,
     reaction: OfReaction,
 ) -> Result<JsonBody<Changed>, Error> {
     set_reaction(app, me, reaction, false).await
@@ -196,7 +196,7 @@ pub(crate) async fn unreact(
 
 async fn set_reaction(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     OfReaction(session_id, message_id, emoji): OfReaction,
     on: bool,
 ) -> Result<JsonBody<Changed>, Error> {
@@ -216,11 +216,11 @@ pub(crate) struct Read {
 /// Sets the caller's read position. It never moves backwards, nor beyond the end.
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Read,
-    responses((status = 200, body = Position, description = "The read position."), Problems<(OfCaller, NoSession, OfBody)>)
+    responses((status = 200, body = Position, description = "The read position."), Problems<(Authentication, NoSession, OfBody)>)
 )]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     InSession(id): InSession,
     Json(read): Json<Read>,
 ) -> Result<JsonBody<Position>, Error> {

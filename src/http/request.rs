@@ -30,9 +30,9 @@ use crate::{
 };
 
 /// The person whose token the request carries.
-pub(crate) struct Caller(pub(crate) Identity);
+pub(crate) struct Authenticated(pub(crate) Identity);
 
-impl FromRequestParts<Arc<App>> for Caller {
+impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
-        let Caller(identity) = Caller::from_request_parts(parts, app).await?;
+        let Authenticated(identity) = Authenticated::from_request_parts(parts, app).await?;
         if identity.admin {
             Ok(Self(identity))
         } else {

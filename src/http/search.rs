@@ -8,14 +8,14 @@ use utoipa::IntoParams;
 
 use super::{
     cursor::{self, Page},
-    request::{Caller, Params},
+    request::{Authenticated, Params},
 };
 use crate::{
     app::App,
     commands::history,
     error::Error,
     limits::reads::Operation,
-    openapi::problems::{BusyNow, Caller as OfCaller, Costly, Input, Problems},
+    openapi::problems::{Authentication, BusyNow, Costly, Input, Problems},
     store::search::{Found, Hits, terms::Terms},
 };
 
@@ -53,11 +53,11 @@ impl Search {
 /// 16 words of `q` count.
 #[utoipa::path(
     get, path = "", tag = "chats", params(Search),
-    responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(OfCaller, Input, BusyNow, Costly)>)
+    responses((status = 200, body = Page<Found>, description = "A page of hits."), Problems<(Authentication, Input, BusyNow, Costly)>)
 )]
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
-    Caller(me): Caller,
+    Authenticated(me): Authenticated,
     Params(search): Params<Search>,
 ) -> Result<JsonBody<Page<Found>>, Error> {
     let (query, offset, limit) = search.wanted()?;

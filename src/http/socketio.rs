@@ -21,7 +21,7 @@ use crate::{
     app::App,
     auth::{AuthError, from_handshake},
     connection::engineio::{
-        Entry, Session,
+        EngineSession, Entry,
         polling::{self, PostError},
         websocket::{self, Upgrading},
     },
@@ -189,16 +189,16 @@ async fn begin(
     if transport == Transport::WebSocket {
         let upgrade = upgrade(request).await?;
         return Ok(upgrade.on_upgrade(async move |socket| {
-            let session = Session::open(&app, entry, token, &[]);
+            let session = EngineSession::open(&app, entry, token, &[]);
             websocket::carry(app, session, socket).await;
         }));
     }
-    poll(&Session::open(&app, entry, token, &["websocket"])).await
+    poll(&EngineSession::open(&app, entry, token, &["websocket"])).await
 }
 
 async fn go_on(
     app: Arc<App>,
-    session: Arc<Session>,
+    session: Arc<EngineSession>,
     transport: Transport,
     request: Request,
 ) -> Result<Response, Refused> {
@@ -258,11 +258,11 @@ async fn upgrade(request: Request) -> Result<WebSocketUpgrade, Refused> {
     upgrade.map(limited).map_err(|_| Refused::BadRequest)
 }
 
-async fn poll(session: &Session) -> Result<Response, Refused> {
+async fn poll(session: &EngineSession) -> Result<Response, Refused> {
     Ok(text(polling::poll(session).await?))
 }
 
-async fn post(session: &Session, body: Body) -> Result<Response, Refused> {
+async fn post(session: &EngineSession, body: Body) -> Result<Response, Refused> {
     polling::post(session, body, BODY_TIMEOUT).await?;
     Ok(([(header::CONTENT_TYPE, "text/html")], "ok").into_response())
 }

@@ -143,7 +143,7 @@ impl Hub {
             for message in &missed {
                 let broadcast = Broadcast::message_filled(message);
                 let mut broadcast = broadcast.caused_by(span.as_ref().map(Span::parent));
-                broadcast.hear();
+                broadcast.begin_delivery();
                 self.deliver(&Arc::new(broadcast));
             }
             if self.engine().position(&room) == Some(position) {

@@ -56,7 +56,8 @@ impl Desk {
 
     async fn upload(&self, format: Format, bytes: &[u8]) -> StatusCode {
         let size = bytes.len() as u64;
-        let upload = self.images.invite(&self.key, format, size, &self.origin).await.unwrap();
+        let upload =
+            self.images.presign_upload(&self.key, format, size, &self.origin).await.unwrap();
         self.ask(&upload.method, &upload.url, &upload.headers, bytes.to_vec()).await.status()
     }
 
@@ -165,7 +166,7 @@ async fn b51_b54_b55_a_url_is_for_one_picture_of_one_type_and_length_once() {
     let picture = samples::picture(Format::Png, 64, 48);
     let upload = desk
         .images
-        .invite(&desk.key, Format::Png, picture.len() as u64, &desk.origin)
+        .presign_upload(&desk.key, Format::Png, picture.len() as u64, &desk.origin)
         .await
         .unwrap();
     assert_eq!(upload.method, "PUT");

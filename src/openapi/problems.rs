@@ -42,9 +42,9 @@ lists! {
     /// Errors of every request.
     Anyone = RateLimited(Duration::ZERO), Internal;
     /// Errors of a request with a token.
-    Caller = RateLimited(Duration::ZERO), Internal, TokenMissing, TokenInvalid("why"), TokenExpired, Blocked,
+    Authentication = RateLimited(Duration::ZERO), Internal, TokenMissing, TokenInvalid("why"), TokenExpired, Blocked,
         IssuerUnavailable, Unavailable;
-    /// Error of an admin's request, beside those of a [`Caller`]'s.
+    /// Error of an admin's request, beside those of [`Authentication`].
     NoAdmin = Forbidden("only an admin can do this");
     /// Errors of parameters, or of the fields in a body.
     Input = invalid("a field's name", "what is wrong with it");

@@ -34,7 +34,7 @@ impl TraceParent {
     }
 
     /// Whether it is sampled. Then its children are sampled too.
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_sampled(&self) -> bool {
         self.0.is_sampled()
     }
 
@@ -98,10 +98,10 @@ mod tests {
     fn a_parent_is_read_as_it_is_written() {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let parent: TraceParent = text.parse().unwrap();
-        assert!(parent.is_told());
+        assert!(parent.is_sampled());
         assert_eq!(parent.to_string(), text);
         let quiet: TraceParent = text.replace("-01", "-00").parse().unwrap();
-        assert!(!quiet.is_told());
+        assert!(!quiet.is_sampled());
         let none = "00-00000000000000000000000000000000-0000000000000000-01";
         for wrong in ["", "00", none, &text[3..], "00-x-y-01"] {
             assert!(wrong.parse::<TraceParent>().is_err(), "{wrong}");

@@ -4,7 +4,7 @@
 //! Law I12: the envelope carries a version. A node ignores unknown fields, and whole envelopes of
 //! an unknown version (the head check recovers their content).
 
-mod hops;
+mod spans;
 mod version_0;
 
 use std::{fmt, str::FromStr, sync::OnceLock};
@@ -27,7 +27,7 @@ use crate::{
     platform::json::lenient,
     session::{Session, SessionId},
     store::Delivered,
-    traces::{Hop, TraceParent},
+    traces::{BusSpan, TraceParent},
     wire::delivery::{DeliveryTimes, SendTime},
 };
 use version_0::VERSION_0;
@@ -79,7 +79,7 @@ pub(crate) struct Broadcast {
     pub(crate) room: Room,
     envelope: Envelope,
     /// Boxed: few are traced.
-    hop: Option<Box<Hop>>,
+    span: Option<Box<BusSpan>>,
     /// Delivery times that this node measures.
     pub(crate) times: DeliveryTimes,
     native: OnceLock<Utf8Bytes>,
@@ -127,9 +127,9 @@ pub(crate) enum BadEnvelope {
 
 impl Broadcast {
     fn of(room: Room, envelope: Envelope) -> Self {
-        let (hop, times) = (None, DeliveryTimes::default());
+        let (span, times) = (None, DeliveryTimes::default());
         let (native, socketio) = (OnceLock::new(), OnceLock::new());
-        Self { room, envelope, hop, times, native, socketio }
+        Self { room, envelope, span, times, native, socketio }
     }
 
     fn new<E: Event>(room: Room, author: Option<Person>, data: &E) -> Self {

@@ -242,8 +242,8 @@ fn message_of(message: &str) {
 
 /// An offset is small, and survives serialization.
 fn is_brought_back(offset: &Offset) {
-    assert!(offset.places.len() <= super::offset::SESSIONS_MAX);
-    assert!(offset.places.values().all(|place| place.beyond.len() <= 32));
+    assert!(offset.positions.len() <= super::offset::SESSIONS_MAX);
+    assert!(offset.positions.values().all(|place| place.beyond.len() <= 32));
     assert_eq!(&offset.to_string().parse::<Offset>().unwrap(), offset);
 }
 

@@ -29,14 +29,14 @@ const BEYOND_MAX: usize = 32;
 
 /// Received position in one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ReceivedPosition {
     /// The client has everything up to and including this number.
     pub(crate) up_to: u64,
     /// Further numbers: its own sends, acknowledged before earlier messages of others arrived.
     pub(crate) beyond: BTreeSet<u64>,
 }
 
-impl Place {
+impl ReceivedPosition {
     pub(crate) fn at(up_to: u64) -> Self {
         Self { up_to, beyond: BTreeSet::new() }
     }
@@ -75,22 +75,22 @@ impl Place {
 pub(crate) struct Offset {
     /// The epoch in which the numbers count; nil if there are none.
     pub(crate) epoch: EpochId,
-    pub(crate) places: BTreeMap<SessionId, Place>,
+    pub(crate) positions: BTreeMap<SessionId, ReceivedPosition>,
 }
 
 impl fmt::Display for Offset {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.places.len() > SESSIONS_MAX {
+        if self.positions.len() > SESSIONS_MAX {
             return Ok(());
         }
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(self.epoch.0.as_bytes());
-        for (id, place) in &self.places {
+        for (id, position) in &self.positions {
             bytes.extend_from_slice(id.0.as_bytes());
-            write_number(&mut bytes, place.up_to);
-            write_number(&mut bytes, place.beyond.len() as u64);
-            let mut before = place.up_to;
-            for seq in &place.beyond {
+            write_number(&mut bytes, position.up_to);
+            write_number(&mut bytes, position.beyond.len() as u64);
+            let mut before = position.up_to;
+            for seq in &position.beyond {
                 write_number(&mut bytes, seq - before);
                 before = *seq;
             }
@@ -111,28 +111,28 @@ impl FromStr for Offset {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotAnOffset)?;
         let rest = bytes.strip_prefix(&[VERSION]).ok_or(NotAnOffset)?;
         let (epoch, mut rest) = rest.split_first_chunk().ok_or(NotAnOffset)?;
-        let mut places = BTreeMap::new();
-        while !rest.is_empty() && places.len() < SESSIONS_MAX {
-            let (id, place) = read_place(&mut rest).ok_or(NotAnOffset)?;
-            places.insert(id, place);
+        let mut positions = BTreeMap::new();
+        while !rest.is_empty() && positions.len() < SESSIONS_MAX {
+            let (id, position) = read_position(&mut rest).ok_or(NotAnOffset)?;
+            positions.insert(id, position);
         }
         let epoch = EpochId(Uuid::from_bytes(*epoch));
-        if rest.is_empty() { Ok(Self { epoch, places }) } else { Err(NotAnOffset) }
+        if rest.is_empty() { Ok(Self { epoch, positions }) } else { Err(NotAnOffset) }
     }
 }
 
-fn read_place(bytes: &mut &[u8]) -> Option<(SessionId, Place)> {
+fn read_position(bytes: &mut &[u8]) -> Option<(SessionId, ReceivedPosition)> {
     let (id, rest) = bytes.split_at_checked(16)?;
     let id = SessionId(Uuid::from_slice(id).ok()?);
     *bytes = rest;
-    let mut place = Place::at(read_number(bytes)?);
+    let mut position = ReceivedPosition::at(read_number(bytes)?);
     let count = usize::try_from(read_number(bytes)?).ok().filter(|count| *count <= BEYOND_MAX)?;
-    let mut seq = place.up_to;
+    let mut seq = position.up_to;
     for _ in 0..count {
         seq = seq.checked_add(read_number(bytes)?)?;
-        place.beyond.insert(seq);
+        position.beyond.insert(seq);
     }
-    Some((id, place))
+    Some((id, position))
 }
 
 fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
@@ -166,26 +166,26 @@ mod tests {
 
     #[test]
     fn a_place_moves_on_when_nothing_is_missing() {
-        let mut place = Place::at(4);
-        place.add(7);
-        place.add(6);
-        assert_eq!(place, Place { up_to: 4, beyond: [6, 7].into() });
-        place.advance(5);
-        assert_eq!(place, Place::at(7));
-        place.add(8);
-        place.add(3);
-        assert_eq!(place, Place::at(8));
-        (10..90).for_each(|seq| place.add(seq));
-        assert_eq!(place.beyond.len(), BEYOND_MAX);
-        place.advance(9);
-        assert!(place.up_to == 9 && place.beyond.last() == Some(&89), "{place:?}");
+        let mut position = ReceivedPosition::at(4);
+        position.add(7);
+        position.add(6);
+        assert_eq!(position, ReceivedPosition { up_to: 4, beyond: [6, 7].into() });
+        position.advance(5);
+        assert_eq!(position, ReceivedPosition::at(7));
+        position.add(8);
+        position.add(3);
+        assert_eq!(position, ReceivedPosition::at(8));
+        (10..90).for_each(|seq| position.add(seq));
+        assert_eq!(position.beyond.len(), BEYOND_MAX);
+        position.advance(9);
+        assert!(position.up_to == 9 && position.beyond.last() == Some(&89), "{position:?}");
     }
 
     #[test]
     fn what_is_no_offset_is_refused() {
         let too_many: BTreeMap<_, _> =
-            (0..=SESSIONS_MAX).map(|_| (SessionId(new_id()), Place::at(1))).collect();
-        assert_eq!(Offset { places: too_many, ..Offset::default() }.to_string(), "");
+            (0..=SESSIONS_MAX).map(|_| (SessionId(new_id()), ReceivedPosition::at(1))).collect();
+        assert_eq!(Offset { positions: too_many, ..Offset::default() }.to_string(), "");
         let empty = Offset::default().to_string();
         assert_eq!(empty.parse::<Offset>().unwrap(), Offset::default());
         for bad in [
@@ -208,17 +208,17 @@ mod tests {
         #[test]
         fn an_offset_is_read_as_it_was_written(
             epoch: u128,
-            places in prop::collection::vec((any::<u128>(), any::<u64>(), 0..5_u64), 0..SESSIONS_MAX),
+            positions in prop::collection::vec((any::<u128>(), any::<u64>(), 0..5_u64), 0..SESSIONS_MAX),
         ) {
-            let place = |up_to: u64, count| Place {
+            let position = |up_to: u64, count| ReceivedPosition {
                 up_to,
                 beyond: (1..=count).filter_map(|n| up_to.checked_add(n * 2)).collect(),
             };
             let offset = Offset {
                 epoch: EpochId(Uuid::from_u128(epoch)),
-                places: places
+                positions: positions
                     .into_iter()
-                    .map(|(id, up_to, count)| (SessionId(Uuid::from_u128(id)), place(up_to, count)))
+                    .map(|(id, up_to, count)| (SessionId(Uuid::from_u128(id)), position(up_to, count)))
                     .collect(),
             };
             prop_assert_eq!(offset.to_string().parse::<Offset>().unwrap(), offset);

@@ -63,7 +63,7 @@ fn read(message: &Message, seals: &Seals, counts: &BusCounts) -> Option<BusEvent
         return None;
     }
     let mut broadcast = readable(Broadcast::from_bytes(room, bytes), counts)?;
-    broadcast.hear();
+    broadcast.begin_delivery();
     Some(BusEvent::Heard(Arc::new(broadcast)))
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
-use super::{Inbound, Outgoing, Session};
+use super::{EngineSession, Inbound, Outgoing};
 use crate::{
     connection::outbound::{Frame, Queued, Written},
     wire::{
@@ -67,7 +67,7 @@ impl Drop for Turn<'_> {
 }
 
 /// Waits until there are packets for the client.
-pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
+pub(crate) async fn poll(session: &EngineSession) -> Result<String, BadRequest> {
     let Some(_turn) = Turn::take(&session.polling) else { return end(session).await };
     if session.is_on_websocket() {
         return Err(BadRequest);
@@ -115,7 +115,7 @@ pub(crate) async fn poll(session: &Session) -> Result<String, BadRequest> {
 
 /// Receives a client's packets as they arrive. `patience` limits the total wait for the body.
 pub(crate) async fn post(
-    session: &Session,
+    session: &EngineSession,
     body: Body,
     patience: Duration,
 ) -> Result<(), PostError> {
@@ -134,7 +134,7 @@ pub(crate) async fn post(
     taken
 }
 
-async fn take(session: &Session, pieces: &mut Pieces) -> Result<(), PostError> {
+async fn take(session: &EngineSession, pieces: &mut Pieces) -> Result<(), PostError> {
     if pieces.body.size_hint().0 > POST_MAX {
         return Err(PostError::TooLarge);
     }
@@ -169,14 +169,14 @@ impl Pieces {
     }
 }
 
-async fn receive(session: &Session, packet: Vec<u8>) -> Result<(), BadRequest> {
+async fn receive(session: &EngineSession, packet: Vec<u8>) -> Result<(), BadRequest> {
     let Ok(packet) = String::from_utf8(packet) else { return end(session).await };
     if session.receive_text(&packet).await { Ok(()) } else { Err(BadRequest) }
 }
 
 /// Ends the session, as the reference server does: a client with two concurrent requests of one kind, or
 /// with packets that are not text, is broken.
-async fn end<T>(session: &Session) -> Result<T, BadRequest> {
+async fn end<T>(session: &EngineSession) -> Result<T, BadRequest> {
     session.receive(Inbound::Bad(CloseCode::BadFrame)).await;
     Err(BadRequest)
 }

@@ -14,7 +14,7 @@ use futures_util::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Inbound, Outgoing, Session};
+use super::{EngineSession, Inbound, Outgoing};
 use crate::{
     app::App,
     connection::{
@@ -29,17 +29,17 @@ use crate::{
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Carries a session that began on this WebSocket.
-pub(crate) async fn carry(app: Arc<App>, session: Arc<Session>, socket: WebSocket) {
+pub(crate) async fn carry(app: Arc<App>, session: Arc<EngineSession>, socket: WebSocket) {
     session.on_websocket.store(true, Ordering::SeqCst);
     let (sink, stream) = socket.split();
     run(&app, &session, sink, stream).await;
 }
 
 /// WebSocket that is being probed for a session. Only one at a time.
-pub(crate) struct Upgrading(Arc<Session>);
+pub(crate) struct Upgrading(Arc<EngineSession>);
 
 impl Upgrading {
-    pub(crate) fn begin(session: Arc<Session>) -> Option<Self> {
+    pub(crate) fn begin(session: Arc<EngineSession>) -> Option<Self> {
         let begun = !session.upgrading.swap(true, Ordering::SeqCst);
         begun.then_some(Self(session))
     }
@@ -74,7 +74,7 @@ pub(crate) async fn upgrade(app: Arc<App>, upgrading: Upgrading, socket: WebSock
 
 /// Handshake of the upgrade: the client probes the WebSocket, waits for its last poll to end, and moves.
 async fn probe(
-    session: &Session,
+    session: &EngineSession,
     sink: &mut SplitSink<WebSocket, Message>,
     stream: &mut SplitStream<WebSocket>,
 ) -> bool {
@@ -94,7 +94,7 @@ async fn probe(
 
 async fn run(
     app: &App,
-    session: &Session,
+    session: &EngineSession,
     mut sink: SplitSink<WebSocket, Message>,
     mut stream: SplitStream<WebSocket>,
 ) {
@@ -130,7 +130,7 @@ async fn run(
 }
 
 /// Passes on the client's packets until there are no more.
-async fn read(session: &Session, stream: &mut SplitStream<WebSocket>) {
+async fn read(session: &EngineSession, stream: &mut SplitStream<WebSocket>) {
     loop {
         let open = match stream.next().await {
             Some(Ok(Message::Text(text))) => session.receive_text(&text).await,

@@ -41,7 +41,7 @@ impl Written {
             written.probe |= matches!(frame, Frame::Probe);
             if let Frame::Broadcast(broadcast) = frame {
                 written.copies.extend(CopyTimes::of(broadcast));
-                if broadcast.heard().is_some() {
+                if broadcast.delivery_span().is_some() {
                     written.traced.push(Arc::clone(broadcast));
                 }
             }

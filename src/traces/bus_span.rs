@@ -2,18 +2,18 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use frontdesk_rooms::Offer;
+use frontdesk_rooms::Published;
 use opentelemetry::trace::SpanKind;
 
 use super::{Span, TRACES, TraceParent};
 
 /// Stage of a broadcast, with the span of that stage.
 #[derive(Debug)]
-pub(crate) enum Hop {
+pub(crate) enum BusSpan {
     /// Not published yet: the span that caused it.
     Caused(TraceParent),
     Publishing(Span),
-    Heard(Heard),
+    Delivering(DeliverySpan),
 }
 
 /// Topic of a span on the bus: the kinds of the room and of the event, no name.
@@ -23,7 +23,7 @@ pub(crate) struct Topic<'a> {
     pub(crate) event: &'a str,
 }
 
-impl Hop {
+impl BusSpan {
     /// Begins the span of the publishing.
     pub(crate) fn publish(self, topic: Topic<'_>) -> Option<Self> {
         let Self::Caused(parent) = self else { return Some(self) };
@@ -32,9 +32,9 @@ impl Hop {
     }
 
     /// Begins the span of a delivery. It ends when the last of this node's sockets has the broadcast.
-    pub(crate) fn hear(parent: &TraceParent, topic: Topic<'_>) -> Option<Self> {
+    pub(crate) fn deliver(parent: &TraceParent, topic: Topic<'_>) -> Option<Self> {
         let span = on_bus("deliver", "process", SpanKind::Consumer, parent, topic)?;
-        Some(Self::Heard(Heard(Mutex::new(Stage::Delivering(span)))))
+        Some(Self::Delivering(DeliverySpan(Mutex::new(Stage::Delivering(span)))))
     }
 }
 
@@ -58,7 +58,7 @@ fn on_bus(
 
 /// A delivery on this node: from the bus to its turn in the room, and from there to the last socket.
 #[derive(Debug)]
-pub(crate) struct Heard(Mutex<Stage>);
+pub(crate) struct DeliverySpan(Mutex<Stage>);
 
 #[derive(Debug)]
 enum Stage {
@@ -67,19 +67,19 @@ enum Stage {
     Ended,
 }
 
-impl Heard {
+impl DeliverySpan {
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the outcome in the room.
-    pub(crate) fn offered(&self, offer: Offer) {
-        let outcome = match offer {
+    pub(crate) fn published(&self, published: Published) {
+        let outcome = match published {
             // The span of writing shows the connections.
-            Offer::Delivered => return,
-            Offer::Early => "early",
-            Offer::Known => "known",
-            Offer::NoRoom => "no_room",
+            Published::Delivered => return,
+            Published::Early => "early",
+            Published::Known => "known",
+            Published::NoRoom => "no_room",
         };
         if let Stage::Delivering(span) = &mut *self.stage() {
             span.set("frontdesk.outcome", outcome);
@@ -101,7 +101,7 @@ impl Heard {
     }
 }
 
-impl Drop for Heard {
+impl Drop for DeliverySpan {
     fn drop(&mut self) {
         if let Stage::Writing { span, connections } = &mut *self.stage() {
             span.set("frontdesk.connections", *connections);

@@ -1,12 +1,12 @@
 //! Spans of a traced broadcast: publish, receive, write.
 
 use super::{Broadcast, Room};
-use crate::traces::{self, Heard, Hop, Topic, TraceParent};
+use crate::traces::{self, BusSpan, DeliverySpan, Topic, TraceParent};
 
 impl Broadcast {
     /// Sets the trace that the event belongs to. The default is that of the publishing task.
     pub(crate) fn caused_by(mut self, parent: Option<TraceParent>) -> Self {
-        self.hop = parent.map(|parent| Box::new(Hop::Caused(parent)));
+        self.span = parent.map(|parent| Box::new(BusSpan::Caused(parent)));
         self
     }
 
@@ -20,36 +20,37 @@ impl Broadcast {
 
     /// Starts the span of the publish. It ends when the broadcast is dropped or received.
     pub(crate) fn publish(&mut self) {
-        let hop = self.hop.take().map(|hop| *hop).or_else(|| traces::current().map(Hop::Caused));
-        let hop = hop.and_then(|hop| hop.publish(self.topic()));
-        if let Some(Hop::Publishing(span)) = &hop {
+        let span =
+            self.span.take().map(|span| *span).or_else(|| traces::current().map(BusSpan::Caused));
+        let span = span.and_then(|span| span.publish(self.topic()));
+        if let Some(BusSpan::Publishing(span)) = &span {
             self.envelope.traceparent = Some(span.parent());
         }
-        self.hop = hop.map(Box::new);
+        self.span = span.map(Box::new);
     }
 
     /// Marks the publish as failed: the bus does not carry it.
     pub(crate) fn lost(&mut self, code: &'static str) {
-        if let Some(Hop::Publishing(span)) = self.hop.as_deref_mut() {
+        if let Some(BusSpan::Publishing(span)) = self.span.as_deref_mut() {
             span.fail(code);
         }
     }
 
     /// Starts the delivery span: this node received the event, or backfilled it after the bus lost
     /// it.
-    pub(crate) fn hear(&mut self) {
-        let parent = match self.hop.take().map(|hop| *hop) {
-            Some(Hop::Caused(parent)) => Some(parent),
+    pub(crate) fn begin_delivery(&mut self) {
+        let parent = match self.span.take().map(|span| *span) {
+            Some(BusSpan::Caused(parent)) => Some(parent),
             _ => self.envelope.traceparent.clone(),
         };
-        let parent = parent.filter(TraceParent::is_told);
-        self.hop = parent.and_then(|parent| Hop::hear(&parent, self.topic())).map(Box::new);
+        let parent = parent.filter(TraceParent::is_sampled);
+        self.span = parent.and_then(|parent| BusSpan::deliver(&parent, self.topic())).map(Box::new);
     }
 
     /// The delivery span on this node, if it is sampled.
-    pub(crate) fn heard(&self) -> Option<&Heard> {
-        match self.hop.as_deref() {
-            Some(Hop::Heard(heard)) => Some(heard),
+    pub(crate) fn delivery_span(&self) -> Option<&DeliverySpan> {
+        match self.span.as_deref() {
+            Some(BusSpan::Delivering(span)) => Some(span),
             _ => None,
         }
     }
