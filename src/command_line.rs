@@ -22,20 +22,20 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-A node is configured by its environment: docs/configuration.md has all variables. With nothing set
-it runs on its own: a SQLite file in DATA_DIR (./data), tokens of its own issuer, and a page to try it on.
+Environment variables configure a node; docs/configuration.md lists all of them. Without any variable
+a node is self-contained: a SQLite file in DATA_DIR (./data), a development issuer and a demo page.
 
-  PORT=3000             where to listen
-  POSTGRES_HOST=…       the database of more than one node, with REDIS_HOST=…
-  NODE_ENV=production   refuse to start where a part is missing
+  PORT=3000             port to listen on
+  POSTGRES_HOST=…       database; two or more nodes need it and REDIS_HOST=…
+  NODE_ENV=production   refuse to start if a part is missing
   LOG_LEVEL=info        error, warn, info, debug or trace
 
-  frontdesk                                a node on its own
-  frontdesk check-config --connect         before a deployment: is everything set, and there?
-  frontdesk migrate && frontdesk serve     what a node does at its start anyway
-  TOKEN=$(frontdesk token --kind dentist --id 7)
+  frontdesk                                run a self-contained node
+  frontdesk check-config --connect         check the configuration and each connection before a deployment
+  frontdesk migrate && frontdesk serve     migrate as a separate step, then run
+  TOKEN=$(frontdesk token --kind dentist --id 7)    get a token for a test
 
-Exit codes: 0 done, 1 it could not be done (not ready, not reached), 2 a variable or argument is wrong.";
+Exit codes: 0 success, 1 failure (such as not ready or unreachable), 2 a wrong variable or argument.";
 
 /// frontdesk: real-time chat between customers and professionals
 #[derive(Debug, Parser)]

@@ -71,14 +71,14 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
     say("")?;
     let trials = trials(config)?;
     if trials.is_empty() {
-        say("nothing to reach: every part is in the node")?;
+        say("nothing to connect to: every part is embedded")?;
         return refused;
     }
     let mut failed = 0;
     for (part, trial) in trials {
         let outcome = timeout(PART_TIMEOUT, trial).await;
-        let outcome = outcome
-            .unwrap_or_else(|_| bail!("it does not answer within {} s", PART_TIMEOUT.as_secs()));
+        let outcome =
+            outcome.unwrap_or_else(|_| bail!("no answer within {} s", PART_TIMEOUT.as_secs()));
         match outcome {
             Ok(found) => say(&format!("{part:<10} ok: {found}"))?,
             Err(error) => {
@@ -92,8 +92,8 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
             say("all reachable")?;
             refused
         }
-        1 => bail!("1 part can't be used"),
-        _ => bail!("{failed} parts can't be used"),
+        1 => bail!("1 part failed"),
+        _ => bail!("{failed} parts failed"),
     }
 }
 
@@ -102,7 +102,7 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
     let embedded = |variable: &str, what: &str| format!("{what} ({variable} is not set)");
     let tls = |tls: Tls| match tls {
         Tls::Required => ", TLS",
-        Tls::Preferred => ", TLS where it offers that",
+        Tls::Preferred => ", TLS if offered",
         Tls::Off => "",
     };
     let database = match &config.postgres {
@@ -125,12 +125,12 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
             let nodes: Vec<_> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
             format!("Redis Cluster by {}{}", nodes.join(", "), tls(with))
         }
-        None => embedded("REDIS_HOST", "none, so this is the only node"),
+        None => embedded("REDIS_HOST", "none: this is the only node"),
     };
     let names = match &config.mysql {
         Some(it) => {
             let relations = match it.may_talk_query {
-                Some(_) => ", which says who may talk to whom",
+                Some(_) => ", with MYSQL_MAY_TALK_QUERY",
                 None => "",
             };
             let (host, port, database, user) = (&it.host, it.port, &it.database, &it.user);
@@ -167,19 +167,19 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
 
 fn nodes(config: &Config) -> String {
     if config.redis.is_none() {
-        return "this one alone".to_owned();
+        return "a single node".to_owned();
     }
-    let unsigned = if config.cluster.accept_unsigned { ", or by nothing at all" } else { "" };
+    let unsigned = if config.cluster.accept_unsigned { ", and accept unsigned data" } else { "" };
     let by = match &config.cluster.source {
         SecretSource::Set if config.cluster.also_valid.is_some() => {
             "the two values of CLUSTER_SECRET".to_owned()
         }
         SecretSource::Set => "CLUSTER_SECRET".to_owned(),
-        SecretSource::Derived(names) => format!("a secret made of {}", names.join(" and ")),
-        SecretSource::Nothing => "nothing secret (CLUSTER_SECRET is not set)".to_owned(),
+        SecretSource::Derived(names) => format!("a secret derived from {}", names.join(" and ")),
+        SecretSource::Nothing => "no secret (CLUSTER_SECRET is not set)".to_owned(),
     };
     let tls = if config.node_tls.ca_file.is_some() { ", TLS" } else { "" };
-    format!("know each other by {by}{unsigned}{tls}")
+    format!("authenticate each other by {by}{unsigned}{tls}")
 }
 
 fn listens(config: &Config) -> String {
@@ -192,13 +192,13 @@ fn listens(config: &Config) -> String {
 
 fn traces(config: &Config) -> String {
     let Some(it) = &config.traces else {
-        return "none (OTEL_EXPORTER_OTLP_ENDPOINT is not set, or they are off)".to_owned();
+        return "none (OTEL_EXPORTER_OTLP_ENDPOINT is not set, or tracing is off)".to_owned();
     };
     let callers: Vec<_> = it.trusted.iter().map(ToString::to_string).collect();
     let callers = match callers.as_slice() {
         [] => String::new(),
         _ if !it.is_parent_based => String::new(),
-        callers => format!(", and as {} say", callers.join(", ")),
+        callers => format!(", and the decisions of {}", callers.join(", ")),
     };
     format!("{} of 1 to {} as {}{callers}", it.ratio, it.collector(), it.service_name)
 }
@@ -207,7 +207,7 @@ fn mode(config: &Config) -> String {
     match (config.production, config.development_issuer()) {
         (true, _) => "production",
         (false, false) => "development (NODE_ENV is not production)",
-        (false, true) => "development (NODE_ENV is not production), with tokens for whoever asks",
+        (false, true) => "development (NODE_ENV is not production), with tokens for anyone",
     }
     .to_owned()
 }
@@ -216,18 +216,18 @@ fn customers(config: &Config) -> String {
     match &config.tokens.cognito {
         Some(it) => {
             let clients = if it.client_ids.is_empty() { "any" } else { &it.client_ids.join(", ") };
-            format!("tokens of {}, for {clients} of its clients", without_query(&it.issuer))
+            format!("tokens of {}, clients: {clients}", without_query(&it.issuer))
         }
-        None if config.development_issuer() => "development tokens, for whoever asks".to_owned(),
-        None => "can't come in (neither COGNITO_USER_POOL_ID nor COGNITO_ISSUER is set)".to_owned(),
+        None if config.development_issuer() => "development tokens, for anyone".to_owned(),
+        None => "can't connect (neither COGNITO_USER_POOL_ID nor COGNITO_ISSUER is set)".to_owned(),
     }
 }
 
 fn dentists(config: &Config) -> String {
     let Some(it) = &config.tokens.django else {
         let issued = config.development_issuer();
-        let nobody = "can't come in (neither DJANGO_JWT_SECRET nor DJANGO_JWKS_URL is set)";
-        return if issued { "development tokens, for whoever asks" } else { nobody }.to_owned();
+        let nobody = "can't connect (neither DJANGO_JWT_SECRET nor DJANGO_JWKS_URL is set)";
+        return if issued { "development tokens, for anyone" } else { nobody }.to_owned();
     };
     let by_secret = it.secret.as_ref().map(|_| "signed with DJANGO_JWT_SECRET".to_owned());
     let by_keys = it.jwks_url.as_ref().map(|url| format!("by the keys of {}", without_query(url)));
@@ -283,25 +283,25 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
 /// Version and durability of the database.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
     let (found, durability) = Postgres::probe(postgres, &config.search_language).await?;
-    let durability = durability.context("it does not show what its commits are worth")?;
+    let durability = durability.context("it does not show its durability settings")?;
     config.admit_database(&durability)?;
     let warning =
         durability.problem().map(|problem| format!("; warning: {problem}")).unwrap_or_default();
     Ok(format!("{found}, {durability}{warning}"))
 }
 
-/// Only a look-up shows that look-ups work. Nobody has this id.
+/// Queries an id that nobody has: only a query shows that queries work.
 async fn names(config: &Config) -> anyhow::Result<String> {
     let directory = directory::open(config.mysql.as_ref(), &config.data_dir)?;
     for kind in [PersonKind::Customer, PersonKind::Dentist] {
         let nobody = Person::new(kind, "frontdesk-check-config".parse()?);
         let looked = directory.person(&nobody).await;
-        looked.with_context(|| format!("looking up a {}", kind.as_str()))?;
+        looked.with_context(|| format!("query of a {}", kind.as_str()))?;
     }
-    Ok("both look-ups work".to_owned())
+    Ok("both queries work".to_owned())
 }
 
 async fn pictures(s3: &S3Config) -> anyhow::Result<String> {
     images::probe(s3).await?;
-    Ok("the bucket is there".to_owned())
+    Ok("the bucket exists".to_owned())
 }

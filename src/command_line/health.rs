@@ -52,7 +52,7 @@ pub(super) async fn run(ask: &Ask, config: &Config) -> anyhow::Result<()> {
         StatusCode::SERVICE_UNAVAILABLE => {
             bail!("not ready: {}", reason(get("/health").await?).await)
         }
-        status => bail!("{base} answers {status}: is it a node of frontdesk?"),
+        status => bail!("{base} answers {status}: it may not be a frontdesk node"),
     }
 }
 
@@ -69,7 +69,7 @@ fn authority(config: &Config, port: u16) -> String {
 /// Reason such as `postgres is down`, with details if the node knows them.
 async fn reason(answer: reqwest::Response) -> String {
     let health: Value = answer.json().await.unwrap_or_default();
-    let status = health.get("status").and_then(Value::as_str).unwrap_or("it does not say why");
+    let status = health.get("status").and_then(Value::as_str).unwrap_or("unknown reason");
     let services = health.get("services").and_then(Value::as_object);
     let down = services.into_iter().flatten().filter(|(_, state)| *state == "down");
     let down = down.map(|(service, _)| {

@@ -22,24 +22,24 @@ const MEANINGS: [(&str, &str); 19] = [
     ("Connection refused", "nothing listens there"),
     ("ConnectionRefused", "nothing listens there"),
     ("failed to lookup address", "its name can't be resolved"),
-    ("No route to host", "no way leads there"),
-    ("Network is unreachable", "no way leads there"),
+    ("No route to host", "no network route leads there"),
+    ("Network is unreachable", "no network route leads there"),
     ("not valid for name", "its certificate is for another name"),
     ("certificate expired", "its certificate has expired"),
-    ("invalid peer certificate", "its certificate is of no authority that is trusted here"),
+    ("invalid peer certificate", "its certificate is not from a trusted authority"),
     (
         "cluster support disabled",
-        "it is one Redis, and no cluster: set REDIS_HOST in place of REDIS_CLUSTER_NODES",
+        "it is not a cluster: set REDIS_HOST instead of REDIS_CLUSTER_NODES",
     ),
     ("server does not support TLS", "it offers no TLS"),
     ("does not support SSL", "it offers no TLS"),
     ("imed out", "it does not answer in time"),
     ("Timeout occurred", "it does not answer in time"),
     ("deadline has elapsed", "it does not answer in time"),
-    ("Broken pipe", "it closes the connection: is it another server?"),
-    ("BrokenPipe", "it closes the connection: is it another server?"),
-    ("connection closed", "it closes the connection: is it another server?"),
-    ("Connection reset", "it closes the connection: is it another server?"),
+    ("Broken pipe", "it closes the connection; it may be another kind of server"),
+    ("BrokenPipe", "it closes the connection; it may be another kind of server"),
+    ("connection closed", "it closes the connection; it may be another kind of server"),
+    ("Connection reset", "it closes the connection; it may be another kind of server"),
     ("network error", "it can't be reached"),
 ];
 
@@ -83,13 +83,13 @@ fn of_postgres(error: &anyhow::Error) -> Option<String> {
         error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::error::DbError>())?;
     let meaning = match db.code().code() {
         "28P01" | "28000" => "it refuses POSTGRES_USER or POSTGRES_PASSWORD",
-        "3D000" => "it has no database of the name in POSTGRES_DB",
-        "42501" => "POSTGRES_USER lacks a right there",
-        "53300" => "it takes no more connections (max_connections, or the limit of its role)",
+        "3D000" => "it has no database POSTGRES_DB",
+        "42501" => "POSTGRES_USER lacks a right",
+        "53300" => "it accepts no more connections (max_connections, or the limit of its role)",
         "57P03" => "it is starting, or shutting down",
         "08P01" if db.message().contains("startup parameter") => {
-            "a pooler such as PgBouncer stands before it, and takes no options: set POSTGRES_HOST and \
-             POSTGRES_PORT to PostgreSQL itself"
+            "a pooler such as PgBouncer stands before it and accepts no options: set POSTGRES_HOST \
+             and POSTGRES_PORT to PostgreSQL itself"
         }
         code => return Some(format!("it refuses with SQLSTATE {code}")),
     };

@@ -13,7 +13,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
         #[cfg(not(feature = "embedded"))]
         None => return Err(crate::app::no_database().into()),
     };
-    super::say(&format!("The order has epoch {epoch} now: clients load their sessions anew."))?;
+    super::say(&format!("Message order has epoch {epoch} now: clients reload their sessions."))?;
     Ok(())
 }
 

@@ -53,12 +53,12 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
                     sign(ask, &config, &Header::new(Algorithm::HS256), &key)?
                 }
                 (None, PersonKind::Dentist) => {
-                    let problem = "is not set; only whoever has the dentists' key can sign";
+                    let problem = "is not set, and is needed to sign a dentist's token";
                     return Err(ConfigError::new("DJANGO_JWT_SECRET", problem).into());
                 }
                 (_, PersonKind::Customer) => bail!(
-                    "customers' tokens are signed by Cognito: only an issuer of your own can be \
-                     stood in for, with --key (see --help)"
+                    "Cognito signs customers' tokens; with an issuer of your own, pass its key \
+                     by --key (see --help)"
                 ),
             }
         }
@@ -105,12 +105,16 @@ fn development(ask: &Ask, mut config: Config) -> anyhow::Result<Token> {
     use crate::embedded::issuer;
     // The token contains the issuer's URL with its port.
     if config.port == 0 {
-        return Err(ConfigError::new("PORT", "0 is any port; a token names the node's own").into());
+        return Err(ConfigError::new(
+            "PORT",
+            "is 0 (any port), but a token contains the node's port: set it",
+        )
+        .into());
     }
     let port = config.port;
-    let issuer = issuer::stand_in(&mut config, port)?.context("there is another issuer")?;
+    let issuer = issuer::stand_in(&mut config, port)?.context("an issuer is configured")?;
     let whose = issuer::Ask { kind: ask.person_kind(), id: ask.id.clone(), admin: ask.is_admin() };
-    issuer.issue(&whose, ask.lifetime()).context("the development key does not sign")
+    issuer.issue(&whose, ask.lifetime()).context("the development key can't sign")
 }
 
 #[cfg(not(feature = "embedded"))]

@@ -190,7 +190,7 @@ async fn check_config_names_each_part_what_has_no_effect_and_what_is_not_there()
     }
     let (code, text) = said(&["check-config", "--connect"], &env).await;
     assert_eq!(code, Some(0), "{text}");
-    for found in ["not migrated: V1__", "ok: Redis", "ok: both look-ups work", "ok: 1 keys"] {
+    for found in ["not migrated: V1__", "ok: Redis", "ok: both queries work", "ok: 1 keys"] {
         assert!(text.contains(found), "{found} in {text}");
     }
     assert_eq!(text.lines().last(), Some("all reachable"), "{text}");
@@ -232,7 +232,7 @@ async fn check_config_tells_the_collector_of_traces_nothing_and_hears_whether_it
     let (code, text) = said(&["check-config", "--connect"], &env).await;
     assert_eq!(code, Some(0), "{text}");
     for named in [
-        "1 of 1 to 127.0.0.1 as frontdesk, and as 10.0.0.0/8 say",
+        "1 of 1 to 127.0.0.1 as frontdesk, and the decisions of 10.0.0.0/8",
         "OTEL_METRICS_EXPORTER: is set and has no effect",
         "ok: the collector accepts them",
     ] {

@@ -191,7 +191,7 @@ async fn f32_a_restored_file_has_a_new_epoch_by_command() {
     copy_database(backup.path(), &data);
     let (code, text) = said(&["restored"], &env).await;
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("The order has epoch 2 now"), "{text}");
+    assert!(text.contains("Message order has epoch 2 now"), "{text}");
     cut.desk.nodes[0].restart().await;
     cut.is_noticed_by_all_devices().await;
     let auth = json!({ "token": cut.dentist.token, "pid": pid, "offset": offset });

@@ -219,7 +219,7 @@ async fn f15_open_connections_to_a_postgres_that_only_reads_are_not_used_again()
         eventually("health reports the reason", async || {
             let health = health(&desk, node).await;
             let reason = health["reasons"]["postgres"].as_str().unwrap_or_default().to_owned();
-            health["status"] == "down" && reason.contains("it only reads")
+            health["status"] == "down" && reason.contains("it is read-only")
         })
         .await;
         let told = |line: &String| line.contains("PostgreSQL refuses writes");
