@@ -115,7 +115,7 @@ impl Blocks {
     async fn changed(&self, person: &Person) {
         self.control.send_control(ControlMessage::BlocksChanged { person: person.clone() });
         if let Err(error) = self.refresh().await {
-            tracing::debug!(%error, "a change of who is blocked is seen by the next refresh");
+            tracing::debug!(%error, "query of changed blocks failed; the next refresh retries");
         }
     }
 
@@ -133,7 +133,7 @@ impl Blocks {
             if let Err(error) = &outcome
                 && !failed
             {
-                tracing::warn!(%error, "who is blocked can't be read; what is known counts");
+                tracing::warn!(%error, "query of blocks failed; the last known blocks apply");
             }
             failed = outcome.is_err();
         }

@@ -162,7 +162,10 @@ impl Limits {
             // Behind a proxy that is not configured, all clients have one address. The proxy's address is
             // logged only if it is private: otherwise the peer may be a stranger who forged the header.
             let from = if is_inside(peer) { peer.to_string() } else { "elsewhere".to_owned() };
-            tracing::warn!(from, "TRUSTED_PROXIES: does not name who sends X-Forwarded-For");
+            tracing::warn!(
+                from,
+                "TRUSTED_PROXIES: does not contain the address that sends X-Forwarded-For"
+            );
         }
         Address::of(peer, headers, proxies)
     }
@@ -192,7 +195,7 @@ impl Limits {
 
     pub(crate) fn refuse_unanswered(&self) -> Error {
         self.refusals.count(Limit::Unanswered);
-        Error::LimitReached("too many of your sessions wait for an answer")
+        Error::LimitReached("too many of your sessions wait for a first answer")
     }
 
     /// Counts one HTTP request. Handshakes are requests too.
@@ -311,7 +314,7 @@ impl Limits {
     async fn within<T>(&self, call: impl Future<Output = Result<T, BusError>>) -> Option<T> {
         let answer = timeout(BUS_TIMEOUT, call).await.ok().and_then(Result::ok);
         if answer.is_none() && !self.away.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Redis does not answer: each node counts for itself");
+            tracing::warn!("redis unavailable for limits; each node counts alone");
         }
         answer
     }
@@ -343,7 +346,7 @@ impl Limits {
                     continue;
                 }
                 self.away.store(false, Ordering::Relaxed);
-                tracing::info!("Redis answers again: limits count over all nodes");
+                tracing::info!("redis available for limits; nodes count together again");
                 // Redis may be empty now.
                 renew_at = now;
             }

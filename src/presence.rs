@@ -111,7 +111,7 @@ impl Presence {
             *count == 1
         };
         if first && let Err(error) = self.table.mark_online(std::slice::from_ref(person)).await {
-            tracing::debug!(%error, "who comes is noted later");
+            tracing::debug!(%error, "online mark not stored; retried later");
         }
     }
 
@@ -148,16 +148,16 @@ impl Presence {
             noted = self.table.mark_online(gone).await;
         }
         if let Err(error) = noted {
-            tracing::debug!(%error, "who goes is not noted");
+            tracing::debug!(%error, "offline mark not stored");
         }
         // The person's last connection on any node decides.
         if !self.is_online(&person).await.unwrap_or(false)
             && let Err(error) = self.store.hasten_pushes(&person).await
         {
-            tracing::debug!(%error, "a push waits longer than it has to");
+            tracing::debug!(%error, "push jobs not released early");
         }
         if let Err(error) = self.store.seen(gone).await {
-            tracing::debug!(%error, "when someone left is not written down");
+            tracing::debug!(%error, "time of leaving not stored");
         }
     }
 
@@ -342,7 +342,7 @@ impl Presence {
         loop {
             sleep(WRITE_INTERVAL).await;
             if let Err(error) = self.note().await {
-                tracing::debug!(%error, "who is here is noted later");
+                tracing::debug!(%error, "presence not refreshed; retried later");
             }
             if seen.elapsed() < SEEN_INTERVAL {
                 continue;
@@ -350,7 +350,7 @@ impl Presence {
             seen = Instant::now();
             for chunk in self.people().chunks(CHUNK) {
                 if let Err(error) = self.store.seen(chunk).await {
-                    tracing::debug!(%error, "who is here is not written down");
+                    tracing::debug!(%error, "presence times not stored");
                 }
             }
         }

@@ -37,7 +37,7 @@ impl OneNode {
         self.counts.heard.inc();
         if self.events.try_send(event).is_err() {
             self.counts.lost_hub_full.inc();
-            tracing::debug!("the hub is behind: a broadcast is left to the check of the heads");
+            tracing::debug!("hub queue full; a broadcast is left to the head check");
         }
     }
 }

@@ -72,7 +72,7 @@ impl Redis {
                 // Reconnecting clients do not report the reason.
                 let reason = connect::probe(config).await.err().map(|error| format!("{error:#}"));
                 let reason = reason.unwrap_or_else(|| "it was slow".to_owned());
-                tracing::warn!(reason, "Redis can't be reached yet; the node starts without it");
+                tracing::warn!(reason, "redis unreachable; the node starts without it");
                 break;
             }
         }

@@ -64,7 +64,7 @@ lists! {
     NotTheDentist = Forbidden("only a dentist can close or reopen a session");
     TwoOpen = AnotherIsOpen;
     TooManyImages = LimitReached("the daily limit of pictures is reached");
-    TooManyUnanswered = LimitReached("too many of your sessions wait for an answer");
+    TooManyUnanswered = LimitReached("too many of your sessions wait for a first answer");
     Oneself = BlocksItself;
     BusyNow = Busy;
     /// Error of a search.

@@ -135,7 +135,7 @@ async fn b41_f13_who_is_known_to_be_blocked_stays_so_while_the_list_can_not_be_r
     let database = desk.database.as_ref().unwrap().client().await;
     database.batch_execute("alter table block_changes rename to gone").await.unwrap();
     eventually("the list of blocks cannot be read", async || {
-        desk.nodes[1].log().iter().any(|line| line.contains("who is blocked can't be read"))
+        desk.nodes[1].log().iter().any(|line| line.contains("query of blocks failed"))
     })
     .await;
     assert!(is_blocked(&chats(&desk, 1, &customer).await));

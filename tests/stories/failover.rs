@@ -47,7 +47,7 @@ async fn says_that_redis_refuses(desk: &Desk, node: usize, code: &str) {
     assert!(is_ready(desk, node).await, "the node must stay ready");
     let refused = "frontdesk_bus_interruptions_total{reason=\"refused\"}";
     eventually("the interruption is counted", async || metric(desk, node, refused).await > 0).await;
-    let told = |line: &String| line.contains("the bus is interrupted") && line.contains(code);
+    let told = |line: &String| line.contains("bus interrupted") && line.contains(code);
     eventually("the log reports the reason", async || desk.nodes[node].log().iter().any(told))
         .await;
 }

@@ -44,7 +44,7 @@ impl RedisConfig {
             }
             // Nodes on the one would not receive from nodes on the other.
             (Some(_), _) => {
-                let problem = "is set, and so is REDIS_HOST: the bus is one or the other";
+                let problem = "is set together with REDIS_HOST: set only one of them";
                 return Err(Variables::error("REDIS_CLUSTER_NODES", problem));
             }
             (None, nodes) => {
@@ -57,7 +57,7 @@ impl RedisConfig {
         };
         let user = variables.text("REDIS_USER").map(str::to_owned);
         if user.is_some() && password.is_none() {
-            return Err(Variables::error("REDIS_USER", "is set, and REDIS_PASSWORD is not"));
+            return Err(Variables::error("REDIS_USER", "is set without REDIS_PASSWORD"));
         }
         let hosts = servers.hosts().iter().map(|(host, _)| host.as_str());
         let (tls, ca_file) = Tls::read(variables, "REDIS", hosts)?;

@@ -67,7 +67,7 @@ pub(super) async fn keep_connected(client: Client) {
         // The client gives up in some cases where a new attempt helps, such as a slot moving to a
         // node that it does not know yet.
         if let Ok(Err(error)) = client.connect().await {
-            tracing::warn!(error = %error, "Redis's client has ended, and is started anew");
+            tracing::warn!(error = %error, "redis client ended; it is restarted");
         }
         sleep(ROUND_TRIP_TIMEOUT).await;
     }

@@ -37,7 +37,7 @@ pub(super) async fn keep_subscribed(subscriber: Client, is_cluster: bool) {
             subscriber.subscribe(CONTROL_CHANNEL).await
         };
         if let Err(error) = outcome {
-            tracing::debug!(%error, "the control channel can't be subscribed to for now");
+            tracing::debug!(%error, "redis subscribe to the control channel failed; retrying");
         }
         let reconnect = timeout(RESUBSCRIBE_INTERVAL, reconnects.recv()).await;
         if matches!(reconnect, Ok(Err(RecvError::Closed))) {

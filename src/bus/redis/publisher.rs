@@ -93,7 +93,7 @@ impl Publisher {
             unsent.into_inner().lost("queue_full");
             self.pending.fetch_sub(1, Ordering::Relaxed);
             self.counts.lost_queue_full.inc();
-            tracing::debug!("Redis is behind: a broadcast is left to the check of the heads");
+            tracing::debug!("redis publish queue full; a broadcast is left to the head check");
         }
     }
 
@@ -109,7 +109,9 @@ impl Publisher {
             }
         };
         if timeout(ROUND_TRIP_TIMEOUT * 2, published).await.is_err() {
-            tracing::warn!("Redis did not take everything; other nodes find it in the store");
+            tracing::warn!(
+                "redis publish queue not empty at the end; other nodes read the rest from the store"
+            );
         }
     }
 }

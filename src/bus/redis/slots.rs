@@ -46,11 +46,11 @@ pub(super) async fn keep_detecting_moves(
             continue;
         }
         moved.inc();
-        tracing::info!("slots of the Redis Cluster have moved: subscribing again");
+        tracing::info!("Redis Cluster slots moved; subscriptions are renewed");
         for client in [&commands, &subscriber] {
             // Otherwise each command would discover the move by itself.
             if !matches!(timeout(ROUND_TRIP_TIMEOUT * 3, client.sync_cluster()).await, Ok(Ok(()))) {
-                tracing::debug!("the cluster's slots can't be read for now");
+                tracing::debug!("query of the Redis Cluster slots failed");
             }
         }
         if events.send(BusEvent::Interrupted).await.is_err() {

@@ -76,7 +76,7 @@ fn readable<T>(parsed: Result<T, impl Display>, counts: &BusCounts) -> Option<T>
         }
         Err(error) => {
             counts.unreadable.inc();
-            tracing::warn!(%error, "an envelope on the bus can't be read");
+            tracing::warn!(%error, "unreadable envelope on the bus");
             None
         }
     }

@@ -34,14 +34,14 @@ const PROBE_LASTS_SECS: i64 = 60;
 
 /// Replies of a server that cannot be the bus now: first word and meaning.
 const REFUSALS: [(&str, &str); 8] = [
-    ("READONLY", "it only reads: it has become a replica (READONLY)"),
+    ("READONLY", "it is read-only: it has become a replica (READONLY)"),
     ("MASTERDOWN", "it is a replica without its master (MASTERDOWN)"),
     ("LOADING", "it is loading its data (LOADING)"),
     ("MISCONF", "it can't save to its disk, and refuses writes (MISCONF)"),
     ("NOREPLICAS", "it has too few replicas, and refuses writes (NOREPLICAS)"),
     ("CLUSTERDOWN", "its cluster is down (CLUSTERDOWN)"),
-    ("NOAUTH", "it wants a password, or another one (NOAUTH)"),
-    ("WRONGPASS", "it knows no such user and password (WRONGPASS)"),
+    ("NOAUTH", "it requires a password (NOAUTH)"),
+    ("WRONGPASS", "it refuses the user or the password (WRONGPASS)"),
 ];
 
 /// Reason why Redis cannot be the bus.
@@ -53,11 +53,9 @@ pub(super) enum Trouble {
     #[error("{0}")]
     Refused(&'static str),
     /// Such as a missing right of the node's user. A new connection changes nothing.
-    #[error("it refuses what a node needs; see what its user may do, and its memory")]
+    #[error("it refuses a command that a node needs; check the rights of its user, and its memory")]
     Unfit,
-    #[error(
-        "what this node publishes does not reach its own subscription: they are on two servers"
-    )]
+    #[error("publisher and subscriber are connected to different servers")]
     Split,
 }
 
@@ -183,9 +181,9 @@ impl Watch {
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(reason) if *known != found => {
-                tracing::warn!(%reason, "the bus is interrupted; messages are found in the database meanwhile");
+                tracing::warn!(%reason, "bus interrupted; delivery falls back to the head check");
             }
-            None if known.is_some() => tracing::info!("the bus carries again"),
+            None if known.is_some() => tracing::info!("bus works again"),
             _ => {}
         }
         *known = found;
@@ -215,7 +213,7 @@ async fn reconnect(client: &Client) {
     if client.is_connected()
         && let Err(error) = client.force_reconnection().await
     {
-        tracing::debug!(%error, "Redis can't be reached anew yet");
+        tracing::debug!(%error, "redis reconnect failed; retrying");
     }
 }
 
@@ -241,7 +239,7 @@ mod tests {
             |kind: ErrorKind, details: &'static str| Trouble::from(&Error::new(kind, details));
         let demoted = "READONLY You can't write against a read only replica.";
         let told = trouble(ErrorKind::Unknown, demoted).to_string();
-        assert_eq!(told, "it only reads: it has become a replica (READONLY)");
+        assert_eq!(told, "it is read-only: it has become a replica (READONLY)");
         let locked = trouble(ErrorKind::Auth, "NOAUTH Authentication required.").to_string();
         assert!(locked.contains("(NOAUTH)"), "{locked}");
         for (kind, details, expected) in [
