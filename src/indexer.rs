@@ -1,4 +1,4 @@
-//! Indexing for search, behind the commits: a task of each node that empties the queues of the store.
+//! Search indexing after the commits: a background task of each node that empties the queues of the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,25 +10,25 @@ use crate::store::{
     search_queue::{Indexed, SearchQueue},
 };
 
-/// How many messages are indexed at once.
+/// Maximum number of messages in a batch.
 const BATCH: u32 = 64;
-/// How often the queue is read where nothing was committed here: other nodes may have left something.
+/// Interval at which the queue is read without a commit on this node: other nodes may have left rows.
 const POLL: Duration = Duration::from_secs(1);
-/// How long commits gather before they are indexed together.
+/// Time for commits to gather into one batch.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// How a round of indexing ended.
+/// Outcome of a round of indexing.
 enum Round {
-    /// Nothing waits.
+    /// The queue is empty.
     Empty,
-    /// More may wait.
+    /// The queue may have more rows.
     More,
-    /// A smaller batch may pass.
+    /// The batch exceeded its time limit; a smaller one may pass.
     TooCostly,
 }
 
-/// Runs as long as the node. A text is indexed in less than 2 s after its commit, unless the database is
-/// away or has more to do than it can.
+/// Indexes texts for as long as the node runs. A text is indexed in less than 2 s after its commit, unless the
+/// database is away or overloaded.
 pub(crate) async fn keep_indexing(store: Arc<dyn SearchQueue>, counts: SearchCounts) {
     let (mut batch, mut failing) = (BATCH, false);
     let mut again_at = Instant::now();
@@ -56,7 +56,7 @@ pub(crate) async fn keep_indexing(store: Arc<dyn SearchQueue>, counts: SearchCou
     }
 }
 
-/// Indexes a batch. What is to be indexed again is looked for at `again_at`: not behind every commit.
+/// Indexes a batch. Texts of older versions are read at `again_at`, not after each commit.
 async fn round(
     store: &dyn SearchQueue,
     counts: &SearchCounts,
@@ -88,7 +88,7 @@ async fn round(
         *again_at = began + POLL;
         return Ok(Round::Empty);
     }
-    // Nobody waits for these: half of the time is left to others.
+    // No client waits for these texts, so half of the time is left to other work.
     sleep(began.elapsed()).await;
     Ok(if too_costly { Round::TooCostly } else { Round::More })
 }

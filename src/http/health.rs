@@ -20,18 +20,18 @@ use crate::{
     store::{postgres::durability::Durability, writer::Commits},
 };
 
-/// How long a part may take to answer, before it counts as down.
+/// Time limit of a part to answer. A slower part counts as down.
 const PART_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How one part is.
+/// State of a part.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Part {
     Up,
     Down,
-    /// It is in this process.
+    /// The part is in this process.
     Embedded,
-    /// This node does without.
+    /// The part is not configured.
     Off,
 }
 
@@ -46,8 +46,8 @@ struct Services {
 /// Reasons by the name of the service.
 type Reasons = BTreeMap<String, String>;
 
-/// What was found last, for a second: whoever asks without end is no work for the parts, and one asks
-/// for all.
+/// Last findings, kept for a second: frequent requests are no work for the parts, and concurrent ones share one
+/// check.
 pub(crate) struct Findings {
     store: Cache<(), Part>,
     services: Cache<(), (Services, Reasons)>,
@@ -63,13 +63,13 @@ fn recent<T: Clone + Send + Sync + 'static>() -> Cache<(), T> {
     Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build()
 }
 
-/// How a node is.
+/// State of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = HealthStatus)]
 enum Status {
     Ok,
-    /// Something that it can do without is down.
+    /// A part that the node can do without is down.
     Degraded,
     Down,
     Draining,
@@ -80,13 +80,13 @@ enum Status {
 pub(crate) struct Health {
     status: Status,
     services: Services,
-    /// Why a service is down, where the node knows: by its name in `services`.
+    /// Known reasons of failures: by the name of a service in `services`, or `tasks` for a background task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     reasons: Reasons,
-    /// How this node's commits go: one that commits nothing is down.
+    /// State of this node's commits. A node that commits nothing is down.
     commits: Commits,
-    /// The settings of PostgreSQL, as the newest connection found them.
+    /// Durability settings of PostgreSQL on the newest connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     durability: Option<Durability>,
@@ -96,7 +96,7 @@ pub(crate) struct Health {
     uptime: u64,
 }
 
-/// Whether the process answers at all.
+/// Whether the process answers.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses((status = 200, description = "The process runs."))
@@ -120,8 +120,8 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> StatusCode {
     }
 }
 
-/// How everything is. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed,
-/// and found within 5 s. Where operators have a port of their own, all but `status` is there alone.
+/// State of all parts. Without Redis, MySQL or S3 a node is degraded, not down: messages are committed, and
+/// found within 5 s. With `ADMIN_PORT` all fields but `status` are on that port only.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses(
@@ -135,7 +135,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Hea
     (code, Json(health))
 }
 
-/// The answer of `/health` on the public port where the details are on `ADMIN_PORT`.
+/// Answer of `/health` on the public port, if the details are on `ADMIN_PORT`.
 #[derive(Serialize)]
 pub(crate) struct Bare {
     status: Status,
@@ -147,7 +147,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> (StatusCode, Json<Bar
 }
 
 async fn probe(app: &App) -> (StatusCode, Health) {
-    // Boxed: it waits for four adapters at once.
+    // Boxed, because the future of four concurrent checks is large.
     let (services, mut reasons) = app.findings.services.get_with((), Box::pin(services(app))).await;
     if let Some(task) = app.tasks.failed() {
         let reason = format!("the background task {task} ended unexpectedly");
@@ -180,7 +180,7 @@ async fn probe(app: &App) -> (StatusCode, Health) {
     (code, health)
 }
 
-/// Whether each service answers; `None` for those that are in this process, or not set up.
+/// Whether each service answers; `None` if it is in this process or not configured.
 pub(crate) async fn up(app: &App) -> [(&'static str, Option<bool>); 4] {
     let (services, _) = app.findings.services.get_with((), Box::pin(services(app))).await;
     let Services { postgres, redis, mysql, s3 } = services;
@@ -259,7 +259,7 @@ pub(crate) struct Version {
     version: &'static str,
 }
 
-/// The program that runs here.
+/// Name and version of the program.
 #[utoipa::path(
     get, path = "", tag = "node", security(()),
     responses((status = 200, body = Version, description = "The name and version of the program."), Problems<(Anyone,)>)

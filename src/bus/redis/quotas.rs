@@ -44,7 +44,7 @@ end
 local held, elsewhere = redis.call('HGETALL', KEYS[1]), {}
 for at = 1, #held, 2 do
   local ends, signed = string.match(held[at + 1], '^(%d+):(.+)$')
-  -- One that lasts for longer than any is from before the clock was put back.
+  -- A lease beyond the maximum was written before the clock was set back.
   if not ends or tonumber(ends) <= now or tonumber(ends) > now + lasts then
     redis.call('HDEL', KEYS[1], held[at])
   elseif held[at] ~= node then

@@ -1,8 +1,8 @@
-//! The fitness of a server for a node: it takes writes, and its connections keep what they prepare.
+//! Fitness of the server: it accepts writes, and its connections keep prepared statements.
 //!
-//! After a failover open connections may stay with a server that only reads by now. Look-ups on them succeed,
-//! and show what is old. So the first sign of it makes every connection of before stale: the pool makes new
-//! ones, which resolves the server's name again, and takes none that only reads.
+//! After a failover open connections may stay with a server that is read-only by now. Queries on them succeed and
+//! return old data. So the first sign of a failover makes all older connections stale. The pool opens new ones,
+//! which resolves the server's name again, and rejects a read-only server.
 
 use std::{
     sync::{
@@ -22,18 +22,18 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// How long a new connection may take to be set up, and how long the check of prepared statements may take.
+/// Time limit to set up a new connection, and the same for the check of prepared statements.
 pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often the check looks: a pooler may give a transaction the same connection by chance.
+/// Rounds of the check: a pooler may give a transaction the same connection by chance.
 const PREPARE_ROUNDS: u32 = 3;
-/// How long a failure with a prepared statement counts before it is checked again.
+/// Time for which a missed prepared statement counts before the next check.
 const UNPREPARED_FOR: Duration = Duration::from_secs(10);
 
-/// Silence makes all connections stale once in this time: a server that is slow is not made slower by a wave of
-/// new ones.
+/// Minimum interval at which a time-out makes all connections stale. A wave of new connections would make a slow
+/// server slower.
 const RENEW_EVERY: Duration = Duration::from_secs(30);
 
-/// Why a node can't work with the server that it is connected to.
+/// Reason why a node can't use the connected server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     #[error("it is read-only (SQLSTATE 25006): it is a replica, or has become one")]
@@ -45,22 +45,22 @@ pub(super) enum Unfit {
     Unprepared,
 }
 
-/// The findings about the server, shared by all pools of a node.
+/// Findings about the server, shared by all pools of a node.
 #[derive(Debug, Default)]
 pub(super) struct Fitness {
     pub(super) durability: Found,
     only_reads: AtomicBool,
-    /// Connections that were made before are not used again.
+    /// Older connections are not used again.
     stale: Mutex<Option<Instant>>,
-    /// When a prepared statement was missed last.
+    /// Time of the last missed prepared statement.
     unprepared: Mutex<Option<Instant>>,
-    /// A connection was made since prepared statements were checked: something may stand before the server by
-    /// now.
+    /// Whether a connection was opened since the last check of prepared statements: a pooler may be in front of
+    /// the server by now.
     unchecked: AtomicBool,
 }
 
 impl Fitness {
-    /// Sets up a new connection, and refuses one to a server that only reads.
+    /// Sets up a new connection. Rejects a read-only server.
     pub(super) async fn settle(&self, client: &Client) -> Result<(), HookError> {
         let settled = timeout(SETTLE_TIMEOUT, self.durability.settle(client)).await;
         let only_reads = settled
@@ -74,14 +74,14 @@ impl Fitness {
         Ok(())
     }
 
-    /// Whether a connection of this age is not to be used again.
+    /// Whether a connection with this time of creation is stale.
     pub(super) fn is_stale(&self, created: Instant) -> bool {
         let stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
         stale.is_some_and(|stale| created <= stale)
     }
 
-    /// Gives the connection back to the pool, unless the failure may be the connection's own: it may be
-    /// half gone, or its server read-only by now. The pool makes a new one.
+    /// Returns the connection to the pool, unless the failure may be the connection's own: it may be half open, or
+    /// its server read-only. The pool opens a new one.
     pub(super) fn settle_answer<T>(
         &self,
         outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>,
@@ -91,7 +91,7 @@ impl Fitness {
         self.give_back(outcome, client)
     }
 
-    /// The same, of what is classified.
+    /// The same for a classified outcome.
     pub(super) fn give_back<T>(
         &self,
         outcome: Result<T, StoreError>,
@@ -110,7 +110,7 @@ impl Fitness {
         outcome
     }
 
-    /// The server only reads: connections to it are not used again.
+    /// The server is read-only: connections to it are not used again.
     pub(super) fn demoted(&self) {
         self.note_only_reads(true);
         self.renew();
@@ -120,7 +120,7 @@ impl Fitness {
         *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// The same, unless it was done lately. A connection that failed is not used again in any case.
+    /// The same, but at most every [`RENEW_EVERY`]. The failed connection itself is closed in any case.
     fn renew_at_times(&self) {
         let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
         if stale.is_none_or(|stale| stale.elapsed() >= RENEW_EVERY) {
@@ -138,7 +138,7 @@ impl Fitness {
         }
     }
 
-    /// Why the server is of no use now, as far as that is known.
+    /// Known reason why the server can't be used.
     pub(super) fn unfit(&self) -> Option<Unfit> {
         if self.unprepared().is_some() {
             return Some(Unfit::Unprepared);
@@ -158,8 +158,8 @@ impl Fitness {
         }
     }
 
-    /// Refuses a server whose connections lose what they prepare. It is checked where one did, and where new
-    /// ones were made.
+    /// Rejects a server whose connections lose prepared statements. The check runs after such a loss, and after
+    /// new connections were opened.
     pub(super) async fn check_prepared(&self, pool: &Pool) -> Result<(), Unfit> {
         let last = self.unprepared();
         if last.is_some_and(|last| last.elapsed() < UNPREPARED_FOR) {
@@ -180,7 +180,7 @@ impl Fitness {
                 self.note_unprepared();
                 Err(Unfit::Unprepared)
             }
-            // It is not known: all connections are in use, or the server is away.
+            // Unknown: all connections are in use, or the server is away.
             Ok(Err(_)) | Err(_) => {
                 self.unchecked.store(true, Ordering::Relaxed);
                 last.map_or(Ok(()), |_| Err(Unfit::Unprepared))
@@ -189,8 +189,8 @@ impl Fitness {
     }
 }
 
-/// Whether a statement is there a transaction later. A pooler in transaction mode takes its most recent
-/// connection for the next transaction: while that is kept busy by another one, the statement is missed.
+/// Whether a prepared statement survives a transaction. A pooler in transaction mode reuses its most recent
+/// connection, so another transaction keeps that one busy, and the statement is missed.
 async fn keeps_prepared(pool: &Pool) -> Result<bool, StoreError> {
     let (one, other) = (pool.get().await, pool.get().await);
     let (one, other) = (one.map_err(unavailable)?, other.map_err(unavailable)?);
