@@ -277,7 +277,7 @@ fn a_redis_cluster_is_a_list_of_nodes_in_place_of_one_host() {
         assert!(problem.starts_with("REDIS_CLUSTER_NODES: must be"), "{problem}");
     }
     let both = problem(&[("REDIS_HOST", "redis"), ("REDIS_CLUSTER_NODES", nodes)]);
-    assert!(both.starts_with("REDIS_CLUSTER_NODES: is set, and so is REDIS_HOST"), "{both}");
+    assert!(both.starts_with("REDIS_CLUSTER_NODES: is set together with REDIS_HOST"), "{both}");
     // Production needs no other bus.
     let mut whole = PRODUCTION.to_vec();
     whole.retain(|(name, _)| *name != "REDIS_HOST");
