@@ -3,6 +3,10 @@
 //! They are words, pairs of characters, and groups of three digits. The databases never cut a text:
 //! pairs and groups are written in ASCII letters and digits, which every version and locale of both
 //! takes for one word.
+//!
+//! PostgreSQL's `pg_trgm` needs rights to install, and trigrams miss words of one or two characters, as most
+//! Chinese words are. A dictionary (`icu_segmenter`, 6 MB of data) may cut a word in a sentence differently
+//! than in a query, and differently in its next version.
 
 use std::{fmt, ops::Range};
 
