@@ -2,6 +2,9 @@
 //!
 //! The store keeps law I6: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
 //! `clientId` that its sender has used before returns the first result again.
+//!
+//! Law I13: a kill at any moment loses nothing acknowledged. A commit is on the disk before the store
+//! confirms it, and jobs and queues of later work are rows of the commit that they follow.
 
 pub(crate) mod audit;
 pub(crate) mod blocks;

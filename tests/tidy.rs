@@ -98,6 +98,18 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// All Rust files below this folder.
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension() == Some(OsStr::new("rs")) {
+            found.push(path);
+        }
+    }
+}
+
 /// Files of the product, by their path in the repository, with their code: no comments, and no unit tests at
 /// the end.
 fn product() -> Vec<(String, String)> {
@@ -169,6 +181,66 @@ fn i18_imports_go_down_the_floors() {
     assert!(new.is_empty(), "imports that go up (see ARCHITECTURE.md): {new:?}");
     let gone: Vec<_> = known.difference(&upward).collect();
     assert!(gone.is_empty(), "these go up no more, so delete them from UPWARD: {gone:?}");
+}
+
+/// The parts of a text in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_map_is_short_and_names_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    assert!(map.split_whitespace().count() <= 1_500, "ARCHITECTURE.md has over 1,500 words");
+    let long: Vec<_> = map.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(long.is_empty(), "lines of ARCHITECTURE.md over 100 columns: {long:#?}");
+    let is_path = |text: &&str| text.contains('/') && !text.contains([' ', '{']);
+    let missing: Vec<_> =
+        quoted(&map).filter(is_path).filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+}
+
+#[test]
+fn each_law_has_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut files = Vec::new();
+    for folder in ["src", "rooms", "tests"] {
+        rust_files(&root.join(folder), &mut files);
+    }
+    let texts: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let functions = || texts.iter().flat_map(|text| text.split("fn ").skip(1));
+    let names: Vec<_> = functions().filter_map(|rest| rest.split('(').next()).collect();
+    let laws: Vec<_> = map.lines().filter(|line| line.starts_with("| I")).collect();
+    assert!(laws.len() >= 15);
+    for law in laws {
+        let named = law.rsplit('|').nth(1).unwrap();
+        for part in quoted(named).filter(|part| part.ends_with('_') && part.len() > 1) {
+            let found = names
+                .iter()
+                .any(|name| name.starts_with(part) || name.contains(&format!("_{part}")));
+            assert!(found, "no test has {part} in its name: {law}");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for manifest in ["Cargo.toml", "rooms/Cargo.toml", "tests/support/Cargo.toml"] {
+        let text = std::fs::read_to_string(root.join(manifest)).unwrap();
+        let mut is_dependencies = false;
+        let mut previous = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                is_dependencies = line.ends_with("dependencies]");
+            } else if is_dependencies && line.contains(" = ") && !line.starts_with('#') {
+                assert!(previous.starts_with("# "), "{manifest}: no reason above {line}");
+            }
+            previous = line;
+        }
+    }
 }
 
 #[test]

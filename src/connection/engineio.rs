@@ -64,6 +64,8 @@ pub(crate) struct EngineSession {
     /// Contains the node's name. The rest is unguessable, so possession identifies the client.
     sid: String,
     inbound: mpsc::Sender<Inbound>,
+    /// Law I10: the only mutex that is held across an await, and it is tokio's. A transport holds it while it
+    /// takes packets; only another transport of the session waits for it.
     outgoing: Mutex<Outgoing>,
     /// Set when the client has entered the namespace.
     outbound: OnceLock<Arc<Outbound>>,
