@@ -195,10 +195,16 @@ fn the_map_is_short_and_names_what_exists() {
     assert!(map.split_whitespace().count() <= 1_500, "ARCHITECTURE.md has over 1,500 words");
     let long: Vec<_> = map.lines().filter(|line| line.chars().count() > 100).collect();
     assert!(long.is_empty(), "lines of ARCHITECTURE.md over 100 columns: {long:#?}");
-    let is_path = |text: &&str| text.contains('/') && !text.contains([' ', '{']);
-    let missing: Vec<_> =
-        quoted(&map).filter(is_path).filter(|path| !root.join(path).exists()).collect();
-    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+    let guide = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let is_path = |text: &&str| {
+        text.contains('/') && !text.contains([' ', '{', '<']) && !text.starts_with(['/', '.'])
+    };
+    let missing: Vec<_> = quoted(&map)
+        .chain(quoted(&guide))
+        .filter(is_path)
+        .filter(|path| !root.join(path).exists())
+        .collect();
+    assert!(missing.is_empty(), "the map or the guide names files that do not exist: {missing:?}");
 }
 
 #[test]
@@ -215,8 +221,8 @@ fn each_law_has_its_tests() {
     let laws: Vec<_> = map.lines().filter(|line| line.starts_with("| I")).collect();
     assert!(laws.len() >= 15);
     for law in laws {
-        let named = law.rsplit('|').nth(1).unwrap();
-        for part in quoted(named).filter(|part| part.ends_with('_') && part.len() > 1) {
+        let column = law.rsplit('|').nth(1).unwrap();
+        for part in quoted(column).filter(|part| part.ends_with('_') && part.len() > 1) {
             let found = names
                 .iter()
                 .any(|name| name.starts_with(part) || name.contains(&format!("_{part}")));

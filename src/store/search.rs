@@ -2,9 +2,7 @@
 //!
 //! A message is indexed after its commit ([`crate::store::search_queue`]). A search also reads the
 //! caller's messages that still wait to be indexed. Texts and searches are cut into tokens only
-//! here: both databases receive the same tokens, and need no extension. PostgreSQL's `pg_trgm`
-//! needs rights to install, and its trigrams miss words of one or two characters, which most Chinese
-//! words are.
+//! here: both databases receive the same tokens, and need no extension.
 
 pub(crate) mod counts;
 pub(super) mod hits;

@@ -4,8 +4,7 @@
 //! particles to words; Arabic and Hebrew prefix the article. Lucene's `CJKAnalyzer` indexes
 //! overlapping pairs for Chinese and Japanese in the same way. Pairs need no dictionary: a text and
 //! a query are always cut alike, whatever surrounds the word, and whichever version indexed the
-//! text. A dictionary (`icu_segmenter`, with 6 MB of data) cuts a word in a sentence otherwise than
-//! the same word in a query, and may cut it otherwise in its next version.
+//! text.
 
 use std::ops::Range;
 
