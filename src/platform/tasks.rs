@@ -123,6 +123,8 @@ impl Tasks {
         task: F,
     ) -> impl Future<Output = T> + use<T, F> {
         let watch = Watch { inner: Arc::clone(&self.0), name, ending: None };
+        // Boxed, because a future that contains another one is twice its size: one per connection is alive.
+        let task = Box::pin(task);
         async move {
             let _watch = watch;
             task.await
