@@ -112,7 +112,7 @@ const WRONG: u8 = 2;
 fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
     // Two libraries could each install a provider. All must use this one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let log = config.log_config();
+    let log = config.log;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Command::Serve => {

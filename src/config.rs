@@ -217,12 +217,6 @@ impl Config {
         }
     }
 
-    /// Settings of the log.
-    #[must_use]
-    pub(crate) fn log_config(&self) -> LogConfig {
-        self.log
-    }
-
     fn admin_port(variables: &Variables) -> Result<Option<u16>, ConfigError> {
         if variables.text("ADMIN_PORT").is_none() {
             return Ok(None);

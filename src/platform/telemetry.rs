@@ -78,7 +78,7 @@ pub(crate) fn start(config: LogConfig) {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic");
+        tracing::error!(place, "thread panicked");
     }));
 }
 

@@ -223,6 +223,13 @@ mod tests {
     }
 
     #[tokio::test]
+    #[should_panic(expected = "thread panicked")]
+    async fn a_panic_in_the_log_is_noticed() {
+        let log = r#"{"level":"ERROR","message":"thread panicked","place":"src/hub.rs:1:1"}"#;
+        node(log, "a word").await.is_unharmed(&[]).await;
+    }
+
+    #[tokio::test]
     #[should_panic(expected = "it is logged")]
     async fn a_token_in_a_log_is_noticed() {
         node("refused: head.other.signature", "")
