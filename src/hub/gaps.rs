@@ -5,8 +5,8 @@
 //! than 5 s for a message or for a change of one.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +30,20 @@ const GRACE: Duration = Duration::from_millis(150);
 const CHANGE_GRACE: Duration = Duration::from_millis(1_300);
 /// Number of heads in one query.
 const CHUNK: usize = 1_000;
+
+/// Entry of a session whose backfill is under way. It is removed when this is dropped, after a panic too, so
+/// that the next head check can repeat the backfill.
+struct Entry {
+    of: fn(&Hub) -> &Mutex<HashSet<SessionId>>,
+    hub: Arc<Hub>,
+    id: SessionId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        (self.of)(&self.hub).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
 
 impl Hub {
     pub(super) async fn keep_checking(self: Arc<Self>) {
@@ -107,9 +121,10 @@ impl Hub {
         if begun {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_messages", async move {
+                let _entry =
+                    Entry { of: |hub| &hub.messages_backfilling, hub: Arc::clone(&hub), id };
                 sleep(GRACE).await;
                 hub.backfill_messages_now(id).await;
-                hub.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             });
         }
         begun
@@ -159,9 +174,10 @@ impl Hub {
         if self.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_changes", async move {
+                let _entry =
+                    Entry { of: |hub| &hub.changes_backfilling, hub: Arc::clone(&hub), id };
                 sleep(CHANGE_GRACE).await;
                 hub.backfill_changes_now(id, head).await;
-                hub.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             });
         }
     }
