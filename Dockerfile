@@ -8,17 +8,27 @@ WORKDIR /src
 
 # The dependencies are built from the manifests alone. This layer is reused until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
+COPY crates/bus/Cargo.toml crates/bus/
+COPY crates/chat/Cargo.toml crates/chat/
+COPY crates/db/Cargo.toml crates/db/
+COPY crates/gateway/Cargo.toml crates/gateway/
+COPY crates/identity/Cargo.toml crates/identity/
+COPY crates/integrations/Cargo.toml crates/integrations/
+COPY crates/media/Cargo.toml crates/media/
+COPY crates/model/Cargo.toml crates/model/
+COPY crates/platform/Cargo.toml crates/platform/
+COPY crates/protocol/Cargo.toml crates/protocol/
 COPY rooms/Cargo.toml rooms/
 COPY tests/support/Cargo.toml tests/support/
 COPY patches patches
-RUN mkdir -p src rooms/src rooms/benches tests/support/src \
+RUN for crate in . crates/* rooms tests/support; do mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; done \
+    && mkdir rooms/benches && touch rooms/benches/rooms.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs rooms/src/lib.rs rooms/benches/rooms.rs tests/support/src/lib.rs \
     && cargo build --release --locked --no-default-features
 
 # The sources may have an older time than the stand-ins that were just built: touch makes cargo build them.
 COPY . .
-RUN touch src/main.rs src/lib.rs rooms/src/lib.rs \
+RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs rooms/src/lib.rs \
     && cargo build --release --locked --no-default-features
 
 FROM ${RUN_IMAGE}

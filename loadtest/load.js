@@ -1,4 +1,4 @@
-// As many pairs as on a busy day, which arrive one after the other and talk at a usual pace.
+// The pairs of a busy day. They start one after the other and send at a usual pace.
 //
 //   k6 run -e PAIRS=100 -e RATE=1 -e DURATION=2m loadtest/load.js
 
@@ -6,7 +6,7 @@ import { everyone, scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'load',
-  question: 'On a busy day, does everyone have every message in time?',
+  question: 'On a busy day, does everyone receive every message in time?',
   defaults: { PAIRS: 100, RATE: 1, RAMP: '20s', DURATION: '2m' },
   shape: (set) => ({
     groups: [everyone(set)],

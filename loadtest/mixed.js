@@ -7,7 +7,7 @@ import { scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'mixed',
-  question: 'With apps that use the HTTP API as well, is either slow?',
+  question: 'Do sockets and the HTTP API slow each other down?',
   defaults: { PAIRS: 50, RATE: 1, RAMP: '10s', DURATION: '1m', REST_EVERY: '2s' },
   also: (set) => ({ 'http_req_duration{kind:rest}': [`p(95)<${set.restP95_ms}`] }),
 });

@@ -1,4 +1,4 @@
-// A few pairs for ten seconds: does the target work at all, with this proxy and these tokens?
+// A few pairs for ten seconds, as a check of the target, the proxy and the tokens.
 //
 //   k6 run loadtest/smoke.js
 
@@ -6,6 +6,6 @@ import { scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'smoke',
-  question: 'Does it work at all: here, through this proxy, with these tokens?',
+  question: 'Does the target work, through this proxy and with these tokens?',
   defaults: { PAIRS: 5, RATE: 2, DURATION: '10s', REST_EVERY: '1s' },
 });

@@ -7,6 +7,6 @@ import { scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'socketio',
-  question: 'Do Socket.IO apps get the same, by WebSocket and by polls?',
+  question: 'Do Socket.IO apps receive the same, by WebSocket and by polling?',
   defaults: { PAIRS: 60, RATE: 1, RAMP: '10s', DURATION: '1m', FRAMING: 'all' },
 });

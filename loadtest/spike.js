@@ -1,5 +1,4 @@
-// A tenth of the pairs talk all the time; in the middle third of the run all others
-// come at once.
+// A tenth of the pairs sends all the time. In the middle third of the run all others connect at once.
 //
 //   k6 run -e PAIRS=500 -e DURATION=90s loadtest/spike.js
 
@@ -7,7 +6,7 @@ import { scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'spike',
-  question: 'When a crowd comes at once: who waits, and is all as before when it has gone?',
+  question: 'When a crowd connects at once, who waits, and is everything as before when it has left?',
   defaults: { PAIRS: 300, RATE: 1, DURATION: '90s' },
   shape(set) {
     const third_s = Math.round(set.duration_s / 3);

@@ -1,4 +1,4 @@
-// More and more pairs in steps, up to PAIRS: when do messages begin to be late? Only the first step
+// More pairs in each step, up to PAIRS. It shows at how many pairs delivery becomes late. Only the first step
 // has limits on latency; no message may be lost in any step.
 //
 //   k6 run -e PAIRS=1000 -e RATE=2 -e STEPS=5 -e DURATION=5m loadtest/stress.js
@@ -7,7 +7,7 @@ import { scenario } from './lib/run.js';
 
 export const { options, setup, talk, handleSummary } = scenario({
   name: 'stress',
-  question: 'Where is the end: at how many pairs do messages begin to be late?',
+  question: 'At how many pairs does delivery become late?',
   defaults: { PAIRS: 500, RATE: 2, STEPS: 5, DURATION: '2m30s' },
   shape(set) {
     const steps = Math.min(set.steps, set.pairs);

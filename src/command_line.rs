@@ -2,9 +2,11 @@
 
 mod check;
 mod health;
+mod jobs;
 mod migrate;
 mod plain;
 mod restored;
+mod secrets;
 mod token;
 
 use std::{
@@ -14,12 +16,9 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{
-    config::Config,
-    person::PersonId,
-    platform::{telemetry, variables::ConfigError},
-    serve::serve,
-};
+use crate::{config::Config, serve::serve};
+use model::person::PersonId;
+use platform::{telemetry, variables::ConfigError};
 
 const AFTER_HELP: &str = "\
 Environment variables configure a node; docs/configuration.md lists all of them. Without any variable
@@ -56,12 +55,21 @@ enum Command {
     /// and delete rows of all tables (`refinery_schema_history` too, and tables of later migrations),
     /// and to use sequences. See docs/deploy.md for the statements. `SEARCH_LANGUAGE` must have the
     /// nodes' value.
-    Migrate,
+    Migrate(migrate::Ask),
+    /// Keys of the tenants' secrets at rest
+    #[command(subcommand)]
+    Secrets(secrets::Ask),
     /// Renew the epoch of message order after a restore, so that clients reload their sessions
     ///
     /// A restored database lacks its newest messages, and assigns their numbers to others. Run this
     /// after each restore, before the nodes start. A promoted PostgreSQL server is detected without it.
     Restored,
+    /// List, replay and drop jobs, such as pushes that failed
+    ///
+    /// A job that has failed in all its attempts is a dead letter. It is kept for 30 days. With the embedded
+    /// database the node must be stopped first.
+    #[command(subcommand)]
+    Jobs(jobs::Ask),
     /// Check whether the node on this machine is ready, for container health checks
     Health(health::Ask),
     /// Print a token signed by the development key or by `DJANGO_JWT_SECRET`
@@ -119,14 +127,16 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
             telemetry::start(log);
             runtime.block_on(serve(config))
         }
-        Command::Migrate => {
+        Command::Migrate(ask) => {
             telemetry::start(log);
-            runtime.block_on(migrate::run(&config))
+            runtime.block_on(migrate::run(&ask, &config))
         }
+        Command::Secrets(ask) => runtime.block_on(secrets::run(&ask, &config)),
         Command::Restored => {
             telemetry::start(log);
             runtime.block_on(restored::run(&config))
         }
+        Command::Jobs(ask) => runtime.block_on(jobs::run(&ask, &config)),
         Command::Health(ask) => runtime.block_on(health::run(&ask, &config)),
         Command::Token(ask) => token::run(&ask, config),
         Command::CheckConfig(ask) => runtime.block_on(check::run(&ask, &config)),
@@ -139,6 +149,6 @@ fn say(line: &str) -> io::Result<()> {
 }
 
 /// Parses an id argument.
-fn id(text: &str) -> Result<PersonId, crate::person::InvalidPerson> {
+fn id(text: &str) -> Result<PersonId, model::person::InvalidPerson> {
     text.parse()
 }

@@ -7,32 +7,36 @@ mod node_env;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
+use secrecy::{ExposeSecret, SecretString};
+
 pub(crate) use checks::Verdict;
 
-use crate::{
-    auth::config::{DevelopmentConfig, TokensConfig},
-    bus::redis::config::RedisConfig,
+use bus::{
     cluster::config::{ClusterConfig, SecretSource},
+    redis::config::RedisConfig,
+};
+use chat::{memory, retention};
+use db::postgres::{
+    config::{PostgresConfig, search_language},
+    durability::Durability,
+};
+use gateway::GatewayConfig;
+use gateway::{http::origins::Origins, limits::config::LimitsConfig, peers::config::NodeTlsConfig};
+use identity::{
+    auth::config::{DevelopmentConfig, TokensConfig},
     directory::mysql::config::MysqlConfig,
-    http::origins::Origins,
-    images::config::S3Config,
-    limits::config::LimitsConfig,
-    memory,
-    peers::config::NodeTlsConfig,
-    platform::{
-        telemetry::LogConfig,
-        variables::{ConfigError, Variables},
-    },
-    push::config::PushConfig,
-    retention,
-    store::postgres::{
-        config::{PostgresConfig, search_language},
-        durability::Durability,
-    },
+    sealing::Sealing,
+};
+use integrations::push::config::PushConfig;
+use media::config::S3Config;
+use platform::{
+    telemetry::LogConfig,
     traces::config::TracesConfig,
+    variables::{ConfigError, Variables},
 };
 
 /// Configuration of a node.
@@ -67,6 +71,10 @@ pub(crate) struct Config {
     pub(crate) s3: Option<S3Config>,
     pub(crate) tokens: TokensConfig,
     pub(crate) development: DevelopmentConfig,
+    /// Keys of the tenants' secrets at rest.
+    pub(crate) sealing: Arc<Sealing>,
+    /// Key of the platform API. Without one there is no such API.
+    pub(crate) platform_key: Option<SecretString>,
     pub(crate) pushes: Option<PushConfig>,
     /// Origins whose pages may use the API.
     pub(crate) cors_origins: Origins,
@@ -91,6 +99,22 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
         Self::read(&Variables::new(std::env::vars(), known::NAMES))
+    }
+
+    /// Settings of the gateway.
+    pub(crate) fn gateway(&self) -> GatewayConfig {
+        let traces = self.traces.as_ref();
+        GatewayConfig {
+            cors_origins: self.cors_origins.clone(),
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            drain_spread: self.drain_spread,
+            trusted_tracers: traces.map(|traces| traces.trusted.clone()).unwrap_or_default(),
+            redis_hosts: self.redis.as_ref().map(|redis| redis.hosts().to_vec()),
+            node_address: self.node_address,
+            plain_issuers: !self.production || self.allow_insecure.contains(&"http-issuer"),
+            platform_key: self.platform_key.clone(),
+        }
     }
 
     fn read(variables: &Variables) -> Result<Self, ConfigError> {
@@ -120,6 +144,8 @@ impl Config {
             s3: S3Config::read(variables)?,
             tokens,
             development: DevelopmentConfig::read(variables)?,
+            sealing: Arc::new(Sealing::read(variables)?),
+            platform_key: Self::platform_key(variables)?,
             pushes: PushConfig::read(variables)?,
             cors_origins: Origins::read(variables)?,
             any_origin_is_meant: variables.text("CORS_ORIGINS") == Some("*"),
@@ -226,6 +252,17 @@ impl Config {
             return Err(Variables::error("ADMIN_PORT", "must differ from PORT"));
         }
         Ok(Some(port))
+    }
+
+    fn platform_key(variables: &Variables) -> Result<Option<SecretString>, ConfigError> {
+        let Some(key) = variables.secret("PLATFORM_API_KEY") else { return Ok(None) };
+        let text = key.expose_secret();
+        // Others don't come through a header.
+        if text.len() < 32 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = "must have at least 32 characters, all of them visible ASCII";
+            return Err(Variables::error("PLATFORM_API_KEY", problem));
+        }
+        Ok(Some(key))
     }
 
     fn node_address(variables: &Variables) -> Result<Option<SocketAddr>, ConfigError> {

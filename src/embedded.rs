@@ -20,10 +20,23 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{app::App, error::Error, store::sqlite::Sqlite};
+use crate::config::Config;
+use chat::store::sqlite::Sqlite;
+use identity::auth::config::DevelopmentConfig;
+use protocol::error::Error;
 
 /// Name of the database file in the data directory.
 const DATABASE: &str = "frontdesk.db";
+
+/// The stand-ins of one node that answer requests.
+pub(crate) struct Embedded {
+    /// The S3 server, if no bucket is configured.
+    pub(crate) images: Option<s3::Server>,
+    /// The token issuer, if no other is configured.
+    pub(crate) issuer: Option<issuer::Issuer>,
+    /// Uses of the issuer that are allowed.
+    pub(crate) development: DevelopmentConfig,
+}
 
 /// Opens the embedded database. Creates its directory if it is missing.
 pub(crate) fn database(data_dir: &Path) -> anyhow::Result<Sqlite> {
@@ -64,8 +77,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Services that are not configured, with their stand-ins.
-pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
-    let config = &app.config;
+pub(crate) fn stand_ins(config: &Config, embedded: &Embedded) -> Vec<(&'static str, String)> {
     let mut stand_ins = Vec::new();
     if config.postgres.is_none() {
         let path = config.data_dir.join(DATABASE);
@@ -83,22 +95,36 @@ pub(crate) fn stand_ins(app: &App) -> Vec<(&'static str, String)> {
         let pictures = "an S3 server on the data directory, which no other node shares".to_owned();
         stand_ins.push(("pictures (S3_BUCKET)", pictures));
     }
-    if let Some(issuer) = &app.issuer {
+    if let Some(issuer) = &embedded.issuer {
         let tokens = format!("a development issuer at {}", issuer.url());
         stand_ins.push(("tokens (COGNITO_USER_POOL_ID, DJANGO_JWT_SECRET)", tokens));
     }
     stand_ins
 }
 
+/// Routes of the stand-ins of this node.
+pub(crate) fn routes(embedded: &Arc<Embedded>) -> Router {
+    let mut router = Router::new();
+    if embedded.issuer.is_some() {
+        router = router.merge(routes_of_issuer(embedded));
+    }
+    if embedded.images.is_some() {
+        // The path of a bucket, because the signature covers the whole path.
+        let object = get(s3::object).put(s3::object);
+        router = router.route("/frontdesk-images/{session}/{name}", object);
+    }
+    router.with_state(Arc::clone(embedded))
+}
+
 /// Routes of the demo page and of the issuer.
-pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+fn routes_of_issuer(embedded: &Arc<Embedded>) -> Router<Arc<Embedded>> {
     Router::new()
         .route("/", get(async || Redirect::to("/demo/")))
         .route("/demo/", get(async || page("index.html")))
         .route("/demo/{file}", get(async |extract::Path(file): extract::Path<String>| page(&file)))
         .route("/dev/token", post(issuer::token))
         .route("/dev/{side}/.well-known/jwks.json", get(issuer::jwks))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(app), issuer::guard))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(embedded), issuer::guard))
 }
 
 /// One file of the demo page.

@@ -3,14 +3,22 @@
 //!
 //! Each function is beside the code that it checks, so that no item has to be more visible for it.
 
+pub use bus::fuzz::envelopes;
 #[cfg(feature = "embedded")]
-pub use crate::{auth::fuzz::tokens, store::sqlite::fuzz::searches};
-pub use crate::{
+pub use chat::store::sqlite::fuzz::searches;
+pub use gateway::{
     http::fuzz::{bodies, queries},
-    images::fuzz::{names, pictures},
     limits::fuzz::addresses,
-    wire::fuzz::{envelopes, frames, packets},
 };
+pub use identity::auth::fuzz::tokens;
+pub use media::fuzz::pictures;
+pub use protocol::fuzz::{frames, packets};
+
+/// A name of any kind.
+pub fn names(bytes: &[u8]) {
+    media::fuzz::names(bytes);
+    protocol::fuzz::names(bytes);
+}
 
 #[cfg(test)]
 mod tests {

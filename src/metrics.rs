@@ -5,43 +5,40 @@
 
 mod node;
 
+pub(crate) use node::{NodeGauges, Others};
+
 use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
-use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
+use prometheus_client::{metrics::info::Info, registry::Registry};
 
-use crate::{
-    app::App,
-    auth::counts::KeySetCounts,
-    auth::counts::Tokens,
-    auth::counts::key_sets,
-    bus::counts::BusCounts,
-    cluster::counts::DistrustCounts,
-    connection::counts::ConnectionCounts,
+use bus::{cluster::counts::DistrustCounts, counts::BusCounts, delivery::Delivery};
+use chat::ChatCounts;
+use chat::{
+    hub::counts::HubCounts, memory::counts::MemoryCounts, outbound::counts::ConnectionCounts,
+    reads::counts::ReadCounts, store::search::counts::SearchCounts, writer::counts::WriterCounts,
+};
+use db::{counts::DatabaseCounts, jobs::counts::JobCounts};
+use gateway::GatewayCounts;
+use gateway::{http::counts::HttpCounts, limits::counts::Refusals};
+use identity::{
+    auth::counts::{KeySetCounts, Tokens, key_sets},
     directory::counts::DirectoryCounts,
-    http::counts::HttpCounts,
-    hub::counts::HubCounts,
-    limits::counts::Refusals,
-    limits::reads::counts::ReadCounts,
-    memory::counts::MemoryCounts,
-    platform::metrics::{Format, Histogram, runtime, text},
-    platform::tasks::counts::TaskCounts,
-    platform::tasks::{Stage, Tasks},
-    push::counts::PushCounts,
-    store::counts::DatabaseCounts,
-    store::search::counts::SearchCounts,
-    store::writer::counts::WriterCounts,
-    wire::delivery::Delivery,
+};
+use integrations::push::counts::PushCounts;
+use platform::{
+    metrics::{Format, Histogram, runtime},
+    tasks::{Stage, Tasks, counts::TaskCounts},
 };
 
 /// Lifetime of an answer, so that frequent scrapes are no work for the database.
-const RECENT: Duration = Duration::from_secs(1);
+const SCRAPE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Metrics of this node.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Registry,
-    recent: Cache<Format, Arc<str>>,
+    pub(crate) registry: Registry,
+    pub(crate) recent: Cache<Format, Arc<str>>,
     pub(crate) auth: Tokens,
     pub(crate) bus: BusCounts,
     pub(crate) cognito: KeySetCounts,
@@ -53,6 +50,7 @@ pub(crate) struct Metrics {
     pub(crate) django: KeySetCounts,
     pub(crate) http: HttpCounts,
     pub(crate) hub: HubCounts,
+    pub(crate) jobs: JobCounts,
     pub(crate) memory: MemoryCounts,
     pub(crate) pushes: PushCounts,
     pub(crate) reads: ReadCounts,
@@ -61,7 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) tasks: TaskCounts,
     pub(crate) writer: WriterCounts,
     runtime_delay: Histogram,
-    node: node::NodeGauges,
+    pub(crate) node: node::NodeGauges,
 }
 
 impl Metrics {
@@ -69,7 +67,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         #[cfg(target_os = "linux")]
-        registry.register_collector(Box::new(crate::platform::metrics::resources::Resources));
+        registry.register_collector(Box::new(platform::metrics::resources::Resources));
         let ours = registry.sub_registry_with_prefix("frontdesk");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         ours.register("build", "Version of frontdesk", version);
@@ -86,6 +84,7 @@ impl Metrics {
             django,
             http: HttpCounts::new(ours),
             hub: HubCounts::new(ours, Arc::clone(&delivery)),
+            jobs: JobCounts::new(ours),
             memory: MemoryCounts::new(ours),
             pushes: PushCounts::new(ours),
             reads: ReadCounts::new(ours),
@@ -96,8 +95,30 @@ impl Metrics {
             writer: WriterCounts::new(ours, Arc::clone(&delivery)),
             node: node::NodeGauges::new(ours),
             delivery,
-            recent: Cache::builder().max_capacity(2).time_to_live(RECENT).build(),
+            recent: Cache::builder().max_capacity(2).time_to_live(SCRAPE_LIFETIME).build(),
             registry,
+        }
+    }
+
+    /// The counters of the core.
+    pub(crate) fn of_chat(&self) -> ChatCounts {
+        ChatCounts {
+            delivery: Arc::clone(&self.delivery),
+            directory: self.directory.clone(),
+            hub: self.hub.clone(),
+            memory: self.memory.clone(),
+            reads: self.reads.clone(),
+            writer: self.writer.clone(),
+        }
+    }
+
+    /// The counters of the gateway.
+    pub(crate) fn of_gateway(&self) -> GatewayCounts {
+        GatewayCounts {
+            connections: Arc::clone(&self.connections),
+            http: self.http.clone(),
+            search: self.search.clone(),
+            tokens: self.auth.clone(),
         }
     }
 
@@ -105,21 +126,5 @@ impl Metrics {
     pub(crate) fn start(&self, tasks: &Tasks) {
         let measuring = runtime::measure(self.runtime_delay.clone());
         tasks.spawn(Stage::Observation, "metrics.runtime_delay", measuring);
-    }
-
-    /// All metrics, at most a second old.
-    pub(crate) async fn text(&self, app: &Arc<App>, format: Format) -> Arc<str> {
-        let openmetrics = self.recent.get_with(Format::OpenMetrics, self.openmetrics(app)).await;
-        if format == Format::OpenMetrics {
-            return openmetrics;
-        }
-        self.recent.get_with(format, async { text::plain(&openmetrics).into() }).await
-    }
-
-    async fn openmetrics(&self, app: &Arc<App>) -> Arc<str> {
-        self.node.collect(app).await;
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        encode(&mut text, &self.registry).map_or_else(|_| Arc::default(), |()| text.into())
     }
 }

@@ -15,17 +15,15 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{
-    app::App,
-    config::Config,
-    images::sweep,
-    indexer, peers,
-    platform::tasks::Stage,
-    push::{self, PushParts},
-    retention, router,
+use crate::{config::Config, modules::Modules, router};
+use chat::indexer;
+use connection::{From, HEAD_TIMEOUT, PROXY_HEAD_TIMEOUT, Serving, serve_connection, serve_stream};
+use gateway::peers;
+use media::sweep;
+use platform::{
+    tasks::Stage,
     traces::{self, export::Exporting},
 };
-use connection::{From, HEAD_TIMEOUT, PROXY_HEAD_TIMEOUT, Serving, serve_connection, serve_stream};
 
 /// Bytes that the kernel buffers for each direction of a connection; at most twice as many.
 const SOCKET_BUFFER: u32 = 64 * 1024;
@@ -45,7 +43,7 @@ const LAST_TRACES: Duration = Duration::from_secs(2);
 /// `EAFNOSUPPORT` on Linux.
 const NO_SUCH_FAMILY: i32 = 97;
 /// Pause of accepting when descriptors have run out.
-const ACCEPT_REST: Duration = Duration::from_millis(200);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs a node until SIGTERM or SIGINT, then drains it, within 25 s in any case. A background task that fails
 /// drains it too, and is the error.
@@ -72,7 +70,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// A node that listens, with its background tasks.
 struct Node {
-    app: Arc<App>,
+    modules: Arc<Modules>,
     listener: TcpListener,
     for_nodes: Option<TcpListener>,
     for_operators: Option<TcpListener>,
@@ -85,75 +83,67 @@ impl Node {
         let address = listener.local_addr()?;
         let for_nodes = nodes::bind(&config)?;
         let for_operators = admin::bind(&config)?;
-        let app = App::open(config, address.port()).await?;
-        announce(&app, address);
+        let modules = Modules::open(config, address.port()).await?;
+        announce(&modules, address);
         let systems = traces::Systems {
-            database: if app.config.postgres.is_some() { "postgresql" } else { "sqlite" },
-            messaging: if app.config.redis.is_some() { "redis" } else { "in_process" },
+            database: if modules.config.postgres.is_some() { "postgresql" } else { "sqlite" },
+            messaging: if modules.config.redis.is_some() { "redis" } else { "in_process" },
         };
-        let traces = app.config.traces.as_ref();
-        let exporting = traces::start(traces, systems, &app.node, &app.tasks)?;
+        let traces = modules.config.traces.as_ref();
+        let exporting = traces::start(traces, systems, &modules.gateway.node, &modules.tasks)?;
         let tls = for_nodes.as_ref().and_then(|listener| listener.local_addr().ok());
-        if app.config.redis.is_some() {
+        if modules.config.redis.is_some() {
             let tls = tls.map(|tls| tls.port());
-            let announcing = peers::keep_announcing(Arc::clone(&app), address, tls);
-            app.tasks.spawn(Stage::Delivery, "address", announcing);
+            let announcing = peers::keep_announcing(Arc::clone(&modules.gateway), address, tls);
+            modules.tasks.spawn(Stage::Delivery, "address", announcing);
         }
-        app.tasks.spawn(Stage::Jobs, "images.sweep", sweep::keep_sweeping(Arc::clone(&app)));
-        app.tasks.spawn(
+        modules.tasks.spawn(
+            Stage::Jobs,
+            "images.sweep",
+            sweep::keep_sweeping(Arc::clone(&modules.chat.images), modules.chat.uploads.clone()),
+        );
+        modules.tasks.spawn(
             Stage::Jobs,
             "search.index",
-            indexer::keep_indexing(app.store.clone(), app.metrics.search.clone()),
+            indexer::keep_indexing(modules.chat.store.clone(), modules.metrics.search.clone()),
         );
-        if let Some(age) = app.config.edits_retention {
-            let forgetting = retention::keep_forgetting(app.store.clone(), age);
-            app.tasks.spawn(Stage::Jobs, "retention", forgetting);
-        }
-        if let Some(config) = app.config.pushes.clone() {
-            push::start(PushParts {
-                config,
-                store: app.store.clone(),
-                control: Arc::clone(&app.bus) as _,
-                blocks: Arc::clone(&app.blocks),
-                presence: Arc::clone(&app.presence),
-                tasks: app.tasks.clone(),
-                counts: app.metrics.pushes.clone(),
-                life_timeout: app.config.ping_interval + app.config.ping_timeout,
-            })?;
-        }
-        Ok(Self { app, listener, for_nodes, for_operators, exporting })
+        modules.start_jobs()?;
+        Ok(Self { modules, listener, for_nodes, for_operators, exporting })
     }
 
     /// Serves until this resolves, or a background task fails; then drains.
     async fn run(self, terminated: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { app, listener, for_nodes, for_operators, exporting } = self;
+        let Self { modules, listener, for_nodes, for_operators, exporting } = self;
         let (finishing, connections) = watch::channel(());
-        let serving =
-            |router| Serving { router, finishing: connections.clone(), tasks: app.tasks.clone() };
-        let for_clients = serving(router::router(Arc::clone(&app)));
-        let (of_nodes, operators) = (for_clients.clone(), serving(router::for_operators(&app)));
+        let serving = |router| Serving {
+            router,
+            finishing: connections.clone(),
+            tasks: modules.tasks.clone(),
+        };
+        let for_clients = serving(router::router(&modules));
+        let (of_nodes, operators) = (for_clients.clone(), serving(router::for_operators(&modules)));
         drop(connections);
         let live = async {
             tokio::select! {
                 () = terminated => {}
-                _ = app.tasks.failure() => {}
+                _ = modules.tasks.failure() => {}
             }
             let deadline = Instant::now() + GRACE;
             // The port stays open, so that clients receive 503 rather than no answer.
-            drain(&app, deadline).await;
+            drain(&modules, deadline).await;
             deadline
         };
         let deadline = tokio::select! {
-            () = accept(&listener, &app, for_clients) => Instant::now() + GRACE,
-            () = nodes::accept(for_nodes.as_ref(), &app, of_nodes) => Instant::now() + GRACE,
+            () = accept(&listener, &modules, for_clients) => Instant::now() + GRACE,
+            () = nodes::accept(for_nodes.as_ref(), &modules, of_nodes) => Instant::now() + GRACE,
             () = admin::accept(for_operators.as_ref(), operators) => Instant::now() + GRACE,
             deadline = live => deadline,
         };
         drop((listener, for_nodes, for_operators));
-        finish(&app, &finishing, deadline).await;
+        finish(&modules, &finishing, deadline).await;
         // It logs its losses.
         drop(exporting);
-        if let Some(task) = app.tasks.failed() {
+        if let Some(task) = modules.tasks.failed() {
             anyhow::bail!("the background task {task} ended unexpectedly; the node has drained");
         }
         tracing::info!("node ended");
@@ -194,17 +184,17 @@ async fn within<T>(limit: Duration, deadline: Instant, what: impl Future<Output 
     timeout_at(deadline.min(Instant::now() + limit), what).await.is_ok()
 }
 
-fn announce(app: &App, address: SocketAddr) {
-    for warning in app.config.warnings() {
+fn announce(modules: &Modules, address: SocketAddr) {
+    for warning in modules.config.warnings() {
         tracing::warn!("{warning}");
     }
-    tracing::info!(%address, node = %app.node, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, node = %modules.gateway.node, version = env!("CARGO_PKG_VERSION"), "listening");
     #[cfg(feature = "embedded")]
-    for (part, stand_in) in crate::embedded::stand_ins(app) {
+    for (part, stand_in) in crate::embedded::stand_ins(&modules.config, &modules.embedded) {
         tracing::info!(part, %stand_in, "embedded stand-in");
     }
     #[cfg(feature = "embedded")]
-    if app.issuer.is_some() {
+    if modules.embedded.issuer.is_some() {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 "DEV_ISSUER: the development issuer is reachable from other machines and gives any \
@@ -215,15 +205,18 @@ fn announce(app: &App, address: SocketAddr) {
     }
 }
 
-async fn accept(listener: &TcpListener, app: &App, serving: Serving) {
+async fn accept(listener: &TcpListener, modules: &Modules, serving: Serving) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // A connection over the limit is closed without an answer, because no head was read.
-                let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
-                let proxy = app.limits.trusts(peer.ip());
-                let head_timeout =
-                    if proxy { PROXY_HEAD_TIMEOUT } else { app.limits.idle_patience(HEAD_TIMEOUT) };
+                let Some(accepted) = modules.gateway.limits.accept(peer.ip()) else { continue };
+                let proxy = modules.gateway.limits.trusts(peer.ip());
+                let head_timeout = if proxy {
+                    PROXY_HEAD_TIMEOUT
+                } else {
+                    modules.gateway.limits.idle_timeout(HEAD_TIMEOUT)
+                };
                 let accepted = Arc::new(accepted);
                 let from = From { peer, accepted, head_timeout, place: None };
                 serve_connection(stream, from, serving.clone());
@@ -232,7 +225,7 @@ async fn accept(listener: &TcpListener, app: &App, serving: Serving) {
             Err(error) => {
                 // Out of descriptors: open connections stay, and new ones wait in the backlog.
                 tracing::error!(%error, "accept failed");
-                sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -244,20 +237,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Readiness becomes 503 and no socket is accepted. Open sockets are notified, and closed spread over time.
-async fn drain(app: &App, deadline: Instant) {
-    app.begin_draining();
-    app.tasks.begin_ending(Stage::Jobs);
-    tracing::info!(connections = app.hub.len(), "draining");
-    app.hub.drain(app.config.drain_spread).await;
-    if !within(GOODBYES, deadline, app.sockets.closed()).await {
+async fn drain(modules: &Modules, deadline: Instant) {
+    modules.gateway.begin_draining();
+    modules.tasks.begin_ending(Stage::Jobs);
+    tracing::info!(connections = modules.chat.hub.connection_count(), "draining");
+    modules.chat.hub.drain(modules.config.drain_spread).await;
+    if !within(GOODBYES, deadline, modules.gateway.sockets.closed()).await {
         tracing::warn!("drain timed out with open answers on sockets");
     }
 }
 
 /// Waits for requests, then for the writer, then for the rest of the node.
-async fn finish(app: &App, finishing: &watch::Sender<()>, deadline: Instant) {
+async fn finish(modules: &Modules, finishing: &watch::Sender<()>, deadline: Instant) {
     let end = async |stage, limit| {
-        let is_in_time = within(limit, deadline, app.tasks.end(stage)).await;
+        let is_in_time = within(limit, deadline, modules.tasks.end(stage)).await;
         if !is_in_time {
             tracing::warn!(?stage, "drain timed out with running background tasks");
         }
@@ -266,19 +259,20 @@ async fn finish(app: &App, finishing: &watch::Sender<()>, deadline: Instant) {
     if !within(FINISH, deadline, finishing.closed()).await {
         tracing::warn!("drain timed out with open requests");
     }
-    // A push that is cut short is taken by another node, or at the next start.
+    // A job that is cut short runs on another node, or at the next start.
     end(Stage::Jobs, LAST_ANSWERS).await;
-    app.tasks.begin_ending(Stage::Commits);
-    app.writer.close();
+    modules.tasks.begin_ending(Stage::Commits);
+    modules.chat.writer.close();
     // A send that is not decided by then is repeated by its sender.
     end(Stage::Commits, FINISH).await;
-    let answered = async { tokio::join!(finishing.closed(), app.sockets.closed()) };
+    let answered = async { tokio::join!(finishing.closed(), modules.gateway.sockets.closed()) };
     within(LAST_ANSWERS, deadline, answered).await;
-    app.presence.end().await;
-    within(LAST_ANSWERS, deadline, app.inbox.flush(&*app.store, &*app.bus)).await;
+    modules.chat.presence.end().await;
+    within(LAST_ANSWERS, deadline, modules.chat.inbox.flush(&*modules.chat.store, &*modules.bus))
+        .await;
     end(Stage::Delivery, LAST_ANSWERS).await;
     // The last commits are still to be published.
-    app.bus.flush().await;
+    modules.bus.flush().await;
     end(Stage::Bus, LAST_ANSWERS).await;
     end(Stage::Observation, LAST_TRACES).await;
 }

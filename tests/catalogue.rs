@@ -21,7 +21,7 @@ type Tests = BTreeMap<String, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 fn tests() -> Tests {
     let mut tests = Tests::new();
-    for folder in ["src", "tests", "rooms"] {
+    for folder in ["src", "crates", "tests", "rooms"] {
         for file in sources(Path::new(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             for rest in text.split("fn ").skip(1) {

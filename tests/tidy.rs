@@ -3,81 +3,33 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
 };
 
 /// Files that may start a task without the supervisor, with the reason.
 const SPAWNING: [(&str, &str); 3] = [
-    ("src/platform/tasks.rs", "the supervisor itself"),
-    ("src/store/postgres/search.rs", "the caller awaits it, and a panic is the caller's error"),
-    ("src/store/sqlite/search.rs", "a timer that its owner stops"),
+    ("crates/platform/src/tasks.rs", "the supervisor itself"),
+    (
+        "crates/chat/src/store/postgres/search.rs",
+        "the caller awaits it, and a panic is the caller's error",
+    ),
+    ("crates/chat/src/store/sqlite/search.rs", "a timer that its owner stops"),
 ];
 
-/// Modules by floor, from the ground up, as in ARCHITECTURE.md.
-const FLOORS: [&[&str]; 6] = [
-    &["person", "session", "message", "platform", "traces", "openapi", "throttle"],
-    &["wire", "error", "asyncapi"],
-    &["bus", "cluster", "auth", "directory", "blocks", "audit", "images"],
-    &[
-        "commands",
-        "hub",
-        "store",
-        "inbox",
-        "receipts",
-        "presence",
-        "memory",
-        "indexer",
-        "retention",
-    ],
-    &["connection", "http", "peers", "limits", "push"],
-    &[
-        "main",
-        "lib",
-        "command_line",
-        "config",
-        "app",
-        "router",
-        "serve",
-        "embedded",
-        "metrics",
-        "fuzz",
-    ],
+/// Crates by floor, from the ground up, as in ARCHITECTURE.md.
+const CRATES: [&[&str]; 6] = [
+    &["model", "platform", "rooms"],
+    &["db", "protocol"],
+    &["bus", "identity", "media"],
+    &["chat"],
+    &["gateway", "integrations"],
+    &["frontdesk"],
 ];
 
-/// Imports that still go up. The list only gets shorter.
-const UPWARD: [(&str, &str); 29] = [
-    ("audit", "limits"),
-    ("blocks", "hub"),
-    ("blocks", "store"),
-    ("commands", "app"),
-    ("commands", "connection"),
-    ("commands", "limits"),
-    ("connection", "app"),
-    ("directory", "store"),
-    ("error", "auth"),
-    ("error", "directory"),
-    ("error", "images"),
-    ("error", "store"),
-    ("http", "app"),
-    ("hub", "connection"),
-    ("images", "app"),
-    ("images", "embedded"),
-    ("images", "store"),
-    ("memory", "limits"),
-    ("openapi", "app"),
-    ("openapi", "error"),
-    ("openapi", "http"),
-    ("openapi", "router"),
-    ("peers", "app"),
-    ("presence", "connection"),
-    ("wire", "auth"),
-    ("wire", "bus"),
-    ("wire", "commands"),
-    ("wire", "images"),
-    ("wire", "store"),
-];
+/// Crates that may depend on the other crates of their floor.
+const READERS: [&str; 1] = ["integrations"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -114,8 +66,10 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// the end.
 fn product() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
-    assert!(files.len() > 100);
+    for folder in ["src", "crates", "rooms/src"] {
+        sources(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 200);
     let code = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         let end = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(crate) mod tests {"]
@@ -130,57 +84,171 @@ fn product() -> Vec<(String, String)> {
     files.into_iter().map(code).collect()
 }
 
-/// Modules of this crate that a file's code names.
-fn imports(code: &str) -> BTreeSet<&str> {
+/// The manifests of all crates of the product, by the crate's name in the code.
+fn manifests() -> Vec<(String, String)> {
+    let crates = std::fs::read_dir(root().join("crates")).unwrap();
+    let mut folders: Vec<_> = crates.map(|entry| entry.unwrap().path()).collect();
+    folders.extend([root().join("rooms"), root().to_owned()]);
+    let manifest = |folder: PathBuf| {
+        let text = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let package = text.split("[package]\nname = \"").nth(1).unwrap().split('"').next().unwrap();
+        (package.strip_prefix("frontdesk-").unwrap_or(package).to_owned(), text)
+    };
+    folders.into_iter().map(manifest).collect()
+}
+
+/// Names in a table of a manifest.
+fn entries<'a>(manifest: &'a str, table: &str) -> impl Iterator<Item = &'a str> {
+    let text = manifest.split(&format!("\n[{table}]\n")).nth(1).unwrap_or_default();
+    let text = text.split("\n[").next().unwrap_or_default();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['.', ' ']).next())
+}
+
+#[test]
+fn i18_a_crate_depends_on_lower_floors_only() {
+    let floor = |name: &str| CRATES.iter().position(|floor| floor.contains(&name));
+    let manifests = manifests();
+    assert_eq!(manifests.len(), CRATES.concat().len());
+    for (name, manifest) in &manifests {
+        let own = floor(name).unwrap_or_else(|| panic!("{name} has no floor in tests/tidy.rs"));
+        for dependency in entries(manifest, "dependencies") {
+            let Some(below) = floor(dependency) else { continue };
+            let is_lower = below < own || (below == own && READERS.contains(&name.as_str()));
+            assert!(is_lower, "{name} (floor {own}) depends on {dependency} (floor {below})");
+        }
+    }
+}
+
+/// Circles between the modules of one crate that stay, with the reason.
+const CIRCLES: [(&str, &str, &str); 1] =
+    [("openapi", "router", "the document lists the routes, and its own route is one of them")];
+
+/// Modules of the crate that the code of one file imports, by the first name of each path.
+fn imports(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (at, marker) in code.match_indices("crate::") {
-        let rest = code.split_at(at + marker.len()).1;
-        let Some(group) = rest.strip_prefix('{') else {
-            found.extend(name(rest));
-            continue;
-        };
-        let (mut depth, mut begins) = (0, true);
-        for (at, letter) in group.char_indices() {
-            match letter {
+    for path in code.split("crate::").skip(1) {
+        let mut depth = 0;
+        // The first name of each path: all of the text, or each part of an outer pair of braces.
+        let mut is_first = true;
+        let mut name = String::new();
+        for char in path.chars() {
+            match char {
                 '{' => depth += 1,
-                '}' if depth == 0 => break,
                 '}' => depth -= 1,
-                ',' if depth == 0 => begins = true,
-                letter if begins && letter.is_alphabetic() => {
-                    found.extend(name(group.split_at(at).1));
-                    begins = false;
+                ',' if depth == 1 => is_first = true,
+                char if char.is_alphanumeric() || char == '_' => {
+                    if is_first {
+                        name.push(char);
+                    }
+                    continue;
                 }
                 _ => {}
+            }
+            if !name.is_empty() {
+                found.insert(std::mem::take(&mut name));
+                is_first = depth == 1 && char == ',';
+            }
+            if depth <= 0 {
+                break;
             }
         }
     }
     found
 }
 
-/// The name at the beginning of a path.
-fn name(path: &str) -> Option<&str> {
-    path.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
-}
-
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+/// Modules reachable from this one.
+fn reachable<'a>(
+    graph: &'a BTreeMap<String, BTreeSet<String>>,
+    from: &'a str,
+) -> BTreeSet<&'a str> {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(module) = next.pop() {
+        for import in graph.get(module).into_iter().flatten() {
+            if seen.insert(import.as_str()) {
+                next.push(import);
+            }
+        }
+    }
+    seen
 }
 
 #[test]
-fn i18_imports_go_down_the_floors() {
-    let mut upward = BTreeSet::new();
-    let product = product();
-    for (path, code) in &product {
-        let module = path.strip_prefix("src/").and_then(name).unwrap();
-        let own = floor(module).unwrap_or_else(|| panic!("{module} has no floor in tests/tidy.rs"));
-        let above = imports(code).into_iter().filter(|to| floor(to).is_some_and(|to| to > own));
-        upward.extend(above.map(|to| (module, to)));
+fn i18_modules_of_a_crate_import_in_one_direction() {
+    assert_eq!(
+        imports("use crate::{a::{b, c}, d}; crate::e::f(); use crate::g;"),
+        ["a", "d", "e", "g"].map(str::to_owned).into()
+    );
+    let mut crates: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (path, code) in product() {
+        let (folder, file) = path.split_once("src/").unwrap();
+        let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        if !["lib", "main"].contains(&module.as_str()) {
+            let graph = crates.entry(folder.to_owned()).or_default();
+            graph.entry(module).or_default().extend(imports(&code));
+        }
     }
-    let known = BTreeSet::from(UPWARD);
-    let new: Vec<_> = upward.difference(&known).collect();
-    assert!(new.is_empty(), "imports that go up (see ARCHITECTURE.md): {new:?}");
-    let gone: Vec<_> = known.difference(&upward).collect();
-    assert!(gone.is_empty(), "these go up no more, so delete them from UPWARD: {gone:?}");
+    assert!(crates.len() > 10);
+    let mut circles = Vec::new();
+    for (folder, graph) in &mut crates {
+        for (module, imports) in &mut *graph {
+            imports.retain(|import| import != module);
+            let stays = |import: &String| {
+                CIRCLES.iter().any(|(from, to, _)| from == module && to == import)
+            };
+            imports.retain(|import| !stays(import));
+        }
+        for module in
+            graph.keys().filter(|module| reachable(graph, module).contains(module.as_str()))
+        {
+            circles.push(format!("{folder}src/{module}"));
+        }
+    }
+    assert!(circles.is_empty(), "modules that import each other in a circle: {circles:?}");
+}
+
+/// Texts between quotes, without those in raw strings.
+fn literals(code: &str) -> Vec<String> {
+    let (mut literals, mut current) = (Vec::new(), None::<String>);
+    let mut chars = code.chars().peekable();
+    let mut before = ' ';
+    while let Some(char) = chars.next() {
+        match (&mut current, char) {
+            // A quote as a character.
+            (None, '"') if before == '\'' && chars.peek() == Some(&'\'') => {}
+            (None, '"') => current = Some(String::new()),
+            (Some(_), '"') => literals.extend(current.take()),
+            (Some(text), '\\') => text.extend(chars.next().filter(|next| *next != '\n')),
+            (Some(text), char) => text.push(char),
+            (None, _) => {}
+        }
+        before = char;
+    }
+    literals
+}
+
+#[test]
+fn i15_a_statement_about_a_person_binds_the_tenant() {
+    let people = ["person_id = ", "sender_id = ", "customer_id = ", "actor_id = ", "user_id = "];
+    let is_bound = |sql: &str, column: &str| {
+        sql.split(column).skip(1).any(|value| value.starts_with(['$', '?']))
+    };
+    let (mut checked, mut unbound) = (0, Vec::new());
+    // The legacy directory is the main tenant's.
+    let of_ours = |(path, _): &(String, String)| !path.contains("directory/mysql");
+    for (path, code) in product().into_iter().filter(of_ours) {
+        for sql in literals(&code) {
+            if people.iter().any(|column| is_bound(&sql, column)) {
+                checked += 1;
+                if !sql.contains("tenant") {
+                    unbound.push(format!("{path}: {sql}"));
+                }
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+    assert!(unbound.is_empty(), "statements without a tenant: {unbound:#?}");
 }
 
 /// The parts of a text in backticks.
@@ -202,7 +270,7 @@ fn the_map_is_short_and_names_what_exists() {
     let missing: Vec<_> = quoted(&map)
         .chain(quoted(&guide))
         .filter(is_path)
-        .filter(|path| !root.join(path).exists())
+        .filter(|path| !root.join(path).exists() && !root.join("crates").join(path).exists())
         .collect();
     assert!(missing.is_empty(), "the map or the guide names files that do not exist: {missing:?}");
 }
@@ -212,7 +280,7 @@ fn each_law_has_its_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let mut files = Vec::new();
-    for folder in ["src", "rooms", "tests"] {
+    for folder in ["src", "crates", "rooms", "tests"] {
         rust_files(&root.join(folder), &mut files);
     }
     let texts: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
@@ -233,16 +301,21 @@ fn each_law_has_its_tests() {
 
 #[test]
 fn every_dependency_has_its_reason() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for manifest in ["Cargo.toml", "rooms/Cargo.toml", "tests/support/Cargo.toml"] {
-        let text = std::fs::read_to_string(root.join(manifest)).unwrap();
+    let support = std::fs::read_to_string(root().join("tests/support/Cargo.toml")).unwrap();
+    let support = ("tests/support".to_owned(), support);
+    for (name, manifest) in manifests().into_iter().chain([support]) {
         let mut is_dependencies = false;
         let mut previous = "";
-        for line in text.lines() {
+        for line in manifest.lines() {
             if line.starts_with('[') {
                 is_dependencies = line.ends_with("dependencies]");
             } else if is_dependencies && line.contains(" = ") && !line.starts_with('#') {
-                assert!(previous.starts_with("# "), "{manifest}: no reason above {line}");
+                // The reason for an entry of the workspace's table is there.
+                let is_elsewhere = line.contains("workspace = true") || line.contains("path = ");
+                assert!(
+                    is_elsewhere || previous.starts_with("# "),
+                    "{name}: no reason above {line}"
+                );
             }
             previous = line;
         }
@@ -255,5 +328,8 @@ fn i19_only_the_supervisor_starts_tasks() {
     let spawning = product.iter().filter(|(_, code)| code.contains("tokio::spawn("));
     let spawning: BTreeSet<_> = spawning.map(|(path, _)| path.as_str()).collect();
     let allowed = BTreeSet::from(SPAWNING.map(|(file, _)| file));
-    assert_eq!(spawning, allowed, "start background tasks by `Tasks` (src/platform/tasks.rs)");
+    assert_eq!(
+        spawning, allowed,
+        "start background tasks by `Tasks` (crates/platform/src/tasks.rs)"
+    );
 }

@@ -1,6 +1,7 @@
 // The messages of one session, in their order, with unsent ones at the end.
 
 import { Line } from './line.js';
+import { isSame } from './people.js';
 
 /** Space above the first unread message: for its heading, and a part of the message before. */
 const UNREAD_TOP_PX = 64;
@@ -75,7 +76,7 @@ export class Conversation {
 
   /** The line of a message that is being sent. */
   pending(clientId, content) {
-    const line = this.#line(this.#me.kind, clientId);
+    const line = this.#line(this.#me, clientId);
     line.pending(content);
     this.#sort();
     this.toEnd();
@@ -86,7 +87,7 @@ export class Conversation {
   show(message) {
     this.lastSeq = Math.max(this.lastSeq, message.seq);
     this.#byId.set(message.id, message);
-    const line = this.#line(message.sender.kind, message.clientId);
+    const line = this.#line(message.sender, message.clientId);
     // Events may arrive out of order: an older state does not replace a newer one.
     if (line.message && (line.message.rev ?? 0) > (message.rev ?? 0)) return;
     line.show(message);
@@ -127,10 +128,10 @@ export class Conversation {
     open.filter(which).forEach((menu) => (menu.open = false));
   }
 
-  #line(kind, clientId) {
-    const key = `${kind} ${clientId}`;
+  #line(sender, clientId) {
+    const key = `${sender.kind} ${sender.id} ${clientId}`;
     if (!this.#lines.has(key)) {
-      const line = new Line(this.#me, kind === this.#me.kind, this.#api, this.#does);
+      const line = new Line(this.#me, isSame(sender, this.#me), this.#api, this.#does);
       this.#lines.set(key, line);
       this.#list.append(line.element);
       if (!line.mine) this.#views.observe(line.foot);

@@ -7,7 +7,7 @@ import { Conversation } from './conversation.js';
 import { setButton, when } from './dom.js';
 import { Drafts } from './drafts.js';
 import { upload } from './images.js';
-import { avatar, nameOf } from './people.js';
+import { avatar, isSame, nameOf } from './people.js';
 import { Rail } from './rail.js';
 import { Search } from './search.js';
 
@@ -258,9 +258,9 @@ export class Pane {
 
   #show(message) {
     if (message.sessionId !== this.#active) return;
-    const mine = message.sender.kind === this.#me.kind;
+    const mine = isSame(message.sender, this.#me);
     if (mine) this.#outbox.delete(message.clientId);
-    else this.#showTyping(false);
+    if (message.sender.kind !== this.#me.kind) this.#showTyping(false);
     this.#conversation.show(message);
   }
 

@@ -8,6 +8,11 @@ const NEUTRAL = { customer: 'Patient', dentist: 'Dentist' };
 const ID_MAX = 12;
 const ID_END = 6;
 
+/** Whether both are the same person. */
+export function isSame(one, other) {
+  return one.kind === other.kind && one.id === other.id;
+}
+
 /** The directory's name, or the neutral name with enough of the id to distinguish people. */
 export function nameOf({ kind, id, name }) {
   if (name && name !== NEUTRAL[kind]) return name;

@@ -2,7 +2,7 @@
 
 import { el, icon, when } from './dom.js';
 import { summary } from './line.js';
-import { avatar, nameOf } from './people.js';
+import { avatar, isSame, nameOf } from './people.js';
 
 export class Rail {
   #list;
@@ -72,7 +72,7 @@ export class Rail {
 
   #lastLine({ lastMessage }) {
     if (!lastMessage) return 'No messages yet';
-    const mine = lastMessage.sender.kind === this.#me.kind;
+    const mine = isSame(lastMessage.sender, this.#me);
     return `${mine ? 'You: ' : ''}${summary(lastMessage)}`;
   }
 }

@@ -3,8 +3,7 @@
 import exec from 'k6/execution';
 import { setTimeout } from 'k6/timers';
 
-// `exec.instance` is kept, because each look-up costs as much as all other work on a
-// message here.
+// `exec.instance` is kept, because each look-up costs as much as all other work on a message here.
 let instance = null;
 
 /** Milliseconds since the run began, with a higher resolution than `Date.now()`. */

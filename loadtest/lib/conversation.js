@@ -53,7 +53,7 @@ export class Conversation {
     return true;
   }
 
-  /** Talks until the given time and judges the result; both arguments are times of the run. */
+  /** Sends until the given time and judges the result; both arguments are times of the run. */
   async hold(until_ms, storms_ms) {
     metrics.unjudged.add(1);
     for (const side of this.sides) side.connect();

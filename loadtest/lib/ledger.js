@@ -1,5 +1,5 @@
 // Messages sent and received in one session, from which loss, duplicates and disorder are judged.
-// It does not depend on k6.
+// This file does not depend on k6.
 
 /** Read state of one side. */
 class Reader {

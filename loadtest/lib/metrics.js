@@ -25,8 +25,7 @@ export const metrics = {
   refreshes: new Counter('token_refreshes'),
   refusals: new Counter('refusals'),
   errors: new Counter('errors'),
-  // Raised when a conversation begins and lowered when it is judged, so that it ends at
-  // 0.
+  // Raised when a conversation begins and lowered when it is judged, so that it ends at 0.
   unjudged: new Counter('conversations_unjudged'),
 };
 

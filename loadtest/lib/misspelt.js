@@ -1,4 +1,4 @@
-// Variables that are not read, but whose names are close to one that is.
+// Variables that are not read, with names close to one that is.
 
 /** `PAIR is not read; is PAIRS meant?` for each such variable; never with a value. */
 export function misspelt(given, known) {

@@ -1,5 +1,4 @@
-// The report at the end of a run: as text on the terminal, as an HTML page, and as
-// JSON.
+// The report at the end of a run: as text on the terminal, as an HTML page, and as JSON.
 
 import { findings, framings, measured } from './findings.js';
 import { page } from './page.js';

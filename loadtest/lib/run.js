@@ -11,7 +11,7 @@ import { People } from './people.js';
 import { report } from './report.js';
 import { doubts, settings } from './settings.js';
 
-/** Time for opening, joining and judging besides the talk and GRACE, in seconds. */
+/** Time for opening, joining and judging besides DURATION and GRACE, in seconds. */
 const MARGIN_S = 30;
 
 /**

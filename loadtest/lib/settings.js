@@ -52,7 +52,7 @@ function directory(name, otherwise) {
   return given;
 }
 
-/** Whether k6 can tell that a path is a directory: it opens none, and its error says so. */
+/** Whether a path is a directory. k6 opens none, and its error differs from that of a missing file. */
 function isDirectory(place) {
   try {
     open(place);

@@ -104,6 +104,4 @@ end $$;
 create trigger messages_search before insert or update of body, bodiless on messages
     for each row execute function frontdesk_index();
 
-update messages set body = body;
-
 create index messages_search on messages using gin (search);

@@ -8,25 +8,24 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::{plain, say};
-use crate::{
-    auth::Verifier,
-    bus::redis::Redis,
-    bus::redis::config::RedisServers,
+use crate::config::{Config, Verdict};
+use bus::{
     cluster::config::SecretSource,
-    config::{Config, Verdict},
-    directory, images,
-    images::config::S3Config,
-    limits::config::LimitsConfig,
-    peers::NodeTls,
+    redis::{Redis, config::RedisServers},
+};
+use db::postgres::config::PostgresConfig;
+use gateway::{limits::config::LimitsConfig, peers::NodeTls};
+use identity::{auth::Verifier, directory};
+use media::config::S3Config;
+use model::{
+    ids::TenantId,
     person::{Person, PersonKind},
-    platform::{
-        tasks::Tasks,
-        tls::{self, Tls},
-        variables::without_query,
-    },
-    store::postgres::Postgres,
-    store::postgres::config::PostgresConfig,
+};
+use platform::{
+    tasks::Tasks,
+    tls::{self, Tls},
     traces::probe_collector,
+    variables::without_query,
 };
 
 /// Time limit of one part.
@@ -159,6 +158,7 @@ fn parts(config: &Config) -> Vec<(&'static str, String)> {
         ("pictures", pictures),
         ("customers", customers(config)),
         ("dentists", dentists(config)),
+        ("tenants", tenants(config)),
         ("pushes", pushes),
         ("traces", traces(config)),
         ("limits", limits(&config.limits)),
@@ -235,6 +235,19 @@ fn dentists(config: &Config) -> String {
     format!("tokens {}", ways.join(", or "))
 }
 
+fn tenants(config: &Config) -> String {
+    let api = match config.platform_key {
+        Some(_) => "managed by /api/platform",
+        None => "not managed (PLATFORM_API_KEY is not set)",
+    };
+    let secrets = match config.sealing.keys() {
+        0 => "no secrets (SECRETS_KEY is not set)".to_owned(),
+        1 => "secrets sealed with one key".to_owned(),
+        keys => format!("secrets sealed with the first of {keys} keys"),
+    };
+    format!("{api}, {secrets}")
+}
+
 fn limits(limits: &LimitsConfig) -> String {
     let number = |limit: Option<std::num::NonZeroU32>| {
         limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string())
@@ -282,7 +295,8 @@ fn trials(config: &Config) -> anyhow::Result<Vec<(&'static str, Trial<'_>)>> {
 
 /// Version and durability of the database.
 async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<String> {
-    let (found, durability) = Postgres::probe(postgres, &config.search_language).await?;
+    let (found, durability) =
+        db::postgres::Postgres::probe(postgres, &config.search_language).await?;
     let durability = durability.context("it does not show its durability settings")?;
     config.admit_database(&durability)?;
     let warning =
@@ -294,7 +308,7 @@ async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<
 async fn names(config: &Config) -> anyhow::Result<String> {
     let directory = directory::open(config.mysql.as_ref(), &config.data_dir)?;
     for kind in [PersonKind::Customer, PersonKind::Dentist] {
-        let nobody = Person::new(kind, "frontdesk-check-config".parse()?);
+        let nobody = Person::new(TenantId::MAIN, kind, "frontdesk-check-config".parse()?);
         let looked = directory.person(&nobody).await;
         looked.with_context(|| format!("query of a {}", kind.as_str()))?;
     }
@@ -302,6 +316,6 @@ async fn names(config: &Config) -> anyhow::Result<String> {
 }
 
 async fn pictures(s3: &S3Config) -> anyhow::Result<String> {
-    images::probe(s3).await?;
+    media::probe(s3).await?;
     Ok("the bucket exists".to_owned())
 }

@@ -8,12 +8,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::ExposeSecret;
 
 use super::{Kind, id, say};
-use crate::{
-    auth::minting::{Claims, Token},
-    config::Config,
-    person::{PersonId, PersonKind},
-    platform::variables::ConfigError,
-};
+use crate::config::Config;
+use identity::auth::minting::{Claims, Token};
+use model::person::{PersonId, PersonKind};
+use platform::variables::ConfigError;
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {

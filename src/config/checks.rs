@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::{Config, ConfigError, Variables};
-use crate::platform::tls::{Tls, is_plain_beyond_this_machine};
+use platform::tls::{Tls, is_plain_beyond_this_machine};
 
 /// Minimum length of an HS256 key in bytes (RFC 7518, 3.2). A shorter key can be guessed from a token.
 const HS256_KEY_MIN: usize = 32;
@@ -128,7 +128,7 @@ impl Config {
 
     fn any_client(&self) -> Option<String> {
         self.tokens.cognito.as_ref()?.client_ids.is_empty().then(|| {
-            "COGNITO_CLIENT_IDS: is not set, and tokens for any app of the user pool count; set the \
+            "COGNITO_CLIENT_IDS: is not set, and tokens for any modules of the user pool count; set the \
              ids of your apps' clients"
                 .to_owned()
         })

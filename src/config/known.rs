@@ -1,9 +1,9 @@
 //! Names of all variables, and the lookup of misspelt ones.
 
-use crate::platform::variables::Names;
+use platform::variables::Names;
 
 /// All variables that a node reads, in alphabetical order.
-const KNOWN: [&str; 98] = [
+const KNOWN: [&str; 100] = [
     "ACCEPT_UNSAFE_DATABASE",
     "ADMIN_PORT",
     "ALLOW_INSECURE",
@@ -73,6 +73,7 @@ const KNOWN: [&str; 98] = [
     "OUTBOUND_MEMORY_MIB",
     "PING_INTERVAL_MS",
     "PING_TIMEOUT_MS",
+    "PLATFORM_API_KEY",
     "PORT",
     "POSTGRES_CA_FILE",
     "POSTGRES_DB",
@@ -100,12 +101,13 @@ const KNOWN: [&str; 98] = [
     "S3_ENDPOINT",
     "S3_PUBLIC_ENDPOINT",
     "SEARCH_LANGUAGE",
+    "SECRETS_KEY",
     "TRUSTED_PROXIES",
     "TRUSTED_TRACERS",
 ];
 
 /// Prefixes of our variables.
-const PREFIXES: [&str; 23] = [
+const PREFIXES: [&str; 25] = [
     "ADMIN_",
     "ALLOW_",
     "CLUSTER_",
@@ -123,11 +125,13 @@ const PREFIXES: [&str; 23] = [
     "OTEL_",
     "OUTBOUND_",
     "PING_",
+    "PLATFORM_",
     "POSTGRES_",
     "PUSH_",
     "REDIS_",
     "S3_",
     "SEARCH_",
+    "SECRETS_",
     "TRUSTED_",
 ];
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{bus::redis::config::RedisServers, platform::tls::Tls};
+use bus::redis::config::RedisServers;
+use platform::tls::Tls;
 
 /// Configuration of a node with these variables.
 pub(crate) fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -214,7 +215,7 @@ fn i14_secrets_do_not_print() {
         ("REDIS_HOST", "redis"),
         ("REDIS_PASSWORD", secret),
         ("DJANGO_JWT_SECRET", secret),
-        ("ONESIGNAL_APP_ID", "app"),
+        ("ONESIGNAL_APP_ID", "modules"),
         ("ONESIGNAL_API_KEY", secret),
         ("S3_BUCKET", "pictures"),
         ("S3_ENDPOINT", "http://127.0.0.1:9000"),
@@ -251,7 +252,7 @@ fn an_address_may_be_named_localhost_and_a_nodes_own_must_be_one() {
 
 #[test]
 fn what_someone_wrote_is_in_a_push_only_where_the_operator_says_so() {
-    let onesignal = [("ONESIGNAL_APP_ID", "app"), ("ONESIGNAL_API_KEY", "key")];
+    let onesignal = [("ONESIGNAL_APP_ID", "modules"), ("ONESIGNAL_API_KEY", "key")];
     let with = |more: &[(&'static str, &'static str)]| [&onesignal, more].concat();
     let pushes = read(&onesignal).unwrap().pushes.unwrap();
     assert_eq!(pushes.base_url, "https://api.onesignal.com");

@@ -30,15 +30,15 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-use crate::{
-    app::App,
-    auth::config::{CognitoConfig, DjangoConfig},
-    auth::minting::{Claims, Token},
-    config::Config,
-    error::Error,
-    http::request::Json as JsonBody,
-    person::{PersonId, PersonKind},
+use super::Embedded;
+use crate::config::Config;
+use gateway::http::request::Json as JsonBody;
+use identity::auth::{
+    config::{CognitoConfig, DjangoConfig},
+    minting::{Claims, Token},
 };
+use model::person::{PersonId, PersonKind};
+use protocol::error::Error;
 
 /// Key id in tokens and in the key set.
 const KEY_ID: &str = "development";
@@ -162,14 +162,14 @@ const FORWARDED: &str = "x-forwarded-";
 /// Limits the issuer to this machine, because it needs no authentication. Other machines are allowed by
 /// `DEV_ISSUER`. Requests through a proxy are refused even from this machine: their client is unknown.
 pub(crate) async fn guard(
-    State(app): State<Arc<App>>,
+    State(embedded): State<Arc<Embedded>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Error> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
     let is_near = peer.is_some_and(|peer| peer.is_loopback());
-    if !is_near && !app.config.development.beyond_loopback {
+    if !is_near && !embedded.development.beyond_loopback {
         return Err(Error::Forbidden(
             "development tokens are issued only to the node's own machine",
         ));
@@ -229,11 +229,11 @@ pub(crate) struct Ask {
 
 /// `POST /dev/token {kind, id, admin?}`
 pub(crate) async fn token(
-    State(app): State<Arc<App>>,
+    State(embedded): State<Arc<Embedded>>,
     JsonBody(ask): JsonBody<Ask>,
 ) -> Result<Json<Token>, Error> {
-    let issuer = app.issuer.as_ref().ok_or(Error::RouteNotFound)?;
-    if ask.admin && !app.config.development.admins {
+    let issuer = embedded.issuer.as_ref().ok_or(Error::RouteNotFound)?;
+    if ask.admin && !embedded.development.admins {
         return Err(Error::Forbidden("an admin's development token needs DEV_ADMIN=yes"));
     }
     issuer.issue(&ask, LIFETIME).map(Json)
@@ -241,11 +241,11 @@ pub(crate) async fn token(
 
 /// `GET /dev/customers/.well-known/jwks.json`, and the same for dentists.
 pub(crate) async fn jwks(
-    State(app): State<Arc<App>>,
+    State(embedded): State<Arc<Embedded>>,
     UrlPath(asked): UrlPath<String>,
 ) -> Result<Json<JwkSet>, Error> {
     let known = [PersonKind::Customer, PersonKind::Dentist].map(side);
-    match &app.issuer {
+    match &embedded.issuer {
         Some(issuer) if known.contains(&asked.as_str()) => Ok(Json(issuer.set.clone())),
         _ => Err(Error::RouteNotFound),
     }

@@ -1,6 +1,9 @@
 //! The embedded S3 server: a bucket in the data directory, so that pictures take the same way as with AWS.
 //! This node calls it in-process. Clients reach it by presigned URLs through the node's router.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,10 +35,13 @@ use s3s::{
 use s3s_fs::FileSystem;
 use tokio::{fs::File, time::timeout};
 
-use crate::{app::App, error::Error, images::ObjectKey};
+use super::Embedded;
+use media::bucket::Bucket;
+use model::image::ObjectKey;
+use protocol::error::Error;
 
 /// Name of the bucket, which is the first part of its URLs.
-pub(crate) const BUCKET: &str = "frontdesk-images";
+const BUCKET: &str = "frontdesk-images";
 /// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -86,14 +92,10 @@ impl Server {
         Ok(Self { service, bucket, key, secret, uploading: DashSet::new() })
     }
 
-    /// ID and secret of the access key.
-    pub(crate) fn keys(&self) -> (&str, &str) {
-        (&self.key, &self.secret)
-    }
-
-    /// HTTP client of this node's own requests.
-    pub(crate) fn client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(InProcess(self.service.clone()))
+    /// The bucket, for this node's own requests.
+    pub(crate) fn bucket(&self) -> Bucket {
+        let http = SharedHttpClient::new(InProcess(self.service.clone()));
+        Bucket::in_process(BUCKET, http, (&self.key, &self.secret))
     }
 
     /// Serves a request for this object. The server refuses unsigned requests.
@@ -177,11 +179,11 @@ fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 
 /// `GET` and `PUT /frontdesk-images/{session}/{name}`: only the uses of a presigned URL.
 pub(crate) async fn object(
-    State(app): State<Arc<App>>,
+    State(embedded): State<Arc<Embedded>>,
     UrlPath((session, name)): UrlPath<(String, String)>,
     request: Request,
 ) -> Result<Response, Error> {
-    let server = app.images.embedded.as_ref().ok_or(Error::RouteNotFound)?;
+    let server = embedded.images.as_ref().ok_or(Error::RouteNotFound)?;
     let object = format!("{session}/{name}");
     ObjectKey::parse(&object).ok_or(Error::RouteNotFound)?;
     server.serve(&object, request).await

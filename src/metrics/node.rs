@@ -1,77 +1,50 @@
 //! Gauges that are set at each scrape: numbers of things, and lengths of queues.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::{sync::oneshot, time::timeout};
 
-use crate::connection::counts::{FRAMINGS, place};
-use crate::platform::metrics::{Label, gauge, gauges, whole};
-use crate::{app::App, http::health, store::push_jobs::PushCounts, wire::broadcast::Room};
-
-/// Time limit for the database to count jobs. If it is exceeded, a gauge keeps its last value.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time limit of an answer for values from other services. Later values are in the next answer: a scrape must
-/// not fail together with the service that it reports.
-const WAIT: Duration = Duration::from_millis(400);
+use chat::outbound::counts::FRAMINGS;
+use platform::metrics::{Label, gauge, gauges};
 
 #[derive(Debug)]
-pub(super) struct NodeGauges {
-    connections: [Gauge; 2],
-    session_rooms: Gauge,
-    user_rooms: Gauge,
-    outbound_bytes: Gauge,
-    memory_waiting: Gauge,
-    memory_budget: Gauge,
-    outbound_waiting: Gauge,
-    outbound_longest: Gauge<f64, AtomicU64>,
-    writer_queue: Gauge,
-    writer_stalled: Gauge<f64, AtomicU64>,
-    writer_troubled: Gauge,
-    bus_queue: Gauge,
-    hub_queue: Gauge,
-    directory_queue: Gauge,
-    pool_max: Gauge,
-    pool_open: Gauge,
-    pool_in_use: Gauge,
-    pool_waiting: Gauge,
-    draining: Gauge,
-    tasks: Gauge,
-    others: Others,
+pub(crate) struct NodeGauges {
+    pub(crate) connections: [Gauge; 2],
+    pub(crate) session_rooms: Gauge,
+    pub(crate) user_rooms: Gauge,
+    pub(crate) outbound_bytes: Gauge,
+    pub(crate) memory_waiting: Gauge,
+    pub(crate) memory_budget: Gauge,
+    pub(crate) outbound_waiting: Gauge,
+    pub(crate) outbound_longest: Gauge<f64, AtomicU64>,
+    pub(crate) writer_queue: Gauge,
+    pub(crate) writer_stalled: Gauge<f64, AtomicU64>,
+    pub(crate) writer_troubled: Gauge,
+    pub(crate) bus_queue: Gauge,
+    pub(crate) hub_queue: Gauge,
+    pub(crate) directory_queue: Gauge,
+    pub(crate) pool_max: Gauge,
+    pub(crate) pool_open: Gauge,
+    pub(crate) pool_in_use: Gauge,
+    pub(crate) pool_waiting: Gauge,
+    pub(crate) draining: Gauge,
+    pub(crate) tasks: Gauge,
+    pub(crate) others: Others,
 }
+
+/// Labels of a gauge of jobs.
+pub(crate) type JobLabels = [(&'static str, String); 2];
 
 /// Gauges whose values come from other services.
 #[derive(Clone, Debug)]
-struct Others {
-    services: Family<Label, Gauge>,
-    jobs: [Gauge; 3],
-}
-
-impl Others {
-    async fn collect(self, app: Arc<App>) {
-        let jobs = timeout(COUNT_TIMEOUT, app.store.push_counts());
-        let backlog = timeout(COUNT_TIMEOUT, app.store.search_backlog());
-        let (services, jobs, backlog) = tokio::join!(Box::pin(health::up(&app)), jobs, backlog);
-        if let Ok(Ok(backlog)) = backlog {
-            app.metrics.search.backlog.set(backlog);
-        }
-        for (service, up) in services {
-            if let Some(up) = up {
-                self.services.get_or_create(&[("service", service)]).set(i64::from(up));
-            }
-        }
-        if let Ok(Ok(PushCounts { waiting, taken, dead })) = jobs {
-            for (gauge, count) in self.jobs.iter().zip([waiting, taken, dead]) {
-                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
-    }
+pub(crate) struct Others {
+    pub(crate) services: Family<Label, Gauge>,
+    pub(crate) jobs: Family<JobLabels, Gauge>,
+    pub(crate) overdue: Family<[(&'static str, String); 1], Gauge>,
+    pub(crate) pushes: [Gauge; 3],
 }
 
 impl NodeGauges {
@@ -90,9 +63,15 @@ impl NodeGauges {
         let states = ["max", "open", "in_use", "waited_for"];
         let [pool_max, pool_open, pool_in_use, pool_waiting] =
             gauges(registry, "database_pool_connections", help, "state", states);
-        let help = "Push jobs in the store, of all nodes, by state";
+        let help = "Push jobs in the store, of all nodes, by state; the same as frontdesk_jobs of the queue pushes";
         let states = ["waiting", "taken", "dead"];
-        let jobs = gauges(registry, "push_jobs", help, "state", states);
+        let pushes = gauges(registry, "push_jobs", help, "state", states);
+        let jobs = Family::default();
+        let help = "Jobs in the store, of all nodes, by queue and state";
+        registry.register("jobs", help, Family::clone(&jobs));
+        let overdue = Family::default();
+        let help = "Time since the oldest job of a queue should have run";
+        registry.register("jobs_overdue_seconds", help, Family::clone(&overdue));
         let outbound_longest = Gauge::default();
         let help = "Longest time for which a connection with waiting bytes has accepted none";
         registry.register("outbound_longest_wait_seconds", help, outbound_longest.clone());
@@ -131,68 +110,9 @@ impl NodeGauges {
             pool_open,
             pool_in_use,
             pool_waiting,
-            others: Others { services, jobs },
+            others: Others { services, jobs, overdue, pushes },
             draining: gauge(registry, "draining", "1 while the node drains"),
             tasks: gauge(registry, "runtime_tasks", "Live tasks of the runtime"),
         }
-    }
-
-    pub(super) async fn collect(&self, app: &Arc<App>) {
-        self.collect_connections(app);
-        self.writer_queue.set(whole(app.writer.waiting()));
-        self.writer_stalled.set(app.writer.stalled_for().as_secs_f64());
-        self.writer_troubled.set(whole(app.writer.troubled()));
-        self.bus_queue.set(whole(app.bus.waiting()));
-        self.hub_queue.set(app.metrics.hub.queue.get());
-        self.directory_queue.set(whole(app.people.waiting()));
-        self.draining.set(i64::from(app.is_draining()));
-        let runtime = tokio::runtime::Handle::current();
-        self.tasks.set(whole(runtime.metrics().num_alive_tasks()));
-        if let Some(pool) = app.store.pool() {
-            self.pool_max.set(whole(pool.max_size));
-            self.pool_open.set(whole(pool.size));
-            self.pool_in_use.set(whole(pool.size.saturating_sub(pool.available)));
-            self.pool_waiting.set(whole(pool.waiting));
-        }
-        let (others, app) = (self.others.clone(), Arc::clone(app));
-        let (done, looked) = oneshot::channel::<()>();
-        app.tasks.clone().spawn_once("metrics.collect", async move {
-            others.collect(app).await;
-            drop(done);
-        });
-        if timeout(WAIT, looked).await.is_err() {
-            tracing::debug!("metrics of other services are late; this scrape shows older values");
-        }
-    }
-
-    fn collect_connections(&self, app: &App) {
-        let (mut counts, mut waiting, mut bytes) = ([0; 2], 0, 0);
-        let mut longest = Duration::ZERO;
-        for outbound in app.hub.connections() {
-            if let Some(count) = counts.get_mut(place(outbound.framing())) {
-                *count += 1;
-            }
-            if let Some((waiting_bytes, since)) = outbound.waiting() {
-                waiting += 1;
-                bytes += waiting_bytes;
-                longest = longest.max(since);
-            }
-        }
-        for (gauge, count) in self.connections.iter().zip(counts) {
-            gauge.set(count);
-        }
-        let (held, budget) = app.memory.usage();
-        self.memory_waiting.set(whole(held));
-        self.memory_budget.set(whole(budget));
-        self.outbound_waiting.set(waiting);
-        self.outbound_bytes.set(whole(bytes));
-        self.outbound_longest.set(longest.as_secs_f64());
-        let (mut sessions, mut users) = (0, 0);
-        app.hub.each_room(|room| match room {
-            Room::Session(_) => sessions += 1,
-            Room::User(_) => users += 1,
-        });
-        self.session_rooms.set(sessions);
-        self.user_rooms.set(users);
     }
 }

@@ -1,10 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::*;
-use crate::wire::{ClientEvent, requests::REQUESTS, told::EVENTS};
+use platform::openapi::Schemas;
+use protocol::{ClientEvent, requests::REQUESTS, server_events::EVENTS};
 
 /// Methods by path, read from the router's debug output.
-fn answered(router: &axum::Router<Arc<App>>) -> BTreeMap<String, BTreeSet<String>> {
+fn answered<S>(router: &axum::Router<S>) -> BTreeMap<String, BTreeSet<String>> {
     let told = format!("{router:?}");
     let (told, _) = told.split_once("fallback_router").expect("it tells its fallback");
     let (handlers, paths) = told.split_once("node: Node").expect("it tells its paths");
@@ -32,8 +35,10 @@ fn documented(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_route_is_documented_and_every_documented_one_is_there() {
     let (router, _) = crate::router::routes().split_for_parts();
+    let (of_clients, _) = gateway::routes::routes().split_for_parts();
     let document = json!(document());
-    let answered = answered(&router);
+    let mut answered = answered(&router);
+    answered.extend(self::answered(&of_clients));
     assert!(answered.len() > 20 && answered["/api/chats"].len() == 2, "{answered:?}");
     assert_eq!(answered, documented(&document));
     // A route outside the document is noticed.
@@ -76,7 +81,7 @@ fn every_operation_says_what_it_is_takes_and_gives() {
 
 #[test]
 fn every_reference_leads_somewhere_and_both_documents_mean_the_same_by_a_name() {
-    for document in [json!(document()), crate::asyncapi::document()] {
+    for document in [json!(document()), protocol::asyncapi::document()] {
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().unwrap();
@@ -103,7 +108,7 @@ fn every_reference_leads_somewhere_and_both_documents_mean_the_same_by_a_name() 
 
 #[test]
 fn every_event_is_in_the_document_of_events() {
-    let document = crate::asyncapi::document();
+    let document = protocol::asyncapi::document();
     for framing in ["native", "socketio"] {
         for request in REQUESTS {
             let key = request.name.replace(':', ".");
@@ -111,7 +116,7 @@ fn every_event_is_in_the_document_of_events() {
             // Every listed event is known to the parser.
             assert!(!matches!(
                 ClientEvent::parse(request.name, None),
-                Err(crate::error::Error::UnknownEvent)
+                Err(protocol::error::Error::UnknownEvent)
             ));
         }
         for event in EVENTS {

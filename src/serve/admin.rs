@@ -6,9 +6,10 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use super::{
-    ACCEPT_REST, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_connection,
+    ACCEPT_PAUSE, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_connection,
 };
-use crate::{config::Config, limits::Accepted};
+use crate::config::Config;
+use gateway::limits::Accepted;
 
 /// Maximum number of connections.
 const CONNECTIONS_MAX: usize = 64;
@@ -38,7 +39,7 @@ pub(super) async fn accept(listener: Option<&TcpListener>, serving: Serving) {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "accept failed on the operators' port");
-                sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }

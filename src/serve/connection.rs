@@ -13,7 +13,9 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use crate::{limits::Accepted, memory::Ending, platform::tasks::Tasks};
+use chat::memory::Ending;
+use gateway::limits::Accepted;
+use platform::tasks::Tasks;
 
 /// Time limit for a client to send the head of its request.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

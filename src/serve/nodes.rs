@@ -8,8 +8,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{ACCEPT_REST, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_stream};
-use crate::{app::App, config::Config};
+use super::{
+    ACCEPT_PAUSE, From, HEAD_TIMEOUT, Serving, is_of_one_connection, listen, serve_stream,
+};
+use crate::{config::Config, modules::Modules};
 
 /// Binds the listener; `None` if this node has no certificate.
 pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
@@ -19,14 +21,14 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Serves until it is dropped. Without a listener it waits.
-pub(super) async fn accept(listener: Option<&TcpListener>, app: &App, serving: Serving) {
-    let (Some(listener), Some(acceptor)) = (listener, app.node_tls.acceptor()) else {
+pub(super) async fn accept(listener: Option<&TcpListener>, modules: &Modules, serving: Serving) {
+    let (Some(listener), Some(acceptor)) = (listener, modules.gateway.node_tls.acceptor()) else {
         return std::future::pending().await;
     };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(accepted) = app.limits.accept(peer.ip()) else { continue };
+                let Some(accepted) = modules.gateway.limits.accept(peer.ip()) else { continue };
                 let accepted = Arc::new(accepted);
                 let from = From { peer, accepted, head_timeout: HEAD_TIMEOUT, place: None };
                 let shaking = shake(acceptor.clone(), stream, from, serving.clone());
@@ -35,7 +37,7 @@ pub(super) async fn accept(listener: Option<&TcpListener>, app: &App, serving: S
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "accept failed on the nodes' port");
-                sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -25,7 +25,9 @@ use crate::{
 };
 
 /// Number of sessions.
-const SESSIONS: u64 = 5;
+const SESSIONS: usize = 5;
+/// Number of sessions in tenant main.
+const OF_MAIN: usize = 3;
 /// Average pause of a device between two messages.
 const PAUSE: Duration = Duration::from_millis(350);
 /// Time limit for all devices to settle after the last fault is mended.
@@ -57,7 +59,8 @@ struct People {
 
 impl People {
     /// Two devices for each customer, one for each dentist, a photographer, and a stranger. One
-    /// customer has no device and so gets pushes.
+    /// customer has no device and so gets pushes. The people of the last sessions have the ids of the first ones, in a
+    /// second tenant; so has the stranger, who is in no session there.
     async fn gather(world: &World, seed: u64) -> Self {
         let mut people = Self {
             history: History::default(),
@@ -67,10 +70,9 @@ impl People {
             phase: watch::Sender::new(Phase::Talk),
             tasks: JoinSet::new(),
         };
+        let (pairs, outsider) = pairs(world).await;
         let mut devices = Vec::new();
-        for number in 0..SESSIONS {
-            let (customer, dentist) = (world.customer().await, world.dentist(number).await);
-            let session = world.session(&customer, &dentist).await;
+        for (number, Pair { customer, dentist, session }) in pairs.into_iter().enumerate() {
             let members = vec![customer.id.clone(), dentist.id.clone()];
             people.history.members.insert(session.clone(), members);
             let away = number == 0;
@@ -113,10 +115,9 @@ impl People {
             rng: StdRng::seed_from_u64(seed),
         };
         people.tasks.spawn(photographer.run());
-        let person = world.customer().await;
         let stranger = Stranger {
-            number: people.add(&person),
-            person,
+            number: people.add(&outsider),
+            person: outsider,
             sessions: people.history.members.keys().cloned().collect(),
             nodes: world.addresses(),
             recorder: Arc::clone(&people.recorder),
@@ -154,6 +155,45 @@ impl People {
             sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// A session and its members.
+struct Pair {
+    customer: Person,
+    dentist: Person,
+    session: String,
+}
+
+/// Opens the sessions. Also returns someone who is in none of them.
+async fn pairs(world: &World) -> (Vec<Pair>, Person) {
+    let mut pairs: Vec<Pair> = Vec::new();
+    for number in 0..SESSIONS {
+        let twins = pairs.get(number.wrapping_sub(OF_MAIN));
+        let twins = twins.and_then(|of| world.twins(&of.customer, &of.dentist));
+        let is_twin = twins.is_some();
+        let [mut customer, mut dentist] = match twins {
+            Some(people) => people,
+            None => [world.customer().await, world.dentist(number as u64).await],
+        };
+        let session = world.session(&customer, &dentist).await;
+        if is_twin {
+            name_as_twin(&mut customer);
+            name_as_twin(&mut dentist);
+        }
+        pairs.push(Pair { customer, dentist, session });
+    }
+    let last = &pairs[OF_MAIN - 1];
+    let mut outsider = match world.twins(&last.customer, &last.dentist) {
+        Some([customer, _]) => customer,
+        None => world.customer().await,
+    };
+    name_as_twin(&mut outsider);
+    (pairs, outsider)
+}
+
+/// Gives a person of the second tenant a name of their own in the history, whose checker knows people by name.
+fn name_as_twin(person: &mut Person) {
+    person.id.insert_str(0, "second tenant/");
 }
 
 /// Plays a round with this seed.

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use frontdesk_test_support::{
-    Clock, DJANGO_SECRET, Http, Issuer, NO_LIMITS, Node, OneSignal, Person, Postgres, Redis, Relay,
-    S3, Servers, eventually, unique,
+    Clock, DJANGO_SECRET, Http, Issuer, NO_LIMITS, Node, OneSignal, PLATFORM_KEY, Person, Platform,
+    Postgres, Practice, Redis, Relay, S3, SECRETS_KEY, Servers, eventually, unique,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// Clock of the first node.
     pub(crate) clock: Clock,
     issuer: Issuer,
+    /// A second tenant. `None` beside nodes of an earlier version, which know no tenants.
+    practice: Option<Practice>,
     _s3: S3,
     _files: TempDir,
 }
@@ -72,6 +74,15 @@ impl World {
             }
             started.push(Node::start(&binaries[at % binaries.len()], &env).await);
         }
+        let practice = match binaries {
+            [_] => Some(Practice::open(&Platform::of(&started[0]), "A second tenant").await),
+            _ => None,
+        };
+        for node in &started {
+            if let Some(practice) = &practice {
+                practice.known(node).await;
+            }
+        }
         let mut fronts = Vec::new();
         for node in &started {
             fronts.push(Relay::start(node.address.port()).await);
@@ -88,6 +99,7 @@ impl World {
             onesignal,
             clock,
             issuer,
+            practice,
             _s3: s3,
             _files: files,
         }
@@ -114,6 +126,13 @@ impl World {
         Servers::get().await.mysql_database().execute(&insert).await;
         let id = id.to_string();
         Person { kind: "dentist", token: Issuer::dentist(&id), id }
+    }
+
+    /// The customer and the dentist of the second tenant with the ids of these two, unless there is no such
+    /// tenant.
+    pub(crate) fn twins(&self, customer: &Person, dentist: &Person) -> Option<[Person; 2]> {
+        let practice = self.practice.as_ref()?;
+        Some([practice.customer(&customer.id), practice.dentist(&dentist.id)])
     }
 
     /// Opens a session between the two and returns its id.
@@ -160,6 +179,8 @@ fn environment(issuer: &str, data_dir: &str) -> Vec<(String, String)> {
         ("DATA_DIR", data_dir),
         ("COGNITO_ISSUER", issuer),
         ("DJANGO_JWT_SECRET", DJANGO_SECRET),
+        ("PLATFORM_API_KEY", PLATFORM_KEY),
+        ("SECRETS_KEY", SECRETS_KEY),
         ("DRAIN_SPREAD_MS", "500"),
         ("PING_INTERVAL_MS", "2000"),
         ("PING_TIMEOUT_MS", "2000"),

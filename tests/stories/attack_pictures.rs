@@ -11,11 +11,11 @@ use crate::{
 
 /// Pictures with EXIF, XMP or comments that contain `secret`: the place and the camera.
 const LOCATED: [(&str, &[u8]); 5] = [
-    ("image/jpeg", include_bytes!("../../src/images/metadata/located.jpg")),
-    ("image/png", include_bytes!("../../src/images/metadata/located.png")),
-    ("image/webp", include_bytes!("../../src/images/metadata/located.webp")),
-    ("image/gif", include_bytes!("../../src/images/metadata/located.gif")),
-    ("image/heic", include_bytes!("../../src/images/metadata/located.heic")),
+    ("image/jpeg", include_bytes!("../../crates/media/src/metadata/located.jpg")),
+    ("image/png", include_bytes!("../../crates/media/src/metadata/located.png")),
+    ("image/webp", include_bytes!("../../crates/media/src/metadata/located.webp")),
+    ("image/gif", include_bytes!("../../crates/media/src/metadata/located.gif")),
+    ("image/heic", include_bytes!("../../crates/media/src/metadata/located.heic")),
 ];
 
 /// Limit of additional memory for the largest pictures, in KiB: one is decoded for its thumbnail, and

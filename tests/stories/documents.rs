@@ -1,15 +1,18 @@
 //! `/openapi.json`, `/asyncapi.json` and `/docs`: the node behaves as documented.
 
-use frontdesk_test_support::{Browser, Desk, Http, Person, Schemathesis, validate_asyncapi};
+use frontdesk_test_support::{
+    Browser, Desk, Http, Person, Platform, Schemathesis, validate_asyncapi,
+};
 use image::ImageFormat;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    FRONTDESK,
     http_api::problem,
     one_node,
     pictures::{picture, uploaded},
-    two_nodes,
+    tenants::{OPERATED, operated},
 };
 
 #[path = "documents/conversation.rs"]
@@ -17,7 +20,7 @@ mod conversation;
 
 #[tokio::test]
 async fn every_documented_operation_is_there_and_no_other_method_is() {
-    let desk = one_node().await;
+    let desk = Desk::embedded_with(FRONTDESK, &OPERATED).await;
     let http = Http::new(desk.nodes[0].address, None);
     let document = http.get("/openapi.json").await;
     assert_eq!(document.header("content-type"), "application/json");
@@ -37,12 +40,10 @@ async fn every_documented_operation_is_there_and_no_other_method_is() {
             } else if !operation.is_null() {
                 let status = answer.status.to_string();
                 assert!(operation["responses"][&status].is_object(), "{method} {path}: {status}");
-                // An operation with security responds 401 to a request without a token.
-                assert_eq!(
-                    operation["security"].is_null(),
-                    answer.status == 401,
-                    "{method} {path}"
-                );
+                // An operation with security responds 401 to a request without a token or key.
+                let security = &operation["security"];
+                let is_secured = security.is_null() || *security == json!([{ "platform": [] }]);
+                assert_eq!(is_secured, answer.status == 401, "{method} {path}");
             }
         }
     }
@@ -81,12 +82,12 @@ async fn the_page_shows_every_operation_and_nothing_comes_from_elsewhere() {
 /// Sends every kind of request that the document describes.
 #[tokio::test]
 async fn nothing_that_is_asked_by_the_document_is_answered_otherwise_on_the_embedded_database() {
-    asked_by_the_document(one_node().await, 4).await;
+    asked_by_the_document(Desk::embedded_with(FRONTDESK, &OPERATED).await, 4).await;
 }
 
 #[tokio::test]
 async fn nothing_that_is_asked_by_the_document_is_answered_otherwise_on_postgres_and_redis() {
-    asked_by_the_document(two_nodes().await, 25).await;
+    asked_by_the_document(operated(2).await, 25).await;
 }
 
 async fn asked_by_the_document(desk: Desk, examples: u32) {
@@ -109,6 +110,8 @@ async fn world(desk: &Desk, person: &Person) -> Value {
             _ => desk.session(&desk.customer(), person).await,
         });
     }
+    let tenant =
+        Platform::of(&desk.nodes[0]).post("", &json!({ "name": "Another" })).await.expect(201);
     let mut messages = Vec::new();
     for number in 0..60 {
         let text = json!({
@@ -124,7 +127,7 @@ async fn world(desk: &Desk, person: &Person) -> Value {
     http.post(&format!("/api/chats/{}/messages", sessions[0]), &shown).await.expect(201);
     json!({
         "kind": person.kind, "session": sessions[0], "spare": sessions[1],
-        "messages": messages, "own": own, "image": image,
+        "messages": messages, "own": own, "image": image, "tenant": tenant["id"],
     })
 }
 

@@ -75,7 +75,7 @@ async fn f10_a_redis_that_comes_back_empty_is_told_everything_again() {
     for client in [&mut patient, &mut doctor] {
         while client.event("presence").await["online"] != true {}
     }
-    let spared = "delete from push_jobs where error = 'connected'";
+    let spared = "delete from jobs where error = 'connected'";
     let mut found = 0;
     eventually("both count as connected", async || {
         found += database.execute(spared, &[]).await.unwrap();

@@ -34,7 +34,10 @@ async fn pushes(service: &OneSignal, to: &Person, count: usize) -> Vec<Push> {
 /// State and error of the remaining jobs.
 async fn jobs(desk: &Desk) -> Vec<(String, Option<String>)> {
     let database = desk.database.as_ref().unwrap().client().await;
-    let rows = database.query("select state, error from push_jobs order by id", &[]).await.unwrap();
+    let rows = database
+        .query("select state, error from jobs where queue = 'pushes' order by number", &[])
+        .await
+        .unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
@@ -380,7 +383,7 @@ async fn f20_i14_what_is_refused_for_good_is_given_up_and_nothing_private_is_log
 
     let key = service.variables()[1].1;
     let log: Vec<String> = desk.nodes.iter().flat_map(frontdesk_test_support::Node::log).collect();
-    assert_eq!(log.iter().filter(|line| line.contains("push given up")).count(), 1);
+    assert_eq!(log.iter().filter(|line| line.contains("job given up")).count(), 1);
     for line in log {
         assert!(!line.contains(BODY) && !line.contains(key), "it is logged: {line}");
     }

@@ -10,7 +10,7 @@ const SECURE: [(&str, &str); 10] = [
     ("MYSQL_HOST", "127.0.0.1"),
     ("DJANGO_JWT_SECRET", "0123456789abcdef0123456789abcdef"),
     ("COGNITO_ISSUER", "https://issuer.example"),
-    ("COGNITO_CLIENT_IDS", "app"),
+    ("COGNITO_CLIENT_IDS", "modules"),
     ("CORS_ORIGINS", "https://portal.example"),
     ("TRUSTED_PROXIES", "10.0.0.10"),
 ];

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::{process::Command, sync::OnceCell, time::timeout};
 
 use crate::{
-    LONGEST, PATIENCE,
+    LONGEST, PATIENCE, PLATFORM_KEY,
     stock::{clients, python_environment, run},
 };
 
@@ -47,6 +47,7 @@ impl Schemathesis<'_> {
             .arg(dir.join("schemathesis.toml"))
             .args(["run", &format!("{}/openapi.json", self.url)])
             .args(["--header", &format!("Authorization: Bearer {}", self.token)])
+            .args(["--header", &format!("X-API-Key: {PLATFORM_KEY}")])
             .args(["--max-examples", &self.examples.to_string(), "--seed", "7"])
             .env("WORLD", self.world.to_string())
             .stdin(Stdio::null())

@@ -1,0 +1,212 @@
+//! Detection of lost broadcasts, and backfill from the store.
+//!
+//! Law I7: live delivery may lose or reorder. A message that comes early shows a gap at once. A quiet room
+//! shows none, so the positions of all live rooms are compared with the store's heads. Nobody waits longer
+//! than 5 s for a message or for a change of one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::Hub;
+use crate::store::{Head, PAGE_MAX};
+use bus::broadcast::{Broadcast, Room};
+use db::StoreError;
+use model::ids::SessionId;
+use platform::traces::{self, Span};
+
+/// Maximum number of concurrent backfills.
+pub(super) const MAX_CONCURRENT_BACKFILLS: usize = 4;
+/// Interval of the head check.
+const CHECK: Duration = Duration::from_secs(2);
+/// Time for a message on the bus to arrive before it is read from the store.
+const GRACE: Duration = Duration::from_millis(150);
+/// The same for a change. A message that changes repeatedly is published once a second.
+const CHANGE_GRACE: Duration = Duration::from_millis(1_300);
+/// Number of heads in one query.
+const CHUNK: usize = 1_000;
+
+/// Entry of a session whose backfill is under way. It is removed when this is dropped, after a panic too, so
+/// that the next head check can repeat the backfill.
+struct Entry {
+    of: fn(&Hub) -> &Mutex<HashSet<SessionId>>,
+    hub: Arc<Hub>,
+    id: SessionId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        (self.of)(&self.hub).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Hub {
+    pub(super) async fn keep_checking(self: Arc<Self>) {
+        let mut ticks = interval(CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.check_heads().await;
+        }
+    }
+
+    /// Compares the position of every live session with its head in the store.
+    pub(super) async fn check_heads(self: &Arc<Self>) {
+        // Positions are taken before the query, so the store has all messages published up to them.
+        let live: Vec<(SessionId, u64)> = {
+            let engine = self.engine();
+            let session = |(room, position): (&Room, u64)| match room {
+                Room::Session(id) => Some((*id, position)),
+                Room::User(_) => None,
+            };
+            self.revisions.retain(|id| engine.contains(&Room::Session(id)));
+            engine.positions().filter_map(session).collect()
+        };
+        match self.compare(&live).await {
+            Ok(()) => drop(self.counts.checks.inc()),
+            Err(error) => {
+                self.counts.checks_failed.inc();
+                tracing::warn!(error = %error, "head check failed");
+            }
+        }
+    }
+
+    async fn compare(self: &Arc<Self>, live: &[(SessionId, u64)]) -> Result<(), StoreError> {
+        let mut anew = self.check_epoch().await?;
+        let mut heads = Vec::with_capacity(live.len());
+        for chunk in live.chunks(CHUNK) {
+            let ids: Vec<_> = chunk.iter().map(|(id, _)| *id).collect();
+            heads.extend(self.store.heads(&ids).await?);
+        }
+        let positions: HashMap<_, _> = live.iter().copied().collect();
+        let is_ahead =
+            |head: &Head| positions.get(&head.id).is_some_and(|position| *position > head.last_seq);
+        if !anew && heads.iter().any(is_ahead) {
+            self.renew_epoch().await?;
+            anew = true;
+        }
+        for Head { id, last_seq, rev } in heads {
+            if anew {
+                self.rewind(id, last_seq);
+                self.revisions.restart(id, rev);
+            }
+            let position = self.engine().position(&Room::Session(id));
+            if position.is_some_and(|position| position < last_seq) && self.backfill_messages(id) {
+                self.counts.gaps_checked.inc();
+            }
+            if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
+                self.backfill_changes(id, rev);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the room back to the stored position.
+    fn rewind(&self, id: SessionId, last_seq: u64) {
+        if self.engine().rewind(&Room::Session(id), last_seq) {
+            self.counts.rewound.inc();
+            tracing::warn!(session = %id.0, last_seq, "delivered message is missing in the store; room position set back");
+        }
+    }
+
+    /// Backfills the room's missing messages, unless the bus brings them. False if it is under way already.
+    pub(super) fn backfill_messages(self: &Arc<Self>, id: SessionId) -> bool {
+        let begun =
+            self.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        if begun {
+            let hub = Arc::clone(self);
+            self.tasks.spawn_once("hub.backfill_messages", async move {
+                let _entry =
+                    Entry { of: |hub| &hub.messages_backfilling, hub: Arc::clone(&hub), id };
+                sleep(GRACE).await;
+                hub.backfill_messages_now(id).await;
+            });
+        }
+        begun
+    }
+
+    async fn backfill_messages_now(self: &Arc<Self>, id: SessionId) {
+        let Ok(_permit) = self.backfills.acquire().await else { return };
+        let (room, counts) = (Room::Session(id), &self.counts);
+        let mut filled = false;
+        let done = |filled| {
+            if filled { &counts.filled } else { &counts.closed }.inc();
+        };
+        loop {
+            // The room has no connections any more, so nothing is missing.
+            let Some(position) = self.engine().position(&room) else { return done(filled) };
+            let since = SystemTime::now();
+            let missed = match self.store.backfill_messages(id, position, PAGE_MAX).await {
+                Ok(missed) if missed.is_empty() => return done(filled),
+                Ok(missed) => missed,
+                Err(error) => {
+                    // The next check finds the gap again.
+                    counts.failed.inc();
+                    tracing::warn!(error = %error, "gap fill failed; the next head check retries");
+                    return;
+                }
+            };
+            tracing::debug!(session = %id.0, messages = missed.len(), "missing messages read from the store");
+            filled = true;
+            counts.messages.inc_by(missed.len() as u64);
+            let mut span = Span::sampled_since(since, "fill");
+            if let (Some(span), Some(systems)) = (&mut span, traces::systems()) {
+                span.set("db.system.name", systems.database);
+                span.set("frontdesk.messages", i64::try_from(missed.len()).unwrap_or(i64::MAX));
+            }
+            for message in &missed {
+                let broadcast = Broadcast::message_filled(message);
+                let mut broadcast = broadcast.caused_by(span.as_ref().map(Span::parent));
+                broadcast.begin_delivery();
+                self.deliver(&Arc::new(broadcast));
+            }
+            if self.engine().position(&room) == Some(position) {
+                counts.failed.inc();
+                tracing::error!(session = %id.0, position, "sequence gap in the store");
+                return;
+            }
+        }
+    }
+
+    /// Sends the room the changes up to this revision that it has not received, unless the bus brings them.
+    fn backfill_changes(self: &Arc<Self>, id: SessionId, head: u64) {
+        if self.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            let hub = Arc::clone(self);
+            self.tasks.spawn_once("hub.backfill_changes", async move {
+                let _entry =
+                    Entry { of: |hub| &hub.changes_backfilling, hub: Arc::clone(&hub), id };
+                sleep(CHANGE_GRACE).await;
+                hub.backfill_changes_now(id, head).await;
+            });
+        }
+    }
+
+    async fn backfill_changes_now(self: &Arc<Self>, id: SessionId, head: u64) {
+        let Ok(_permit) = self.backfills.acquire().await else { return };
+        while let Some(up_to) = self.revisions.up_to(id).filter(|up_to| *up_to < head) {
+            let changed = match self.store.backfill_changes(id, up_to, PAGE_MAX).await {
+                Ok(changed) => changed,
+                Err(error) => {
+                    // The next check finds it again.
+                    tracing::warn!(error = %error, "query of missed changes failed; the next head check retries");
+                    return;
+                }
+            };
+            for message in &changed {
+                if !self.revisions.is_heard(id, message.rev.unwrap_or(0)) {
+                    self.counts.changes.inc();
+                    tracing::debug!(session = %id.0, "missed change delivered from the store");
+                    self.deliver(&Arc::new(Broadcast::message_updated(message)));
+                }
+            }
+            // After the last page nothing is left: the remaining revisions were changed again later, or
+            // belong to the session itself.
+            let last = changed.last().and_then(|message| message.rev);
+            self.revisions.settle(id, last.unwrap_or(head));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Updates for members of a session, whether or not they have joined: `session:updated` after each change,
+//! and in a session `message:updated`.
+//!
+//! A session is published as the database has it at that moment, so counts are exact. A busy session is
+//! published once a second. If a node is killed before it publishes, the next change brings the state, or the
+//! list that a client reads when it reconnects.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::store::sessions::Sessions;
+use bus::{PubSub, broadcast::Broadcast};
+use model::{
+    ids::{MessageId, SessionId},
+    message::Message,
+};
+use platform::{
+    tasks::{Stage, Tasks},
+    throttle::Throttle,
+};
+
+/// Retry delay while the database is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Publishes changed sessions to their members, and changed messages.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    changed: Throttle<SessionId, ()>,
+    amended: Throttle<MessageId, Message>,
+}
+
+impl Inbox {
+    /// Starts publishing on this bus.
+    pub fn start(tasks: &Tasks, store: Arc<dyn Sessions>, bus: Arc<dyn PubSub>) -> Arc<Self> {
+        let inbox = Arc::new(Self::default());
+        let updating = Arc::clone(&inbox).keep_updating(Arc::clone(&bus));
+        tasks.spawn(Stage::Delivery, "inbox.messages", updating);
+        tasks.spawn(Stage::Delivery, "inbox.sessions", Arc::clone(&inbox).keep_telling(store, bus));
+        inbox
+    }
+
+    /// Queues a session that has changed for one of its members at least.
+    pub fn changed(&self, id: SessionId) {
+        self.changed.put(id, (), |(), ()| ());
+    }
+
+    /// Queues a changed message. A message that changes repeatedly is published once a second.
+    pub fn amended(&self, message: &Message) {
+        self.changed(message.session_id);
+        let latest = |waiting: &mut Message, message: Message| {
+            if message.rev > waiting.rev {
+                *waiting = message;
+            }
+        };
+        self.amended.put(message.id, message.clone(), latest);
+    }
+
+    async fn keep_updating(self: Arc<Self>, bus: Arc<dyn PubSub>) {
+        loop {
+            for (_, message) in self.amended.take().await {
+                bus.publish(Broadcast::message_updated(&message));
+            }
+        }
+    }
+
+    /// Publishes everything that is queued, as the node ends.
+    pub async fn flush(&self, store: &dyn Sessions, bus: &dyn PubSub) {
+        for (_, message) in self.amended.take_all() {
+            bus.publish(Broadcast::message_updated(&message));
+        }
+        let ids: Vec<_> = self.changed.take_all().into_iter().map(|(id, ())| id).collect();
+        for (member, session) in store.views(&ids).await.unwrap_or_default() {
+            bus.publish(Broadcast::session_updated(member, &session));
+        }
+    }
+
+    async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn PubSub>) {
+        loop {
+            let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();
+            match store.views(&ids).await {
+                Ok(views) => {
+                    for (member, session) in views {
+                        bus.publish(Broadcast::session_updated(member, &session));
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "session update not sent; retried later");
+                    sleep(RETRY).await;
+                    for id in ids {
+                        self.changed(id);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Opening a session.
+
+use crate::{Chat, store::NewSession};
+use bus::broadcast::Broadcast;
+use model::{
+    ids::SessionId,
+    person::{Person, PersonKind},
+    session::{Member, Session},
+};
+use platform::new_id;
+use protocol::error::Error;
+
+/// The customer and the dentist of two people.
+fn sides<'a>(me: &'a Person, other: &'a Person) -> (&'a Person, &'a Person) {
+    if me.kind == PersonKind::Customer { (me, other) } else { (other, me) }
+}
+
+impl Chat {
+    /// The open session between `me` and `other`. It is found without the directory, which may be
+    /// unavailable.
+    pub async fn find_open(&self, me: &Person, other: &Person) -> Result<Option<Session>, Error> {
+        let (customer, dentist) = sides(me, other);
+        let Some(id) = self.store.open_between(customer, dentist).await? else { return Ok(None) };
+        self.store.session(me, id).await?.ok_or(Error::SessionNotFound).map(Some)
+    }
+
+    /// Number of open sessions in which this customer waits for a first answer, up to `limit`.
+    pub async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, Error> {
+        Ok(self.store.unanswered(customer, limit).await?)
+    }
+
+    /// Opens a session between `me` and `other`, or finds the open one. Also returns whether it is new.
+    pub async fn open(&self, me: &Person, other: Person) -> Result<(Session, bool), Error> {
+        let (customer, dentist) = sides(me, &other);
+        // The same look-up, and so the same answer, for people whom `me` may not talk to and for unknown
+        // people.
+        if !self.people.may_talk(customer, dentist).await? {
+            return Err(Error::PersonNotFound);
+        }
+        let mine = self.known(me).await?;
+        let theirs = self.known(&other).await?;
+        let (customer, dentist) =
+            if me.kind == PersonKind::Customer { (mine, theirs) } else { (theirs, mine) };
+        let new = NewSession { id: SessionId(new_id()), customer, dentist };
+        let (id, opened) = self.store.open_session(&new).await?;
+        let session = self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+        if opened {
+            // Each side's inbox receives its own view. The session is empty, so both views are alike.
+            self.bus.publish(Broadcast::session_new(me.clone(), &session));
+            self.bus.publish(Broadcast::session_new(other, &session));
+        }
+        Ok((session, opened))
+    }
+
+    pub(crate) async fn known(&self, person: &Person) -> Result<Member, Error> {
+        let entry = self.people.look_up(person).await?.ok_or(Error::PersonNotFound)?;
+        let (name, avatar_url) = (entry.name.clone(), entry.avatar_url.clone());
+        Ok(Member { person: person.clone(), name, avatar_url, email: None })
+    }
+}

@@ -1,0 +1,166 @@
+//! Law I15: the same ids in another tenant are other people, and nothing of one tenant is found by the other.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    committed,
+    world::{World, actor, append, draft},
+};
+use crate::store::{
+    Appended, HistoryRange, PatchOutcome, Refusal, SessionPage, SessionPatch,
+    participants::{ParticipantTable, Shared},
+    search::terms::Terms,
+};
+use db::jobs::JobTable;
+use media::uploads::{Declined, NewUpload};
+use model::{
+    ids::TenantId,
+    image::ImageKey,
+    message::amend::{Amendment, Unamendable},
+    person::{Person, PersonKind},
+    session::{Delivered, Member, SessionStatus},
+};
+
+contract!(
+    i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing,
+    i15_twins_have_their_own_sessions,
+    i15_what_is_kept_of_a_person_is_not_their_twins,
+);
+
+fn member(person: Person) -> Member {
+    Member { person, name: "Eve".to_owned(), avatar_url: None, email: None }
+}
+
+/// The person with the same id in another tenant.
+fn twin(person: &Person) -> Person {
+    Person::new(TenantId::new(2).unwrap(), person.kind, person.id.clone())
+}
+
+async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let drafts = vec![draft(id, &customer, "toothache"), draft(id, &dentist, "tomorrow")];
+    let first = committed(&append(&*world.store, drafts).await[0]).clone();
+    for me in [twin(&customer), twin(&dentist)] {
+        let store = &world.store;
+        let all = SessionPage { after: None, status: None, since: None, limit: 10 };
+        assert!(store.session(&me, id).await.unwrap().is_none());
+        assert!(store.head(&me, id).await.unwrap().is_none());
+        assert!(store.sessions(&me, &all).await.unwrap().sessions.is_empty());
+        assert!(store.unread(&me).await.unwrap().is_empty());
+        for range in [HistoryRange::After(0), HistoryRange::Before(u64::MAX)] {
+            assert!(world.history(&me, id, range, 10).await.is_empty());
+        }
+        assert!(store.changes(&me, id, 0, 10).await.unwrap().is_empty());
+        let terms = Terms::parse("toothache").unwrap();
+        let hits = store.search(&me, &terms, 0, 10).await.unwrap().unwrap();
+        assert!(hits.found.is_empty());
+        assert!(!store.has_written(&me, id).await.unwrap());
+        let later = Timestamp::now() + SignedDuration::from_hours(1);
+        assert_eq!(store.last_before(&me, id, 9, later).await.unwrap(), 0);
+        // Nothing is changed either.
+        assert!(store.mark_read(&me, id, 1).await.unwrap().is_none());
+        let delivered = Delivered { session_id: id, to: me.clone(), seq: 2 };
+        assert!(store.mark_delivered(&[delivered]).await.unwrap().moved.is_empty());
+        let close = SessionPatch { status: Some(SessionStatus::Closed), muted: Some(true) };
+        assert!(store.set_session(&me, id, close).await.unwrap().is_none());
+        let amended = store.amend(&me, id, first.id, &Amendment::Delete).await.unwrap();
+        assert!(matches!(amended, Err(Unamendable::NotFound)));
+        let sent = append(&**store, vec![draft(id, &me, "hello")]).await.remove(0);
+        assert!(matches!(sent, Appended::Refused(Refusal::SessionNotFound)), "{sent:?}");
+        // Their admins let nobody in, and read no earlier text.
+        let colleague = member(Person::new(me.tenant, PersonKind::Dentist, "8".parse().unwrap()));
+        let table = ParticipantTable(world.handle.clone());
+        for shared in [
+            table.add(id, &colleague, &actor(), None).await.unwrap(),
+            table.transfer(id, &colleague, &actor(), None).await.unwrap(),
+        ] {
+            assert_eq!(shared, Shared::NotFound);
+        }
+        assert!(table.roster(me.tenant, id).await.unwrap().is_none());
+        let past = store.past_bodies(me.tenant, id, first.id).await.unwrap();
+        assert!(past.is_none());
+        let key = ImageKey::new(7);
+        assert!(world.uploads().upload(&me, id, &key).await.unwrap().is_none());
+        let upload = NewUpload {
+            session_id: id,
+            key,
+            by: me.clone(),
+            format: media::Format::Png,
+            size: 1,
+            file_name: None,
+        };
+        let noted = world.uploads().note_upload(&upload).await.unwrap();
+        assert_eq!(noted, Err(Declined::SessionNotFound));
+        world.people().rename(&me, "Somebody else", None).await.unwrap();
+    }
+    let session = world.store.session(&customer, id).await.unwrap().unwrap();
+    assert_eq!((session.last_seq, session.read_seq, session.delivered_seq), (2, 0, 0));
+    assert_eq!((session.status, session.muted), (SessionStatus::Open, false));
+    assert_eq!((&*session.customer.name, &*session.dentist.name), ("Ada", "Dana"));
+}
+
+async fn i15_twins_have_their_own_sessions(world: World) {
+    let (customer, dentist, id) = world.pair().await;
+    let (their_customer, their_dentist) = (twin(&customer), twin(&dentist));
+    let open_between = async |one, two| world.store.open_between(one, two).await.unwrap();
+    assert_eq!(open_between(&their_customer, &their_dentist).await, None);
+    let theirs = world.open(&their_customer, &their_dentist).await;
+    assert_ne!(theirs, id);
+    assert_eq!(open_between(&their_customer, &their_dentist).await, Some(theirs));
+    assert_eq!(open_between(&customer, &dentist).await, Some(id));
+    // The same client id of both is two messages.
+    let mut both = vec![draft(id, &customer, "ours"), draft(theirs, &their_customer, "theirs")];
+    both[1].client_id = both[0].client_id.clone();
+    for (appended, sender) in
+        append(&*world.store, both).await.iter().zip([&customer, &their_customer])
+    {
+        let message = committed(appended);
+        assert_eq!((message.seq, &message.sender.person), (1, sender));
+    }
+    for (me, id) in [(&dentist, id), (&their_dentist, theirs)] {
+        let session = world.store.session(me, id).await.unwrap().unwrap();
+        assert_eq!(session.dentist.person, *me);
+        let last = session.last_message.unwrap();
+        assert_eq!(last.sender.person.tenant, me.tenant);
+        assert_eq!(world.store.unread(me).await.unwrap(), [(id, 1)]);
+        // Reactions are read with their tenant.
+        let react = Amendment::React { emoji: "👍".parse().unwrap(), on: true };
+        let amended = world.store.amend(me, id, last.id, &react).await.unwrap().unwrap();
+        assert_eq!(amended.message.reactions[0].by, std::slice::from_ref(me));
+        let stored = world.store.history(me, id, HistoryRange::After(0), 1).await.unwrap();
+        assert_eq!(stored[0].reactions[0].by, std::slice::from_ref(me));
+    }
+    assert_eq!(world.store.unanswered(&customer, 10).await.unwrap(), 1);
+    assert_eq!(world.store.unanswered(&their_customer, 10).await.unwrap(), 1);
+    let close = SessionPatch { status: Some(SessionStatus::Closed), muted: None };
+    let closed = world.store.set_session(&their_dentist, theirs, close).await.unwrap();
+    assert_eq!(closed, Some(PatchOutcome::Done { status: true, muted: false }));
+    let ours = world.store.session(&dentist, id).await.unwrap().unwrap();
+    assert_eq!(ours.status, SessionStatus::Open);
+    // Each member's view is in their own tenant.
+    for (member, session) in world.store.views(&[id, theirs]).await.unwrap() {
+        let tenant = if session.id == id { TenantId::MAIN } else { their_dentist.tenant };
+        assert_eq!((member.tenant, session.customer.person.tenant), (tenant, tenant));
+    }
+    assert!(JobTable(world.another_handle().await).counts().await.unwrap().is_empty());
+}
+
+async fn i15_what_is_kept_of_a_person_is_not_their_twins(world: World) {
+    let (customer, _, _) = world.pair().await;
+    let other = twin(&customer);
+    world.people().seen(std::slice::from_ref(&customer)).await.unwrap();
+    assert!(world.people().last_seen(&customer).await.unwrap().is_some());
+    assert!(world.people().last_seen(&other).await.unwrap().is_none());
+    let admin = actor();
+    world.blocks().block(&customer, None, &admin).await.unwrap();
+    let blocked = world.blocks().blocked(-1).await.unwrap().unwrap();
+    assert!(blocked.people.contains(&customer) && !blocked.people.contains(&other));
+    let listed = async |tenant| world.blocks().blocks(tenant, None, 10).await.unwrap();
+    assert_eq!(listed(TenantId::MAIN).await.len(), 1);
+    assert!(listed(other.tenant).await.is_empty());
+    assert!(!world.blocks().unblock(&other, &admin).await.unwrap());
+    assert_eq!(listed(TenantId::MAIN).await.len(), 1, "another tenant's admin can't unblock");
+    let acts = async |tenant| world.audit().acts(tenant, None, 10).await.unwrap();
+    assert_eq!(acts(TenantId::MAIN).await.len(), 1);
+    assert!(acts(other.tenant).await.is_empty());
+}

@@ -1,0 +1,29 @@
+//! Replies between people: counted before a session is opened, and checked before someone's
+//! presence is shown.
+
+use async_trait::async_trait;
+
+use db::StoreError;
+use model::{ids::SessionId, person::Person};
+
+/// The part of a store that answers these questions.
+#[async_trait]
+pub trait Openings: Send + Sync + 'static {
+    /// Number of open sessions of this customer without a message of a dentist, up to `limit`.
+    async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, StoreError>;
+
+    /// Whether this person has ever written in the session.
+    async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError>;
+}
+
+/// $1 the customer, $2 the limit, $3 the tenant. It uses the index of open sessions, then the index of
+/// `client_id`s, which begins with the session and the sender.
+pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
+    select 1 as one from sessions c \
+    where c.tenant_id = $3 and c.customer_id = $1 and c.status = 'open' and not exists ( \
+      select 1 from messages w where w.session_id = c.id and w.sender_kind = 'dentist') \
+    limit $2) waiting";
+
+/// $1 the session, $2 and $3 the person, $4 the tenant.
+pub(super) const HAS_WRITTEN: &str = "select 1 as one from messages \
+    where tenant_id = $4 and session_id = $1 and sender_kind = $2 and sender_id = $3 limit 1";

@@ -1,0 +1,317 @@
+//! Professionals who take part in a session beside its dentist, and who its dentist is.
+//!
+//! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
+//! members.
+
+use std::time::Duration;
+
+use db::{
+    Database, StoreError,
+    text::{Row, Statement, Value},
+};
+use identity::{
+    audit::{self, Act, Actor, NewEntry},
+    rows::tenant,
+};
+use model::{
+    ids::{SessionId, TenantId},
+    person::{AvatarUrl, Person, PersonKind},
+    session::{Member, Session, SessionStatus},
+};
+use platform::new_id;
+
+/// Maximum number of members of a session.
+pub const MEMBERS_MAX: usize = 20;
+
+/// $1 the sessions.
+const MEMBERS: &str = "select m.session_id, cast(m.tenant_id as bigint) as tenant, m.kind, m.person_id, \
+    m.name, m.avatar_url, m.read_seq, m.delivered_seq \
+    from {each:$1} join members m on m.session_id = {id:each.value} \
+    order by m.session_id, m.kind, m.person_id";
+
+/// No row while nodes of an earlier version may run: they would show a shared session twice.
+const UPGRADED: &str = "select 1 as upgraded from tenant_changes where allowed";
+
+/// $1 the session, $2 its tenant. It locks the session.
+const OF_SESSION: &str =
+    "select status from sessions where tenant_id = $2 and id = $1 {for_no_key_update}";
+
+/// $1 the session, $2 its tenant, $3 the maximum, $4 the professional. No row if it is reached without them.
+const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 and s.id = $1 \
+    and ((select count(*) from members where session_id = s.id) < $3 \
+      or exists (select 1 from members where session_id = s.id and kind = 'dentist' and person_id = $4))";
+
+/// $1 the session, $2 its tenant, $3 the professional, $4 their name, $5 their avatar. They begin where the dentist
+/// is, so that what waits for an answer is unread. No row if they are a
+/// member.
+const ADD: &str = "insert into members \
+    (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
+    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    where s.tenant_id = $2 and s.id = $1 \
+    on conflict (session_id, kind, person_id) do nothing returning kind";
+
+/// The same, with a row in any case: a member who takes over has pushes.
+const TAKE_OVER: &str = "insert into members \
+    (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
+    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    where s.tenant_id = $2 and s.id = $1 \
+    on conflict (session_id, kind, person_id) do update set muted = excluded.muted returning kind";
+
+/// $1 the session, $2 its tenant.
+const SHARE: &str = "update sessions set shared = true, rev = rev + 1 \
+    where tenant_id = $2 and id = $1 returning status";
+
+/// $1 the session, $2 its tenant, $3 the professional. No row if they are its dentist.
+const IS_ANOTHERS: &str = "select 1 as anothers from sessions \
+    where tenant_id = $2 and id = $1 and dentist_id <> $3";
+
+/// $1 the session, $2 its tenant, $3 the professional. No row if they have another open session with the customer.
+const IS_FREE: &str = "select 1 as free from sessions s where s.tenant_id = $2 and s.id = $1 \
+    and (s.status <> 'open' or not exists (select 1 from sessions o where o.tenant_id = s.tenant_id \
+      and o.customer_id = s.customer_id and o.dentist_id = $3 and o.status = 'open'))";
+
+/// $1 the session, $2 its tenant. A dentist who hands over gets no pushes for it any more.
+const MUTE_DENTIST: &str = "update members set muted = true \
+    where tenant_id = $2 and session_id = $1 and kind = 'dentist' \
+      and person_id = (select dentist_id from sessions where tenant_id = $2 and id = $1) returning kind";
+
+/// $1 the session, $2 its tenant, $3 the professional.
+const HAND_OVER: &str = "update sessions set dentist_id = $3, shared = true, rev = rev + 1 \
+    where tenant_id = $2 and id = $1 returning status";
+
+/// $1 the session, $2 its tenant, $3 the professional, $4 id of the job, $5 its delay in milliseconds. A push for what
+/// waits for them already; messages to come bring their own. No row if nothing is unread. The parts of the payload
+/// need no escapes. Its braces are no token of the dialect, so no token may stand between them.
+const PUSH: &str = "insert into jobs \
+    (tenant_id, id, queue, kind, key, subject, payload, run_at, created_at) \
+    select m.tenant_id, {id:$4}, 'pushes', 'message', \
+      cast(m.session_id as text) || ':' || m.kind || ':' || m.person_id, m.kind || ':' || m.person_id, \
+      '{\"sessionId\":\"' || cast(m.session_id as text) || '\",\"kind\":\"' || m.kind || '\",\"personId\":\"' \
+        || m.person_id || '\",\"seq\":' || cast(m.read_seq + 1 as text) || '}', {in_ms:$5}, {now} \
+    from members m join sessions s on s.id = m.session_id \
+    where m.tenant_id = $2 and m.session_id = $1 and m.kind = 'dentist' and m.person_id = $3 \
+      and m.read_seq < s.last_seq and s.status = 'open' \
+    on conflict (tenant_id, queue, key) where state = 'waiting' do nothing returning id";
+
+/// Outcome of a change of a session's members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// It is as wanted now.
+    Done,
+    /// It was so before.
+    Unchanged,
+    /// Nodes of an earlier version may run.
+    TooEarly,
+    /// The tenant has no such session.
+    NotFound,
+    /// The session has [`MEMBERS_MAX`] members.
+    Full,
+    /// The professional has another open session with this customer.
+    AnotherIsOpen,
+}
+
+/// All members of a session, for an administrator.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// Whether messages may be sent.
+    pub status: SessionStatus,
+    /// The customer.
+    pub customer: Member,
+    /// The session's dentist.
+    pub dentist: Member,
+    /// Further professionals.
+    pub participants: Vec<Member>,
+}
+
+/// A member and how far they are.
+struct Seat {
+    session_id: SessionId,
+    member: Member,
+    read_seq: u64,
+    delivered_seq: u64,
+}
+
+/// The members of sessions in the database.
+#[derive(Clone, Debug)]
+pub struct ParticipantTable(pub Database);
+
+impl ParticipantTable {
+    /// Adds the further members to those of these sessions that are shared, each as its person sees it.
+    pub(crate) async fn complete<'a>(
+        &self,
+        views: impl Iterator<Item = (&'a Person, &'a mut Session)>,
+    ) -> Result<(), StoreError> {
+        let views: Vec<_> = views.filter(|(_, session)| session.shared).collect();
+        if views.is_empty() {
+            return Ok(());
+        }
+        let mut ids: Vec<_> = views.iter().map(|(_, session)| session.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let seats = self.seats(&ids).await?;
+        for (me, session) in views {
+            let id = session.id;
+            seat(session, me, seats.iter().filter(|seat| seat.session_id == id));
+        }
+        Ok(())
+    }
+
+    async fn seats(&self, ids: &[SessionId]) -> Result<Vec<Seat>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
+        let rows = self.0.read(Statement::new(MEMBERS, [ids.into()])).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// All members of a session of this tenant.
+    pub async fn roster(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+    ) -> Result<Option<Roster>, StoreError> {
+        let sql = "select status, dentist_id from sessions where tenant_id = $2 and id = $1";
+        let rows = self.0.read(Statement::new(sql, [id.0.into(), tenant.number().into()])).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (status, dentist_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
+        let mut customer = None;
+        let mut dentist = None;
+        let mut participants = Vec::new();
+        for Seat { member, .. } in self.seats(&[id]).await? {
+            match member.person.kind {
+                PersonKind::Customer => customer = Some(member),
+                PersonKind::Dentist if member.person.id.as_str() == dentist_id => {
+                    dentist = Some(member);
+                }
+                PersonKind::Dentist => participants.push(member),
+            }
+        }
+        let (Some(customer), Some(dentist)) = (customer, dentist) else {
+            return Err(StoreError::no_row());
+        };
+        Ok(Some(Roster { status, customer, dentist, participants }))
+    }
+
+    /// Lets a professional take part in a session, and records it in the audit log.
+    pub async fn add(
+        &self,
+        id: SessionId,
+        professional: &Member,
+        by: &Actor,
+        push_delay: Option<Duration>,
+    ) -> Result<Shared, StoreError> {
+        let [of_session, tenant] = places(id, professional);
+        let mut statements = vec![
+            Statement::new(UPGRADED, []),
+            Statement::new(OF_SESSION, [of_session.clone(), tenant.clone()]),
+            has_room(id, professional),
+            seated(ADD, id, professional),
+            Statement::new(SHARE, [of_session, tenant]),
+            note(by, Act::AddParticipant, id, professional),
+        ];
+        statements.extend(push_delay.map(|delay| push(id, professional, delay)));
+        let rows = self.0.write_while_found(statements).await?;
+        // The first statement without a row is the last one that ran.
+        Ok(match rows.len() {
+            1 => Shared::TooEarly,
+            2 => Shared::NotFound,
+            3 => Shared::Full,
+            4 => Shared::Unchanged,
+            _ => Shared::Done,
+        })
+    }
+
+    /// Makes a professional the session's dentist, and records it in the audit log. The dentist before stays a
+    /// participant, without pushes.
+    pub async fn transfer(
+        &self,
+        id: SessionId,
+        to: &Member,
+        by: &Actor,
+        push_delay: Option<Duration>,
+    ) -> Result<Shared, StoreError> {
+        let [of_session, tenant] = places(id, to);
+        let person = || to.person.id.as_str().into();
+        let mut statements = vec![
+            Statement::new(UPGRADED, []),
+            Statement::new(OF_SESSION, [of_session.clone(), tenant.clone()]),
+            Statement::new(IS_ANOTHERS, [of_session.clone(), tenant.clone(), person()]),
+            Statement::new(IS_FREE, [of_session.clone(), tenant.clone(), person()]),
+            has_room(id, to),
+            seated(TAKE_OVER, id, to),
+            Statement::new(MUTE_DENTIST, [of_session.clone(), tenant.clone()]),
+            Statement::new(HAND_OVER, [of_session, tenant, person()]),
+            note(by, Act::TransferSession, id, to),
+        ];
+        statements.extend(push_delay.map(|delay| push(id, to, delay)));
+        let rows = self.0.write_while_found(statements).await?;
+        Ok(match rows.len() {
+            1 => Shared::TooEarly,
+            2 => Shared::NotFound,
+            3 => Shared::Unchanged,
+            4 => Shared::AnotherIsOpen,
+            5 => Shared::Full,
+            _ => Shared::Done,
+        })
+    }
+}
+
+/// The session and its tenant, as parameters.
+fn places(id: SessionId, professional: &Member) -> [Value; 2] {
+    [id.0.into(), professional.person.tenant.number().into()]
+}
+
+fn has_room(id: SessionId, professional: &Member) -> Statement {
+    let [of_session, tenant] = places(id, professional);
+    let person = professional.person.id.as_str().into();
+    Statement::new(HAS_ROOM, [of_session, tenant, (MEMBERS_MAX as u64).into(), person])
+}
+
+fn push(id: SessionId, professional: &Member, delay: Duration) -> Statement {
+    let [of_session, tenant] = places(id, professional);
+    let person = professional.person.id.as_str().into();
+    let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    Statement::new(PUSH, [of_session, tenant, person, new_id().into(), delay.into()])
+}
+
+fn seated(sql: &'static str, id: SessionId, professional: &Member) -> Statement {
+    let [of_session, tenant] = places(id, professional);
+    let person = professional.person.id.as_str().into();
+    let (name, avatar) = (professional.name.as_str().into(), professional.avatar_url().into());
+    Statement::new(sql, [of_session, tenant, person, name, avatar])
+}
+
+fn note(by: &Actor, act: Act, id: SessionId, professional: &Member) -> Statement {
+    audit::table::note(&NewEntry::of_member(by, act, id, &professional.person))
+}
+
+fn read(row: &Row) -> Result<Seat, StoreError> {
+    let avatar: Option<String> = row.get("avatar_url")?;
+    Ok(Seat {
+        session_id: SessionId(row.get("session_id")?),
+        member: Member {
+            person: Person::new(tenant(row)?, row.parsed("kind")?, row.parsed("person_id")?),
+            name: row.get("name")?,
+            avatar_url: avatar.and_then(|url| url.parse::<AvatarUrl>().ok()),
+            email: None,
+        },
+        read_seq: row.count("read_seq")?,
+        delivered_seq: row.count("delivered_seq")?,
+    })
+}
+
+/// Puts the members of a session into it, as `me` sees it. The marks of the other side are those of its furthest
+/// member.
+fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a Seat>) {
+    for Seat { member, read_seq, delivered_seq, .. } in seats {
+        if member.person.kind != me.kind {
+            session.other_read_seq = session.other_read_seq.max(*read_seq);
+            session.other_delivered_seq = session.other_delivered_seq.max(*delivered_seq);
+        }
+        if member.person == session.dentist.person {
+            session.dentist = member.clone();
+        } else if member.person != session.customer.person {
+            session.participants.push(member.clone());
+        }
+    }
+}

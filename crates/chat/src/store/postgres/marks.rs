@@ -1,0 +1,106 @@
+//! Marks of members, in PostgreSQL.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Params, Postgres, rows};
+use crate::store::{
+    marks::{DeliveryMarks, Marks, ReadMark},
+    sql,
+};
+use db::StoreError;
+use model::{ids::SessionId, person::Person, session::Delivered};
+
+const MARK_READ: &str = "
+with target as (
+  select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
+  from members me join sessions c on c.id = me.session_id
+  where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and me.session_id = $3
+  for update of me nowait
+), moved as (
+  update members m set read_seq = t.wanted from target t
+  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+    and t.wanted > t.read_seq
+)
+select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
+
+/// Rows locked by other transactions are left out: one locked session delays only its own marks.
+const MARK_DELIVERED: &str = "
+with marks as (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[])
+    as i(session_id, kind, person_id, seq, tenant_id)
+), target as (
+  select me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
+  from marks i
+  join members me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
+    and me.tenant_id = i.tenant_id
+  join sessions c on c.id = me.session_id
+  for update of me skip locked
+), moved as (
+  update members m set delivered_seq = t.wanted from target t
+  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
+    and t.wanted > m.delivered_seq
+  returning m.session_id, m.kind, m.person_id, m.delivered_seq
+)
+select session_id, kind, person_id, tenant_id, coalesce(moved.delivered_seq, marks.seq) as seq,
+  target.session_id is null as locked
+from marks
+join members using (session_id, kind, person_id, tenant_id)
+left join target using (session_id, kind, person_id)
+left join moved using (session_id, kind, person_id)
+where target.session_id is null or moved.session_id is not null";
+
+#[async_trait]
+impl Marks for Postgres {
+    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
+        let rows = self
+            .db
+            .query(sql::UNREAD, &[&me.kind.as_str(), &me.id.as_str(), &me.tenant.number()])
+            .await?;
+        let unread = rows
+            .iter()
+            .map(|row| Ok((SessionId(rows::get(row, "session_id")?), rows::seq(row, "unread")?)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(unread.into_iter().filter(|(_, count)| *count > 0).collect())
+    }
+
+    async fn mark_read(
+        &self,
+        me: &Person,
+        id: SessionId,
+        seq: u64,
+    ) -> Result<Option<ReadMark>, StoreError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let params: Params<'_> =
+            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq, &me.tenant.number()];
+        let rows = self.db.retry_contended(me, id, || self.db.query(MARK_READ, params)).await?;
+        let mark =
+            |row| Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? });
+        rows.first().map(mark).transpose()
+    }
+
+    async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError> {
+        let ids: Vec<Uuid> = marks.iter().map(|mark| mark.session_id.0).collect();
+        let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.kind.as_str()).collect();
+        let people: Vec<&str> = marks.iter().map(|mark| mark.to.id.as_str()).collect();
+        let seqs: Vec<i64> =
+            marks.iter().map(|mark| i64::try_from(mark.seq).unwrap_or(i64::MAX)).collect();
+        let tenants: Vec<i32> = marks.iter().map(|mark| mark.to.tenant.number()).collect();
+        let rows = self.db.query(MARK_DELIVERED, &[&ids, &kinds, &people, &seqs, &tenants]).await?;
+        let mut done = DeliveryMarks::default();
+        for row in &rows {
+            let mark = Delivered {
+                session_id: SessionId(rows::get(row, "session_id")?),
+                to: Person::new(
+                    rows::tenant(row, "tenant_id")?,
+                    rows::parsed(row, "kind")?,
+                    rows::parsed(row, "person_id")?,
+                ),
+                seq: rows::seq(row, "seq")?,
+            };
+            let locked: bool = rows::get(row, "locked")?;
+            if locked { done.locked.push(mark) } else { done.moved.push(mark) }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,30 @@
+//! Replies between people, in PostgreSQL.
+
+use async_trait::async_trait;
+
+use super::{Params, Postgres, rows};
+use crate::store::openings::{HAS_WRITTEN, Openings, UNANSWERED};
+use db::StoreError;
+use model::{ids::SessionId, person::Person};
+
+#[async_trait]
+impl Openings for Postgres {
+    async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, StoreError> {
+        let rows = self
+            .db
+            .query(
+                UNANSWERED,
+                &[&customer.id.as_str(), &i64::from(limit), &customer.tenant.number()],
+            )
+            .await?;
+        let count = rows::seq(rows.first().ok_or_else(rows::missing)?, "sessions")?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError> {
+        let params: Params<'_> =
+            &[&id.0, &person.kind.as_str(), &person.id.as_str(), &person.tenant.number()];
+        let rows = self.db.query(HAS_WRITTEN, params).await?;
+        Ok(!rows.is_empty())
+    }
+}

@@ -1,0 +1,184 @@
+//! Sessions, in PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Params, Postgres, rows};
+use crate::store::{
+    participants::ParticipantTable,
+    sessions::{Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions},
+    sql,
+};
+use db::{Database, StoreError};
+use model::{
+    ids::{EpochId, SessionId},
+    person::Person,
+    session::{Session, SessionStatus},
+};
+
+const OPEN: &str = "
+with opened as (
+  insert into sessions (tenant_id, id, customer_id, dentist_id, created_at, active_at)
+  values ($8, $1, $2, $5, now(), now())
+  on conflict (tenant_id, customer_id, dentist_id) where status = 'open' do nothing
+  returning id
+), joined as (
+  insert into members (tenant_id, session_id, kind, person_id, name, avatar_url)
+  select $8, opened.id, m.kind, m.person_id, m.name, m.avatar_url
+  from opened, (values ('customer', $2, $3, $4), ('dentist', $5, $6, $7))
+    as m(kind, person_id, name, avatar_url)
+)
+select id from opened";
+
+const OPEN_BETWEEN: &str = "select id from sessions \
+    where tenant_id = $3 and customer_id = $1 and dentist_id = $2 and status = 'open'";
+
+const SET_SESSION: &str = "
+with me as (
+  select m.session_id, m.kind, m.person_id, m.muted, c.status
+  from members m join sessions c on c.id = m.session_id
+  where m.tenant_id = $6 and m.kind = $1 and m.person_id = $2 and m.session_id = $3
+  for no key update of c, m nowait
+), muting as (
+  update members m set muted = $5::boolean from me
+  where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
+    and $5::boolean is not null and m.muted <> $5::boolean
+  returning 1
+), setting as (
+  update sessions c set status = $4::text, rev = c.rev + 1 from me
+  where c.id = me.session_id and $4::text <> '' and c.status <> $4::text
+    and ($4::text = 'closed' or not exists (
+      select from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
+        and o.dentist_id = c.dentist_id and o.status = 'open'))
+  returning 1
+)
+select exists (select from setting) as status, exists (select from muting) as muted,
+  me.status as before
+from me";
+
+impl Postgres {
+    fn participants(&self) -> ParticipantTable {
+        ParticipantTable(Database::Postgres(Arc::clone(&self.db)))
+    }
+}
+
+#[async_trait]
+impl Sessions for Postgres {
+    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
+        let (customer, dentist) = (&new.customer, &new.dentist);
+        let params: Params<'_> = &[
+            &new.id.0,
+            &customer.person.id.as_str(),
+            &customer.name,
+            &customer.avatar_url(),
+            &dentist.person.id.as_str(),
+            &dentist.name,
+            &dentist.avatar_url(),
+            &customer.person.tenant.number(),
+        ];
+        // The open session may be closed between the two statements: then the next try opens a new
+        // one.
+        loop {
+            if !self.db.query(OPEN, params).await?.is_empty() {
+                return Ok((new.id, true));
+            }
+            let found = self.open_between(&customer.person, &dentist.person).await?;
+            if let Some(id) = found {
+                return Ok((id, false));
+            }
+        }
+    }
+
+    async fn open_between(
+        &self,
+        customer: &Person,
+        dentist: &Person,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let params: Params<'_> =
+            &[&customer.id.as_str(), &dentist.id.as_str(), &customer.tenant.number()];
+        let rows = self.db.query(OPEN_BETWEEN, params).await?;
+        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
+    }
+
+    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
+        let rows = self.db.query(sql::SESSION, params).await?;
+        let mut session = rows.first().map(rows::session).transpose()?;
+        self.participants().complete(session.iter_mut().map(|session| (me, session))).await?;
+        Ok(session)
+    }
+
+    async fn head(
+        &self,
+        me: &Person,
+        id: SessionId,
+    ) -> Result<Option<(Head, EpochId)>, StoreError> {
+        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
+        let rows = self.db.query(sql::HEAD, params).await?;
+        rows.first().map(|row| Ok((rows::head(row)?, rows::epoch(row)?))).transpose()
+    }
+
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
+        let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
+        let status = page.status.map_or("", |status| status.as_str());
+        let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
+        let params: Params<'_> = &[
+            &me.kind.as_str(),
+            &me.id.as_str(),
+            &status,
+            &active_at,
+            &id.0,
+            &limit,
+            &since,
+            &me.tenant.number(),
+        ];
+        let rows = self.db.query(sql::SESSIONS, params).await?;
+        let listed = rows.first().map(|row| rows::seq(row, "listed")).transpose()?.unwrap_or(0);
+        let mut sessions: Vec<_> = rows.iter().map(rows::session).collect::<Result<_, _>>()?;
+        self.participants().complete(sessions.iter_mut().map(|session| (me, session))).await?;
+        Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
+    }
+
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let heads = "select id, last_seq, rev from sessions where id = any($1)";
+        self.db.query(heads, &[&ids]).await?.iter().map(rows::head).collect()
+    }
+
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        patch: SessionPatch,
+    ) -> Result<Option<PatchOutcome>, StoreError> {
+        let status = patch.status.map_or("", SessionStatus::as_str);
+        let params: Params<'_> = &[
+            &me.kind.as_str(),
+            &me.id.as_str(),
+            &id.0,
+            &status,
+            &patch.muted,
+            &me.tenant.number(),
+        ];
+        let rows = self.db.retry_contended(me, id, || self.db.query(SET_SESSION, params)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (changed, muted): (bool, bool) = (rows::get(row, "status")?, rows::get(row, "muted")?);
+        let before: SessionStatus = rows::parsed(row, "before")?;
+        Ok(Some(match patch.status {
+            Some(wanted) if !changed && wanted != before => PatchOutcome::AnotherIsOpen,
+            _ => PatchOutcome::Done { status: changed, muted },
+        }))
+    }
+
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = self.db.query(&format!("{}where c.id = any($1)", sql::VIEWS), &[&ids]).await?;
+        let view = |row| Ok((rows::me(row)?, rows::session(row)?));
+        let mut views = rows.iter().map(view).collect::<Result<Vec<_>, StoreError>>()?;
+        self.participants().complete(views.iter_mut().map(|(me, session)| (&*me, session))).await?;
+        Ok(views)
+    }
+}

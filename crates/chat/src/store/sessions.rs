@@ -1,0 +1,117 @@
+//! Sessions: opening, reading, listing and changing them.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use db::StoreError;
+use model::{
+    ids::{EpochId, SessionId},
+    person::Person,
+    session::{Member, Session, SessionStatus},
+};
+
+/// A session to open between two people.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Id of the session, if it is new.
+    pub id: SessionId,
+    /// The customer.
+    pub customer: Member,
+    /// The dentist.
+    pub dentist: Member,
+}
+
+/// Filter of the session list, latest activity first.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// Only sessions with this status.
+    pub status: Option<SessionStatus>,
+    /// Only sessions after this one in the list.
+    pub after: Option<(Timestamp, SessionId)>,
+    /// Only sessions that were active after this time.
+    pub since: Option<Timestamp>,
+    /// Maximum of sessions.
+    pub limit: u32,
+}
+
+/// A page of sessions.
+#[derive(Debug)]
+pub struct Listed {
+    /// Sessions, the latest activity first.
+    pub sessions: Vec<Session>,
+    /// There are more sessions within the limit, which did not fit into the page.
+    pub is_cut: bool,
+}
+
+/// Latest `seq` and revision of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The session.
+    pub id: SessionId,
+    /// The `seq` of its last message.
+    pub last_seq: u64,
+    /// Its revision.
+    pub rev: u64,
+}
+
+/// Changes that a member makes to a session: close or open it, mute or unmute it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionPatch {
+    /// New status.
+    pub status: Option<SessionStatus>,
+    /// Whether the caller mutes the session.
+    pub muted: Option<bool>,
+}
+
+/// Outcome of a [`SessionPatch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchOutcome {
+    /// The change is stored.
+    Done {
+        /// Whether the status has changed.
+        status: bool,
+        /// Whether the mute has changed.
+        muted: bool,
+    },
+    /// It can't be opened again: these two people have another open session.
+    AnotherIsOpen,
+}
+
+/// The part of a store that keeps the sessions. Every query for a person checks the membership.
+#[async_trait]
+pub trait Sessions: Send + Sync + 'static {
+    /// Opens a session, or finds the open one of these two people. Returns its id, and whether it
+    /// is new.
+    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
+
+    /// The open session of these two people.
+    async fn open_between(
+        &self,
+        customer: &Person,
+        dentist: &Person,
+    ) -> Result<Option<SessionId>, StoreError>;
+
+    /// A session that `me` is a member of.
+    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Head of a session that `me` is a member of, and its epoch.
+    async fn head(&self, me: &Person, id: SessionId)
+    -> Result<Option<(Head, EpochId)>, StoreError>;
+
+    /// The sessions that `me` is a member of.
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;
+
+    /// Heads of these sessions.
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError>;
+
+    /// Changes a session. `None` if `me` is not a member.
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        patch: SessionPatch,
+    ) -> Result<Option<PatchOutcome>, StoreError>;
+
+    /// Each of these sessions as seen by each of its members, for their inboxes.
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError>;
+}

@@ -1,0 +1,241 @@
+//! Sessions, in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::{Sqlite, rows};
+use crate::store::{
+    participants::ParticipantTable,
+    sessions::{Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions},
+    sql,
+};
+use db::sqlite::{begin, numbered};
+use db::{Database, StoreError};
+use model::{
+    ids::{EpochId, SessionId},
+    person::Person,
+    session::{Session, SessionStatus},
+};
+
+impl Sqlite {
+    fn participants(&self) -> ParticipantTable {
+        ParticipantTable(Database::Sqlite(Arc::clone(&self.db)))
+    }
+}
+
+#[async_trait]
+impl Sessions for Sqlite {
+    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
+        let new = new.clone();
+        self.db
+            .write(move |db| {
+                let (customer, dentist) = (&new.customer.person, &new.dentist.person);
+                let transaction = begin(db)?;
+                if let Some(id) = open_between(&transaction, customer, dentist)? {
+                    return Ok((id, false));
+                }
+                let tenant = customer.tenant.number();
+                let (customer, dentist) = (customer.id.as_str(), dentist.id.as_str());
+                let (id, now) = (new.id.0.to_string(), rows::now().as_microsecond());
+                transaction.execute(
+                    "insert into sessions (tenant_id, id, customer_id, dentist_id, created_at, active_at) \
+                     values (?5, ?1, ?2, ?3, ?4, ?4)",
+                    params![id, customer, dentist, now, tenant],
+                )?;
+                transaction.execute(
+                    "insert into members (tenant_id, session_id, kind, person_id, name, avatar_url) \
+                     values (?8, ?1, 'customer', ?2, ?3, ?4), (?8, ?1, 'dentist', ?5, ?6, ?7)",
+                    params![
+                        id,
+                        customer,
+                        new.customer.name,
+                        new.customer.avatar_url(),
+                        dentist,
+                        new.dentist.name,
+                        new.dentist.avatar_url(),
+                        tenant,
+                    ],
+                )?;
+                transaction.commit()?;
+                Ok((new.id, true))
+            })
+            .await
+    }
+
+    async fn open_between(
+        &self,
+        customer: &Person,
+        dentist: &Person,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let (customer, dentist) = (customer.clone(), dentist.clone());
+        self.db.read(move |db| open_between(db, &customer, &dentist)).await
+    }
+
+    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let person = me.clone();
+        let mut session = self
+            .db
+            .read(move |db| {
+                let me = person;
+                let mut statement = db.prepare_cached(&numbered(sql::SESSION))?;
+                let params =
+                    params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
+                statement.query_row(params, rows::session).optional()
+            })
+            .await?;
+        self.participants().complete(session.iter_mut().map(|session| (me, session))).await?;
+        Ok(session)
+    }
+
+    async fn head(
+        &self,
+        me: &Person,
+        id: SessionId,
+    ) -> Result<Option<(Head, EpochId)>, StoreError> {
+        let me = me.clone();
+        self.db
+            .read(move |db| {
+                let mut statement = db.prepare_cached(&numbered(sql::HEAD))?;
+                let params =
+                    params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
+                let head =
+                    statement.query_row(params, |row| Ok((rows::head(row)?, rows::epoch(row)?)));
+                head.optional()
+            })
+            .await
+    }
+
+    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
+        let (person, page) = (me.clone(), page.clone());
+        let mut listed = self
+            .db
+            .read(move |db| {
+                let me = person;
+                let (active_at, id) =
+                    page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
+                let mut statement = db.prepare_cached(&numbered(sql::SESSIONS))?;
+                let params = params![
+                    me.kind.as_str(),
+                    me.id.as_str(),
+                    page.status.map_or("", |status| status.as_str()),
+                    active_at.as_microsecond(),
+                    id.0.to_string(),
+                    page.limit,
+                    page.since.unwrap_or(Timestamp::UNIX_EPOCH).as_microsecond(),
+                    me.tenant.number(),
+                ];
+                let rows = statement
+                    .query_map(params, |row| Ok((rows::seq(row, "listed")?, rows::session(row)?)))?
+                    .collect::<rusqlite::Result<Vec<_>>>()?;
+                let listed = rows.first().map_or(0, |(listed, _)| *listed);
+                let sessions: Vec<_> = rows.into_iter().map(|(_, session)| session).collect();
+                Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
+            })
+            .await?;
+        let views = listed.sessions.iter_mut().map(|session| (me, session));
+        self.participants().complete(views).await?;
+        Ok(listed)
+    }
+
+    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
+        let ids = ids.to_vec();
+        self.db
+            .read(move |db| {
+                let mut statement =
+                    db.prepare_cached("select id, last_seq, rev from sessions where id = ?1")?;
+                let heads = ids
+                    .iter()
+                    .map(|id| statement.query_row([id.0.to_string()], rows::head).optional());
+                Ok(heads.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
+            })
+            .await
+    }
+
+    async fn set_session(
+        &self,
+        me: &Person,
+        id: SessionId,
+        patch: SessionPatch,
+    ) -> Result<Option<PatchOutcome>, StoreError> {
+        let person = me.clone();
+        self.db
+            .change(me, id, move |db| {
+                let transaction = begin(db)?;
+                let id = id.0.to_string();
+                let found: Option<String> = transaction
+                    .query_row(
+                        "select c.status from members me join sessions c on c.id = me.session_id \
+                     where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
+                        params![person.kind.as_str(), person.id.as_str(), id, person.tenant.number()],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+                let Some(before) = found else { return Ok(None) };
+                let muted = match patch.muted {
+                    Some(muted) => transaction.execute(
+                        "update members set muted = ?4 \
+                     where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and muted <> ?4",
+                        params![person.kind.as_str(), person.id.as_str(), id, muted, person.tenant.number()],
+                    )?,
+                    None => 0,
+                };
+                let wanted =
+                    patch.status.map(SessionStatus::as_str).filter(|wanted| *wanted != before);
+                let status = match wanted {
+                    Some(wanted) => transaction.execute(
+                        "update sessions as c set status = ?2, rev = rev + 1 where id = ?1 \
+                     and (?2 = 'closed' or not exists (select 1 from sessions o \
+                       where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id \
+                       and o.dentist_id = c.dentist_id and o.status = 'open'))",
+                        params![id, wanted],
+                    )?,
+                    None => 0,
+                };
+                transaction.commit()?;
+                if wanted.is_some() && status == 0 {
+                    return Ok(Some(PatchOutcome::AnotherIsOpen));
+                }
+                Ok(Some(PatchOutcome::Done { status: status > 0, muted: muted > 0 }))
+            })
+            .await
+    }
+
+    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
+        let ids = ids.to_vec();
+        let mut views = self
+            .db
+            .read(move |db| {
+                let mut statement =
+                    db.prepare_cached(&numbered(&format!("{}where c.id = $1", sql::VIEWS)))?;
+                let mut views = Vec::new();
+                for id in ids {
+                    let view = |row: &Row<'_>| Ok((rows::me(row)?, rows::session(row)?));
+                    let rows = statement.query_map([id.0.to_string()], view)?;
+                    views.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                }
+                Ok(views)
+            })
+            .await?;
+        self.participants().complete(views.iter_mut().map(|(me, session)| (&*me, session))).await?;
+        Ok(views)
+    }
+}
+
+fn open_between(
+    db: &Connection,
+    customer: &Person,
+    dentist: &Person,
+) -> rusqlite::Result<Option<SessionId>> {
+    db.prepare_cached(
+        "select id from sessions where tenant_id = ?3 and customer_id = ?1 and dentist_id = ?2 \
+         and status = 'open'",
+    )?
+    .query_row((customer.id.as_str(), dentist.id.as_str(), customer.tenant.number()), |row| {
+        rows::uuid(row, "id").map(SessionId)
+    })
+    .optional()
+}

@@ -1,0 +1,3 @@
+//! Other organisations' services that frontdesk calls.
+
+pub mod push;

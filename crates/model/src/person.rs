@@ -1,0 +1,337 @@
+//! People: customers and dentists, named by the id in their token.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
+use utoipa::ToSchema;
+
+use crate::ids::TenantId;
+
+/// Side of the desk on which a person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonKind {
+    /// A customer of the organisation.
+    Customer,
+    /// A professional.
+    Dentist,
+}
+
+impl PersonKind {
+    /// Name in tokens, rows and channels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Dentist => "dentist",
+        }
+    }
+
+    /// Name of a person whose name is unknown.
+    pub fn neutral_name(self) -> &'static str {
+        match self {
+            Self::Customer => "Patient",
+            Self::Dentist => "Dentist",
+        }
+    }
+}
+
+impl FromStr for PersonKind {
+    type Err = InvalidPerson;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "customer" => Ok(Self::Customer),
+            "dentist" => Ok(Self::Dentist),
+            _ => Err(InvalidPerson),
+        }
+    }
+}
+
+/// A person's id: 1 to 128 of `A–Z a–z 0–9 . _ : @ -`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9._:@-]{1,128}$", examples("7"))]
+pub struct PersonId(Arc<str>);
+
+/// Error for a text that is no person's kind or id.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 128 of A-Z a-z 0-9 . _ : @ -")]
+pub struct InvalidPerson;
+
+impl PersonId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PersonId {
+    type Err = InvalidPerson;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidPerson)
+        }
+    }
+}
+
+/// In JSON an id may be a number too, because Django numbers its users.
+impl<'de> Deserialize<'de> for PersonId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl Visitor<'_> for Written {
+            type Value = PersonId;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an id: a string or a whole number")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PersonId, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<PersonId, E> {
+                match as_whole(number) {
+                    Some(whole) => self.visit_u64(whole),
+                    None => Err(E::invalid_type(Unexpected::Float(number), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PersonId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// A person who can be a member of a session. The same id in two tenants is two people. Clients see no tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+pub struct Person {
+    /// The tenant.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub tenant: TenantId,
+    /// Side of the desk.
+    pub kind: PersonKind,
+    /// The id in the person's token.
+    pub id: PersonId,
+}
+
+impl Person {
+    /// The person with this id on this side, in this tenant.
+    pub fn new(tenant: TenantId, kind: PersonKind, id: PersonId) -> Self {
+        Self { tenant, kind, id }
+    }
+
+    /// Their name within the tenant.
+    pub fn name(&self) -> PersonName {
+        PersonName { kind: self.kind, id: self.id.clone() }
+    }
+}
+
+/// Name in keys and channels: unique over all tenants. Tenant `main` is not named, as before there were others.
+impl fmt::Display for Person {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tenant != TenantId::MAIN {
+            write!(out, "{}/", self.tenant.number())?;
+        }
+        write!(out, "{}:{}", self.kind.as_str(), self.id.as_str())
+    }
+}
+
+/// The inverse of `Display`.
+impl FromStr for Person {
+    type Err = InvalidPerson;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // No kind and no id contains the separator.
+        let (tenant, name) = match text.split_once('/') {
+            Some((number, name)) => {
+                let tenant = number.parse().ok().and_then(TenantId::new);
+                let is_canonical = tenant
+                    .is_some_and(|it| it != TenantId::MAIN && it.number().to_string() == number);
+                (tenant.filter(|_| is_canonical).ok_or(InvalidPerson)?, name)
+            }
+            None => (TenantId::MAIN, text),
+        };
+        let (kind, id) = name.split_once(':').ok_or(InvalidPerson)?;
+        Ok(Self::new(tenant, kind.parse()?, id.parse()?))
+    }
+}
+
+/// Name of a person within their tenant, as clients write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonName {
+    /// Side of the desk.
+    pub kind: PersonKind,
+    /// The id in the person's token.
+    pub id: PersonId,
+}
+
+impl PersonName {
+    /// The person of this name in a tenant.
+    pub fn of(self, tenant: TenantId) -> Person {
+        Person::new(tenant, self.kind, self.id)
+    }
+}
+
+/// URL of a person's picture: `http(s)`, at most 2,000 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(max_length = 2000, pattern = "^https?://")]
+pub struct AvatarUrl(String);
+
+/// Error for a text that is no such URL.
+#[derive(Debug, thiserror::Error)]
+#[error("must be an http(s) URL of at most 2,000 characters")]
+pub struct InvalidAvatarUrl;
+
+impl AvatarUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AvatarUrl {
+    type Err = InvalidAvatarUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // As the parser writes it, without characters that a browser interprets and a reader does not see.
+        let url = url::Url::parse(text).map_err(|_| InvalidAvatarUrl)?;
+        let allowed = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= 2_000;
+        allowed.then(|| Self(url.into())).ok_or(InvalidAvatarUrl)
+    }
+}
+
+/// A plausible e-mail address: good enough to show it, not to trust it.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(max_length = 254)]
+pub struct Email(String);
+
+/// Error for a text that is no e-mail address.
+#[derive(Debug, thiserror::Error)]
+#[error("must be an e-mail address")]
+pub struct InvalidEmail;
+
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        match text.rsplit_once('@') {
+            // 254 bytes is the maximum length of an address that mail can be sent to.
+            Some((name, host))
+                if !name.is_empty()
+                    && !host.is_empty()
+                    && text.len() <= 254
+                    && !text.contains(odd) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(InvalidEmail),
+        }
+    }
+}
+
+/// Law I14: an address never reaches a log, not even by `{:?}`.
+impl fmt::Debug for Email {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Email")
+    }
+}
+
+/// A person as others see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Profile {
+    /// The person.
+    #[serde(flatten)]
+    pub person: Person,
+    /// Last known name.
+    pub name: String,
+}
+
+/// The whole number that a float represents, as long as floats are exact (below 2^53).
+pub fn as_whole(number: f64) -> Option<u64> {
+    const BEYOND: f64 = 9_007_199_254_740_992.0;
+    let fits = (0.0..BEYOND).contains(&number) && number.fract() == 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
+    fits.then_some(number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_short_and_plain() {
+        for good in ["7", "a-B_c.d:e@f", &"x".repeat(128)] {
+            assert!(good.parse::<PersonId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a\r\nb", "é", "a'--", &"x".repeat(129)] {
+            assert!(bad.parse::<PersonId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn i15_a_person_is_named_with_their_tenant_except_in_main() {
+        let id: PersonId = "a:b".parse().unwrap();
+        for (number, name) in [(1, "dentist:a:b"), (2, "2/dentist:a:b"), (907, "907/dentist:a:b")] {
+            let tenant = TenantId::new(number).unwrap();
+            let person = Person::new(tenant, PersonKind::Dentist, id.clone());
+            assert_eq!((person.to_string().as_str(), name.parse().unwrap()), (name, person));
+        }
+        // Every person has one name.
+        for bad in [
+            "",
+            "dentist",
+            "nobody:7",
+            "1/dentist:7",
+            "0/dentist:7",
+            "-2/dentist:7",
+            "02/dentist:7",
+            "+2/dentist:7",
+            "2/2/dentist:7",
+            "/dentist:7",
+            "99999999999/dentist:7",
+        ] {
+            assert!(bad.parse::<Person>().is_err(), "{bad}");
+        }
+        let person = Person::new(TenantId::new(2).unwrap(), PersonKind::Dentist, id);
+        let shown = serde_json::to_string(&person).unwrap();
+        assert_eq!(shown, r#"{"kind":"dentist","id":"a:b"}"#, "clients see no tenant");
+    }
+
+    #[test]
+    fn an_avatar_is_on_the_web_and_its_url_is_bounded() {
+        let url = |text: &str| text.parse::<AvatarUrl>().map(|url| url.as_str().to_owned());
+        assert_eq!(url("https://a.example/ä b").unwrap(), "https://a.example/%C3%A4%20b");
+        let long = |count| format!("https://a.example/{}", "x".repeat(count));
+        assert!(url(&long(1_900)).is_ok());
+        // A URL may become longer when it is encoded.
+        let grows = format!("https://a.example/{}", "ä".repeat(400));
+        for bad in ["", "/a.png", "javascript:alert(1)", "data:,x", "http://", &long(2_000), &grows]
+        {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn i14_an_email_is_plausible_and_does_not_print() {
+        let email = " ada@example.test ".parse::<Email>().unwrap();
+        assert_eq!(serde_json::to_value(&email).unwrap(), "ada@example.test");
+        assert!(!format!("{email:?}").contains("ada"));
+        let long = format!("{}@example.test", "x".repeat(250));
+        for bad in ["", "ada", "@example.test", "ada@", "a b@c.d", "a@b\r\nBcc: c@d", &long] {
+            assert!(bad.parse::<Email>().is_err(), "{bad}");
+        }
+    }
+}

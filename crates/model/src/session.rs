@@ -1,0 +1,156 @@
+//! A session: the conversation of one customer and one dentist, in which further professionals may take part.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    ids::{EpochId, SessionId},
+    message::Message,
+    person::{AvatarUrl, Email, Person, PersonKind},
+};
+
+/// Whether a session accepts messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStatus {
+    /// Messages may be sent.
+    Open,
+    /// No message is accepted.
+    Closed,
+}
+
+impl SessionStatus {
+    /// Name in rows and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for SessionStatus {
+    type Err = InvalidStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err(InvalidStatus),
+        }
+    }
+}
+
+/// Error for a text that is no status.
+#[derive(Debug, thiserror::Error)]
+#[error("must be open or closed")]
+pub struct InvalidStatus;
+
+/// A person as the members of a session see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The person.
+    #[serde(flatten)]
+    pub person: Person,
+    /// The latest name from the directory.
+    pub name: String,
+    /// Picture of the person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<AvatarUrl>,
+    /// Never stored: it comes from the directory, for members who may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+}
+
+impl Member {
+    /// Picture of the person.
+    pub fn avatar_url(&self) -> Option<&str> {
+        self.avatar_url.as_ref().map(AvatarUrl::as_str)
+    }
+}
+
+/// A session as one of its members sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// Id of the session.
+    pub id: SessionId,
+    /// Open or closed.
+    pub status: SessionStatus,
+    /// The customer.
+    pub customer: Member,
+    /// The professional.
+    pub dentist: Member,
+    /// Further professionals who take part. Absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub participants: Vec<Member>,
+    /// Whether it has had further professionals.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub shared: bool,
+    /// The `seq` of the last message.
+    pub last_seq: u64,
+    /// The epoch in which `lastSeq` and every other `seq` count.
+    pub epoch: EpochId,
+    /// Position up to which this member has read.
+    pub read_seq: u64,
+    /// Position up to which the other side has read.
+    pub other_read_seq: u64,
+    /// Grows by one with each change of a message, so that a client can find the changes.
+    pub rev: u64,
+    /// Position up to which this member's devices have received messages.
+    pub delivered_seq: u64,
+    /// Position up to which the other side's devices have received messages.
+    pub other_delivered_seq: u64,
+    /// Number of messages of the other side beyond `read_seq`.
+    pub unread: u64,
+    /// Whether the caller gets no pushes for it.
+    pub muted: bool,
+    /// The last message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<Message>,
+    /// Time of its opening.
+    pub created_at: Timestamp,
+    /// Time of the last message, or of the session's opening.
+    pub active_at: Timestamp,
+}
+
+impl Session {
+    /// The member on this side of the desk.
+    pub fn member(&self, kind: PersonKind) -> &Person {
+        match kind {
+            PersonKind::Customer => &self.customer.person,
+            PersonKind::Dentist => &self.dentist.person,
+        }
+    }
+
+    /// Person whose presence is sent to `me`, once that person has written: the other side, while the session
+    /// is open.
+    pub fn watched_by(&self, me: &Person) -> Option<Person> {
+        (self.status == SessionStatus::Open).then(|| self.other(me).clone())
+    }
+
+    /// The member on the other side of `me`.
+    pub fn other(&self, me: &Person) -> &Person {
+        self.member(match me.kind {
+            PersonKind::Customer => PersonKind::Dentist,
+            PersonKind::Dentist => PersonKind::Customer,
+        })
+    }
+}
+
+/// The `seq` up to which a member's devices have received a session's messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The session.
+    pub session_id: SessionId,
+    /// The receiver.
+    pub to: Person,
+    /// Everything up to this `seq` was received.
+    pub seq: u64,
+}

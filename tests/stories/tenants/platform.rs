@@ -1,0 +1,106 @@
+//! The platform API, as its operator uses and misuses it.
+
+use frontdesk_test_support::{Desk, PLATFORM_KEY, Platform};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{OPERATED, code};
+use crate::FRONTDESK;
+
+/// Path, body, status, and a part of the explanation.
+fn wrong_requests(pool: &str) -> Vec<(&'static str, Value, u16, &'static str)> {
+    let secret = "0123456789abcdef0123456789abcdef";
+    vec![
+        ("", json!({}), 400, "name"),
+        ("", json!({ "name": "" }), 400, "name"),
+        ("", json!({ "name": "a\nb" }), 400, "name"),
+        ("/1/issuers", json!({ "kind": "cognito", "issuer": "https://a.example/b" }), 409, "main"),
+        ("/2/issuers", json!({ "kind": "cognito", "issuer": pool }), 409, "tenant already"),
+        ("/2/issuers", json!({ "kind": "ldap", "issuer": "https://a.example" }), 400, "kind"),
+        ("/2/issuers", json!({ "kind": "cognito", "issuer": "pool" }), 400, "issuer"),
+        (
+            "/2/issuers",
+            json!({ "kind": "cognito", "issuer": "https://me:pw@a.example" }),
+            400,
+            "issuer",
+        ),
+        (
+            "/2/issuers",
+            json!({ "kind": "cognito", "issuer": "https://a.example/", }),
+            400,
+            "issuer",
+        ),
+        (
+            "/2/issuers",
+            json!({ "kind": "cognito", "issuer": "https://a.example", "clientIds": [""] }),
+            400,
+            "clientIds",
+        ),
+        (
+            "/2/issuers",
+            json!({ "kind": "cognito", "issuer": "https://a.example", "secret": "x" }),
+            400,
+            "kind",
+        ),
+        (
+            "/2/issuers",
+            json!({ "kind": "django", "issuer": "a b", "secret": secret }),
+            400,
+            "issuer",
+        ),
+        ("/2/issuers", json!({ "kind": "django", "secret": secret }), 400, "issuer"),
+        ("/2/issuers", json!({ "kind": "django", "issuer": "a" }), 400, "kind"),
+        (
+            "/2/issuers",
+            json!({ "kind": "django", "issuer": "a", "secret": "short-and" }),
+            400,
+            "secret",
+        ),
+        (
+            "/2/issuers",
+            json!({ "kind": "django", "issuer": "a", "jwksUrl": "ftp://a.example" }),
+            400,
+            "jwksUrl",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn the_platform_api_is_for_its_key_alone_and_names_what_is_wrong() {
+    let desk = Desk::embedded_with(FRONTDESK, &OPERATED).await;
+    let platform = Platform::of(&desk.nodes[0]);
+    let admin = desk.admin();
+    for (key, status) in [("", 401), ("wrong", 401), (&PLATFORM_KEY[1..], 401), (PLATFORM_KEY, 200)]
+    {
+        let http = desk.http(0, &admin);
+        let reply =
+            http.send(Method::GET, "/api/platform/tenants", None, &[("x-api-key", key)]).await;
+        assert_eq!(reply.status, status, "{key}");
+    }
+    let main = platform.get("/1").await.expect(200);
+    assert_eq!(
+        (&main["name"], &main["suspended"], &main["suspendedAt"]),
+        (&json!("main"), &json!(false), &json!(null))
+    );
+    let tenant = platform.post("", &json!({ "name": "  Praxis Süd " })).await.expect(201);
+    assert_eq!((&tenant["id"], &tenant["name"]), (&json!(2), &json!("Praxis Süd")));
+    for path in ["/3", "/0", "/-1", "/x", "/99999999999", "/3/issuers", "/3/usage"] {
+        assert_eq!(code(&platform.get(path).await), (404, "tenant_not_found".into()), "{path}");
+    }
+    for (path, body, status, part) in wrong_requests(&desk.issuer.url) {
+        let reply = platform.post(path, &body).await;
+        let detail = reply.body["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(reply.status == status && detail.contains(part), "{body}: {}", reply.body);
+        assert!(!detail.contains("short-and") && !detail.contains("pw@"), "{detail}");
+    }
+    assert_eq!(platform.patch("/2", &json!({})).await.expect(200)["name"], "Praxis Süd");
+    let page = platform.get("?limit=1").await.expect(200);
+    let next = page["nextCursor"].as_str().unwrap();
+    let page = platform.get(&format!("?limit=1&cursor={next}")).await.expect(200);
+    assert_eq!(page["items"][0]["id"], 2);
+    assert_eq!(platform.get("?cursor=x").await.status, 400);
+    // Without a key there is no such API.
+    let plain = crate::one_node().await;
+    assert_eq!(code(&Platform::of(&plain.nodes[0]).get("").await), (404, "not_found".into()));
+    desk.is_unharmed(&[&admin], &[PLATFORM_KEY]).await;
+}
