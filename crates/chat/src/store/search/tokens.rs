@@ -11,7 +11,7 @@
 use std::{fmt, ops::Range};
 
 #[cfg(feature = "sqlite")]
-use super::words::{WORD_MAX, is_accent};
+use super::words::{WORD_MAX, code_letter, is_accent};
 use super::{
     scripts::characters,
     words::{GROUP, Run, numbers, runs, spelled},
@@ -106,7 +106,7 @@ pub(in crate::store) fn cleaned_unless_plain(text: &str) -> Option<String> {
 #[cfg(feature = "sqlite")]
 fn is_spelled_alike(word: &str) -> bool {
     if word.is_ascii() {
-        return word.len() <= WORD_MAX;
+        return word.len() <= WORD_MAX && code_letter(word).is_none();
     }
     spelled(word).chars().eq(word.chars().filter(|char| !is_accent(*char)))
 }
@@ -186,6 +186,7 @@ mod tests {
             ("牙痛了", "x0sip0ter x0ter0jk6 x0jk6"),
             ("AB-12345 x", "AB 12345 x y123 y234 y345 y45"),
             ("12", "12"),
+            ("y170 170", "yy170 170 y170 y701 y017 y170 y70"),
         ] {
             assert_eq!(cleaned(text), words, "{text}");
         }
@@ -197,7 +198,7 @@ mod tests {
         {
             assert_eq!(cleaned_unless_plain(plain), None, "{plain}");
         }
-        for other in ["牙", "call 555", "ＭＲＩ", "٣", &"x".repeat(65)] {
+        for other in ["牙", "call 555", "y12", "x1000", "ＭＲＩ", "٣", &"x".repeat(65)] {
             assert_eq!(cleaned_unless_plain(other), Some(cleaned(other)), "{other}");
         }
     }

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::scripts::{characters, continues, is_paired};
 
 /// Maximum of characters of a word that are indexed.
@@ -56,13 +58,35 @@ pub(super) fn steps(text: &str) -> impl Iterator<Item = (Range<usize>, usize)> {
 }
 
 /// A word in its indexed form: without combining accents, of bounded length, with digits and
-/// letters of normal width.
+/// letters of normal width. A word that looks like a coded token has one more `x` or `y` in front, so
+/// that it is not taken for one.
 pub(super) fn spelled(word: &str) -> String {
     let spell = |char: char| match char {
         '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => narrowed(char),
         _ => digit(char).unwrap_or(char),
     };
-    word.chars().filter(|char| !is_accent(*char)).take(WORD_MAX).map(spell).collect()
+    let mut spelled: String =
+        word.chars().filter(|char| !is_accent(*char)).take(WORD_MAX).map(spell).collect();
+    if let Some(letter) = code_letter(&spelled) {
+        spelled.insert(0, letter);
+    }
+    spelled
+}
+
+/// The first letter of a word that looks like a coded token ([`super::tokens::Token`]), or like such
+/// a word with more of that letter in front. Case and accents don't count: SQLite removes them.
+pub(super) fn code_letter(word: &str) -> Option<char> {
+    let letters =
+        || word.nfd().filter(|char| !is_accent(*char)).map(|char| char.to_ascii_lowercase());
+    let first = letters().next().filter(|first| matches!(first, 'x' | 'y'))?;
+    let mut rest = letters().skip_while(|char| *char == first).peekable();
+    if first == 'x' && !rest.peek().is_some_and(|digit| digit.is_digit(8)) {
+        return None;
+    }
+    let base = if first == 'x' { 32 } else { 10 };
+    let digits = rest.try_fold(0, |count, digit| digit.is_digit(base).then_some(count + 1))?;
+    let is_code = if first == 'x' { matches!(digits, 4 | 8) } else { matches!(digits, 2 | 3) };
+    is_code.then_some(first)
 }
 
 fn narrowed(char: char) -> char {
@@ -172,8 +196,21 @@ mod tests {
 
     #[test]
     fn a_word_is_spelled_in_one_way() {
-        for (word, is) in [("cafe\u{301}", "cafe"), ("ＭＲＩ２", "MRI2"), ("٣", "3"), ("7½", "7½")]
-        {
+        for (word, is) in [
+            ("cafe\u{301}", "cafe"),
+            ("ＭＲＩ２", "MRI2"),
+            ("٣", "3"),
+            ("7½", "7½"),
+            ("y170", "yy170"),
+            ("Ýy17", "yÝy17"),
+            ("y1", "y1"),
+            ("y1234", "y1234"),
+            ("x0sip", "xx0sip"),
+            ("XX0SIP0TER", "xXX0SIP0TER"),
+            ("x8000", "x8000"),
+            ("xylem", "xylem"),
+            ("x", "x"),
+        ] {
             assert_eq!(spelled(word), is);
         }
         assert_eq!(spelled(&"x".repeat(8_000)).len(), WORD_MAX);
