@@ -40,7 +40,10 @@ mod tampering;
 mod tunnel;
 mod victim;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 pub use browser::{Browser, Page};
 pub use client::{AMBIENT, Client, Framing, connect_within, try_connect};
@@ -92,8 +95,20 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "never: {what}");
 }
 
-/// A port of this machine that is free at the moment.
+/// A port of this machine that nothing listens on. The system gives ports from 32768 on to sockets that ask for
+/// any port, so one of those might be taken before its server starts. These are lower, and each is given once.
 #[must_use]
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const PORTS: std::ops::Range<u32> = 10_240..32_000;
+    // Test programs that run at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(7_919);
+    loop {
+        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + first.wrapping_add(step) % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
