@@ -20,7 +20,7 @@ use crate::{
     times::{DeliveryTimes, SendTime},
 };
 use model::{
-    ids::SessionId,
+    ids::{SessionId, SessionKey},
     message::{ClientId, Message},
     person::Person,
     session::{Delivered, Session},
@@ -42,7 +42,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Room {
     /// The connections that have joined a session.
-    Session(SessionId),
+    Session(SessionKey),
     /// All connections of a person.
     User(Person),
 }
@@ -51,7 +51,7 @@ pub enum Room {
 impl fmt::Display for Room {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Session(id) => write!(out, "frontdesk:session:{}", id.0),
+            Self::Session(key) => write!(out, "frontdesk:session:{key}"),
             Self::User(person) => write!(out, "frontdesk:user:{person}"),
         }
     }
@@ -67,8 +67,8 @@ impl FromStr for Room {
 
     fn from_str(channel: &str) -> Result<Self, Self::Err> {
         let rest = channel.strip_prefix("frontdesk:").ok_or(NotARoom)?;
-        if let Some(id) = rest.strip_prefix("session:") {
-            return id.parse().map(|id| Self::Session(SessionId(id))).map_err(|_| NotARoom);
+        if let Some(key) = rest.strip_prefix("session:") {
+            return key.parse().map(Self::Session).map_err(|_| NotARoom);
         }
         let person = rest.strip_prefix("user:").ok_or(NotARoom)?;
         person.parse().map(Self::User).map_err(|_| NotARoom)
@@ -152,7 +152,7 @@ impl Broadcast {
 
     /// `message:new`, delivered in order, but not to the connection that sent the message.
     pub fn message_new(message: &Message) -> Self {
-        let room = Room::Session(message.session_id);
+        let room = Room::Session(message.session());
         let author = Some(message.sender.person.clone());
         let mut broadcast = Self::new(room, author, &MessageNew { message });
         broadcast.envelope.seq = Some(message.seq);
@@ -175,7 +175,7 @@ impl Broadcast {
 
     /// `message:updated`: edited, deleted or reacted to.
     pub fn message_updated(message: &Message) -> Self {
-        let room = Room::Session(message.session_id);
+        let room = Room::Session(message.session());
         let mut broadcast = Self::new(room, None, &MessageUpdated { message });
         broadcast.envelope.rev = message.rev;
         broadcast
@@ -184,19 +184,19 @@ impl Broadcast {
     /// `message:read` for the session.
     pub fn message_read(session_id: SessionId, reader: &Person, seq: u64) -> Self {
         let data = MessageRead { session_id, reader, seq };
-        Self::new(Room::Session(session_id), Some(reader.clone()), &data)
+        Self::new(Room::Session(reader.session(session_id)), Some(reader.clone()), &data)
     }
 
     /// `message:delivered`: a device of a member has received the messages up to this one.
     pub fn message_delivered(mark: &Delivered) -> Self {
         let data = MessageDelivered { session_id: mark.session_id, to: &mark.to, seq: mark.seq };
-        Self::new(Room::Session(mark.session_id), None, &data)
+        Self::new(Room::Session(mark.to.session(mark.session_id)), None, &data)
     }
 
     /// `typing` for the session.
     pub fn typing(session_id: SessionId, who: &Person, on: bool) -> Self {
         let data = Typing { session_id, who, on };
-        Self::new(Room::Session(session_id), Some(who.clone()), &data)
+        Self::new(Room::Session(who.session(session_id)), Some(who.clone()), &data)
     }
 
     /// `presence`, for the connections that watch this person.
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn i12_an_envelope_with_more_in_it_is_read_and_one_of_another_version_is_not() {
-        let room = Room::Session(SessionId(new_id()));
+        let room = Room::Session(TenantId::MAIN.session(SessionId(new_id())));
         let more = br#"{"v":1,"event":"x","data":{"a":1},"later":true}"#;
         let broadcast = Broadcast::from_bytes(room.clone(), more).unwrap();
         assert_eq!(broadcast.text(Framing::Native).as_str(), r#"{"event":"x","data":{"a":1}}"#);
@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn a_rooms_name_is_the_room() {
         let person = Person::new(TenantId::MAIN, PersonKind::Customer, "a:b".parse().unwrap());
-        for room in [Room::Session(SessionId(new_id())), Room::User(person)] {
+        for room in [Room::Session(TenantId::MAIN.session(SessionId(new_id()))), Room::User(person)]
+        {
             assert_eq!(room.to_string().parse::<Room>().unwrap(), room);
         }
         for bad in ["", "frontdesk:session:1", "frontdesk:user:x:1", "other:session:1"] {

@@ -117,7 +117,7 @@ async fn hear(events: &mut BusEvents) -> String {
 }
 
 fn room() -> Room {
-    Room::Session(SessionId(new_id()))
+    Room::Session(TenantId::MAIN.session(SessionId(new_id())))
 }
 
 fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
@@ -127,9 +127,9 @@ fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
 
 /// Sample broadcast for a room: a typing event of the person with this number.
 fn say(room: &Room, number: usize) -> Broadcast {
-    let Room::Session(id) = room else { panic!("not a session's room") };
+    let Room::Session(key) = room else { panic!("not a session's room") };
     let who = Person::new(TenantId::MAIN, PersonKind::Dentist, number.to_string().parse().unwrap());
-    Broadcast::typing(*id, &who, true)
+    Broadcast::typing(key.id, &who, true)
 }
 
 macro_rules! contract {
@@ -182,8 +182,9 @@ async fn what_is_said_in_a_room_is_heard_in_its_order(mut world: World) {
         let said = said.iter().filter(|(_, said_in)| *said_in == room);
         let said: Vec<_> =
             said.map(|(n, room)| say(room, *n).text(Framing::Native).to_string()).collect();
-        let Room::Session(id) = room else { panic!("not a session's room") };
-        let heard: Vec<_> = heard.iter().filter(|text| text.contains(&id.0.to_string())).collect();
+        let Room::Session(key) = room else { panic!("not a session's room") };
+        let heard: Vec<_> =
+            heard.iter().filter(|text| text.contains(&key.id.0.to_string())).collect();
         assert_eq!(heard, said.iter().collect::<Vec<_>>());
     }
     world.speaker.flush().await;

@@ -207,9 +207,9 @@ mod tests {
     #[test]
     fn i12_a_node_that_tells_nothing_of_it_is_heard_all_the_same() {
         use crate::broadcast::Room;
-        use model::ids::SessionId;
+        use model::ids::{SessionId, TenantId};
         use platform::new_id;
-        let room = Room::Session(SessionId(new_id()));
+        let room = Room::Session(TenantId::MAIN.session(SessionId(new_id())));
         let before = br#"{"v":1,"event":"message:new","seq":1,"data":{}}"#;
         let broadcast = Broadcast::from_bytes(room, before).unwrap();
         let here = Delivery::default();

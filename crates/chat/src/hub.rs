@@ -34,7 +34,7 @@ use bus::{
     BusEvent, BusEvents, ControlMessage, PubSub,
     broadcast::{Broadcast, Room},
 };
-use model::ids::SessionId;
+use model::ids::SessionKey;
 use platform::{
     jobs::JobsDue,
     tasks::{Stage, Tasks},
@@ -55,10 +55,10 @@ pub struct Hub {
     store: Arc<dyn Store>,
     counts: HubCounts,
     /// Rooms whose missing messages are being backfilled.
-    messages_backfilling: Mutex<HashSet<SessionId>>,
+    messages_backfilling: Mutex<HashSet<SessionKey>>,
     revisions: Revisions,
     /// Rooms whose missing changes are being backfilled.
-    changes_backfilling: Mutex<HashSet<SessionId>>,
+    changes_backfilling: Mutex<HashSet<SessionKey>>,
     backfills: Semaphore,
     /// Epoch found by the last check.
     epoch: Mutex<Option<Epoch>>,
@@ -160,15 +160,15 @@ impl Hub {
     /// positions. Returns the position up to which it received the room live before.
     pub async fn enter_session(
         &self,
-        id: SessionId,
+        key: SessionKey,
         conn: ConnectionId,
         last_seq: u64,
         rev: u64,
     ) -> Option<u64> {
-        let room = Room::Session(id);
+        let room = Room::Session(key);
         let joined_at = self.engine().join(&room, conn, last_seq);
         // After the join, because the revisions of rooms without connections are removed.
-        self.revisions.begin(id, rev);
+        self.revisions.begin(key, rev);
         self.subscription(&room).await;
         joined_at
     }
@@ -261,20 +261,20 @@ impl Hub {
         if let Some(span) = broadcast.delivery_span() {
             span.published(published);
         }
-        if let Room::Session(id) = &broadcast.room {
-            if published == Published::Early && self.backfill_messages(*id) {
+        if let Room::Session(key) = &broadcast.room {
+            if published == Published::Early && self.backfill_messages(*key) {
                 self.counts.gaps_early.inc();
             }
             if let Some(rev) = broadcast.rev() {
-                self.revisions.received(*id, rev);
+                self.revisions.received(*key, rev);
             }
         }
     }
 
     /// Whether the room already received this change or a newer one: an older one would undo a newer one.
     fn is_known_change(&self, broadcast: &Broadcast) -> bool {
-        let Room::Session(id) = &broadcast.room else { return false };
-        broadcast.rev().is_some_and(|rev| self.revisions.is_heard(*id, rev))
+        let Room::Session(key) = &broadcast.room else { return false };
+        broadcast.rev().is_some_and(|rev| self.revisions.is_heard(*key, rev))
     }
 
     fn enqueue(&self, conn: ConnectionId, broadcast: &Arc<Broadcast>) {

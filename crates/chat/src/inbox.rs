@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::store::sessions::Sessions;
 use bus::{PubSub, broadcast::Broadcast};
 use model::{
-    ids::{MessageId, SessionId},
+    ids::{MessageId, SessionKey},
     message::Message,
 };
 use platform::{
@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Publishes changed sessions to their members, and changed messages.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    changed: Throttle<SessionId, ()>,
+    changed: Throttle<SessionKey, ()>,
     amended: Throttle<MessageId, Message>,
 }
 
@@ -41,13 +41,13 @@ impl Inbox {
     }
 
     /// Queues a session that has changed for one of its members at least.
-    pub fn changed(&self, id: SessionId) {
-        self.changed.put(id, (), |(), ()| ());
+    pub fn changed(&self, key: SessionKey) {
+        self.changed.put(key, (), |(), ()| ());
     }
 
     /// Queues a changed message. A message that changes repeatedly is published once a second.
     pub fn amended(&self, message: &Message) {
-        self.changed(message.session_id);
+        self.changed(message.session());
         let latest = |waiting: &mut Message, message: Message| {
             if message.rev > waiting.rev {
                 *waiting = message;
@@ -69,16 +69,16 @@ impl Inbox {
         for (_, message) in self.amended.take_all() {
             bus.publish(Broadcast::message_updated(&message));
         }
-        let ids: Vec<_> = self.changed.take_all().into_iter().map(|(id, ())| id).collect();
-        for (member, session) in store.views(&ids).await.unwrap_or_default() {
+        let keys: Vec<_> = self.changed.take_all().into_iter().map(|(key, ())| key).collect();
+        for (member, session) in store.views(&keys).await.unwrap_or_default() {
             bus.publish(Broadcast::session_updated(member, &session));
         }
     }
 
     async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn PubSub>) {
         loop {
-            let ids: Vec<_> = self.changed.take().await.into_iter().map(|(id, ())| id).collect();
-            match store.views(&ids).await {
+            let keys: Vec<_> = self.changed.take().await.into_iter().map(|(key, ())| key).collect();
+            match store.views(&keys).await {
                 Ok(views) => {
                     for (member, session) in views {
                         bus.publish(Broadcast::session_updated(member, &session));
@@ -87,8 +87,8 @@ impl Inbox {
                 Err(error) => {
                     tracing::debug!(%error, "session update not sent; retried later");
                     sleep(RETRY).await;
-                    for id in ids {
-                        self.changed(id);
+                    for key in keys {
+                        self.changed(key);
                     }
                 }
             }

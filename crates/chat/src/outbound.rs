@@ -307,7 +307,7 @@ impl Outbound {
             return false;
         }
         match (&broadcast.room, broadcast.client_id()) {
-            (Room::Session(id), Some(client_id)) => self.take_own(*id, client_id),
+            (Room::Session(key), Some(client_id)) => self.take_own(key.id, client_id),
             _ => broadcast.is_for_others_only(),
         }
     }

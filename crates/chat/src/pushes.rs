@@ -90,9 +90,10 @@ impl std::fmt::Debug for PushNotification {
 #[derive(Clone, Debug)]
 pub struct PushTable(pub Database);
 
-/// $1 session. Waits for the messages that are being committed in it: their transactions may have relied on a
+/// $1 session, $2 tenant. Waits for the messages that are being committed in it: their transactions may have relied on a
 /// job that is leased by now.
-const SETTLED: &str = "select 1 as settled from sessions where id = $1 {for_share}";
+const SETTLED: &str =
+    "select 1 as settled from sessions where tenant_id = $2 and id = $1 {for_share}";
 
 /// $1 session, $2 and $3 the member, $4 the first message, $5 tenant, $6 key of the job.
 /// Returns the latest unread message. A later job exists if a message arrived after this one was leased;
@@ -157,7 +158,7 @@ impl PushTable {
         job: &Job,
         push: &Push,
     ) -> Result<Option<PushNotification>, StoreError> {
-        self.0.read(Statement::new(SETTLED, [push.session_id.0.into()])).await?;
+        self.0.read(Statement::new(SETTLED, [push.session_id.0.into(), job.tenant.into()])).await?;
         let params = [
             push.session_id.0.into(),
             push.person.kind.as_str().into(),

@@ -17,7 +17,7 @@ impl Chat {
             self.store.mark_read(me, session_id, seq).await?.ok_or(Error::SessionNotFound)?;
         if mark.moved {
             self.bus.publish(Broadcast::message_read(session_id, me, mark.seq));
-            self.inbox.changed(session_id);
+            self.inbox.changed(me.session(session_id));
         }
         Ok(Position { session_id, seq: mark.seq })
     }

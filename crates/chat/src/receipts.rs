@@ -60,7 +60,7 @@ impl Receipts {
                 Ok(DeliveryMarks { moved, locked }) => {
                     for mark in moved {
                         bus.publish(Broadcast::message_delivered(&mark));
-                        inbox.changed(mark.session_id);
+                        inbox.changed(mark.to.session(mark.session_id));
                     }
                     // They are taken again after their pause.
                     for Delivered { session_id, to, seq } in locked {

@@ -77,8 +77,8 @@ impl Recovery {
             Frame::Answer(_, Some(mark)) => return self.mark(*mark),
             _ => return,
         };
-        if let (Room::Session(id), Some(seq)) = (&broadcast.room, broadcast.seq())
-            && let Some(position) = self.offset.positions.get_mut(id)
+        if let (Room::Session(key), Some(seq)) = (&broadcast.room, broadcast.seq())
+            && let Some(position) = self.offset.positions.get_mut(&key.id)
         {
             position.advance(seq);
             self.changed = true;

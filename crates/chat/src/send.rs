@@ -112,7 +112,7 @@ impl Chat {
         drop(permit);
         if let Err(ImagesError::Wrong(_)) = checked {
             // A second check would cost as much, with the same result.
-            self.uploads.refuse_upload(&object).await?;
+            self.uploads.refuse_upload(sender.tenant, &object).await?;
             self.images.withdrawn.notify_one();
         }
         let Checked { format, width, height } = checked?;

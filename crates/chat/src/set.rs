@@ -26,7 +26,7 @@ impl Chat {
         }
         match self.store.set_session(me, id, patch).await?.ok_or(Error::SessionNotFound)? {
             PatchOutcome::Done { status: false, muted: false } => {}
-            PatchOutcome::Done { .. } => self.inbox.changed(id),
+            PatchOutcome::Done { .. } => self.inbox.changed(me.session(id)),
             PatchOutcome::AnotherIsOpen => return Err(Error::AnotherIsOpen),
         }
         self.store.session(me, id).await?.ok_or(Error::SessionNotFound)

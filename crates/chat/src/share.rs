@@ -53,7 +53,7 @@ impl Chat {
     ) -> Result<(Roster, bool), Error> {
         match shared {
             // A repeat tells the members too: the first request may have ended before it told them.
-            Shared::Done | Shared::Unchanged => self.inbox.changed(id),
+            Shared::Done | Shared::Unchanged => self.inbox.changed(by.person.session(id)),
             Shared::TooEarly => return Err(Error::UpgradeUnfinished),
             Shared::NotFound => return Err(Error::SessionNotFound),
             Shared::Full => return Err(Error::LimitReached("a session has at most 20 members")),

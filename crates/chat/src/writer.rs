@@ -336,7 +336,7 @@ impl Committer {
                 let sent = self.counts.delivery.sent(job.accepted);
                 let cause = job.trace.take().map(Queued::parent);
                 self.bus.publish(Broadcast::message_sent(message, sent).caused_by(cause));
-                self.inbox.changed(message.session_id);
+                self.inbox.changed(message.session());
             }
             self.answer(job, Ok(appended));
         }

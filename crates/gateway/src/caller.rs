@@ -64,7 +64,7 @@ impl Caller {
             self.gateway.chat.presence.unwatch(&other, self.conn());
         }
         self.outbound.strangers().forget(id);
-        self.gateway.chat.hub.leave(&Room::Session(id), self.conn());
+        self.gateway.chat.hub.leave(&Room::Session(self.person().session(id)), self.conn());
         self.outbound.mark(Mark::Left { session_id: id });
     }
 

@@ -10,7 +10,7 @@ use db::{
     text::{Row, Statement},
 };
 use model::{
-    ids::SessionId,
+    ids::{SessionId, TenantId},
     image::{FileName, ImageKey, ObjectKey},
     person::Person,
 };
@@ -139,12 +139,14 @@ const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 
 const FORGET: &str = "delete from uploads \
     where key in (select value from {each:$1}) and message_id is null and created_at < $2";
 
-const REFUSE: &str = "update uploads set refused = true, remove_at = {now} where key = $1";
+/// $1 key, $2 tenant.
+const REFUSE: &str = "update uploads set refused = true, remove_at = {now} \
+    where tenant_id = $2 and key = $1";
 
-/// $1 key, $2 session, $3 now. The message that showed it is deleted; it can't be sent again. A part of
+/// $1 key, $2 session, $3 now, $4 tenant. The message that showed it is deleted; it can't be sent again. A part of
 /// the transaction that deletes the message.
 pub const WITHDRAW: &str = "update uploads set message_id = null, refused = true, \
-    remove_at = $3 where key = $1 and session_id = $2";
+    remove_at = $3 where tenant_id = $4 and key = $1 and session_id = $2";
 
 /// Time after a request in which an upload may still write objects: the URL expires, a started
 /// upload ends later, and clocks differ.
@@ -233,8 +235,9 @@ impl UploadTable {
     }
 
     /// Records that the uploaded object is not a picture.
-    pub async fn refuse_upload(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.0.write(Statement::new(REFUSE, [key.image().to_string().into()])).await.map(drop)
+    pub async fn refuse_upload(&self, tenant: TenantId, key: &ObjectKey) -> Result<(), StoreError> {
+        let params = [key.image().to_string().into(), tenant.number().into()];
+        self.0.write(Statement::new(REFUSE, params)).await.map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::{
-    ids::{MessageId, SessionId},
+    ids::{MessageId, SessionId, SessionKey},
     person::{Person, Profile},
 };
 
@@ -198,6 +198,13 @@ pub struct Reaction {
     pub by: Vec<Person>,
 }
 
+impl Message {
+    /// Key of the session.
+    pub fn session(&self) -> SessionKey {
+        self.sender.person.session(self.session_id)
+    }
+}
+
 /// A message that is accepted but not committed yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -218,6 +225,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Key of the session.
+    pub fn session(&self) -> SessionKey {
+        self.sender.session(self.session_id)
+    }
+
     /// The committed message of this draft.
     pub fn committed(&self, seq: u64, sender_name: String, created_at: Timestamp) -> Message {
         Message {

@@ -8,7 +8,7 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use crate::ids::TenantId;
+use crate::ids::{SessionId, SessionKey, TenantId};
 
 /// Side of the desk on which a person is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -131,6 +131,11 @@ impl Person {
         Self { tenant, kind, id }
     }
 
+    /// Key of a session of their tenant.
+    pub fn session(&self, id: SessionId) -> SessionKey {
+        self.tenant.session(id)
+    }
+
     /// Their name within the tenant.
     pub fn name(&self) -> PersonName {
         PersonName { kind: self.kind, id: self.id.clone() }
@@ -153,15 +158,7 @@ impl FromStr for Person {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // No kind and no id contains the separator.
-        let (tenant, name) = match text.split_once('/') {
-            Some((number, name)) => {
-                let tenant = number.parse().ok().and_then(TenantId::new);
-                let is_canonical = tenant
-                    .is_some_and(|it| it != TenantId::MAIN && it.number().to_string() == number);
-                (tenant.filter(|_| is_canonical).ok_or(InvalidPerson)?, name)
-            }
-            None => (TenantId::MAIN, text),
-        };
+        let (tenant, name) = TenantId::split(text).ok_or(InvalidPerson)?;
         let (kind, id) = name.split_once(':').ok_or(InvalidPerson)?;
         Ok(Self::new(tenant, kind.parse()?, id.parse()?))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ids::{EpochId, SessionId},
+    ids::{EpochId, SessionId, SessionKey},
     message::Message,
     person::{AvatarUrl, Email, Person, PersonKind},
 };
@@ -121,6 +121,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Key of the session.
+    pub fn key(&self) -> SessionKey {
+        self.customer.person.session(self.id)
+    }
+
     /// The member on this side of the desk.
     pub fn member(&self, kind: PersonKind) -> &Person {
         match kind {

@@ -32,9 +32,9 @@ pub(super) async fn i15_the_same_id_in_two_tenants_is_two_people(mut world: Worl
     assert!(heard.contains(r#""online":false"#), "only their own: {heard}");
     assert!(!heard.contains("tenant"), "clients see no tenant: {heard}");
     // The author is known with the tenant, on every node.
-    let session = Room::Session(SessionId(new_id()));
+    let id = SessionId(new_id());
+    let session = Room::Session(theirs.session(id));
     world.listener.subscribe(std::slice::from_ref(&session)).await.unwrap();
-    let Room::Session(id) = session else { unreachable!() };
     world.speaker.publish(Broadcast::typing(id, &theirs, true));
     let event = timeout(PATIENCE, world.heard.recv()).await.expect("nothing arrives").unwrap();
     let BusEvent::Received(typing) = event else { panic!("{event:?}") };

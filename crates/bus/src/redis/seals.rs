@@ -88,7 +88,7 @@ mod tests {
     fn c14_i12_a_sealed_envelope_is_read_by_nodes_that_know_of_no_seals() {
         let who = Person::new(TenantId::MAIN, PersonKind::Dentist, "7".parse().unwrap());
         let id = SessionId(new_id());
-        let (room, broadcast) = (Room::Session(id), Broadcast::typing(id, &who, true));
+        let (room, broadcast) = (Room::Session(who.session(id)), Broadcast::typing(id, &who, true));
         let sealed = seal(&secret("0123456789ab"), &room.to_string(), broadcast.to_bytes());
         let read = Broadcast::from_bytes(room, &sealed).unwrap();
         assert_eq!(read.text(Framing::Native), broadcast.text(Framing::Native));

@@ -16,7 +16,7 @@ use super::Hub;
 use crate::store::{Head, PAGE_MAX};
 use bus::broadcast::{Broadcast, Room};
 use db::StoreError;
-use model::ids::SessionId;
+use model::ids::SessionKey;
 use platform::traces::{self, Span};
 
 /// Maximum number of concurrent backfills.
@@ -33,14 +33,14 @@ const CHUNK: usize = 1_000;
 /// Entry of a session whose backfill is under way. It is removed when this is dropped, after a panic too, so
 /// that the next head check can repeat the backfill.
 struct Entry {
-    of: fn(&Hub) -> &Mutex<HashSet<SessionId>>,
+    of: fn(&Hub) -> &Mutex<HashSet<SessionKey>>,
     hub: Arc<Hub>,
-    id: SessionId,
+    key: SessionKey,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        (self.of)(&self.hub).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        (self.of)(&self.hub).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -57,13 +57,13 @@ impl Hub {
     /// Compares the position of every live session with its head in the store.
     pub(super) async fn check_heads(self: &Arc<Self>) {
         // Positions are taken before the query, so the store has all messages published up to them.
-        let live: Vec<(SessionId, u64)> = {
+        let live: Vec<(SessionKey, u64)> = {
             let engine = self.engine();
             let session = |(room, position): (&Room, u64)| match room {
-                Room::Session(id) => Some((*id, position)),
+                Room::Session(key) => Some((*key, position)),
                 Room::User(_) => None,
             };
-            self.revisions.retain(|id| engine.contains(&Room::Session(id)));
+            self.revisions.retain(|key| engine.contains(&Room::Session(key)));
             engine.positions().filter_map(session).collect()
         };
         match self.compare(&live).await {
@@ -75,63 +75,64 @@ impl Hub {
         }
     }
 
-    async fn compare(self: &Arc<Self>, live: &[(SessionId, u64)]) -> Result<(), StoreError> {
+    async fn compare(self: &Arc<Self>, live: &[(SessionKey, u64)]) -> Result<(), StoreError> {
         let mut anew = self.check_epoch().await?;
         let mut heads = Vec::with_capacity(live.len());
         for chunk in live.chunks(CHUNK) {
-            let ids: Vec<_> = chunk.iter().map(|(id, _)| *id).collect();
-            heads.extend(self.store.heads(&ids).await?);
+            let keys: Vec<_> = chunk.iter().map(|(key, _)| *key).collect();
+            heads.extend(self.store.heads(&keys).await?);
         }
         let positions: HashMap<_, _> = live.iter().copied().collect();
-        let is_ahead =
-            |head: &Head| positions.get(&head.id).is_some_and(|position| *position > head.last_seq);
+        let is_ahead = |head: &Head| {
+            positions.get(&head.key).is_some_and(|position| *position > head.last_seq)
+        };
         if !anew && heads.iter().any(is_ahead) {
             self.renew_epoch().await?;
             anew = true;
         }
-        for Head { id, last_seq, rev } in heads {
+        for Head { key, last_seq, rev } in heads {
             if anew {
-                self.rewind(id, last_seq);
-                self.revisions.restart(id, rev);
+                self.rewind(key, last_seq);
+                self.revisions.restart(key, rev);
             }
-            let position = self.engine().position(&Room::Session(id));
-            if position.is_some_and(|position| position < last_seq) && self.backfill_messages(id) {
+            let position = self.engine().position(&Room::Session(key));
+            if position.is_some_and(|position| position < last_seq) && self.backfill_messages(key) {
                 self.counts.gaps_checked.inc();
             }
-            if self.revisions.up_to(id).is_some_and(|up_to| up_to < rev) {
-                self.backfill_changes(id, rev);
+            if self.revisions.up_to(key).is_some_and(|up_to| up_to < rev) {
+                self.backfill_changes(key, rev);
             }
         }
         Ok(())
     }
 
     /// Sets the room back to the stored position.
-    fn rewind(&self, id: SessionId, last_seq: u64) {
-        if self.engine().rewind(&Room::Session(id), last_seq) {
+    fn rewind(&self, key: SessionKey, last_seq: u64) {
+        if self.engine().rewind(&Room::Session(key), last_seq) {
             self.counts.rewound.inc();
-            tracing::warn!(session = %id.0, last_seq, "delivered message is missing in the store; room position set back");
+            tracing::warn!(session = %key, last_seq, "delivered message is missing in the store; room position set back");
         }
     }
 
     /// Backfills the room's missing messages, unless the bus brings them. False if it is under way already.
-    pub(super) fn backfill_messages(self: &Arc<Self>, id: SessionId) -> bool {
+    pub(super) fn backfill_messages(self: &Arc<Self>, key: SessionKey) -> bool {
         let begun =
-            self.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            self.messages_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         if begun {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_messages", async move {
                 let _entry =
-                    Entry { of: |hub| &hub.messages_backfilling, hub: Arc::clone(&hub), id };
+                    Entry { of: |hub| &hub.messages_backfilling, hub: Arc::clone(&hub), key };
                 sleep(GRACE).await;
-                hub.backfill_messages_now(id).await;
+                hub.backfill_messages_now(key).await;
             });
         }
         begun
     }
 
-    async fn backfill_messages_now(self: &Arc<Self>, id: SessionId) {
+    async fn backfill_messages_now(self: &Arc<Self>, key: SessionKey) {
         let Ok(_permit) = self.backfills.acquire().await else { return };
-        let (room, counts) = (Room::Session(id), &self.counts);
+        let (room, counts) = (Room::Session(key), &self.counts);
         let mut filled = false;
         let done = |filled| {
             if filled { &counts.filled } else { &counts.closed }.inc();
@@ -140,7 +141,7 @@ impl Hub {
             // The room has no connections any more, so nothing is missing.
             let Some(position) = self.engine().position(&room) else { return done(filled) };
             let since = SystemTime::now();
-            let missed = match self.store.backfill_messages(id, position, PAGE_MAX).await {
+            let missed = match self.store.backfill_messages(key, position, PAGE_MAX).await {
                 Ok(missed) if missed.is_empty() => return done(filled),
                 Ok(missed) => missed,
                 Err(error) => {
@@ -150,7 +151,7 @@ impl Hub {
                     return;
                 }
             };
-            tracing::debug!(session = %id.0, messages = missed.len(), "missing messages read from the store");
+            tracing::debug!(session = %key, messages = missed.len(), "missing messages read from the store");
             filled = true;
             counts.messages.inc_by(missed.len() as u64);
             let mut span = Span::sampled_since(since, "fill");
@@ -166,29 +167,29 @@ impl Hub {
             }
             if self.engine().position(&room) == Some(position) {
                 counts.failed.inc();
-                tracing::error!(session = %id.0, position, "sequence gap in the store");
+                tracing::error!(session = %key, position, "sequence gap in the store");
                 return;
             }
         }
     }
 
     /// Sends the room the changes up to this revision that it has not received, unless the bus brings them.
-    fn backfill_changes(self: &Arc<Self>, id: SessionId, head: u64) {
-        if self.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+    fn backfill_changes(self: &Arc<Self>, key: SessionKey, head: u64) {
+        if self.changes_backfilling.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
             let hub = Arc::clone(self);
             self.tasks.spawn_once("hub.backfill_changes", async move {
                 let _entry =
-                    Entry { of: |hub| &hub.changes_backfilling, hub: Arc::clone(&hub), id };
+                    Entry { of: |hub| &hub.changes_backfilling, hub: Arc::clone(&hub), key };
                 sleep(CHANGE_GRACE).await;
-                hub.backfill_changes_now(id, head).await;
+                hub.backfill_changes_now(key, head).await;
             });
         }
     }
 
-    async fn backfill_changes_now(self: &Arc<Self>, id: SessionId, head: u64) {
+    async fn backfill_changes_now(self: &Arc<Self>, key: SessionKey, head: u64) {
         let Ok(_permit) = self.backfills.acquire().await else { return };
-        while let Some(up_to) = self.revisions.up_to(id).filter(|up_to| *up_to < head) {
-            let changed = match self.store.backfill_changes(id, up_to, PAGE_MAX).await {
+        while let Some(up_to) = self.revisions.up_to(key).filter(|up_to| *up_to < head) {
+            let changed = match self.store.backfill_changes(key, up_to, PAGE_MAX).await {
                 Ok(changed) => changed,
                 Err(error) => {
                     // The next check finds it again.
@@ -197,16 +198,16 @@ impl Hub {
                 }
             };
             for message in &changed {
-                if !self.revisions.is_heard(id, message.rev.unwrap_or(0)) {
+                if !self.revisions.is_heard(key, message.rev.unwrap_or(0)) {
                     self.counts.changes.inc();
-                    tracing::debug!(session = %id.0, "missed change delivered from the store");
+                    tracing::debug!(session = %key, "missed change delivered from the store");
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }
             }
             // After the last page nothing is left: the remaining revisions were changed again later, or
             // belong to the session itself.
             let last = changed.last().and_then(|message| message.rev);
-            self.revisions.settle(id, last.unwrap_or(head));
+            self.revisions.settle(key, last.unwrap_or(head));
         }
     }
 }

@@ -9,13 +9,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use model::ids::SessionId;
+use model::ids::SessionKey;
 
 /// Maximum number of revisions kept beyond the first missing one. Later ones may be sent twice.
 const BEYOND_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Revisions(Mutex<HashMap<SessionId, SessionRevisions>>);
+pub(super) struct Revisions(Mutex<HashMap<SessionKey, SessionRevisions>>);
 
 #[derive(Debug)]
 struct SessionRevisions {
@@ -36,25 +36,25 @@ impl SessionRevisions {
 }
 
 impl Revisions {
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, SessionRevisions>> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionKey, SessionRevisions>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins at the revision that a joining connection has read. A session that is known already keeps its
     /// state, because earlier connections may lack earlier revisions.
-    pub(super) fn begin(&self, id: SessionId, rev: u64) {
-        self.sessions().entry(id).or_insert_with(|| SessionRevisions::from(rev));
+    pub(super) fn begin(&self, key: SessionKey, rev: u64) {
+        self.sessions().entry(key).or_insert_with(|| SessionRevisions::from(rev));
     }
 
     /// Begins anew at this revision in a new epoch. A change since this revision may be sent twice.
-    pub(super) fn restart(&self, id: SessionId, rev: u64) {
-        if let Some(session) = self.sessions().get_mut(&id) {
+    pub(super) fn restart(&self, key: SessionKey, rev: u64) {
+        if let Some(session) = self.sessions().get_mut(&key) {
             *session = SessionRevisions::from(rev);
         }
     }
 
-    pub(super) fn received(&self, id: SessionId, rev: u64) {
-        if let Some(session) = self.sessions().get_mut(&id)
+    pub(super) fn received(&self, key: SessionKey, rev: u64) {
+        if let Some(session) = self.sessions().get_mut(&key)
             && rev > session.up_to
             && session.beyond.len() < BEYOND_MAX
         {
@@ -64,20 +64,20 @@ impl Revisions {
     }
 
     /// The revision up to which everything is known.
-    pub(super) fn up_to(&self, id: SessionId) -> Option<u64> {
-        self.sessions().get(&id).map(|session| session.up_to)
+    pub(super) fn up_to(&self, key: SessionKey) -> Option<u64> {
+        self.sessions().get(&key).map(|session| session.up_to)
     }
 
-    pub(super) fn is_heard(&self, id: SessionId, rev: u64) -> bool {
+    pub(super) fn is_heard(&self, key: SessionKey, rev: u64) -> bool {
         let sessions = self.sessions();
         sessions
-            .get(&id)
+            .get(&key)
             .is_none_or(|session| rev <= session.up_to || session.beyond.contains(&rev))
     }
 
     /// Marks everything up to this revision as received, or sent now.
-    pub(super) fn settle(&self, id: SessionId, rev: u64) {
-        if let Some(session) = self.sessions().get_mut(&id)
+    pub(super) fn settle(&self, key: SessionKey, rev: u64) {
+        if let Some(session) = self.sessions().get_mut(&key)
             && rev > session.up_to
         {
             session.up_to = rev;
@@ -87,7 +87,7 @@ impl Revisions {
     }
 
     /// Removes the sessions without connections.
-    pub(super) fn retain(&self, is_live: impl Fn(SessionId) -> bool) {
-        self.sessions().retain(|id, _| is_live(*id));
+    pub(super) fn retain(&self, is_live: impl Fn(SessionKey) -> bool) {
+        self.sessions().retain(|key, _| is_live(*key));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 use bus::{BusError, ControlMessage};
 use model::{
-    ids::TenantId,
+    ids::{SessionId, TenantId},
     message::{Draft, Message, amend::Amendment},
     person::{Person, PersonKind},
     session::Member,
@@ -109,7 +109,11 @@ impl World {
     }
 
     fn room(&self) -> Room {
-        Room::Session(self.session)
+        Room::Session(self.key())
+    }
+
+    fn key(&self) -> SessionKey {
+        self.dentist.session(self.session)
     }
 
     /// A connection of the dentist, live in the room from the start of the session.
@@ -121,7 +125,7 @@ impl World {
     async fn listener_from(&self, seq: u64) -> Listener {
         let (outbound, queue) = outbound(&self.hub, &self.dentist);
         self.hub.connect(&outbound).await;
-        self.hub.enter_session(self.session, outbound.id(), seq, 0).await;
+        self.hub.enter_session(self.key(), outbound.id(), seq, 0).await;
         assert_eq!(self.hub.go_live(&self.room(), outbound.id(), seq), GoLive::Live);
         Listener { outbound, queue }
     }
@@ -236,7 +240,7 @@ async fn i5_a_room_is_entered_when_its_subscription_stands() {
     world.hub.connect(&outbound).await;
     let closed = world.bus.gate.acquire().await.unwrap();
     let room = world.room();
-    let entering = world.hub.enter_session(world.session, outbound.id(), 0, 0);
+    let entering = world.hub.enter_session(world.key(), outbound.id(), 0, 0);
     let mut entering = std::pin::pin!(entering);
     let early = timeout(Duration::from_millis(200), &mut entering).await;
     assert!(early.is_err(), "it did not wait");
@@ -277,7 +281,7 @@ async fn each_gap_that_was_found_comes_to_something() {
     assert_eq!(listener.seqs(2).await, [1, 2]);
     eventually("it is filled", async || counts.filled.get() == 1).await;
     assert!(
-        world.hub.backfill_messages(SessionId(new_id())),
+        world.hub.backfill_messages(world.dentist.session(SessionId(new_id()))),
         "whoever was there has left meanwhile"
     );
     eventually("nothing is missing", async || counts.closed.get() == 1).await;
@@ -331,8 +335,7 @@ async fn f5_i7_a_change_that_the_bus_lost_is_told_within_5_s_and_one_that_was_he
     let told = Broadcast::message_updated(&next);
     world.heard.send(BusEvent::Received(Arc::new(told))).await.unwrap();
     assert_eq!(listener.revs(1).await, [5]);
-    eventually("all is settled", async || world.hub.revisions.up_to(world.session) == Some(5))
-        .await;
+    eventually("all is settled", async || world.hub.revisions.up_to(world.key()) == Some(5)).await;
     assert!(listener.queue.try_recv().is_err());
 }
 
@@ -359,12 +362,12 @@ async fn f30_i2_when_the_last_one_goes_nothing_stays() {
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
     // A connection that leaves and comes back at once is in the room.
     world.hub.leave(&world.room(), second.outbound.id());
-    world.hub.enter_session(world.session, second.outbound.id(), 0, 0).await;
+    world.hub.enter_session(world.key(), second.outbound.id(), 0, 0).await;
     assert!(world.bus.subscribed.lock().unwrap().contains(&world.room()));
     world.hub.disconnect(second.outbound.id());
     eventually("no subscription stays", async || world.bus.subscribed.lock().unwrap().is_empty())
         .await;
     assert!(world.hub.engine().is_empty() && world.hub.connection_count() == 0);
     world.hub.check_heads().await;
-    assert_eq!(world.hub.revisions.up_to(world.session), None);
+    assert_eq!(world.hub.revisions.up_to(world.key()), None);
 }

@@ -104,7 +104,7 @@ impl Frame {
             _ => return None,
         };
         match (&broadcast.room, broadcast.seq()) {
-            (Room::Session(id), Some(seq)) => Some((*id, broadcast.author(), seq)),
+            (Room::Session(key), Some(seq)) => Some((key.id, broadcast.author(), seq)),
             _ => None,
         }
     }

@@ -154,7 +154,10 @@ async fn i6_a_session_counts_1_2_3_in_the_order_of_arrival(world: World) {
     // Stored messages equal the acknowledged ones, to the microsecond.
     let read = world.store.history(&dentist, id, HistoryRange::After(0), 10).await.unwrap();
     assert_eq!(read, acknowledged);
-    assert_eq!(world.store.backfill_messages(id, 1, 10).await.unwrap(), acknowledged[1..]);
+    assert_eq!(
+        world.store.backfill_messages(dentist.session(id), 1, 10).await.unwrap(),
+        acknowledged[1..]
+    );
 }
 
 async fn i6_a_repeated_client_id_gives_the_first_result(world: World) {

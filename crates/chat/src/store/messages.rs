@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use db::StoreError;
 use model::{
-    ids::{MessageId, SessionId, TenantId},
+    ids::{MessageId, SessionId, SessionKey, TenantId},
     message::{
         Body, Draft, Message,
         amend::{Amended, Amendment, Unamendable},
@@ -125,7 +125,7 @@ pub trait Messages: Send + Sync + 'static {
     /// Messages after `seq`: the hub's backfill of a live room, whose subscribers are members.
     async fn backfill_messages(
         &self,
-        id: SessionId,
+        key: SessionKey,
         after: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;
@@ -134,7 +134,7 @@ pub trait Messages: Send + Sync + 'static {
     /// too.
     async fn backfill_changes(
         &self,
-        id: SessionId,
+        key: SessionKey,
         rev: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError>;

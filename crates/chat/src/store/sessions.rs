@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use db::StoreError;
 use model::{
-    ids::{EpochId, SessionId},
+    ids::{EpochId, SessionId, SessionKey},
     person::Person,
     session::{Member, Session, SessionStatus},
 };
@@ -47,7 +47,7 @@ pub struct Listed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The session.
-    pub id: SessionId,
+    pub key: SessionKey,
     /// The `seq` of its last message.
     pub last_seq: u64,
     /// Its revision.
@@ -102,7 +102,7 @@ pub trait Sessions: Send + Sync + 'static {
     async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;
 
     /// Heads of these sessions.
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError>;
+    async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError>;
 
     /// Changes a session. `None` if `me` is not a member.
     async fn set_session(
@@ -113,5 +113,5 @@ pub trait Sessions: Send + Sync + 'static {
     ) -> Result<Option<PatchOutcome>, StoreError>;
 
     /// Each of these sessions as seen by each of its members, for their inboxes.
-    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError>;
+    async fn views(&self, keys: &[SessionKey]) -> Result<Vec<(Person, Session)>, StoreError>;
 }

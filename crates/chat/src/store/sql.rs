@@ -155,7 +155,7 @@ pub(super) const SESSION: &str = concat!(
 );
 
 /// Head of the session $3, for its member $1, $2 of the tenant $4.
-pub(super) const HEAD: &str = "select c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
+pub(super) const HEAD: &str = "select c.tenant_id, c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
     from members me \
     join sessions c on c.id = me.session_id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and me.session_id = $3";
@@ -189,7 +189,7 @@ pub(super) const VIEWS: &str = concat!("select ", session!(), " from members me 
 
 /// Unread counts, of the 1,000 sessions with the latest activity. $3 the tenant.
 pub(super) const UNREAD: &str = concat!(
-    "select w.session_id, (select count(*) from messages u where u.session_id = w.session_id \
+    "select w.session_id, (select count(*) from messages u where u.tenant_id = $3 and u.session_id = w.session_id \
        and u.seq > w.read_up_to and u.sender_kind <> $1 and u.deleted_at is null) as unread \
      from (select me.session_id, ",
     unread_from!(),
@@ -198,19 +198,29 @@ pub(super) const UNREAD: &str = concat!(
        order by c.active_at desc, c.id desc limit 1000) w"
 );
 
-/// $1 session, $2 after, $3 limit.
-pub(super) const BACKFILL_MESSAGES: &str =
-    page!("messages m", "m.session_id = $1 and m.seq > $2", "m.seq", "$3", "m.seq");
+/// $1 session, $2 after, $3 limit, $4 tenant.
+pub(super) const BACKFILL_MESSAGES: &str = page!(
+    "messages m",
+    "m.tenant_id = $4 and m.session_id = $1 and m.seq > $2",
+    "m.seq",
+    "$3",
+    "m.seq"
+);
 
-/// $1 session, $2 the previous revision, $3 limit.
-pub(super) const BACKFILL_CHANGES: &str =
-    page!("messages m", "m.session_id = $1 and m.rev > $2", "m.rev", "$3", "m.rev");
+/// $1 session, $2 the previous revision, $3 limit, $4 tenant.
+pub(super) const BACKFILL_CHANGES: &str = page!(
+    "messages m",
+    "m.tenant_id = $4 and m.session_id = $1 and m.rev > $2",
+    "m.rev",
+    "$3",
+    "m.rev"
+);
 
 /// $1, $2 the member, $3 session, $4 after, $5 limit, $6 tenant.
 pub(super) const HISTORY_AFTER: &str = page!(
     "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
-    "m.session_id = $3 and m.seq > $4",
+    "m.tenant_id = $6 and m.session_id = $3 and m.seq > $4",
     "m.seq",
     "$5",
     "m.seq"
@@ -220,7 +230,7 @@ pub(super) const HISTORY_AFTER: &str = page!(
 pub(super) const HISTORY_BEFORE: &str = page!(
     "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
-    "m.session_id = $3 and m.seq < $4",
+    "m.tenant_id = $6 and m.session_id = $3 and m.seq < $4",
     "m.seq desc",
     "$5",
     "m.seq"
@@ -231,7 +241,7 @@ pub(super) const HISTORY_BEFORE: &str = page!(
 pub(super) const CHANGES: &str = page!(
     "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
-    "m.session_id = $3 and m.rev > $4",
+    "m.tenant_id = $6 and m.session_id = $3 and m.rev > $4",
     "m.rev",
     "$5",
     "m.rev"
@@ -242,6 +252,11 @@ pub(super) const PAST_BODIES: &str = "select e.body, e.replaced_at from messages
     left join message_edits e on e.session_id = m.session_id and e.seq = m.seq \
     where m.tenant_id = $3 and m.session_id = $1 and m.id = $2 order by e.number";
 
-/// One message: $1 session, $2 its id.
-pub(super) const MESSAGE: &str =
-    concat!("select ", message!(), " from ", messages!(), " where m.session_id = $1 and m.id = $2");
+/// One message: $1 session, $2 its id, $3 tenant.
+pub(super) const MESSAGE: &str = concat!(
+    "select ",
+    message!(),
+    " from ",
+    messages!(),
+    " where m.tenant_id = $3 and m.session_id = $1 and m.id = $2"
+);

@@ -152,14 +152,16 @@ mod tests {
         delivery::Delivery,
     };
     use chat::outbound::Mark;
-    use model::ids::{EpochId, SessionId};
+    use model::ids::{EpochId, SessionId, TenantId};
     use platform::new_id;
 
     #[tokio::test]
     async fn what_is_counted_is_what_was_written_and_the_last_words_too() {
         let session_id = SessionId(new_id());
         let new = br#"{"v":1,"event":"message:new","seq":4,"data":{}}"#;
-        let new = Arc::new(Broadcast::from_bytes(Room::Session(session_id), new).unwrap());
+        let new = Arc::new(
+            Broadcast::from_bytes(Room::Session(TenantId::MAIN.session(session_id)), new).unwrap(),
+        );
         Delivery::default().queued(&new);
         let (queue, mut frames) = mpsc::channel(8);
         let put = |frame: Frame| queue.try_send(frame.into()).unwrap();

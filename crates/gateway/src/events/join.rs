@@ -118,14 +118,15 @@ pub(crate) fn resume(
     }
     async move {
         let Some(number) = begun else { return Ok(Reply::Silent) };
+        let key = caller.person().session(session_id);
         if caller.joins.is_current(session_id, number) {
-            caller.gateway.chat.hub.enter_session(session_id, caller.conn(), last_seq, rev).await;
+            caller.gateway.chat.hub.enter_session(key, caller.conn(), last_seq, rev).await;
         }
         if let Some(other) = &other {
             caller.watch(session_id, number, other);
         }
         // Changes beside messages reach the client with the current session.
-        caller.gateway.chat.inbox.changed(session_id);
+        caller.gateway.chat.inbox.changed(key);
         let (from, read_up_to) = (up_to, up_to);
         let catch_up = CatchUp { session_id, other, number, epoch, from, read_up_to, beyond };
         go_live(caller, catch_up).await
@@ -164,7 +165,8 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, 
     drop(permit);
     if caller.joins.is_current(id, number) {
         let Head { last_seq, rev, .. } = position;
-        let joined_at = gateway.chat.hub.enter_session(id, caller.conn(), last_seq, rev).await;
+        let joined_at =
+            gateway.chat.hub.enter_session(me.session(id), caller.conn(), last_seq, rev).await;
         caller.joins.sent(id, joined_at.unwrap_or(0));
     }
     let permit = gateway.chat.reads.permit_rest(Operation::Join, me).await;
@@ -232,7 +234,8 @@ async fn begin(
 /// client has left or joined anew.
 pub(crate) async fn go_live(caller: Caller, catch_up: CatchUp) -> Result<Reply, Error> {
     let CatchUp { session_id: id, number, mut read_up_to, beyond, .. } = catch_up;
-    let (gateway, me, room) = (&caller.gateway, caller.person(), Room::Session(id));
+    let (gateway, me, room) =
+        (&caller.gateway, caller.person(), Room::Session(caller.person().session(id)));
     // Messages in `beyond` are skipped here, so they must be read here and not received live.
     let at_least = beyond.last().copied().unwrap_or(0);
     while caller.joins.is_current(id, number)

@@ -16,7 +16,7 @@ pub(super) fn run(
     typing: &InSession,
     on: bool,
 ) -> impl Future<Output = Result<Reply, Error>> + use<> {
-    let room = Room::Session(typing.session_id);
+    let room = Room::Session(caller.person().session(typing.session_id));
     if !caller.gateway.chat.hub.is_in(&room, caller.conn()) {
         return ready(Err(Error::SessionNotFound));
     }

@@ -63,7 +63,7 @@ async fn f32_changes_after_a_cut_are_told_though_their_revisions_were_heard_befo
     edit("one").await;
     edit("two").await;
     let first = world.listener().await;
-    world.hub.enter_session(world.session, first.outbound.id(), 1, 2).await;
+    world.hub.enter_session(world.key(), first.outbound.id(), 1, 2).await;
     let db = rusqlite::Connection::open(world.dir.path().join("test.db")).unwrap();
     db.execute_batch("update sessions set rev = 1; update messages set rev = 1").unwrap();
     let stored = world.store.epoch().await.unwrap();

@@ -51,8 +51,14 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
     assert_eq!(since(0).await, [liked, deleted.clone()]);
     assert_eq!(since(3).await, std::slice::from_ref(&deleted));
     assert!(since(4).await.is_empty());
-    assert_eq!(world.store.backfill_changes(id, 3, 10).await.unwrap(), since(3).await);
-    assert_eq!(world.store.backfill_changes(id, 0, 1).await.unwrap(), since(0).await[..1]);
+    assert_eq!(
+        world.store.backfill_changes(customer.session(id), 3, 10).await.unwrap(),
+        since(3).await
+    );
+    assert_eq!(
+        world.store.backfill_changes(customer.session(id), 0, 1).await.unwrap(),
+        since(0).await[..1]
+    );
     assert_eq!(world.store.session(&dentist, id).await.unwrap().unwrap().rev, 4);
     assert!(deleted.body.is_none() && deleted.deleted_at.is_some());
     // A node of an earlier version reads a placeholder, never the text. The text is kept for

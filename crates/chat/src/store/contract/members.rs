@@ -43,7 +43,11 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
     assert!(moved(&[mark(&dentist, 1)]).await.is_empty());
     let end = moved(&[mark(&dentist, 99)]).await;
     assert_eq!(end, [mark(&dentist, 3)], "at most to the end");
-    let views = world.store.views(&[id, SessionId(new_id())]).await.unwrap();
+    let views = world
+        .store
+        .views(&[dentist.session(id), dentist.session(SessionId(new_id()))])
+        .await
+        .unwrap();
     assert_eq!(views.len(), 2);
     for (member, session) in views {
         let own = world.store.session(&member, id).await.unwrap().unwrap();
@@ -101,9 +105,10 @@ pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {
     let closed = SessionPatch { status: Some(SessionStatus::Closed), muted: None };
     let closed = world.store.set_session(&member, quiet, closed).await.unwrap();
     assert!(closed.is_some());
-    let mut heads = world.store.heads(&[quiet, busy, SessionId(new_id())]).await.unwrap();
+    let [quiet, busy, none] = [quiet, busy, SessionId(new_id())].map(|id| member.session(id));
+    let mut heads = world.store.heads(&[quiet, busy, none]).await.unwrap();
     heads.sort_unstable_by_key(|head| head.last_seq);
-    let head = |id, last_seq, rev| Head { id, last_seq, rev };
+    let head = |key, last_seq, rev| Head { key, last_seq, rev };
     assert_eq!(heads, [head(quiet, 0, 1), head(busy, 3, 0)]);
     world.handle.server().ping().await.unwrap();
 }

@@ -53,8 +53,8 @@ pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) 
             .await
     );
     for changed in [
-        world.store.backfill_messages(id, 0, PAGE_MAX).await.unwrap(),
-        world.store.backfill_changes(id, 0, PAGE_MAX).await.unwrap(),
+        world.store.backfill_messages(dentist.session(id), 0, PAGE_MAX).await.unwrap(),
+        world.store.backfill_changes(dentist.session(id), 0, PAGE_MAX).await.unwrap(),
         world.store.changes(&dentist, id, 0, PAGE_MAX).await.unwrap(),
     ] {
         assert_eq!(changed.iter().map(|message| message.seq).collect::<Vec<_>>(), all(1..=FIT));

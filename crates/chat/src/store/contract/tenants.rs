@@ -57,6 +57,12 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         assert!(!store.has_written(&me, id).await.unwrap());
         let later = Timestamp::now() + SignedDuration::from_hours(1);
         assert_eq!(store.last_before(&me, id, 9, later).await.unwrap(), 0);
+        // Nor by the parts of the server that read for everybody in a room.
+        let key = me.session(id);
+        assert!(store.heads(&[key]).await.unwrap().is_empty());
+        assert!(store.views(&[key]).await.unwrap().is_empty());
+        assert!(store.backfill_messages(key, 0, 10).await.unwrap().is_empty());
+        assert!(store.backfill_changes(key, 0, 10).await.unwrap().is_empty());
         // Nothing is changed either.
         assert!(store.mark_read(&me, id, 1).await.unwrap().is_none());
         let delivered = Delivered { session_id: id, to: me.clone(), seq: 2 };
@@ -138,7 +144,8 @@ async fn i15_twins_have_their_own_sessions(world: World) {
     let ours = world.store.session(&dentist, id).await.unwrap().unwrap();
     assert_eq!(ours.status, SessionStatus::Open);
     // Each member's view is in their own tenant.
-    for (member, session) in world.store.views(&[id, theirs]).await.unwrap() {
+    let keys = [customer.session(id), their_customer.session(theirs)];
+    for (member, session) in world.store.views(&keys).await.unwrap() {
         let tenant = if session.id == id { TenantId::MAIN } else { their_dentist.tenant };
         assert_eq!((member.tenant, session.customer.person.tenant), (tenant, tenant));
     }

@@ -12,7 +12,7 @@ use media::{
     uploads::{DAILY_BYTES_MAX, DAILY_MAX, Declined, NewUpload},
 };
 use model::{
-    ids::SessionId,
+    ids::{SessionId, TenantId},
     image::{ImageKey, ObjectKey},
     message::{Draft, Image, MessageKind, amend::Amendment},
     person::Person,
@@ -157,6 +157,9 @@ pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World
     let object = ObjectKey::new(id, noted(&world, id, &customer).await);
     let early = Timestamp::now() - 1.hour();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty());
-    world.uploads().refuse_upload(&object).await.unwrap();
+    let another = TenantId::new(2).unwrap();
+    world.uploads().refuse_upload(another, &object).await.unwrap();
+    assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty(), "it is not theirs");
+    world.uploads().refuse_upload(customer.tenant, &object).await.unwrap();
     assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [object]);
 }

@@ -16,7 +16,7 @@ use crate::store::{
 };
 use db::StoreError;
 use model::{
-    ids::{MessageId, SessionId, TenantId},
+    ids::{MessageId, SessionId, SessionKey, TenantId},
     message::{
         Draft, Message,
         amend::{Amended, Amendment, Unamendable},
@@ -37,7 +37,7 @@ impl Messages for Postgres {
         let mut repeats = Vec::new();
         for (draft, row) in drafts.iter().zip(&rows) {
             if rows::get::<&str>(row, "outcome")? == "repeat" {
-                repeats.push((draft.session_id, rows::get(row, "seq")?));
+                repeats.push((draft.session(), rows::get(row, "seq")?));
             }
         }
         let stored = self.stored(&repeats).await?;
@@ -50,7 +50,7 @@ impl Messages for Postgres {
                     rows::get(row, "name")?,
                     rows::get(row, "created_at")?,
                 )),
-                "repeat" => match stored.get(&(draft.session_id, rows::get(row, "seq")?)) {
+                "repeat" => match stored.get(&(draft.session(), rows::get(row, "seq")?)) {
                     Some(message) => drafts::found(draft, message.clone()),
                     None => Appended::Refused(Refusal::SessionNotFound),
                 },
@@ -139,24 +139,35 @@ impl Messages for Postgres {
 
     async fn backfill_messages(
         &self,
-        id: SessionId,
+        key: SessionKey,
         after: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let rows =
-            self.db.query(sql::BACKFILL_MESSAGES, &[&id.0, &after, &i64::from(limit)]).await?;
+        let rows = self
+            .db
+            .query(
+                sql::BACKFILL_MESSAGES,
+                &[&key.id.0, &after, &i64::from(limit), &key.tenant.number()],
+            )
+            .await?;
         rows.iter().map(rows::message).collect()
     }
 
     async fn backfill_changes(
         &self,
-        id: SessionId,
+        key: SessionKey,
         rev: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
         let rev = i64::try_from(rev).unwrap_or(i64::MAX);
-        let rows = self.db.query(sql::BACKFILL_CHANGES, &[&id.0, &rev, &i64::from(limit)]).await?;
+        let rows = self
+            .db
+            .query(
+                sql::BACKFILL_CHANGES,
+                &[&key.id.0, &rev, &i64::from(limit), &key.tenant.number()],
+            )
+            .await?;
         rows.iter().map(rows::message).collect()
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn message(row: &Row) -> Result<Message, StoreError> {
 }
 
 pub(super) fn head(row: &Row) -> Result<Head, StoreError> {
-    let id = SessionId(get(row, "id")?);
-    Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
+    let key = tenant(row, "tenant_id")?.session(SessionId(get(row, "id")?));
+    Ok(Head { key, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
 pub(super) fn epoch(row: &Row) -> Result<EpochId, StoreError> {

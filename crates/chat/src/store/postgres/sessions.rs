@@ -14,7 +14,7 @@ use crate::store::{
 };
 use db::{Database, StoreError};
 use model::{
-    ids::{EpochId, SessionId},
+    ids::{EpochId, SessionId, SessionKey},
     person::Person,
     session::{Session, SessionStatus},
 };
@@ -35,6 +35,14 @@ select id from opened";
 
 const OPEN_BETWEEN: &str = "select id from sessions \
     where tenant_id = $3 and customer_id = $1 and dentist_id = $2 and status = 'open'";
+
+const HEADS: &str = "select c.tenant_id, c.id, c.last_seq, c.rev \
+    from unnest($1::int[], $2::uuid[]) as k(tenant_id, id) \
+    join sessions c on c.id = k.id and c.tenant_id = k.tenant_id";
+
+/// End of [`sql::VIEWS`]: $1 tenants, $2 sessions.
+const VIEWED: &str =
+    "where (me.tenant_id, me.session_id) in (select * from unnest($1::int[], $2::uuid[]))";
 
 const SET_SESSION: &str = "
 with me as (
@@ -58,6 +66,11 @@ with me as (
 select exists (select from setting) as status, exists (select from muting) as muted,
   me.status as before
 from me";
+
+/// Tenants and ids of sessions, as `unnest` takes them.
+fn columns(keys: &[SessionKey]) -> (Vec<i32>, Vec<Uuid>) {
+    keys.iter().map(|key| (key.tenant.number(), key.id.0)).unzip()
+}
 
 impl Postgres {
     fn participants(&self) -> ParticipantTable {
@@ -142,10 +155,9 @@ impl Sessions for Postgres {
         Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
     }
 
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
-        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let heads = "select id, last_seq, rev from sessions where id = any($1)";
-        self.db.query(heads, &[&ids]).await?.iter().map(rows::head).collect()
+    async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError> {
+        let (tenants, ids) = columns(keys);
+        self.db.query(HEADS, &[&tenants, &ids]).await?.iter().map(rows::head).collect()
     }
 
     async fn set_session(
@@ -173,9 +185,9 @@ impl Sessions for Postgres {
         }))
     }
 
-    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
-        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows = self.db.query(&format!("{}where c.id = any($1)", sql::VIEWS), &[&ids]).await?;
+    async fn views(&self, keys: &[SessionKey]) -> Result<Vec<(Person, Session)>, StoreError> {
+        let (tenants, ids) = columns(keys);
+        let rows = self.db.query(&format!("{}{VIEWED}", sql::VIEWS), &[&tenants, &ids]).await?;
         let view = |row| Ok((rows::me(row)?, rows::session(row)?));
         let mut views = rows.iter().map(view).collect::<Result<Vec<_>, StoreError>>()?;
         self.participants().complete(views.iter_mut().map(|(me, session)| (&*me, session))).await?;

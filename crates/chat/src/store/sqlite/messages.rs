@@ -17,7 +17,7 @@ use crate::store::{
 use db::StoreError;
 use db::sqlite::{numbered, position};
 use model::{
-    ids::{MessageId, SessionId, TenantId},
+    ids::{MessageId, SessionId, SessionKey, TenantId},
     message::{
         Draft, Message,
         amend::{Amended, Amendment, Unamendable},
@@ -107,20 +107,28 @@ impl Messages for Sqlite {
 
     async fn backfill_messages(
         &self,
-        id: SessionId,
+        key: SessionKey,
         after: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
-        self.read_messages(sql::BACKFILL_MESSAGES, (id.0.to_string(), position(after), limit)).await
+        self.read_messages(
+            sql::BACKFILL_MESSAGES,
+            (key.id.0.to_string(), position(after), limit, key.tenant.number()),
+        )
+        .await
     }
 
     async fn backfill_changes(
         &self,
-        id: SessionId,
+        key: SessionKey,
         rev: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
-        self.read_messages(sql::BACKFILL_CHANGES, (id.0.to_string(), position(rev), limit)).await
+        self.read_messages(
+            sql::BACKFILL_CHANGES,
+            (key.id.0.to_string(), position(rev), limit, key.tenant.number()),
+        )
+        .await
     }
 }
 

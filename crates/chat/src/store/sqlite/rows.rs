@@ -25,8 +25,8 @@ pub(super) fn numbered_session(row: &Row<'_>) -> Result<(SessionId, u64)> {
 }
 
 pub(super) fn head(row: &Row<'_>) -> Result<Head> {
-    let id = SessionId(uuid(row, "id")?);
-    Ok(Head { id, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
+    let key = tenant(row, "tenant_id")?.session(SessionId(uuid(row, "id")?));
+    Ok(Head { key, last_seq: seq(row, "last_seq")?, rev: seq(row, "rev")? })
 }
 
 /// `None` for the row of a message that was never changed.

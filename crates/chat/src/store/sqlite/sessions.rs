@@ -16,7 +16,7 @@ use crate::store::{
 use db::sqlite::{begin, numbered};
 use db::{Database, StoreError};
 use model::{
-    ids::{EpochId, SessionId},
+    ids::{EpochId, SessionId, SessionKey},
     person::Person,
     session::{Session, SessionStatus},
 };
@@ -141,15 +141,17 @@ impl Sessions for Sqlite {
         Ok(listed)
     }
 
-    async fn heads(&self, ids: &[SessionId]) -> Result<Vec<Head>, StoreError> {
-        let ids = ids.to_vec();
+    async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError> {
+        let keys = keys.to_vec();
         self.db
             .read(move |db| {
-                let mut statement =
-                    db.prepare_cached("select id, last_seq, rev from sessions where id = ?1")?;
-                let heads = ids
-                    .iter()
-                    .map(|id| statement.query_row([id.0.to_string()], rows::head).optional());
+                let mut statement = db.prepare_cached(
+                    "select tenant_id, id, last_seq, rev from sessions where tenant_id = ?2 and id = ?1",
+                )?;
+                let heads = keys.iter().map(|key| {
+                    let params = params![key.id.0.to_string(), key.tenant.number()];
+                    statement.query_row(params, rows::head).optional()
+                });
                 Ok(heads.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
             })
             .await
@@ -187,11 +189,11 @@ impl Sessions for Sqlite {
                     patch.status.map(SessionStatus::as_str).filter(|wanted| *wanted != before);
                 let status = match wanted {
                     Some(wanted) => transaction.execute(
-                        "update sessions as c set status = ?2, rev = rev + 1 where id = ?1 \
+                        "update sessions as c set status = ?2, rev = rev + 1 where tenant_id = ?3 and id = ?1 \
                      and (?2 = 'closed' or not exists (select 1 from sessions o \
                        where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id \
                        and o.dentist_id = c.dentist_id and o.status = 'open'))",
-                        params![id, wanted],
+                        params![id, wanted, person.tenant.number()],
                     )?,
                     None => 0,
                 };
@@ -204,17 +206,19 @@ impl Sessions for Sqlite {
             .await
     }
 
-    async fn views(&self, ids: &[SessionId]) -> Result<Vec<(Person, Session)>, StoreError> {
-        let ids = ids.to_vec();
+    async fn views(&self, keys: &[SessionKey]) -> Result<Vec<(Person, Session)>, StoreError> {
+        let keys = keys.to_vec();
         let mut views = self
             .db
             .read(move |db| {
+                let of_session = "where me.tenant_id = $2 and me.session_id = $1";
                 let mut statement =
-                    db.prepare_cached(&numbered(&format!("{}where c.id = $1", sql::VIEWS)))?;
+                    db.prepare_cached(&numbered(&format!("{}{of_session}", sql::VIEWS)))?;
                 let mut views = Vec::new();
-                for id in ids {
+                for key in keys {
                     let view = |row: &Row<'_>| Ok((rows::me(row)?, rows::session(row)?));
-                    let rows = statement.query_map([id.0.to_string()], view)?;
+                    let rows = statement
+                        .query_map(params![key.id.0.to_string(), key.tenant.number()], view)?;
                     views.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
                 }
                 Ok(views)

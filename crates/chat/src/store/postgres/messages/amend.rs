@@ -27,19 +27,18 @@ const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
     from sessions c join members me on me.session_id = c.id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3 for no key update of c nowait";
 
-const EDITS: &str =
-    "select count(*) as edits from message_edits where session_id = $1 and seq = $2";
+const EDITS: &str = "select count(*) as edits from message_edits where tenant_id = $3 and session_id = $1 and seq = $2";
 
 const KEEP: &str = "insert into message_edits \
     (tenant_id, session_id, seq, number, body, replaced_at) \
     select tenant_id, session_id, seq, $3::bigint::integer, body, $4 from messages \
-    where session_id = $1 and seq = $2 and not bodiless";
+    where tenant_id = $5 and session_id = $1 and seq = $2 and not bodiless";
 
 const CHANGE: &str = "update messages set body = $3, bodiless = $4, image = $5::text::jsonb, \
     reactions = $6::text::jsonb, edited_at = $7, deleted_at = $8, rev = $9 \
-    where session_id = $1 and seq = $2";
+    where tenant_id = $10 and session_id = $1 and seq = $2";
 
-const REVISE: &str = "update sessions set rev = $2 where id = $1";
+const REVISE: &str = "update sessions set rev = $2 where tenant_id = $3 and id = $1";
 
 impl Postgres {
     pub(super) async fn amend_once(
@@ -70,12 +69,14 @@ async fn amend(
     message_id: MessageId,
     amendment: &Amendment,
 ) -> Result<Result<Amended, Unamendable>, StoreError> {
+    let tenant = me.tenant.number();
     let session = db
-        .query_opt(SESSION, &[&me.kind.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()])
+        .query_opt(SESSION, &[&me.kind.as_str(), &me.id.as_str(), &id.0, &tenant])
         .await
         .map_err(classify)?;
     let Some(session) = session else { return Ok(Err(Unamendable::NotFound)) };
-    let message = db.query_opt(sql::MESSAGE, &[&id.0, &message_id]).await.map_err(classify)?;
+    let message =
+        db.query_opt(sql::MESSAGE, &[&id.0, &message_id, &tenant]).await.map_err(classify)?;
     let Some(mut message) = message.as_ref().map(rows::message).transpose()? else {
         return Ok(Err(Unamendable::NotFound));
     };
@@ -83,7 +84,7 @@ async fn amend(
         return Ok(Err(Unamendable::SessionClosed));
     }
     let seq = i64::try_from(message.seq).unwrap_or(i64::MAX);
-    let edits = db.query_one(EDITS, &[&id.0, &seq]).await.map_err(classify)?;
+    let edits = db.query_one(EDITS, &[&id.0, &seq, &tenant]).await.map_err(classify)?;
     let edits = u32::try_from(rows::get::<i64>(&edits, "edits")?).unwrap_or(u32::MAX);
     let now: Timestamp = rows::get(&session, "now")?;
     let shown = message.image.clone();
@@ -94,13 +95,13 @@ async fn amend(
     }
     if !matches!(amendment, Amendment::React { .. }) {
         let number = i64::from(edits) + 1;
-        db.execute(KEEP, &[&id.0, &seq, &number, &now]).await.map_err(classify)?;
+        db.execute(KEEP, &[&id.0, &seq, &number, &now, &tenant]).await.map_err(classify)?;
     }
     let rev = rows::get::<i64>(&session, "rev")? + 1;
     message.rev = Some(rev.unsigned_abs());
     write(db, &message, seq, rev).await?;
     if let (Some(image), None) = (shown, &message.image) {
-        db.execute(WITHDRAW, &[&image.key, &id.0, &now]).await.map_err(classify)?;
+        db.execute(WITHDRAW, &[&image.key, &id.0, &now, &tenant]).await.map_err(classify)?;
     }
     Ok(Ok(Amended { message, changed: true }))
 }
@@ -111,6 +112,7 @@ async fn write(
     seq: i64,
     rev: i64,
 ) -> Result<(), StoreError> {
+    let tenant = message.session().tenant.number();
     let body = sql::body(message.body.as_ref(), drafts::placeholder(message));
     let image = message.image.as_ref().map(sql::json);
     let reactions = (!message.reactions.is_empty()).then(|| sql::json(&message.reactions));
@@ -126,9 +128,10 @@ async fn write(
             &message.edited_at,
             &message.deleted_at,
             &rev,
+            &tenant,
         ],
     )
     .await
     .map_err(classify)?;
-    db.execute(REVISE, &[&message.session_id.0, &rev]).await.map_err(classify).map(drop)
+    db.execute(REVISE, &[&message.session_id.0, &rev, &tenant]).await.map_err(classify).map(drop)
 }

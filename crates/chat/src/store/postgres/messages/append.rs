@@ -12,7 +12,7 @@ use crate::store::sql;
 use db::StoreError;
 use db::postgres::STATEMENT_TIMEOUT;
 use model::{
-    ids::SessionId,
+    ids::SessionKey,
     message::{Draft, Message},
 };
 
@@ -158,26 +158,27 @@ impl Postgres {
     /// writer must not wait for queries.
     pub(super) async fn stored(
         &self,
-        places: &[(SessionId, i64)],
-    ) -> Result<HashMap<(SessionId, i64), Message>, StoreError> {
+        places: &[(SessionKey, i64)],
+    ) -> Result<HashMap<(SessionKey, i64), Message>, StoreError> {
         if places.is_empty() {
             return Ok(HashMap::new());
         }
+        let tenants: Vec<i32> = places.iter().map(|(key, _)| key.tenant.number()).collect();
         let (ids, seqs): (Vec<Uuid>, Vec<i64>) =
-            places.iter().map(|(id, seq)| (id.0, *seq)).unzip();
+            places.iter().map(|(key, seq)| (key.id.0, *seq)).unzip();
         let sql = format!("select {} from {} {STORED}", sql::COLUMNS, sql::MESSAGES);
-        let rows = self.db.query_at_once(&sql, &[&ids, &seqs]).await?;
+        let rows = self.db.query_at_once(&sql, &[&tenants, &ids, &seqs]).await?;
         let message = |row| {
             let message = rows::message(row)?;
-            let place = (message.session_id, rows::get(row, "seq")?);
+            let place = (message.session(), rows::get(row, "seq")?);
             Ok((place, message))
         };
         rows.iter().map(message).collect()
     }
 }
 
-const STORED: &str = "where (m.session_id, m.seq) in (\
-    select session_id, seq from unnest($1::uuid[], $2::bigint[]) as i(session_id, seq))";
+const STORED: &str = "where (m.tenant_id, m.session_id, m.seq) in (\
+    select * from unnest($1::int[], $2::uuid[], $3::bigint[]))";
 
 /// The drafts, column by column, as `unnest` takes them.
 struct Columns<'a> {

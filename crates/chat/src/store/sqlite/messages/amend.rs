@@ -21,18 +21,22 @@ pub(super) fn amend(
     amendment: &Amendment,
 ) -> rusqlite::Result<Result<Amended, Unamendable>> {
     let transaction = begin(db)?;
-    let id = id.0.to_string();
+    let (id, tenant) = (id.0.to_string(), me.tenant.number());
     let session: Option<(String, i64)> = transaction
         .query_row(
             "select c.status, c.rev from sessions c join members me on me.session_id = c.id \
              where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and c.id = ?3",
-            params![me.kind.as_str(), me.id.as_str(), id, me.tenant.number()],
+            params![me.kind.as_str(), me.id.as_str(), id, tenant],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
     let Some((status, rev)) = session else { return Ok(Err(Unamendable::NotFound)) };
     let message = transaction
-        .query_row(&numbered(sql::MESSAGE), params![id, message_id.to_string()], rows::message)
+        .query_row(
+            &numbered(sql::MESSAGE),
+            params![id, message_id.to_string(), tenant],
+            rows::message,
+        )
         .optional()?;
     let Some(mut message) = message else { return Ok(Err(Unamendable::NotFound)) };
     if status != "open" {
@@ -40,8 +44,8 @@ pub(super) fn amend(
     }
     let seq = i64::try_from(message.seq).unwrap_or(i64::MAX);
     let edits: u32 = transaction.query_row(
-        "select count(*) from message_edits where session_id = ?1 and seq = ?2",
-        params![id, seq],
+        "select count(*) from message_edits where tenant_id = ?3 and session_id = ?1 and seq = ?2",
+        params![id, seq, tenant],
         |row| row.get(0),
     )?;
     let (now, shown) = (rows::now(), message.image.clone());
@@ -54,14 +58,14 @@ pub(super) fn amend(
         transaction.execute(
             "insert into message_edits (tenant_id, session_id, seq, number, body, replaced_at) \
              select tenant_id, session_id, seq, ?3, body, ?4 from messages \
-             where session_id = ?1 and seq = ?2 and not bodiless",
-            params![id, seq, edits + 1, now.as_microsecond()],
+             where tenant_id = ?5 and session_id = ?1 and seq = ?2 and not bodiless",
+            params![id, seq, edits + 1, now.as_microsecond(), tenant],
         )?;
     }
     message.rev = Some(rev.unsigned_abs() + 1);
     transaction.execute(
         "update messages set body = ?3, bodiless = ?4, image = ?5, reactions = ?6, edited_at = ?7, \
-         deleted_at = ?8, rev = ?9, search_rev = ?9 where session_id = ?1 and seq = ?2",
+         deleted_at = ?8, rev = ?9, search_rev = ?9 where tenant_id = ?10 and session_id = ?1 and seq = ?2",
         params![
             id,
             seq,
@@ -72,12 +76,17 @@ pub(super) fn amend(
             message.edited_at.map(Timestamp::as_microsecond),
             message.deleted_at.map(Timestamp::as_microsecond),
             rev + 1,
+            tenant,
         ],
     )?;
     if let (Some(image), None) = (shown, &message.image) {
-        transaction.execute(&numbered(WITHDRAW), params![image.key, id, now.as_microsecond()])?;
+        transaction
+            .execute(&numbered(WITHDRAW), params![image.key, id, now.as_microsecond(), tenant])?;
     }
-    transaction.execute("update sessions set rev = ?2 where id = ?1", params![id, rev + 1])?;
+    transaction.execute(
+        "update sessions set rev = ?2 where tenant_id = ?3 and id = ?1",
+        params![id, rev + 1, tenant],
+    )?;
     transaction.commit()?;
     Ok(Ok(Amended { message, changed: true }))
 }

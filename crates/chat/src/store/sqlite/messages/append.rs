@@ -8,7 +8,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, params};
 use super::super::rows;
 use crate::store::{Appended, Refusal, drafts, sql};
 use db::sqlite::{begin, numbered};
-use model::message::{Draft, Message};
+use model::{
+    message::{Draft, Message},
+    person::Person,
+};
 use platform::new_id;
 
 /// Commits the drafts in one transaction.
@@ -64,8 +67,8 @@ fn append_one(
     }
     let reply_to = draft.reply_to.map(|id| id.to_string());
     if let Some(reply_to) = &reply_to {
-        let sql = "select 1 from messages where session_id = ?1 and id = ?2";
-        if !db.prepare_cached(sql)?.exists([&session_id, reply_to])? {
+        let sql = "select 1 from messages where tenant_id = ?3 and session_id = ?1 and id = ?2";
+        if !db.prepare_cached(sql)?.exists(params![session_id, reply_to, tenant])? {
             return Ok(Appended::Refused(Refusal::ReplyNotFound));
         }
     }
@@ -92,10 +95,15 @@ fn append_one(
         now.as_microsecond(),
         tenant,
     ])?;
-    db.prepare_cached("update sessions set last_seq = ?2, active_at = ?3 where id = ?1")?
-        .execute(params![session_id, last_seq + 1, now.as_microsecond()])?;
+    let bump = "update sessions set last_seq = ?2, active_at = ?3 where tenant_id = ?4 and id = ?1";
+    db.prepare_cached(bump)?.execute(params![
+        session_id,
+        last_seq + 1,
+        now.as_microsecond(),
+        tenant
+    ])?;
     if let Some(delay) = push_delay {
-        add_push(db, &session_id, draft.sender.kind.as_str(), last_seq + 1, delay)?;
+        add_push(db, &draft.sender, &session_id, last_seq + 1, delay)?;
     }
     Ok(Appended::Committed(draft.committed(last_seq.unsigned_abs() + 1, name, now)))
 }
@@ -104,18 +112,19 @@ fn append_one(
 /// ([`crate::pushes`]).
 fn add_push(
     db: &Connection,
+    sender: &Person,
     session_id: &str,
-    sender_kind: &str,
     seq: i64,
     delay: Duration,
 ) -> rusqlite::Result<()> {
-    let now = rows::now();
+    let (now, kind, tenant) = (rows::now(), sender.kind.as_str(), sender.tenant.number());
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
     let run_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let others = "select person_id from members where session_id = ?1 and kind <> ?2 and not muted";
+    let others = "select person_id from members \
+        where tenant_id = ?3 and session_id = ?1 and kind <> ?2 and not muted";
     let others: Vec<String> = db
         .prepare_cached(others)?
-        .query_map([session_id, sender_kind], |row| row.get(0))?
+        .query_map(params![session_id, kind, tenant], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut insert = db.prepare_cached(
         "insert into jobs (tenant_id, id, queue, kind, key, subject, payload, run_at, created_at) \
@@ -123,18 +132,19 @@ fn add_push(
            m.kind || ':' || m.person_id, \
            json_object('sessionId', m.session_id, 'kind', m.kind, 'personId', m.person_id, \
              'seq', ?4), ?5, ?6 \
-         from members m where m.session_id = ?2 and m.kind <> ?3 and m.person_id = ?7 \
+         from members m where m.tenant_id = ?8 and m.session_id = ?2 and m.kind <> ?3 and m.person_id = ?7 \
          on conflict (tenant_id, queue, key) where state = 'waiting' do nothing",
     )?;
     for person_id in others {
         insert.execute(params![
             new_id().to_string(),
             session_id,
-            sender_kind,
+            kind,
             seq,
             run_at.as_microsecond(),
             now.as_microsecond(),
             person_id,
+            tenant,
         ])?;
     }
     Ok(())
@@ -180,5 +190,7 @@ fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
         .optional()?;
     let Some(seq) = seq else { return Ok(None) };
     let mut statement = db.prepare_cached(&numbered(sql::BACKFILL_MESSAGES))?;
-    statement.query_row(params![session_id, seq - 1, 1], rows::message).optional()
+    statement
+        .query_row(params![session_id, seq - 1, 1, draft.sender.tenant.number()], rows::message)
+        .optional()
 }
