@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::{Kind, id, say};
 use crate::config::Config;
 use identity::auth::minting::{Claims, Token};
-use model::person::{PersonId, PersonKind};
+use model::person::{ActorKind, PersonId};
 use platform::variables::ConfigError;
 
 #[derive(Args, Debug)]
@@ -46,15 +46,15 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
         None => {
             let secret = config.tokens.django.as_ref().and_then(|django| django.secret.as_ref());
             match (secret, ask.person_kind()) {
-                (Some(secret), PersonKind::Dentist) => {
+                (Some(secret), ActorKind::Agent) => {
                     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
                     sign(ask, &config, &Header::new(Algorithm::HS256), &key)?
                 }
-                (None, PersonKind::Dentist) => {
+                (None, ActorKind::Agent) => {
                     let problem = "is not set, and is needed to sign a dentist's token";
                     return Err(ConfigError::new("DJANGO_JWT_SECRET", problem).into());
                 }
-                (_, PersonKind::Customer) => bail!(
+                (_, ActorKind::Contact) => bail!(
                     "Cognito signs customers' tokens; with an issuer of your own, pass its key \
                      by --key (see --help)"
                 ),
@@ -65,10 +65,10 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
 }
 
 impl Ask {
-    fn person_kind(&self) -> PersonKind {
+    fn person_kind(&self) -> ActorKind {
         match self.kind {
-            Kind::Customer => PersonKind::Customer,
-            Kind::Dentist | Kind::Admin => PersonKind::Dentist,
+            Kind::Customer => ActorKind::Contact,
+            Kind::Dentist | Kind::Admin => ActorKind::Agent,
         }
     }
 
@@ -84,8 +84,8 @@ impl Ask {
 fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyhow::Result<Token> {
     let (cognito, django) = (config.tokens.cognito.as_ref(), config.tokens.django.as_ref());
     let issuer = match ask.person_kind() {
-        PersonKind::Customer => cognito.map(|cognito| cognito.issuer.as_str()),
-        PersonKind::Dentist => django.and_then(|django| django.issuer.as_deref()),
+        ActorKind::Contact => cognito.map(|cognito| cognito.issuer.as_str()),
+        ActorKind::Agent => django.and_then(|django| django.issuer.as_deref()),
     };
     let client = cognito.and_then(|cognito| cognito.client_ids.first());
     let claims = Claims {

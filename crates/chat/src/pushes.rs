@@ -16,7 +16,7 @@ use db::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{Person, PersonId, PersonKind},
+    person::{ActorKind, Person, PersonId},
 };
 use platform::jobs::{Job, JobsDue};
 
@@ -55,7 +55,7 @@ pub struct Push {
 #[serde(rename_all = "camelCase")]
 struct Payload {
     session_id: SessionId,
-    kind: PersonKind,
+    kind: ActorKind,
     person_id: PersonId,
     seq: u64,
 }

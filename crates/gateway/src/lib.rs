@@ -29,7 +29,7 @@ use identity::auth::{AuthError, Identity, Verifier, counts::Tokens};
 use limits::Limits;
 use model::{
     ids::SessionId,
-    person::{Person, PersonKind},
+    person::{ActorKind, Person},
     session::Session,
 };
 use peers::{NodeConnections, NodeTls};
@@ -217,7 +217,7 @@ impl Gateway {
         }
         // The limit counts before any look-up: each refusal would reveal whether someone exists.
         self.limits.open(me)?;
-        if me.kind == PersonKind::Customer {
+        if me.kind == ActorKind::Contact {
             self.may_wait(me).await?;
         }
         self.chat.open(me, other).await

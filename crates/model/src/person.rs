@@ -1,4 +1,4 @@
-//! People: customers and dentists, named by the id in their token.
+//! People: contacts and agents, named by the id in their token.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -10,41 +10,44 @@ use utoipa::ToSchema;
 
 use crate::ids::{SessionId, SessionKey, TenantId};
 
-/// Side of the desk on which a person is.
+/// Side of the desk on which a person is. The names in tokens, rows, channels and answers are from the time
+/// when the only organisation was a dental group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PersonKind {
+#[schema(as = PersonKind)]
+pub enum ActorKind {
     /// A customer of the organisation.
-    Customer,
-    /// A professional.
-    Dentist,
+    #[serde(rename = "customer")]
+    Contact,
+    /// A professional of the organisation.
+    #[serde(rename = "dentist")]
+    Agent,
 }
 
-impl PersonKind {
+impl ActorKind {
     /// Name in tokens, rows and channels.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Customer => "customer",
-            Self::Dentist => "dentist",
+            Self::Contact => "customer",
+            Self::Agent => "dentist",
         }
     }
 
     /// Name of a person whose name is unknown.
     pub fn neutral_name(self) -> &'static str {
         match self {
-            Self::Customer => "Patient",
-            Self::Dentist => "Dentist",
+            Self::Contact => "Patient",
+            Self::Agent => "Dentist",
         }
     }
 }
 
-impl FromStr for PersonKind {
+impl FromStr for ActorKind {
     type Err = InvalidPerson;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "customer" => Ok(Self::Customer),
-            "dentist" => Ok(Self::Dentist),
+            "customer" => Ok(Self::Contact),
+            "dentist" => Ok(Self::Agent),
             _ => Err(InvalidPerson),
         }
     }
@@ -120,14 +123,14 @@ pub struct Person {
     #[schema(ignore)]
     pub tenant: TenantId,
     /// Side of the desk.
-    pub kind: PersonKind,
+    pub kind: ActorKind,
     /// The id in the person's token.
     pub id: PersonId,
 }
 
 impl Person {
     /// The person with this id on this side, in this tenant.
-    pub fn new(tenant: TenantId, kind: PersonKind, id: PersonId) -> Self {
+    pub fn new(tenant: TenantId, kind: ActorKind, id: PersonId) -> Self {
         Self { tenant, kind, id }
     }
 
@@ -168,7 +171,7 @@ impl FromStr for Person {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonName {
     /// Side of the desk.
-    pub kind: PersonKind,
+    pub kind: ActorKind,
     /// The id in the person's token.
     pub id: PersonId,
 }
@@ -283,7 +286,7 @@ mod tests {
         let id: PersonId = "a:b".parse().unwrap();
         for (number, name) in [(1, "dentist:a:b"), (2, "2/dentist:a:b"), (907, "907/dentist:a:b")] {
             let tenant = TenantId::new(number).unwrap();
-            let person = Person::new(tenant, PersonKind::Dentist, id.clone());
+            let person = Person::new(tenant, ActorKind::Agent, id.clone());
             assert_eq!((person.to_string().as_str(), name.parse().unwrap()), (name, person));
         }
         // Every person has one name.
@@ -302,7 +305,7 @@ mod tests {
         ] {
             assert!(bad.parse::<Person>().is_err(), "{bad}");
         }
-        let person = Person::new(TenantId::new(2).unwrap(), PersonKind::Dentist, id);
+        let person = Person::new(TenantId::new(2).unwrap(), ActorKind::Agent, id);
         let shown = serde_json::to_string(&person).unwrap();
         assert_eq!(shown, r#"{"kind":"dentist","id":"a:b"}"#, "clients see no tenant");
     }

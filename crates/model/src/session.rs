@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     ids::{EpochId, SessionId, SessionKey},
     message::Message,
-    person::{AvatarUrl, Email, Person, PersonKind},
+    person::{ActorKind, AvatarUrl, Email, Person},
 };
 
 /// Whether a session accepts messages.
@@ -127,10 +127,10 @@ impl Session {
     }
 
     /// The member on this side of the desk.
-    pub fn member(&self, kind: PersonKind) -> &Person {
+    pub fn member(&self, kind: ActorKind) -> &Person {
         match kind {
-            PersonKind::Customer => &self.customer.person,
-            PersonKind::Dentist => &self.dentist.person,
+            ActorKind::Contact => &self.customer.person,
+            ActorKind::Agent => &self.dentist.person,
         }
     }
 
@@ -143,8 +143,8 @@ impl Session {
     /// The member on the other side of `me`.
     pub fn other(&self, me: &Person) -> &Person {
         self.member(match me.kind {
-            PersonKind::Customer => PersonKind::Dentist,
-            PersonKind::Dentist => PersonKind::Customer,
+            ActorKind::Contact => ActorKind::Agent,
+            ActorKind::Agent => ActorKind::Contact,
         })
     }
 }

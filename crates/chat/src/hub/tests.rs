@@ -24,7 +24,7 @@ use bus::{BusError, ControlMessage};
 use model::{
     ids::{SessionId, TenantId},
     message::{Draft, Message, amend::Amendment},
-    person::{Person, PersonKind},
+    person::{ActorKind, Person},
     session::Member,
 };
 use platform::{jobs::JobsDue, new_id, tasks::Tasks};
@@ -95,7 +95,7 @@ impl World {
             due: due.clone(),
         });
         let person = |kind| Person::new(TenantId::MAIN, kind, unique("p").parse().unwrap());
-        let (patient, dentist) = (person(PersonKind::Customer), person(PersonKind::Dentist));
+        let (patient, dentist) = (person(ActorKind::Contact), person(ActorKind::Agent));
         let member = |person: &Person| Member {
             person: person.clone(),
             name: "N".into(),

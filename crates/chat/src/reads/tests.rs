@@ -7,10 +7,10 @@ use tokio::{
 };
 
 use crate::reads::*;
-use model::{ids::TenantId, person::PersonKind};
+use model::{ids::TenantId, person::ActorKind};
 
 fn person(id: &str) -> Person {
-    Person::new(TenantId::MAIN, PersonKind::Customer, id.parse().unwrap())
+    Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap())
 }
 
 fn reads() -> Arc<Reads> {

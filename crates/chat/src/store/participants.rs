@@ -15,7 +15,7 @@ use identity::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{AvatarUrl, Person, PersonKind},
+    person::{ActorKind, AvatarUrl, Person},
     session::{Member, Session, SessionStatus},
 };
 use platform::new_id;
@@ -179,11 +179,11 @@ impl ParticipantTable {
         let mut participants = Vec::new();
         for Seat { member, .. } in self.seats(&[id]).await? {
             match member.person.kind {
-                PersonKind::Customer => customer = Some(member),
-                PersonKind::Dentist if member.person.id.as_str() == dentist_id => {
+                ActorKind::Contact => customer = Some(member),
+                ActorKind::Agent if member.person.id.as_str() == dentist_id => {
                     dentist = Some(member);
                 }
-                PersonKind::Dentist => participants.push(member),
+                ActorKind::Agent => participants.push(member),
             }
         }
         let (Some(customer), Some(dentist)) = (customer, dentist) else {

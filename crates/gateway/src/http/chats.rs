@@ -21,7 +21,7 @@ use chat::{
 };
 use model::{
     ids::SessionId,
-    person::{Person, PersonId, PersonKind},
+    person::{ActorKind, Person, PersonId},
     session::{InvalidStatus, Session, SessionStatus},
 };
 use platform::openapi;
@@ -88,19 +88,15 @@ pub(crate) async fn open(
     Json(open): Json<Open>,
 ) -> Result<(StatusCode, JsonBody<Session>), Error> {
     let other = match (me.person.kind, open.customer_id, open.dentist_id) {
-        (PersonKind::Customer, None, Some(id)) => {
-            Person::new(me.person.tenant, PersonKind::Dentist, id)
-        }
-        (PersonKind::Dentist, Some(id), None) => {
-            Person::new(me.person.tenant, PersonKind::Customer, id)
-        }
-        (PersonKind::Customer, ..) => {
+        (ActorKind::Contact, None, Some(id)) => Person::new(me.person.tenant, ActorKind::Agent, id),
+        (ActorKind::Agent, Some(id), None) => Person::new(me.person.tenant, ActorKind::Contact, id),
+        (ActorKind::Contact, ..) => {
             return Err(Error::invalid(
                 "dentistId",
                 "is required for a customer, without customerId",
             ));
         }
-        (PersonKind::Dentist, ..) => {
+        (ActorKind::Agent, ..) => {
             return Err(Error::invalid(
                 "customerId",
                 "is required for a dentist, without dentistId",

@@ -173,7 +173,7 @@ fn invalid() -> Error {
 mod tests {
     use super::*;
     use model::ids::TenantId;
-    use model::person::PersonKind;
+    use model::person::ActorKind;
     use platform::new_id;
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let at = |micros: i64| Timestamp::from_microsecond(1_763_000_000_000_000 + micros).unwrap();
         let place = SessionCursor { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
         assert_eq!(to_session(&of_session(place)).unwrap(), place);
-        let blocked = Person::new(TenantId::MAIN, PersonKind::Customer, "a.b:c".parse().unwrap());
+        let blocked = Person::new(TenantId::MAIN, ActorKind::Contact, "a.b:c".parse().unwrap());
         assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked.name()));
         let act = (at(9), new_id());
         assert_eq!(to_act(&of_act(act)).unwrap(), act);

@@ -17,7 +17,7 @@ use crate::Gateway;
 use chat::store::participants;
 use model::{
     ids::{SessionId, TenantId},
-    person::{Person, PersonId, PersonKind},
+    person::{ActorKind, Person, PersonId},
     session::{Member, SessionStatus},
 };
 use platform::openapi::schema;
@@ -42,7 +42,7 @@ fn id_schema() -> RefOr<Schema> {
 
 impl Professional {
     fn of(self, tenant: TenantId) -> Person {
-        Person::new(tenant, PersonKind::Dentist, self.dentist_id)
+        Person::new(tenant, ActorKind::Agent, self.dentist_id)
     }
 }
 

@@ -25,7 +25,7 @@ use model::account::Address;
 use model::{
     ids::{MessageId, SessionId},
     message::Emoji,
-    person::{PersonId, PersonKind, PersonName},
+    person::{ActorKind, PersonId, PersonName},
 };
 use platform::openapi::in_path;
 use protocol::{error::Error, message_id};
@@ -163,7 +163,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfUser {
 
 impl IntoParams for OfUser {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let kind = in_path("kind", "On which side of the desk they are.", PersonKind::schema());
+        let kind = in_path("kind", "On which side of the desk they are.", ActorKind::schema());
         vec![kind, in_path("id", "The id that their token carries.", PersonId::schema())]
     }
 }

@@ -28,7 +28,7 @@ use super::{
     jwks::KeySet,
 };
 use crate::auth::config::{CognitoConfig, DjangoConfig, TokensConfig};
-use model::person::PersonKind;
+use model::person::ActorKind;
 use platform::tasks::Tasks;
 
 const ISSUER: &str = "https://pool.example";
@@ -111,12 +111,12 @@ fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) 
     assert!((ends.min(last) - told).abs() < 1.0, "{ends} is told as {told}");
     assert!(identity.expires_at + LEEWAY >= jiff::Timestamp::now().as_second() - 1);
     let (id, purpose) = match identity.person.kind {
-        PersonKind::Customer => {
+        ActorKind::Contact => {
             assert_eq!((algorithm, &claims["iss"]), (Algorithm::RS256, &Value::from(ISSUER)));
             assert!(claims["client_id"] == "app" || claims["aud"] == "app");
             (&claims["sub"], &claims["token_use"])
         }
-        PersonKind::Dentist => (&claims["user_id"], &claims["token_type"]),
+        ActorKind::Agent => (&claims["user_id"], &claims["token_type"]),
     };
     assert!(purpose == "access" || purpose == "id");
     let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);

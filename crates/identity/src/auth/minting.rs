@@ -7,7 +7,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use serde_json::json;
 
-use model::person::{PersonId, PersonKind};
+use model::person::{ActorKind, PersonId};
 
 /// Token and its end.
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ pub struct Token {
 /// Claims of a token.
 pub struct Claims<'a> {
     /// Side of the desk.
-    pub kind: PersonKind,
+    pub kind: ActorKind,
     /// The person's id.
     pub id: &'a PersonId,
     /// Whether the token is of an administrator.
@@ -44,11 +44,11 @@ impl Claims<'_> {
         let expires_at = now + lifetime;
         let (iat, exp) = (now.as_second(), expires_at.as_second());
         let mut claims = match self.kind {
-            PersonKind::Customer => json!({
+            ActorKind::Contact => json!({
                 "sub": self.id, "token_use": "access", "client_id": self.client_id,
                 "cognito:groups": if self.admin { &["admin"][..] } else { &[] },
             }),
-            PersonKind::Dentist => json!({
+            ActorKind::Agent => json!({
                 "user_id": self.id, "token_type": "access", "is_staff": self.admin,
             }),
         };

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::config::MysqlConfig;
 use super::{Directory, DirectoryError, Entry};
 use encryption::Pools;
-use model::person::{Person, PersonId, PersonKind};
+use model::person::{ActorKind, Person, PersonId};
 
 /// First statement on every connection.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
@@ -94,8 +94,8 @@ impl Mysql {
 impl Directory for Mysql {
     async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError> {
         let query = match person.kind {
-            PersonKind::Customer => &self.customers_query,
-            PersonKind::Dentist => &self.dentists_query,
+            ActorKind::Contact => &self.customers_query,
+            ActorKind::Agent => &self.dentists_query,
         };
         let id = person.id.as_str();
         let row: Option<Row> =
@@ -227,11 +227,11 @@ mod tests {
     }
 
     fn customer(id: &str) -> Person {
-        Person::new(TenantId::MAIN, PersonKind::Customer, id.parse().unwrap())
+        Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap())
     }
 
     fn dentist(id: &str) -> Person {
-        Person::new(TenantId::MAIN, PersonKind::Dentist, id.parse().unwrap())
+        Person::new(TenantId::MAIN, ActorKind::Agent, id.parse().unwrap())
     }
 
     #[tokio::test]

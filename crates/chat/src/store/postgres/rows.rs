@@ -9,7 +9,7 @@ use db::postgres::rows::{json, unknown};
 use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
-    person::{Person, PersonKind, Profile},
+    person::{ActorKind, Person, Profile},
     session::{Member, Session},
 };
 
@@ -71,10 +71,10 @@ pub(super) fn me(row: &Row) -> Result<Person, StoreError> {
 
 /// One side of a session: `me` or the other member. The name of the dentist is missing in the view of another
 /// professional: [`crate::store::participants`] reads it.
-fn member(row: &Row, kind: PersonKind, me: &Person) -> Result<Member, StoreError> {
+fn member(row: &Row, kind: ActorKind, me: &Person) -> Result<Member, StoreError> {
     let id = match kind {
-        PersonKind::Customer => "customer_id",
-        PersonKind::Dentist => "dentist_id",
+        ActorKind::Contact => "customer_id",
+        ActorKind::Agent => "dentist_id",
     };
     let (name, avatar_url) = if kind == me.kind {
         ("my_name", "my_avatar_url")
@@ -95,8 +95,8 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         id: SessionId(get(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, PersonKind::Customer, &me)?,
-        dentist: member(row, PersonKind::Dentist, &me)?,
+        customer: member(row, ActorKind::Contact, &me)?,
+        dentist: member(row, ActorKind::Agent, &me)?,
         participants: Vec::new(),
         shared: get(row, "shared")?,
         last_seq: seq(row, "last_seq")?,

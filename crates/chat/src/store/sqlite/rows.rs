@@ -8,7 +8,7 @@ pub(super) use db::sqlite::rows::{maybe_time, now, parsed, seq, time, uuid};
 use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
-    person::{Person, PersonKind, Profile},
+    person::{ActorKind, Person, Profile},
     session::{Member, Session},
 };
 
@@ -76,10 +76,10 @@ pub(super) fn me(row: &Row<'_>) -> Result<Person> {
 
 /// One side of a session: `me` or the other member. The name of the dentist is missing in the view of another
 /// professional: [`crate::store::participants`] reads it.
-fn member(row: &Row<'_>, kind: PersonKind, me: &Person) -> Result<Member> {
+fn member(row: &Row<'_>, kind: ActorKind, me: &Person) -> Result<Member> {
     let id = match kind {
-        PersonKind::Customer => "customer_id",
-        PersonKind::Dentist => "dentist_id",
+        ActorKind::Contact => "customer_id",
+        ActorKind::Agent => "dentist_id",
     };
     let (name, avatar_url) = if kind == me.kind {
         ("my_name", "my_avatar_url")
@@ -100,8 +100,8 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, PersonKind::Customer, &me)?,
-        dentist: member(row, PersonKind::Dentist, &me)?,
+        customer: member(row, ActorKind::Contact, &me)?,
+        dentist: member(row, ActorKind::Agent, &me)?,
         participants: Vec::new(),
         shared: row.get("shared")?,
         last_seq: seq(row, "last_seq")?,
