@@ -1,3 +1,9 @@
 -- A session may have further professionals beside its dentist. The version before shows such a session to its
 -- customer more than once, so nobody is added until `frontdesk migrate --finish` has run.
 alter table sessions add column shared boolean not null default false;
+
+-- When a member ceased to take part. Their row stays: it names the sender of their messages.
+alter table members add column left_at timestamptz;
+
+-- The members who take part now: every check of membership reads this.
+create view participants as select * from members where left_at is null;

@@ -156,6 +156,111 @@ async fn a_session_is_handed_over_and_the_list_shows_it_once() {
     }
 }
 
+/// Asks to end a dentist's part in a session.
+async fn remove(desk: &Desk, admin: &Person, session: &str, dentist: &Person) -> Reply {
+    let path = format!("/api/admin/chats/{session}/participants/{}", dentist.id);
+    desk.http(0, admin).delete(&path).await
+}
+
+#[tokio::test]
+async fn a_removed_participant_finds_the_session_no_longer() {
+    for desk in [two_nodes().await, one_node().await] {
+        let other = desk.nodes.len() - 1;
+        let (admin, eve) = (desk.admin(), desk.dentist());
+        let (customer, dana, session) = desk.pair().await;
+        ask(&desk, &admin, &session, "participants", &eve).await.expect(201);
+        let mut patient = desk.connect(0, &customer).await;
+        let mut cover = desk.connect(other, &eve).await;
+        for client in [&mut patient, &mut cover] {
+            client.join(&session, None).await;
+        }
+        patient.send(&session, "1", "thank you").await;
+        assert_eq!(cover.message().await["body"], "thank you");
+        let found = async || {
+            let found = desk.http(0, &eve).get("/api/chats/search?q=thank").await.expect(200);
+            found["items"].as_array().unwrap().len()
+        };
+        eventually("eve finds it", async || found().await == 1).await;
+
+        let refused = remove(&desk, &admin, &session, &dana).await;
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("session_is_theirs")));
+        for who in [&eve, &eve, &desk.dentist()] {
+            let removed = remove(&desk, &admin, &session, who).await;
+            assert_eq!(removed.status, 204, "a repeat is the same, and a stranger takes no part");
+        }
+        // At once for requests, and soon for a connection that has joined.
+        let absent = json!("session_not_found");
+        for (event, data) in [
+            (
+                "message:send",
+                json!({ "sessionId": session, "clientId": "2", "kind": "text", "body": "hello" }),
+            ),
+            ("message:read", json!({ "sessionId": session, "seq": 1 })),
+        ] {
+            assert_eq!(cover.request(event, data).await.unwrap_err()["code"], absent, "{event}");
+        }
+        for part in ["", "/messages"] {
+            let path = format!("/api/chats/{session}{part}");
+            let refused = desk.http(0, &eve).get(&path).await;
+            assert_eq!((refused.status, &refused.body["code"]), (404, &absent));
+        }
+        assert_eq!(found().await, 0);
+        let list = desk.http(other, &eve).get("/api/chats").await.expect(200);
+        assert_eq!(list["items"], json!([]));
+        assert_eq!(desk.http(0, &eve).get("/api/chats/unread").await.expect(200)["total"], 0);
+        assert_eq!(cover.closed().await, 1001);
+        let mut cover = desk.connect(other, &eve).await;
+        let join = json!({ "sessionId": session, "after": 0 });
+        assert_eq!(cover.request("session:join", join).await.unwrap_err()["code"], absent);
+        desk.is_unharmed(&[&customer, &dana, &eve, &admin], &["thank you"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_removed_participant_has_written_stays_and_they_may_return() {
+    for desk in [two_nodes().await, one_node().await] {
+        let other = desk.nodes.len() - 1;
+        let (admin, eve) = (desk.admin(), desk.dentist());
+        let (customer, dana, session) = desk.pair().await;
+        ask(&desk, &admin, &session, "participants", &eve).await.expect(201);
+        let mut patient = desk.connect(0, &customer).await;
+        let mut doctor = desk.connect(other, &dana).await;
+        for client in [&mut patient, &mut doctor] {
+            client.join(&session, None).await;
+        }
+        let mut cover = desk.connect(other, &eve).await;
+        cover.join(&session, None).await;
+        cover.send(&session, "from-eve", "I have looked at it").await;
+        for client in [&mut patient, &mut doctor] {
+            updated(client, |seen| seen["lastSeq"] == 1).await;
+        }
+        remove(&desk, &admin, &session, &eve).await;
+        for client in [&mut patient, &mut doctor] {
+            updated(client, |seen| seen["participants"].is_null()).await;
+        }
+        patient.send(&session, "2", "only for Dana").await;
+        for body in ["I have looked at it", "only for Dana"] {
+            assert_eq!(doctor.message().await["body"], body);
+        }
+        assert_eq!(cover.closed().await, 1001);
+        let path = format!("/api/chats/{session}/messages");
+        let history = desk.http(other, &customer).get(&path).await.expect(200);
+        assert_eq!(seqs(&history["items"]), [1, 2]);
+        assert_eq!(history["items"][0]["sender"]["id"], eve.id.as_str());
+        // She reads on from where she left.
+        let mut cover = desk.connect(other, &eve).await;
+        ask(&desk, &admin, &session, "participants", &eve).await.expect(201);
+        cover.event("session:new").await;
+        assert_eq!(listed(&desk, other, &eve).await["unread"], 1);
+        let joined = cover.join(&session, Some(1)).await;
+        assert_eq!(joined["messages"][0]["body"], "only for Dana");
+        let log = desk.http(0, &admin).get("/api/admin/audit").await.expect(200);
+        let acts: Vec<_> =
+            log["items"].as_array().unwrap().iter().map(|entry| &entry["act"]).collect();
+        assert_eq!(acts, ["add_participant", "remove_participant", "add_participant"]);
+    }
+}
+
 #[tokio::test]
 async fn only_an_admin_of_the_tenant_shares_a_session_and_only_with_a_professional() {
     let desk = operated(1).await;
@@ -184,6 +289,10 @@ async fn only_an_admin_of_the_tenant_shares_a_session_and_only_with_a_profession
             let refused = desk.http(0, &admin).post(&path, &body).await;
             assert!(refused.status == 400 && refused.text.contains(part), "{}", refused.text);
         }
+    }
+    let path = format!("/api/admin/chats/{session}/participants/{}", dana.id);
+    for (who, status) in [(&customer, 403), (&dana, 403), (&eve, 403), (&theirs, 404)] {
+        assert_eq!(desk.http(0, who).delete(&path).await.status, status);
     }
     // Nobody got in on the way.
     let roster = ask(&desk, &admin, &session, "participants", &dana).await.expect(200);

@@ -98,7 +98,7 @@ const SETTLED: &str =
 /// $1 session, $2 and $3 the member, $4 the first message, $5 tenant, $6 key of the job.
 /// Returns the latest unread message. A later job exists if a message arrived after this one was leased;
 /// sending both would repeat it.
-const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless from members me \
+const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless from participants me \
     join messages m on m.session_id = me.session_id and m.sender_kind <> me.kind \
       and m.seq > me.read_seq and m.deleted_at is null \
     join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
@@ -115,7 +115,7 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
 const HASTEN: &str = "update jobs set run_at = {now} \
     where tenant_id = $5 and subject = $3 and queue = 'pushes' and state = 'taken' and attempts = 1 \
       and error = $4 \
-      and exists (select 1 from members me join messages m on m.session_id = me.session_id \
+      and exists (select 1 from participants me join messages m on m.session_id = me.session_id \
         and m.sender_kind <> me.kind and m.seq > me.delivered_seq \
         where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 \
           and cast(me.session_id as text) = {json:jobs.payload} ->> 'sessionId') \

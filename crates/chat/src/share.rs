@@ -36,6 +36,19 @@ impl Chat {
         self.shared(id, to, by, shared).await
     }
 
+    /// Ends a professional's part in a session. Requests of theirs find it no longer, and their connections in its
+    /// room are closed by the head check ([`crate::hub`]). Every member is told.
+    pub async fn remove_participant(
+        &self,
+        id: SessionId,
+        professional: &Person,
+        by: &Actor,
+    ) -> Result<bool, Error> {
+        let removed = self.participants.remove(id, professional, by).await?;
+        self.outcome(id, by, removed)?;
+        Ok(removed == Shared::Done)
+    }
+
     /// A professional who may be let into a session: known, and not blocked.
     async fn colleague(&self, person: &Person) -> Result<Member, Error> {
         if self.admission.blocks.is_blocked(person) {
@@ -51,14 +64,7 @@ impl Chat {
         by: &Actor,
         shared: Shared,
     ) -> Result<(Roster, bool), Error> {
-        match shared {
-            // A repeat tells the members too: the first request may have ended before it told them.
-            Shared::Done | Shared::Unchanged => self.inbox.changed(by.person.session(id)),
-            Shared::TooEarly => return Err(Error::UpgradeUnfinished),
-            Shared::NotFound => return Err(Error::SessionNotFound),
-            Shared::Full => return Err(Error::LimitReached("a session has at most 20 members")),
-            Shared::AnotherIsOpen => return Err(Error::AnotherIsOpen),
-        }
+        self.outcome(id, by, shared)?;
         if shared == Shared::Done {
             if let Some(delay) = self.store.job_delay() {
                 self.due.written(delay);
@@ -70,5 +76,18 @@ impl Chat {
         }
         let roster = self.participants.roster(by.person.tenant, id).await?;
         Ok((roster.ok_or(Error::SessionNotFound)?, shared == Shared::Done))
+    }
+
+    fn outcome(&self, id: SessionId, by: &Actor, shared: Shared) -> Result<(), Error> {
+        match shared {
+            // A repeat tells the members too: the first request may have ended before it told them.
+            Shared::Done | Shared::Unchanged => self.inbox.changed(by.person.session(id)),
+            Shared::TooEarly => return Err(Error::UpgradeUnfinished),
+            Shared::NotFound => return Err(Error::SessionNotFound),
+            Shared::Full => return Err(Error::LimitReached("a session has at most 20 members")),
+            Shared::AnotherIsOpen => return Err(Error::AnotherIsOpen),
+            Shared::IsTheDentist => return Err(Error::SessionIsTheirs),
+        }
+        Ok(())
     }
 }

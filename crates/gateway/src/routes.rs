@@ -51,6 +51,7 @@ pub fn routes() -> OpenApiRouter<Arc<Gateway>> {
         .routes(at("/api/chats/{id}/images/{image}", routes!(images::fetch)))
         .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))
         .routes(at("/api/admin/chats/{id}/participants", routes!(participants::add)))
+        .routes(at("/api/admin/chats/{id}/participants/{dentistId}", routes!(participants::remove)))
         .routes(at("/api/admin/chats/{id}/transfer", routes!(participants::transfer)))
         .routes(at("/api/admin/audit", routes!(audit::list)))
         .routes(at("/api/admin/users/blocked", routes!(blocks::list)))

@@ -38,6 +38,8 @@ pub enum Act {
     ReadEdits,
     /// A professional was let into a session.
     AddParticipant,
+    /// A professional no longer takes part in a session.
+    RemoveParticipant,
     /// A session was handed over to another professional.
     TransferSession,
 }
@@ -50,6 +52,7 @@ impl Act {
             Self::UnblockUser => "unblock_user",
             Self::ReadEdits => "read_edits",
             Self::AddParticipant => "add_participant",
+            Self::RemoveParticipant => "remove_participant",
             Self::TransferSession => "transfer_session",
         }
     }

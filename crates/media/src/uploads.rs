@@ -101,7 +101,7 @@ pub(crate) fn orphaned() -> Timestamp {
 const NOTE: &str = "insert into uploads \
     (tenant_id, key, session_id, kind, person_id, content_type, size, file_name, created_at) \
     select me.tenant_id, $4, me.session_id, me.kind, me.person_id, $5, cast($6 as bigint), $7, {now} \
-    from members me join sessions c on c.id = me.session_id \
+    from participants me join sessions c on c.id = me.session_id \
     where me.tenant_id = $10 and me.kind = $1 and me.person_id = $2 and c.id = $3 \
       and c.status = 'open' \
       and (select count(*) from uploads u \
@@ -113,7 +113,7 @@ const NOTE: &str = "insert into uploads \
     returning key";
 
 /// $1, $2 the member, $3 session, $4 tenant.
-const STATUS: &str = "select c.status from members me join sessions c on c.id = me.session_id \
+const STATUS: &str = "select c.status from participants me join sessions c on c.id = me.session_id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3";
 
 /// $1, $2 the member, $3 session, $4 key, $5 tenant.
@@ -121,7 +121,7 @@ const UPLOAD: &str = "select coalesce(m.image ->> 'contentType', u.content_type)
     u.size, u.file_name, u.created_at, \
     (u.kind = me.kind and u.person_id = me.person_id) as mine, \
     (u.message_id is null and not u.refused) as waiting, m.image is not null as shown \
-    from uploads u join members me on me.session_id = u.session_id \
+    from uploads u join participants me on me.session_id = u.session_id \
     left join messages m on m.session_id = u.session_id and m.id = u.message_id \
     where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and u.session_id = $3 \
       and u.key = $4";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 ///
 /// Law I15: every statement, key, channel and cache entry carries the tenant. The same id in two tenants is
 /// two people, and a session of another tenant does not exist. Statements that work for all tenants at once
-/// are listed in `tests/tidy.rs`.
+/// are listed in `tests/tidy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(i32);
 

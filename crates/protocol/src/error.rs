@@ -101,6 +101,9 @@ pub enum Error {
     /// 409: the two have another open session.
     #[error("these two people have an open session already")]
     AnotherIsOpen,
+    /// 409: a session keeps its dentist.
+    #[error("the session is theirs; transfer it to another dentist first")]
+    SessionIsTheirs,
     /// 409: the message is deleted.
     #[error("the message is deleted")]
     MessageDeleted,
@@ -219,6 +222,7 @@ impl Error {
             Self::UnknownEvent => ("unknown_event", StatusCode::BAD_REQUEST, None),
             Self::SessionClosed => ("session_closed", StatusCode::CONFLICT, None),
             Self::AnotherIsOpen => ("another_is_open", StatusCode::CONFLICT, None),
+            Self::SessionIsTheirs => ("session_is_theirs", StatusCode::CONFLICT, None),
             Self::MessageDeleted => ("message_deleted", StatusCode::CONFLICT, None),
             Self::TooOld => ("too_old", StatusCode::CONFLICT, None),
             Self::LimitReached(_) => ("limit_reached", StatusCode::CONFLICT, None),

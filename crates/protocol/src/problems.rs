@@ -76,6 +76,8 @@ lists! {
     TwoOpen = AnotherIsOpen;
     /// Errors of a further member.
     FullSession = LimitReached("a session has at most 20 members"), UpgradeUnfinished;
+    /// Errors of an end of membership.
+    StillTheirs = SessionIsTheirs, UpgradeUnfinished;
     /// Errors of a transfer.
     SharedOnly = LimitReached("a session has at most 20 members"), AnotherIsOpen, UpgradeUnfinished;
     /// Error of too many pictures.

@@ -18,6 +18,7 @@ use bus::broadcast::{Broadcast, Room};
 use db::StoreError;
 use model::ids::SessionKey;
 use platform::traces::{self, Span};
+use protocol::CloseCode;
 
 /// Maximum number of concurrent backfills.
 pub(super) const MAX_CONCURRENT_BACKFILLS: usize = 4;
@@ -204,10 +205,30 @@ impl Hub {
                     self.deliver(&Arc::new(Broadcast::message_updated(message)));
                 }
             }
+            if let Err(error) = self.close_former(key).await {
+                tracing::warn!(%error, "query of members failed; the next head check retries");
+                return;
+            }
             // After the last page nothing is left: the remaining revisions were changed again later, or
             // belong to the session itself.
             let last = changed.last().and_then(|message| message.rev);
             self.revisions.settle(key, last.unwrap_or(head));
         }
+    }
+
+    /// Closes the connections in a room whose people take part no longer: an end of membership is a revision
+    /// that no message has. Their clients reconnect, and don't find the session.
+    async fn close_former(&self, key: SessionKey) -> Result<(), StoreError> {
+        let members = self.store.members(key).await?;
+        let subscribers: Vec<_> = self.engine().subscribers(&Room::Session(key)).collect();
+        for conn in subscribers {
+            if let Some(outbound) = self.connections.get(&conn)
+                && !members.contains(outbound.person())
+            {
+                tracing::info!(session = %key, person = %outbound.person(), "connection of a former participant closed");
+                outbound.close(CloseCode::Draining);
+            }
+        }
+        Ok(())
     }
 }

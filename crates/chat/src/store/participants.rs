@@ -14,7 +14,7 @@ use identity::{
     rows::tenant,
 };
 use model::{
-    ids::{SessionId, TenantId},
+    ids::{SessionId, SessionKey, TenantId},
     person::{ActorKind, AvatarUrl, Person},
     session::{Member, Session, SessionStatus},
 };
@@ -26,7 +26,7 @@ pub const MEMBERS_MAX: usize = 20;
 /// $1 the sessions.
 const MEMBERS: &str = "select m.session_id, cast(m.tenant_id as bigint) as tenant, m.kind, m.person_id, \
     m.name, m.avatar_url, m.read_seq, m.delivered_seq \
-    from {each:$1} join members m on m.session_id = {id:each.value} \
+    from {each:$1} join participants m on m.session_id = {id:each.value} \
     order by m.session_id, m.kind, m.person_id";
 
 /// No row while nodes of an earlier version may run: they would show a shared session twice.
@@ -38,18 +38,18 @@ const OF_SESSION: &str =
 
 /// $1 the session, $2 its tenant, $3 the maximum, $4 the professional. No row if it is reached without them.
 const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 and s.id = $1 \
-    and ((select count(*) from members where session_id = s.id) < $3 \
-      or exists (select 1 from members where session_id = s.id and kind = 'dentist' and person_id = $4))";
+    and ((select count(*) from participants where session_id = s.id) < $3 \
+      or exists (select 1 from participants where session_id = s.id and kind = 'dentist' and person_id = $4))";
 
 /// $1 the session, $2 its tenant, $3 the professional, $4 their name, $5 their avatar. They begin where the dentist
-/// is, so that what waits for an answer is unread. No row if they are a
-/// member.
+/// is, so that what waits for an answer is unread; a returning member where they left. No row if they are a member.
 const ADD: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
     join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
-    on conflict (session_id, kind, person_id) do nothing returning kind";
+    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
+      where members.left_at is not null returning kind";
 
 /// The same, with a row in any case: a member who takes over has pushes.
 const TAKE_OVER: &str = "insert into members \
@@ -57,7 +57,8 @@ const TAKE_OVER: &str = "insert into members \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
     join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
-    on conflict (session_id, kind, person_id) do update set muted = excluded.muted returning kind";
+    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
+    returning kind";
 
 /// $1 the session, $2 its tenant.
 const SHARE: &str = "update sessions set shared = true, rev = rev + 1 \
@@ -77,6 +78,11 @@ const MUTE_DENTIST: &str = "update members set muted = true \
     where tenant_id = $2 and session_id = $1 and kind = 'dentist' \
       and person_id = (select dentist_id from sessions where tenant_id = $2 and id = $1) returning kind";
 
+/// $1 the session, $2 its tenant, $3 the professional. The row stays: it names the sender of their messages. No row if
+/// they are no member.
+const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 and session_id = $1 \
+    and kind = 'dentist' and person_id = $3 and left_at is null returning kind";
+
 /// $1 the session, $2 its tenant, $3 the professional.
 const HAND_OVER: &str = "update sessions set dentist_id = $3, shared = true, rev = rev + 1 \
     where tenant_id = $2 and id = $1 returning status";
@@ -90,7 +96,7 @@ const PUSH: &str = "insert into jobs \
       cast(m.session_id as text) || ':' || m.kind || ':' || m.person_id, m.kind || ':' || m.person_id, \
       '{\"sessionId\":\"' || cast(m.session_id as text) || '\",\"kind\":\"' || m.kind || '\",\"personId\":\"' \
         || m.person_id || '\",\"seq\":' || cast(m.read_seq + 1 as text) || '}', {in_ms:$5}, {now} \
-    from members m join sessions s on s.id = m.session_id \
+    from participants m join sessions s on s.id = m.session_id \
     where m.tenant_id = $2 and m.session_id = $1 and m.kind = 'dentist' and m.person_id = $3 \
       and m.read_seq < s.last_seq and s.status = 'open' \
     on conflict (tenant_id, queue, key) where state = 'waiting' do nothing returning id";
@@ -110,6 +116,8 @@ pub enum Shared {
     Full,
     /// The professional has another open session with this customer.
     AnotherIsOpen,
+    /// The professional is the session's dentist.
+    IsTheDentist,
 }
 
 /// All members of a session, for an administrator.
@@ -253,6 +261,41 @@ impl ParticipantTable {
             5 => Shared::Full,
             _ => Shared::Done,
         })
+    }
+
+    /// Ends a professional's part in a session, and records it in the audit log. Their messages stay.
+    pub async fn remove(
+        &self,
+        id: SessionId,
+        professional: &Person,
+        by: &Actor,
+    ) -> Result<Shared, StoreError> {
+        let of_session: [Value; 2] = [id.0.into(), professional.tenant.number().into()];
+        let [session, tenant] = of_session.clone();
+        let of_person = [session, tenant, professional.id.as_str().into()];
+        let statements = [
+            Statement::new(UPGRADED, []),
+            Statement::new(OF_SESSION, of_session.clone()),
+            Statement::new(IS_ANOTHERS, of_person.clone()),
+            Statement::new(REMOVE, of_person),
+            Statement::new(SHARE, of_session),
+            audit::table::note(&NewEntry::of_member(by, Act::RemoveParticipant, id, professional)),
+        ];
+        let rows = self.0.write_while_found(statements).await?;
+        Ok(match rows.len() {
+            1 => Shared::TooEarly,
+            2 => Shared::NotFound,
+            3 => Shared::IsTheDentist,
+            4 => Shared::Unchanged,
+            _ => Shared::Done,
+        })
+    }
+
+    /// Everyone who takes part in a session.
+    pub(crate) async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError> {
+        let seats = self.seats(&[key.id]).await?;
+        let members = seats.into_iter().map(|seat| seat.member.person);
+        Ok(members.filter(|member| member.tenant == key.tenant).collect())
     }
 }
 

@@ -104,6 +104,9 @@ pub trait Sessions: Send + Sync + 'static {
     /// Heads of these sessions.
     async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError>;
 
+    /// Everyone who takes part in a session.
+    async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError>;
+
     /// Changes a session. `None` if `me` is not a member.
     async fn set_session(
         &self,

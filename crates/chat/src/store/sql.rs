@@ -149,14 +149,14 @@ pub(super) const MESSAGES: &str = messages!();
 pub(super) const SESSION: &str = concat!(
     "select ",
     session!(),
-    " from members me ",
+    " from participants me ",
     beside_me!(),
     "where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3"
 );
 
 /// Head of the session $3, for its member $1, $2 of the tenant $4.
 pub(super) const HEAD: &str = "select c.tenant_id, c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
-    from members me \
+    from participants me \
     join sessions c on c.id = me.session_id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and me.session_id = $3";
 
@@ -165,7 +165,7 @@ pub(super) const HEAD: &str = "select c.tenant_id, c.id, c.last_seq, c.rev, (sel
 /// page are returned, and only their unread messages are counted.
 pub(super) const SESSIONS: &str = concat!(
     "with listed as (select c.id, c.active_at, c.last_seq \
-       from members me join sessions c on c.id = me.session_id \
+       from participants me join sessions c on c.id = me.session_id \
        where me.tenant_id = $8 and me.kind = $1 and me.person_id = $2 \
        and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
        order by c.active_at desc, c.id desc limit $6), \
@@ -176,7 +176,7 @@ pub(super) const SESSIONS: &str = concat!(
      select z.listed, ",
     session!(),
     " from sized z \
-     join members me on me.session_id = z.id and me.tenant_id = $8 and me.kind = $1 \
+     join participants me on me.session_id = z.id and me.tenant_id = $8 and me.kind = $1 \
        and me.person_id = $2 ",
     beside_me!(),
     "where z.place = 1 or z.bytes <= ",
@@ -185,7 +185,8 @@ pub(super) const SESSIONS: &str = concat!(
 );
 
 /// Sessions as seen by each of their members. Each database adds its own `where`.
-pub(super) const VIEWS: &str = concat!("select ", session!(), " from members me ", beside_me!());
+pub(super) const VIEWS: &str =
+    concat!("select ", session!(), " from participants me ", beside_me!());
 
 /// Unread counts, of the 1,000 sessions with the latest activity. $3 the tenant.
 pub(super) const UNREAD: &str = concat!(
@@ -193,7 +194,7 @@ pub(super) const UNREAD: &str = concat!(
        and u.seq > w.read_up_to and u.sender_kind <> $1 and u.deleted_at is null) as unread \
      from (select me.session_id, ",
     unread_from!(),
-    " as read_up_to from members me join sessions c on c.id = me.session_id \
+    " as read_up_to from participants me join sessions c on c.id = me.session_id \
        where me.tenant_id = $3 and me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
        order by c.active_at desc, c.id desc limit 1000) w"
 );
@@ -218,7 +219,7 @@ pub(super) const BACKFILL_CHANGES: &str = page!(
 
 /// $1, $2 the member, $3 session, $4 after, $5 limit, $6 tenant.
 pub(super) const HISTORY_AFTER: &str = page!(
-    "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.seq > $4",
     "m.seq",
@@ -228,7 +229,7 @@ pub(super) const HISTORY_AFTER: &str = page!(
 
 /// $1, $2 the member, $3 session, $4 before, $5 limit, $6 tenant: the last messages.
 pub(super) const HISTORY_BEFORE: &str = page!(
-    "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.seq < $4",
     "m.seq desc",
@@ -239,7 +240,7 @@ pub(super) const HISTORY_BEFORE: &str = page!(
 /// Messages changed after a revision: $1, $2 the member, $3 session, $4 the previous revision, $5
 /// limit, $6 tenant.
 pub(super) const CHANGES: &str = page!(
-    "messages m join members me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.rev > $4",
     "m.rev",

@@ -11,7 +11,7 @@ use utoipa::{
 
 use super::{
     chats::person_id,
-    request::{ActingAdmin, InSession, Json},
+    request::{ActingAdmin, InSession, Json, OfParticipant},
 };
 use crate::Gateway;
 use chat::store::participants;
@@ -25,6 +25,7 @@ use protocol::{
     error::Error,
     problems::{
         Authentication, Body, FullSession, NoAdmin, NoPerson, NoSession, Problems, SharedOnly,
+        StillTheirs,
     },
 };
 
@@ -69,7 +70,7 @@ impl Roster {
 /// Lets another professional take part in a session, with its whole history.
 ///
 /// They see it in their list, receive pushes for it, and what the dentist has not read is unread for them. A blocked
-/// dentist can't be added. To take access away, block the person. Every member is told by `session:updated`. The
+/// dentist can't be added. Every member is told by `session:updated`. The
 /// request adds an entry to the audit log.
 #[utoipa::path(
     post, path = "", tag = "admin", operation_id = "add_participant", params(InSession), request_body = Professional,
@@ -90,6 +91,29 @@ pub(crate) async fn add(
     tracing::info!(admin = %admin.person, %person, session = %id.0, is_new, "participant added by an admin");
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(Roster::of(id, roster))))
+}
+
+/// Ends a professional's part in a session.
+///
+/// Their requests find it no longer, and within 5 s it reaches none of their devices. Their messages stay. The
+/// session's dentist can't be removed: transfer it first. Every member is told by `session:updated`. The request adds
+/// an entry to the audit log.
+#[utoipa::path(
+    delete, path = "", tag = "admin", operation_id = "remove_participant", params(OfParticipant),
+    responses(
+        (status = 204, description = "They take no part in it."),
+        Problems<(Authentication, NoAdmin, NoSession, NoPerson, StillTheirs)>,
+    )
+)]
+pub(crate) async fn remove(
+    State(gateway): State<Arc<Gateway>>,
+    ActingAdmin(admin): ActingAdmin,
+    OfParticipant(id, professional): OfParticipant,
+) -> Result<StatusCode, Error> {
+    let person = Person::new(admin.person.tenant, ActorKind::Agent, professional);
+    let was_member = gateway.chat.remove_participant(id, &person, &admin).await?;
+    tracing::info!(admin = %admin.person, %person, session = %id.0, was_member, "participant removed by an admin");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes another professional the dentist of a session, with its whole history.

@@ -121,6 +121,28 @@ impl IntoParams for OfMessage {
     }
 }
 
+/// Session and professional named in the path, with the professional's id.
+pub(crate) struct OfParticipant(pub SessionId, pub PersonId);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfParticipant {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((id, person))) = path else { return Err(Error::PersonNotFound) };
+        let id = id.parse().map(SessionId).map_err(|_| Error::SessionNotFound)?;
+        Ok(Self(id, person.parse().map_err(|_| Error::PersonNotFound)?))
+    }
+}
+
+impl IntoParams for OfParticipant {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut params = InSession::into_params(place);
+        params.push(in_path("dentistId", "The professional.", PersonId::schema()));
+        params
+    }
+}
+
 /// Session, message and emoji named in the path.
 pub(crate) struct OfReaction(pub SessionId, pub MessageId, pub Emoji);
 

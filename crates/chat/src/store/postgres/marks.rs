@@ -14,7 +14,7 @@ use model::{ids::SessionId, person::Person, session::Delivered};
 const MARK_READ: &str = "
 with target as (
   select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
-  from members me join sessions c on c.id = me.session_id
+  from participants me join sessions c on c.id = me.session_id
   where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and me.session_id = $3
   for update of me nowait
 ), moved as (
@@ -32,7 +32,7 @@ with marks as (
 ), target as (
   select me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
   from marks i
-  join members me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
+  join participants me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
     and me.tenant_id = i.tenant_id
   join sessions c on c.id = me.session_id
   for update of me skip locked
@@ -45,7 +45,7 @@ with marks as (
 select session_id, kind, person_id, tenant_id, coalesce(moved.delivered_seq, marks.seq) as seq,
   target.session_id is null as locked
 from marks
-join members using (session_id, kind, person_id, tenant_id)
+join participants using (session_id, kind, person_id, tenant_id)
 left join target using (session_id, kind, person_id)
 left join moved using (session_id, kind, person_id)
 where target.session_id is null or moved.session_id is not null";

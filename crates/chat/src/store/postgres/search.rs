@@ -33,7 +33,7 @@ const REDUCE: &str =
     "select to_tsquery('frontdesk', $1)::text as query, to_tsquery('frontdesk', $2)::text as words";
 
 /// $1 and $2 the member, $3 the limit, $4 the tenant: the member's messages that wait to be indexed.
-const WAITING: &str = "select m.session_id, m.seq, m.id, m.body from members me \
+const WAITING: &str = "select m.session_id, m.seq, m.id, m.body from participants me \
     join search_queue q on q.session_id = me.session_id \
     join messages m on m.session_id = q.session_id and m.seq = q.seq \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and not m.bodiless \
@@ -48,7 +48,7 @@ macro_rules! search {
            from unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[]) as w(session_id, seq, id, words) \
          ), matching as ( \
            (select m.session_id, m.seq, m.id, m.search \
-            from members me join messages m on m.session_id = me.session_id \
+            from participants me join messages m on m.session_id = me.session_id \
             where me.tenant_id = $11 and me.kind = $1 and me.person_id = $2 and m.search @@ $3::text::tsquery \
               and not m.bodiless and m.id <> all($7) \
             order by m.id desc limit {ranked}) \

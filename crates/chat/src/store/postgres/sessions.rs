@@ -47,7 +47,7 @@ const VIEWED: &str =
 const SET_SESSION: &str = "
 with me as (
   select m.session_id, m.kind, m.person_id, m.muted, c.status
-  from members m join sessions c on c.id = m.session_id
+  from participants m join sessions c on c.id = m.session_id
   where m.tenant_id = $6 and m.kind = $1 and m.person_id = $2 and m.session_id = $3
   for no key update of c, m nowait
 ), muting as (
@@ -158,6 +158,10 @@ impl Sessions for Postgres {
     async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError> {
         let (tenants, ids) = columns(keys);
         self.db.query(HEADS, &[&tenants, &ids]).await?.iter().map(rows::head).collect()
+    }
+
+    async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError> {
+        self.participants().members(key).await
     }
 
     async fn set_session(

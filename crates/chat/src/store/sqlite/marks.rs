@@ -40,7 +40,7 @@ impl Marks for Sqlite {
             let member = params![person.kind.as_str(), person.id.as_str(), id.0.to_string(), tenant];
             let found: Option<(i64, i64)> = transaction
                 .query_row(
-                    "select me.read_seq, c.last_seq from members me join sessions c on c.id = me.session_id \
+                    "select me.read_seq, c.last_seq from participants me join sessions c on c.id = me.session_id \
                      where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
                     member,
                     |row| Ok((row.get(0)?, row.get(1)?)),
@@ -72,7 +72,7 @@ impl Marks for Sqlite {
                     .prepare_cached(
                         "update members as m set delivered_seq = \
                            (select min(?4, c.last_seq) from sessions c where c.id = m.session_id) \
-                         where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and delivered_seq < \
+                         where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and left_at is null and delivered_seq < \
                            (select min(?4, c.last_seq) from sessions c where c.id = m.session_id) \
                          returning delivered_seq",
                     )?

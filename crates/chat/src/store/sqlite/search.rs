@@ -35,7 +35,7 @@ const RANKED_BYTES: usize = 512 * 1024;
 /// The newest matches first. FTS5 is read in the order of its rows, and only as far as needed.
 const MATCHING: &str = "select m.rowid, m.body from message_search f \
     cross join messages m on m.rowid = f.rowid \
-    cross join members me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
+    cross join participants me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
       and me.tenant_id = ?5 \
     where f.message_search match ?3 order by f.rowid desc limit ?4";
 
@@ -43,7 +43,7 @@ const MATCHING: &str = "select m.rowid, m.body from message_search f \
 const WAITING: &str = "select m.rowid, m.body \
     from (select message from search_queue order by message desc limit 10000) q \
     cross join messages m on m.rowid = q.message and not m.bodiless \
-    cross join members me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
+    cross join participants me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
       and me.tenant_id = ?4 \
     order by q.message desc limit ?3";
 

@@ -157,6 +157,10 @@ impl Sessions for Sqlite {
             .await
     }
 
+    async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError> {
+        self.participants().members(key).await
+    }
+
     async fn set_session(
         &self,
         me: &Person,
@@ -170,7 +174,7 @@ impl Sessions for Sqlite {
                 let id = id.0.to_string();
                 let found: Option<String> = transaction
                     .query_row(
-                        "select c.status from members me join sessions c on c.id = me.session_id \
+                        "select c.status from participants me join sessions c on c.id = me.session_id \
                      where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
                         params![person.kind.as_str(), person.id.as_str(), id, person.tenant.number()],
                         |row| row.get(0),

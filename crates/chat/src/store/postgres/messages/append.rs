@@ -26,7 +26,7 @@ with locked as (
   select s.id from sessions s where s.id in (
     select m.session_id from unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
       as i(session_id, kind, person_id, tenant_id)
-    join members m using (session_id, kind, person_id, tenant_id))
+    join participants m using (session_id, kind, person_id, tenant_id))
   for no key update of s skip locked)
 select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
@@ -58,7 +58,7 @@ with mine as (
       else 'new'
     end as outcome
   from input i
-  left join members me on me.session_id = i.session_id and me.kind = i.sender_kind
+  left join participants me on me.session_id = i.session_id and me.kind = i.sender_kind
     and me.person_id = i.sender_id and me.tenant_id = i.tenant_id
   left join mine on mine.id = i.session_id
   left join sessions c on c.id = i.session_id
@@ -97,7 +97,7 @@ const PUSHED: &str = ", pushed as (
          json_build_object('sessionId', n.session_id, 'kind', m.kind, 'personId', m.person_id,
                            'seq', min(n.seq))::text,
          statement_timestamp() + interval 'DELAY milliseconds'
-  from numbered n join members m on m.session_id = n.session_id and m.kind <> n.sender_kind
+  from numbered n join participants m on m.session_id = n.session_id and m.kind <> n.sender_kind
     and not m.muted
   group by n.tenant_id, n.session_id, m.kind, m.person_id
   on conflict (tenant_id, queue, key) where state = 'waiting' do nothing

@@ -48,7 +48,7 @@ fn append_one(
         [&session_id, &draft.sender.kind.as_str(), &draft.sender.id.as_str(), &tenant];
     let member = db
         .prepare_cached(
-            "select c.status, c.last_seq, me.name from members me \
+            "select c.status, c.last_seq, me.name from participants me \
              join sessions c on c.id = me.session_id \
              where me.tenant_id = ?4 and me.session_id = ?1 and me.kind = ?2 and me.person_id = ?3",
         )?
@@ -120,7 +120,7 @@ fn add_push(
     let (now, kind, tenant) = (rows::now(), sender.kind.as_str(), sender.tenant.number());
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
     let run_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-    let others = "select person_id from members \
+    let others = "select person_id from participants \
         where tenant_id = ?3 and session_id = ?1 and kind <> ?2 and not muted";
     let others: Vec<String> = db
         .prepare_cached(others)?
@@ -132,7 +132,7 @@ fn add_push(
            m.kind || ':' || m.person_id, \
            json_object('sessionId', m.session_id, 'kind', m.kind, 'personId', m.person_id, \
              'seq', ?4), ?5, ?6 \
-         from members m where m.tenant_id = ?8 and m.session_id = ?2 and m.kind <> ?3 and m.person_id = ?7 \
+         from participants m where m.tenant_id = ?8 and m.session_id = ?2 and m.kind <> ?3 and m.person_id = ?7 \
          on conflict (tenant_id, queue, key) where state = 'waiting' do nothing",
     )?;
     for person_id in others {
