@@ -5,6 +5,7 @@ mod known;
 mod node_env;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -33,11 +34,15 @@ use identity::{
 };
 use integrations::push::config::PushConfig;
 use media::config::S3Config;
+use model::ids::TenantId;
 use platform::{
     telemetry::LogConfig,
     traces::config::TracesConfig,
     variables::{ConfigError, Variables},
 };
+
+/// Maximum number of tenants with metrics of their own: each adds series to every node.
+const METRICS_TENANTS_MAX: usize = 100;
 
 /// Configuration of a node.
 #[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
@@ -75,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) sealing: Arc<Sealing>,
     /// Key of the platform API. Without one there is no such API.
     pub(crate) platform_key: Option<SecretString>,
+    /// Tenants that have metrics of their own.
+    pub(crate) metrics_tenants: Vec<TenantId>,
     pub(crate) pushes: Option<PushConfig>,
     /// Origins whose pages may use the API.
     pub(crate) cors_origins: Origins,
@@ -146,6 +153,7 @@ impl Config {
             development: DevelopmentConfig::read(variables)?,
             sealing: Arc::new(Sealing::read(variables)?),
             platform_key: Self::platform_key(variables)?,
+            metrics_tenants: Self::metrics_tenants(variables)?,
             pushes: PushConfig::read(variables)?,
             cors_origins: Origins::read(variables)?,
             any_origin_is_meant: variables.text("CORS_ORIGINS") == Some("*"),
@@ -252,6 +260,22 @@ impl Config {
             return Err(Variables::error("ADMIN_PORT", "must differ from PORT"));
         }
         Ok(Some(port))
+    }
+
+    fn metrics_tenants(variables: &Variables) -> Result<Vec<TenantId>, ConfigError> {
+        let numbers = variables.list("METRICS_TENANTS");
+        let tenant = |number: &String| number.parse().ok().and_then(TenantId::new);
+        let tenants = numbers.iter().map(tenant).collect::<Option<BTreeSet<_>>>();
+        match tenants {
+            Some(tenants) if tenants.len() <= METRICS_TENANTS_MAX => {
+                Ok(tenants.into_iter().collect())
+            }
+            _ => {
+                let problem =
+                    format!("must be at most {METRICS_TENANTS_MAX} numbers of tenants like 2, 7");
+                Err(Variables::error("METRICS_TENANTS", &problem))
+            }
+        }
     }
 
     fn platform_key(variables: &Variables) -> Result<Option<SecretString>, ConfigError> {

@@ -26,6 +26,7 @@ use identity::{
     directory::counts::DirectoryCounts,
 };
 use integrations::push::counts::PushCounts;
+use model::ids::TenantId;
 use platform::{
     metrics::{Format, Histogram, runtime},
     tasks::{Stage, Tasks, counts::TaskCounts},
@@ -63,8 +64,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all metrics.
-    pub(crate) fn new() -> Self {
+    /// Registers all metrics; those by tenant for these tenants.
+    pub(crate) fn new(tenants: &[TenantId]) -> Self {
         let mut registry = Registry::default();
         #[cfg(target_os = "linux")]
         registry.register_collector(Box::new(platform::metrics::resources::Resources));
@@ -92,8 +93,8 @@ impl Metrics {
             runtime_delay: runtime::histogram(ours),
             search: SearchCounts::new(ours),
             tasks: TaskCounts::new(ours),
-            writer: WriterCounts::new(ours, Arc::clone(&delivery)),
-            node: node::NodeGauges::new(ours),
+            writer: WriterCounts::new(ours, Arc::clone(&delivery), tenants),
+            node: node::NodeGauges::new(ours, tenants),
             delivery,
             recent: Cache::builder().max_capacity(2).time_to_live(SCRAPE_LIFETIME).build(),
             registry,

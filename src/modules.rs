@@ -56,7 +56,7 @@ impl Modules {
     ) -> anyhow::Result<Arc<Self>> {
         #[cfg(feature = "embedded")]
         let issuer = issuer::stand_in(&mut config, port)?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&config.metrics_tenants);
         let tasks = Tasks::new(metrics.tasks.clone());
         metrics.start(&tasks);
         let key_sets = [metrics.cognito.clone(), metrics.django.clone()];

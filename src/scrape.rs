@@ -1,6 +1,6 @@
 //! `/metrics`: sets the gauges, and encodes all metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -107,7 +107,9 @@ impl NodeGauges {
     fn collect_connections(&self, modules: &Modules) {
         let (mut counts, mut waiting, mut bytes) = ([0; 2], 0, 0);
         let mut longest = Duration::ZERO;
+        let mut by_tenant = HashMap::<_, i64>::new();
         for outbound in modules.chat.hub.connections() {
+            *by_tenant.entry(outbound.person().tenant).or_default() += 1;
             if let Some(count) = counts.get_mut(place(outbound.framing())) {
                 *count += 1;
             }
@@ -119,6 +121,9 @@ impl NodeGauges {
         }
         for (gauge, count) in self.connections.iter().zip(counts) {
             gauge.set(count);
+        }
+        for (tenant, gauge) in &self.of_tenants {
+            gauge.set(by_tenant.get(tenant).copied().unwrap_or(0));
         }
         let (held, budget) = modules.chat.memory.usage();
         self.memory_waiting.set(whole(held));

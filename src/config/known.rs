@@ -3,7 +3,7 @@
 use platform::variables::Names;
 
 /// All variables that a node reads, in alphabetical order.
-const KNOWN: [&str; 100] = [
+const KNOWN: [&str; 101] = [
     "ACCEPT_UNSAFE_DATABASE",
     "ADMIN_PORT",
     "ALLOW_INSECURE",
@@ -37,6 +37,7 @@ const KNOWN: [&str; 100] = [
     "LOG_FORMAT",
     "LOG_LEVEL",
     "MAX_TOKEN_AGE_S",
+    "METRICS_TENANTS",
     "MYSQL_CA_FILE",
     "MYSQL_CUSTOMERS_QUERY",
     "MYSQL_DB",

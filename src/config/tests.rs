@@ -36,6 +36,18 @@ fn nothing_set_is_an_embedded_node_that_only_this_machine_reaches() {
 }
 
 #[test]
+fn tenants_with_metrics_of_their_own_are_numbers() {
+    let listed = |list| read(&[("METRICS_TENANTS", list)]).unwrap().metrics_tenants;
+    assert!(read(&[]).unwrap().metrics_tenants.is_empty());
+    assert_eq!(listed("7, 2,7").iter().map(|tenant| tenant.number()).collect::<Vec<_>>(), [2, 7]);
+    let many = (1..=101).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+    for wrong in ["main", "0", "-2", "2;7", &many] {
+        let problem = problem(&[("METRICS_TENANTS", wrong)]);
+        assert!(problem.starts_with("METRICS_TENANTS: "), "{problem}");
+    }
+}
+
+#[test]
 fn limits_have_defaults_and_are_off_at_0() {
     let limits = read(&[]).unwrap().limits;
     let numbers = [

@@ -8,11 +8,14 @@ use prometheus_client::{
 };
 
 use chat::outbound::counts::FRAMINGS;
-use platform::metrics::{Label, gauge, gauges};
+use model::ids::TenantId;
+use platform::metrics::{Label, gauge, gauges, gauges_of};
 
 #[derive(Debug)]
 pub(crate) struct NodeGauges {
     pub(crate) connections: [Gauge; 2],
+    /// Connections of the tenants that the operator has listed.
+    pub(crate) of_tenants: Vec<(TenantId, Gauge)>,
     pub(crate) session_rooms: Gauge,
     pub(crate) user_rooms: Gauge,
     pub(crate) outbound_bytes: Gauge,
@@ -48,9 +51,13 @@ pub(crate) struct Others {
 }
 
 impl NodeGauges {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry, tenants: &[TenantId]) -> Self {
         let help = "Open connections, by framing";
         let connections = gauges(registry, "connections", help, "framing", FRAMINGS);
+        let help = "Open connections of the tenants in METRICS_TENANTS";
+        let numbers = tenants.iter().map(|tenant| tenant.number().to_string());
+        let counted = gauges_of(registry, "tenant_connections", help, "tenant", numbers);
+        let of_tenants = tenants.iter().copied().zip(counted).collect();
         let help = "Rooms with subscribers on this node: of sessions, and of users (inboxes)";
         let [session_rooms, user_rooms] =
             gauges(registry, "rooms", help, "kind", ["session", "user"]);
@@ -93,6 +100,7 @@ impl NodeGauges {
         let writer_troubled = gauge(registry, "writer_troubled_sessions", help);
         Self {
             connections,
+            of_tenants,
             session_rooms,
             user_rooms,
             outbound_bytes,

@@ -17,7 +17,7 @@ async fn open(dir: &tempfile::TempDir) -> Node {
 async fn open_with(dir: &tempfile::TempDir, variable: (&str, &str)) -> Node {
     let dir = dir.path().to_str().unwrap();
     let variables = [("PORT", "0"), ("DATA_DIR", dir), variable];
-    Node::open(config::tests::read(&variables).unwrap()).await.unwrap()
+    Box::pin(Node::open(config::tests::read(&variables).unwrap())).await.unwrap()
 }
 
 async fn is_ready(modules: &Arc<Modules>) -> bool {

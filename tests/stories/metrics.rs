@@ -55,7 +55,7 @@ impl World {
         let mut env = vec![("POSTGRES_PORT", port.as_str())];
         env.extend(mysql.variables(&mysql_port));
         env.extend(own_s3.env());
-        env.push(("S3_ENDPOINT", &endpoint));
+        env.extend([("S3_ENDPOINT", endpoint.as_str()), ("METRICS_TENANTS", "1")]);
         let desk = Desk::cluster_with(FRONTDESK, 2, redis.port, &env).await;
         let addresses: Vec<_> = desk.nodes.iter().map(|node| node.address).collect();
         let talk = Talk::begin(&desk).await;

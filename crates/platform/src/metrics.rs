@@ -32,6 +32,21 @@ pub fn counters<const N: usize>(
     counters
 }
 
+/// Counters of one name, by the values of one label that the configuration names.
+pub fn counters_of(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = String>,
+) -> Vec<Counter> {
+    let family = Family::<[(&'static str, String); 1], Counter>::default();
+    let counters =
+        values.into_iter().map(|value| family.get_or_create_owned(&[(label, value)])).collect();
+    registry.register(name, help, family);
+    counters
+}
+
 /// Registers a counter.
 pub fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
@@ -49,6 +64,21 @@ pub fn gauges<const N: usize>(
 ) -> [Gauge; N] {
     let family = Family::<Label, Gauge>::default();
     let gauges = values.map(|value| family.get_or_create_owned(&[(label, value)]));
+    registry.register(name, help, family);
+    gauges
+}
+
+/// Gauges of one name, by the values of one label that the configuration names.
+pub fn gauges_of(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = String>,
+) -> Vec<Gauge> {
+    let family = Family::<[(&'static str, String); 1], Gauge>::default();
+    let gauges =
+        values.into_iter().map(|value| family.get_or_create_owned(&[(label, value)])).collect();
     registry.register(name, help, family);
     gauges
 }

@@ -1,6 +1,6 @@
 //! The platform API, as its operator uses and misuses it.
 
-use frontdesk_test_support::{Desk, PLATFORM_KEY, Platform};
+use frontdesk_test_support::{Desk, Http, PLATFORM_KEY, Platform, Practice, Servers};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -103,4 +103,31 @@ async fn the_platform_api_is_for_its_key_alone_and_names_what_is_wrong() {
     let plain = crate::one_node().await;
     assert_eq!(code(&Platform::of(&plain.nodes[0]).get("").await), (404, "not_found".into()));
     desk.is_unharmed(&[&admin], &[PLATFORM_KEY]).await;
+}
+
+#[tokio::test]
+async fn a_tenant_has_metrics_of_its_own_where_the_operator_lists_it() {
+    let redis_port = Servers::get().await.redis_port;
+    let listed = [&OPERATED[..], &[("METRICS_TENANTS", "2")]].concat();
+    let desk = Desk::cluster_with(FRONTDESK, 1, redis_port, &listed).await;
+    let platform = Platform::of(&desk.nodes[0]);
+    let mut clients = Vec::new();
+    for name in ["Listed", "Not listed"] {
+        let practice = Practice::open(&platform, name).await;
+        practice.known(&desk.nodes[0]).await;
+        let (customer, dentist) = (practice.customer("ada"), practice.dentist("7"));
+        let session = desk.session(&customer, &dentist).await;
+        let mut client = desk.connect(0, &customer).await;
+        client.send(&session, "1", "hello").await;
+        clients.push(client);
+    }
+    let metrics = Http::new(desk.nodes[0].address, None).get("/metrics").await.text;
+    for line in [
+        r#"frontdesk_tenant_connections{tenant="2"} 1"#,
+        r#"frontdesk_tenant_messages_total{tenant="2"} 1"#,
+        r#"frontdesk_connections{framing="native"} 2"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains(r#"{tenant="3"}"#) && !metrics.contains("Listed"));
 }

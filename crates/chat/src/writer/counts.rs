@@ -1,12 +1,13 @@
 //! The writer: received messages, and the batches in which they were committed.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 use crate::store::Appended;
 use bus::delivery::Delivery;
-use platform::metrics::{Histogram, counters, sizes};
+use model::ids::TenantId;
+use platform::metrics::{Histogram, counters, counters_of, sizes};
 use protocol::error::Error;
 
 /// Sends and their batches.
@@ -15,6 +16,8 @@ pub struct WriterCounts {
     /// Times of messages in each stage of delivery.
     pub delivery: Arc<Delivery>,
     committed: Counter,
+    /// Those of the tenants that the operator has listed.
+    of_tenants: HashMap<TenantId, Counter>,
     repeated: Counter,
     refused: Counter,
     unavailable: Counter,
@@ -29,12 +32,16 @@ pub struct WriterCounts {
 }
 
 impl WriterCounts {
-    /// Registers the counters.
-    pub fn new(registry: &mut Registry, delivery: Arc<Delivery>) -> Self {
+    /// Registers the counters; those by tenant for these tenants.
+    pub fn new(registry: &mut Registry, delivery: Arc<Delivery>, tenants: &[TenantId]) -> Self {
         let help = "Sent messages, by outcome";
         let outcomes = ["committed", "repeated", "refused", "unavailable", "busy"];
         let [committed, repeated, refused, unavailable, busy] =
             counters(registry, "messages_received", help, "outcome", outcomes);
+        let help = "Committed messages of the tenants in METRICS_TENANTS";
+        let numbers = tenants.iter().map(|tenant| tenant.number().to_string());
+        let counted = counters_of(registry, "tenant_messages", help, "tenant", numbers);
+        let of_tenants = tenants.iter().copied().zip(counted).collect();
         let batch = sizes(registry, "commit_batch_messages", "Messages in one commit");
         let help = "Batches sent to the database, by outcome";
         let outcomes = ["committed", "refused", "contended", "unavailable"];
@@ -43,6 +50,7 @@ impl WriterCounts {
         Self {
             delivery,
             committed,
+            of_tenants,
             repeated,
             refused,
             unavailable,
@@ -64,12 +72,17 @@ impl WriterCounts {
             Ok(Appended::Locked) | Err(_) => &self.unavailable,
         };
         counter.inc();
+        if let Ok(Appended::Committed(message)) = result
+            && let Some(counter) = self.of_tenants.get(&message.session().tenant)
+        {
+            counter.inc();
+        }
     }
 }
 
 /// Counters that nobody exports.
 impl Default for WriterCounts {
     fn default() -> Self {
-        Self::new(&mut Registry::default(), Arc::default())
+        Self::new(&mut Registry::default(), Arc::default(), &[])
     }
 }
