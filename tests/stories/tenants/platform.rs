@@ -1,6 +1,8 @@
 //! The platform API, as its operator uses and misuses it.
 
-use frontdesk_test_support::{Desk, Http, PLATFORM_KEY, Platform, Practice, Servers};
+use frontdesk_test_support::{
+    Desk, Http, OneSignal, PLATFORM_KEY, Platform, Practice, Servers, eventually,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -130,4 +132,37 @@ async fn a_tenant_has_metrics_of_its_own_where_the_operator_lists_it() {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
     assert!(!metrics.contains(r#"{tenant="3"}"#) && !metrics.contains("Listed"));
+}
+
+#[tokio::test]
+async fn a_push_that_waits_while_its_tenant_is_suspended_is_dropped() {
+    let service = OneSignal::start().await;
+    let redis_port = Servers::get().await.redis_port;
+    let mut variables = service.variables().to_vec();
+    variables.retain(|(name, _)| *name != "PUSH_DELAY_MS");
+    variables.extend(OPERATED);
+    variables.push(("PUSH_DELAY_MS", "4000"));
+    let desk = Desk::cluster_with(FRONTDESK, 1, redis_port, &variables).await;
+    let platform = Platform::of(&desk.nodes[0]);
+    let mut talks = Vec::new();
+    for name in ["Suspended", "In order"] {
+        let practice = Practice::open(&platform, name).await;
+        practice.known(&desk.nodes[0]).await;
+        let (customer, dentist) = (practice.customer("ada"), practice.dentist("7"));
+        let session = desk.session(&customer, &dentist).await;
+        desk.greet(&customer, &session).await;
+        talks.push(practice);
+    }
+    let suspended = format!("/{}", talks[0].id);
+    platform.patch(&suspended, &json!({ "suspended": true })).await.expect(200);
+    for practice in &talks {
+        eventually("no job waits", async || {
+            let usage = platform.get(&format!("/{}/usage", practice.id)).await.expect(200);
+            usage["jobs"] == 0
+        })
+        .await;
+    }
+    // The id in OneSignal names the tenant: equal ids are two people.
+    let made = talks.iter().map(|practice| service.made_to(&format!("{}/7", practice.id)).len());
+    assert_eq!(made.collect::<Vec<_>>(), [0, 1]);
 }
