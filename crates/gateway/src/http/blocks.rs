@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
-    cursor::{self, Page},
+    cursor::{self, Page, Paging},
     request::{ActingAdmin, Admin, JsonOrNothing, OfUser, Params},
 };
 use crate::Gateway;
@@ -83,30 +83,18 @@ pub(crate) async fn unblock(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct List {
-    /// `nextCursor` of the previous page.
-    cursor: Option<String>,
-    #[param(schema_with = cursor::limit_schema)]
-    limit: Option<String>,
-}
-
 /// Blocked people, the latest first.
 #[utoipa::path(
-    get, path = "", tag = "admin", operation_id = "blocked", params(List),
+    get, path = "", tag = "admin", operation_id = "blocked", params(Paging),
     responses((status = 200, body = Page<Block>, description = "A page of blocked people."), Problems<(Authentication, NoAdmin, Input)>)
 )]
 pub(crate) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Admin(admin): Admin,
-    Params(List { cursor, limit }): Params<List>,
+    Params(paging): Params<Paging>,
 ) -> Result<JsonBody<Page<Block>>, Error> {
-    let after = cursor.as_deref().map(cursor::to_block).transpose()?;
-    let limit = cursor::limit(limit.as_deref())?;
+    let (after, limit) = paging.read(cursor::to_block)?;
     let items =
         gateway.chat.admission.blocks.list(admin.person.tenant, after.as_ref(), limit).await?;
-    let last = items.last().filter(|_| items.len() == limit as usize);
-    let next_cursor = last.map(|last| cursor::of_block(last.at, &last.person));
-    Ok(JsonBody(Page { items: items.into_iter().map(Into::into).collect(), next_cursor }))
+    Ok(JsonBody(Page::of(items, limit, |last| cursor::of_block(last.at, &last.person))))
 }

@@ -5,10 +5,10 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{
-    ToSchema,
+    IntoParams, ToSchema,
     openapi::{RefOr, Schema},
 };
 use uuid::Uuid;
@@ -33,6 +33,35 @@ pub(crate) struct Page<T> {
     /// Cursor of the next page; null at the end.
     #[schema(required)]
     pub(crate) next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// These items, of which there are at most `limit`. A full page has a next one, after its last item.
+    pub(crate) fn of<I: Into<T>>(items: Vec<I>, limit: u32, cursor: impl Fn(&I) -> String) -> Self {
+        let last = items.last().filter(|_| items.len() == limit as usize);
+        let next_cursor = last.map(cursor);
+        Self { items: items.into_iter().map(Into::into).collect(), next_cursor }
+    }
+}
+
+/// Parameters of a request for a page.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// `nextCursor` of the previous page.
+    cursor: Option<String>,
+    #[param(schema_with = limit_schema)]
+    limit: Option<String>,
+}
+
+impl Paging {
+    /// The position after which the page begins, as `parse` reads it, and the page's size.
+    pub(crate) fn read<T>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, Error>,
+    ) -> Result<(Option<T>, u32), Error> {
+        Ok((self.cursor.as_deref().map(parse).transpose()?, limit(self.limit.as_deref())?))
+    }
 }
 
 /// Page size between 1 and [`PAGE_MAX`]. A larger one is reduced to it.

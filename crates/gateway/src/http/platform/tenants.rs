@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{OfTenant, Operator};
 use crate::{
     Gateway,
     http::{
-        cursor::{self, Page},
+        cursor::{self, Page, Paging},
         request::{Json, Params},
     },
 };
@@ -67,31 +67,19 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, JsonBody(tenant.into())))
 }
 
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct List {
-    /// `nextCursor` of the previous page.
-    cursor: Option<String>,
-    #[param(schema_with = cursor::limit_schema)]
-    limit: Option<String>,
-}
-
 /// All tenants, by their numbers. The first one is `main`.
 #[utoipa::path(
-    get, path = "", tag = "tenants", security(("platform" = [])), params(List),
+    get, path = "", tag = "tenants", security(("platform" = [])), params(Paging),
     responses((status = 200, body = Page<Tenant>, description = "A page of tenants."), Problems<(PlatformKey, Input)>)
 )]
 pub(crate) async fn list(
     State(gateway): State<Arc<Gateway>>,
     _: Operator,
-    Params(List { cursor, limit }): Params<List>,
+    Params(paging): Params<Paging>,
 ) -> Result<JsonBody<Page<Tenant>>, Error> {
-    let after = cursor.as_deref().map(cursor::to_tenant).transpose()?.unwrap_or(0);
-    let limit = cursor::limit(limit.as_deref())?;
-    let items = gateway.chat.admission.tenants.list(after, limit).await?;
-    let last = items.last().filter(|_| items.len() == limit as usize);
-    let next_cursor = last.map(|last| cursor::of_tenant(last.id.number()));
-    Ok(JsonBody(Page { items: items.into_iter().map(Into::into).collect(), next_cursor }))
+    let (after, limit) = paging.read(cursor::to_tenant)?;
+    let items = gateway.chat.admission.tenants.list(after.unwrap_or(0), limit).await?;
+    Ok(JsonBody(Page::of(items, limit, |last| cursor::of_tenant(last.id.number()))))
 }
 
 /// One tenant.
