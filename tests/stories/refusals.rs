@@ -82,7 +82,12 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
     let (customer, _, mine) = desk.pair().await;
     let message = desk.connect(0, &owner).await.send(&theirs, "k", "for two").await;
     let message = message["id"].as_str().unwrap();
-    for stranger in [&customer, &desk.dentist()] {
+    // Somebody who took part for a while is a stranger again.
+    let (admin, former) = (desk.http(0, &desk.admin()), desk.dentist());
+    let participants = format!("/api/admin/chats/{theirs}/participants");
+    admin.post(&participants, &json!({ "dentistId": former.id })).await.expect(201);
+    assert_eq!(admin.delete(&format!("{participants}/{}", former.id)).await.status, 204);
+    for stranger in [&customer, &desk.dentist(), &former] {
         let http = desk.http(1, stranger);
         let answers = everything(&http, &theirs, message).await;
         assert!(answers.iter().all(|(status, ..)| *status == 404), "{answers:?}");
@@ -110,16 +115,18 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
     let busy = database.transaction().await.unwrap();
     let lock = "select 1 from sessions where id = $1::text::uuid for update";
     busy.query_one(lock, &[&theirs]).await.unwrap();
-    let http = desk.http(1, &customer);
-    let answers = everything(&http, NOWHERE, message).await;
-    assert_eq!(
-        everything(&http, &theirs, message).await,
-        answers,
-        "a stranger's request waited for the lock"
-    );
-    let answers = every_event(&desk, Framing::Native, &customer, NOWHERE, NOWHERE).await;
-    let held = every_event(&desk, Framing::Native, &customer, &theirs, message).await;
-    assert_eq!(held, answers, "a stranger's event waited for the lock");
+    for stranger in [&customer, &former] {
+        let http = desk.http(1, stranger);
+        let answers = everything(&http, NOWHERE, message).await;
+        assert_eq!(
+            everything(&http, &theirs, message).await,
+            answers,
+            "a stranger's request waited for the lock"
+        );
+        let answers = every_event(&desk, Framing::Native, stranger, NOWHERE, NOWHERE).await;
+        let held = every_event(&desk, Framing::Native, stranger, &theirs, message).await;
+        assert_eq!(held, answers, "a stranger's event waited for the lock");
+    }
     busy.rollback().await.unwrap();
     // Counts and lists contain only the user's own sessions.
     let list = desk.http(0, &customer).get("/api/chats").await.expect(200);
