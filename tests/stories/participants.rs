@@ -231,28 +231,32 @@ async fn what_a_removed_participant_has_written_stays_and_they_may_return() {
         let mut cover = desk.connect(other, &eve).await;
         cover.join(&session, None).await;
         cover.send(&session, "from-eve", "I have looked at it").await;
+        patient.send(&session, "1", "thanks").await;
+        cover.request("message:read", json!({ "sessionId": session, "seq": 2 })).await.unwrap();
         for client in [&mut patient, &mut doctor] {
-            updated(client, |seen| seen["lastSeq"] == 1).await;
+            updated(client, |seen| seen["lastSeq"] == 2).await;
         }
         remove(&desk, &admin, &session, &eve).await;
         for client in [&mut patient, &mut doctor] {
             updated(client, |seen| seen["participants"].is_null()).await;
         }
         patient.send(&session, "2", "only for Dana").await;
-        for body in ["I have looked at it", "only for Dana"] {
+        for body in ["I have looked at it", "thanks", "only for Dana"] {
             assert_eq!(doctor.message().await["body"], body);
         }
         assert_eq!(cover.closed().await, 1001);
         let path = format!("/api/chats/{session}/messages");
         let history = desk.http(other, &customer).get(&path).await.expect(200);
-        assert_eq!(seqs(&history["items"]), [1, 2]);
+        assert_eq!(seqs(&history["items"]), [1, 2, 3]);
+        let seen = listed(&desk, other, &customer).await;
+        assert_eq!(seen["otherReadSeq"], 2, "what was read stays read");
         assert_eq!(history["items"][0]["sender"]["id"], eve.id.as_str());
-        // She reads on from where she left.
+        // She reads on from where she left off.
         let mut cover = desk.connect(other, &eve).await;
         ask(&desk, &admin, &session, "participants", &eve).await.expect(201);
         cover.event("session:new").await;
         assert_eq!(listed(&desk, other, &eve).await["unread"], 1);
-        let joined = cover.join(&session, Some(1)).await;
+        let joined = cover.join(&session, Some(2)).await;
         assert_eq!(joined["messages"][0]["body"], "only for Dana");
         let log = desk.http(0, &admin).get("/api/admin/audit").await.expect(200);
         let acts: Vec<_> =

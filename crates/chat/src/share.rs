@@ -36,8 +36,8 @@ impl Chat {
         self.shared(id, to, by, shared).await
     }
 
-    /// Ends a professional's part in a session. Requests of theirs find it no longer, and their connections in its
-    /// room are closed by the head check ([`crate::hub`]). Every member is told.
+    /// Ends a professional's part in a session. They can't find it any more, and the head check closes their connections
+    /// in its room ([`crate::hub`]). Every other member is told.
     pub async fn remove_participant(
         &self,
         id: SessionId,

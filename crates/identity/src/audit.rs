@@ -38,7 +38,7 @@ pub enum Act {
     ReadEdits,
     /// A professional was let into a session.
     AddParticipant,
-    /// A professional no longer takes part in a session.
+    /// A professional does not take part in a session any more.
     RemoveParticipant,
     /// A session was handed over to another professional.
     TransferSession,

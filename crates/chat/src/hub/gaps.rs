@@ -222,10 +222,11 @@ impl Hub {
         let members = self.store.members(key).await?;
         let subscribers: Vec<_> = self.engine().subscribers(&Room::Session(key)).collect();
         for conn in subscribers {
-            if let Some(outbound) = self.connections.get(&conn)
-                && !members.contains(outbound.person())
-            {
+            let outbound = self.connections.get(&conn).map(|entry| Arc::clone(entry.value()));
+            if let Some(outbound) = outbound.filter(|it| !members.contains(it.person())) {
                 tracing::info!(session = %key, person = %outbound.person(), "connection of a former participant closed");
+                // A close waits for answers that are under way; nothing more may come meanwhile.
+                self.leave(&Room::Session(key), conn);
                 outbound.close(CloseCode::Draining);
             }
         }

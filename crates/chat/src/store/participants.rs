@@ -3,7 +3,10 @@
 //! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
 //! members.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use db::{
     Database, StoreError,
@@ -23,10 +26,10 @@ use platform::new_id;
 /// Maximum number of members of a session.
 pub const MEMBERS_MAX: usize = 20;
 
-/// $1 the sessions.
+/// $1 sessions of the tenant $2. Former members too: the customer's marks never go back.
 const MEMBERS: &str = "select m.session_id, cast(m.tenant_id as bigint) as tenant, m.kind, m.person_id, \
-    m.name, m.avatar_url, m.read_seq, m.delivered_seq \
-    from {each:$1} join participants m on m.session_id = {id:each.value} \
+    m.name, m.avatar_url, m.read_seq, m.delivered_seq, m.left_at is not null as has_left \
+    from {each:$1} join members m on m.tenant_id = $2 and m.session_id = {id:each.value} \
     order by m.session_id, m.kind, m.person_id";
 
 /// No row while nodes of an earlier version may run: they would show a shared session twice.
@@ -48,8 +51,8 @@ const ADD: &str = "insert into members \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
     join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
-    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
-      where members.left_at is not null returning kind";
+    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted, \
+      name = excluded.name, avatar_url = excluded.avatar_url where members.left_at is not null returning kind";
 
 /// The same, with a row in any case: a member who takes over has pushes.
 const TAKE_OVER: &str = "insert into members \
@@ -139,6 +142,7 @@ struct Seat {
     member: Member,
     read_seq: u64,
     delivered_seq: u64,
+    has_left: bool,
 }
 
 /// The members of sessions in the database.
@@ -155,10 +159,14 @@ impl ParticipantTable {
         if views.is_empty() {
             return Ok(());
         }
-        let mut ids: Vec<_> = views.iter().map(|(_, session)| session.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let seats = self.seats(&ids).await?;
+        let mut by_tenant = BTreeMap::<_, BTreeSet<_>>::new();
+        for (_, session) in &views {
+            by_tenant.entry(session.key().tenant).or_default().insert(session.id);
+        }
+        let mut seats = Vec::new();
+        for (tenant, ids) in by_tenant {
+            seats.extend(self.seats(tenant, ids).await?);
+        }
         for (me, session) in views {
             let id = session.id;
             seat(session, me, seats.iter().filter(|seat| seat.session_id == id));
@@ -166,9 +174,15 @@ impl ParticipantTable {
         Ok(())
     }
 
-    async fn seats(&self, ids: &[SessionId]) -> Result<Vec<Seat>, StoreError> {
-        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
-        let rows = self.0.read(Statement::new(MEMBERS, [ids.into()])).await?;
+    /// Members of these sessions, former ones too.
+    async fn seats(
+        &self,
+        tenant: TenantId,
+        ids: impl IntoIterator<Item = SessionId>,
+    ) -> Result<Vec<Seat>, StoreError> {
+        let ids: Vec<String> = ids.into_iter().map(|id| id.0.to_string()).collect();
+        let rows =
+            self.0.read(Statement::new(MEMBERS, [ids.into(), tenant.number().into()])).await?;
         rows.iter().map(read).collect()
     }
 
@@ -185,7 +199,8 @@ impl ParticipantTable {
         let mut customer = None;
         let mut dentist = None;
         let mut participants = Vec::new();
-        for Seat { member, .. } in self.seats(&[id]).await? {
+        let seats = self.seats(tenant, [id]).await?;
+        for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
             match member.person.kind {
                 ActorKind::Contact => customer = Some(member),
                 ActorKind::Agent if member.person.id.as_str() == dentist_id => {
@@ -293,9 +308,8 @@ impl ParticipantTable {
 
     /// Everyone who takes part in a session.
     pub(crate) async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError> {
-        let seats = self.seats(&[key.id]).await?;
-        let members = seats.into_iter().map(|seat| seat.member.person);
-        Ok(members.filter(|member| member.tenant == key.tenant).collect())
+        let seats = self.seats(key.tenant, [key.id]).await?.into_iter();
+        Ok(seats.filter(|seat| !seat.has_left).map(|seat| seat.member.person).collect())
     }
 }
 
@@ -340,16 +354,20 @@ fn read(row: &Row) -> Result<Seat, StoreError> {
         },
         read_seq: row.count("read_seq")?,
         delivered_seq: row.count("delivered_seq")?,
+        has_left: row.get("has_left")?,
     })
 }
 
 /// Puts the members of a session into it, as `me` sees it. The marks of the other side are those of its furthest
-/// member.
+/// member, former ones among them.
 fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a Seat>) {
-    for Seat { member, read_seq, delivered_seq, .. } in seats {
+    for Seat { member, read_seq, delivered_seq, has_left, .. } in seats {
         if member.person.kind != me.kind {
             session.other_read_seq = session.other_read_seq.max(*read_seq);
             session.other_delivered_seq = session.other_delivered_seq.max(*delivered_seq);
+        }
+        if *has_left {
+            continue;
         }
         if member.person == session.dentist.person {
             session.dentist = member.clone();

@@ -121,6 +121,11 @@ pub(crate) fn resume(
         let key = caller.person().session(session_id);
         if caller.joins.is_current(session_id, number) {
             caller.gateway.chat.hub.enter_session(key, caller.conn(), last_seq, rev).await;
+            // The membership was checked before the connection was in the room, which the head check watches.
+            if caller.gateway.chat.store.head(caller.person(), session_id).await?.is_none() {
+                caller.leave(session_id);
+                return Ok(Reply::Silent);
+            }
         }
         if let Some(other) = &other {
             caller.watch(session_id, number, other);

@@ -95,13 +95,13 @@ pub(crate) async fn add(
 
 /// Ends a professional's part in a session.
 ///
-/// Their requests find it no longer, and within 5 s it reaches none of their devices. Their messages stay. The
-/// session's dentist can't be removed: transfer it first. Every member is told by `session:updated`. The request adds
-/// an entry to the audit log.
+/// They can't find it any more, and within 5 s nothing new of it is sent to their devices. Their messages stay. The
+/// session's dentist can't be removed: transfer it first. Every other member is told by `session:updated`. The request
+/// adds an entry to the audit log.
 #[utoipa::path(
     delete, path = "", tag = "admin", operation_id = "remove_participant", params(OfParticipant),
     responses(
-        (status = 204, description = "They take no part in it."),
+        (status = 204, description = "They do not take part in it."),
         Problems<(Authentication, NoAdmin, NoSession, NoPerson, StillTheirs)>,
     )
 )]

@@ -101,7 +101,7 @@ const USAGE: &str = "select \
     (select count(*) from sessions where tenant_id = $1) as sessions, \
     (select count(*) from sessions where tenant_id = $1 and status = 'open') as open_sessions, \
     (select cast(coalesce(sum(last_seq), 0) as bigint) from sessions where tenant_id = $1) as messages, \
-    (select count(*) from (select distinct kind, person_id from members where tenant_id = $1) people) \
+    (select count(*) from (select distinct kind, person_id from participants where tenant_id = $1) people) \
       as people, \
     (select cast(coalesce(sum(size), 0) as bigint) from uploads where tenant_id = $1) as image_bytes, \
     (select count(*) from jobs where tenant_id = $1 and state <> 'dead') as jobs, \

@@ -25,7 +25,7 @@ use crate::store::{
 };
 use db::StoreError;
 use db::sqlite::{classify, connect, numbered};
-use model::person::Person;
+use model::{ids::TenantId, person::Person};
 
 /// Time limit of a search's wait for its permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,7 +161,7 @@ pub(super) fn search(
     let hits = ranked.iter().skip(offset as usize);
     let (mut page, mut bytes) = (Hits::default(), 0);
     for (_, rowid) in hits.clone().take(limit as usize) {
-        let Some(found) = found(&db, *rowid, &matcher)? else { continue };
+        let Some(found) = found(&db, me.tenant, *rowid, &matcher)? else { continue };
         bytes +=
             AROUND_A_TEXT + found.message.body.as_ref().map_or(0, |body| length(body.as_str()));
         if bytes > PAGE_BYTES && !page.found.is_empty() {
@@ -216,10 +216,19 @@ fn text<'a>(row: &'a Row<'_>) -> rusqlite::Result<&'a str> {
     Ok(row.get_ref(1)?.as_str()?)
 }
 
-fn found(db: &Connection, rowid: i64, matcher: &Matcher) -> rusqlite::Result<Option<Found>> {
-    let sql = format!("select {} from {} where m.rowid = $1", sql::COLUMNS, sql::MESSAGES);
+fn found(
+    db: &Connection,
+    tenant: TenantId,
+    rowid: i64,
+    matcher: &Matcher,
+) -> rusqlite::Result<Option<Found>> {
+    let sql = format!(
+        "select {} from {} where m.tenant_id = $2 and m.rowid = $1",
+        sql::COLUMNS,
+        sql::MESSAGES
+    );
     let mut statement = db.prepare_cached(&numbered(&sql))?;
-    let message = statement.query_row([rowid], rows::message).optional()?;
+    let message = statement.query_row(params![rowid, tenant.number()], rows::message).optional()?;
     Ok(message.map(|message| {
         let text = message.body.as_ref().map_or("", |body| body.as_str());
         let snippet = snippet(text, &matcher.hits(text));
