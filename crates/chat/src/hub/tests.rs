@@ -2,6 +2,7 @@
 
 mod control;
 mod epoch;
+mod former;
 mod panics;
 
 use std::{collections::HashSet, time::Duration};
