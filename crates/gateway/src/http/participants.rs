@@ -96,7 +96,7 @@ pub(crate) async fn add(
 /// Ends a professional's part in a session.
 ///
 /// They can't find it any more, and within 5 s nothing new of it is sent to their devices. Their messages stay. The
-/// session's dentist can't be removed: transfer it first. Every other member is told by `session:updated`. The request
+/// session's dentist can't be removed: transfer it first. Every other member is told by `session:updated`. A change
 /// adds an entry to the audit log.
 #[utoipa::path(
     delete, path = "", tag = "admin", operation_id = "remove_participant", params(OfParticipant),
