@@ -1,7 +1,8 @@
 //! The platform API, as its operator uses and misuses it.
 
 use frontdesk_test_support::{
-    Desk, Http, OneSignal, PLATFORM_KEY, Platform, Practice, Servers, eventually,
+    DJANGO_SECRET, Desk, Http, Node, OneSignal, PLATFORM_KEY, Platform, Practice, Servers,
+    eventually,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -165,4 +166,32 @@ async fn a_push_that_waits_while_its_tenant_is_suspended_is_dropped() {
     // The id in OneSignal names the tenant: equal ids are two people.
     let made = talks.iter().map(|practice| service.made_to(&format!("{}/7", practice.id)).len());
     assert_eq!(made.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[tokio::test]
+async fn in_production_a_tenants_keys_come_by_https_unless_it_is_allowed() {
+    for (allowed, status) in [("", 400), ("http-issuer", 201)] {
+        let dir = tempfile::tempdir().unwrap();
+        let variables = [
+            ("NODE_ENV", "production"),
+            ("EMBEDDED", "true"),
+            ("DATA_DIR", dir.path().to_str().unwrap()),
+            ("DJANGO_JWT_SECRET", DJANGO_SECRET),
+            ("ALLOW_INSECURE", allowed),
+        ];
+        let variables = [&variables[..], &OPERATED].concat();
+        let owned = variables.into_iter().filter(|(_, value)| !value.is_empty());
+        let owned: Vec<_> =
+            owned.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let node = Node::start(FRONTDESK, &owned).await;
+        let platform = Platform::of(&node);
+        platform.post("", &json!({ "name": "Northern practice" })).await.expect(201);
+        for (kind, field) in [("cognito", "issuer"), ("django", "jwksUrl")] {
+            let mut issuer = json!({ "kind": kind, "issuer": format!("{kind}-of-a-practice") });
+            issuer[field] = format!("http://{kind}.example/keys").into();
+            let added = platform.post("/2/issuers", &issuer).await;
+            assert_eq!(added.status, status, "{}", added.text);
+            assert!(status == 201 || added.text.contains(field), "{}", added.text);
+        }
+    }
 }
