@@ -2,7 +2,7 @@
 
 use frontdesk_test_support::{
     DJANGO_SECRET, Desk, Http, Node, OneSignal, PLATFORM_KEY, Platform, Practice, Servers,
-    eventually,
+    eventually, unique,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -145,11 +145,12 @@ async fn a_push_that_waits_while_its_tenant_is_suspended_is_dropped() {
     variables.push(("PUSH_DELAY_MS", "4000"));
     let desk = Desk::cluster_with(FRONTDESK, 1, redis_port, &variables).await;
     let platform = Platform::of(&desk.nodes[0]);
-    let mut talks = Vec::new();
+    // Another story's tenants have the same numbers, and its people may be online in the Redis of both.
+    let (id, mut talks) = (unique("d"), Vec::new());
     for name in ["Suspended", "In order"] {
         let practice = Practice::open(&platform, name).await;
         practice.known(&desk.nodes[0]).await;
-        let (customer, dentist) = (practice.customer("ada"), practice.dentist("7"));
+        let (customer, dentist) = (practice.customer("ada"), practice.dentist(&id));
         let session = desk.session(&customer, &dentist).await;
         desk.greet(&customer, &session).await;
         talks.push(practice);
@@ -164,7 +165,7 @@ async fn a_push_that_waits_while_its_tenant_is_suspended_is_dropped() {
         .await;
     }
     // The id in OneSignal names the tenant: equal ids are two people.
-    let made = talks.iter().map(|practice| service.made_to(&format!("{}/7", practice.id)).len());
+    let made = talks.iter().map(|practice| service.made_to(&format!("{}/{id}", practice.id)).len());
     assert_eq!(made.collect::<Vec<_>>(), [0, 1]);
 }
 

@@ -46,11 +46,10 @@ impl Revisions {
         self.sessions().entry(key).or_insert_with(|| SessionRevisions::from(rev));
     }
 
-    /// Begins anew in a new epoch whose last revision is this one. It counts as missing, so that its members are
-    /// checked too. A change may be sent twice.
+    /// Begins anew at this revision in a new epoch. A change since this revision may be sent twice.
     pub(super) fn restart(&self, key: SessionKey, rev: u64) {
         if let Some(session) = self.sessions().get_mut(&key) {
-            *session = SessionRevisions::from(rev.saturating_sub(1));
+            *session = SessionRevisions::from(rev);
         }
     }
 

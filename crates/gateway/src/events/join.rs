@@ -26,7 +26,7 @@ use model::{
     session::Session,
 };
 use protocol::{
-    Join,
+    CloseCode, Join,
     answers::Joined,
     error::Error,
     offset::{Offset, ReceivedPosition},
@@ -121,11 +121,12 @@ pub(crate) fn resume(
         let key = caller.person().session(session_id);
         if caller.joins.is_current(session_id, number) {
             caller.gateway.chat.hub.enter_session(key, caller.conn(), last_seq, rev).await;
-            // The membership was checked before the connection was in the room, which the head check watches.
-            if caller.gateway.chat.store.head(caller.person(), session_id).await?.is_none() {
-                caller.leave(session_id);
-                return Ok(Reply::Silent);
-            }
+        }
+        // The membership was checked before the connection was in the room, which the head check watches.
+        if !is_member(&caller, session_id, number).await {
+            caller.leave(session_id);
+            caller.outbound.close(CloseCode::Draining);
+            return Ok(Reply::Silent);
         }
         if let Some(other) = &other {
             caller.watch(session_id, number, other);
@@ -136,6 +137,25 @@ pub(crate) fn resume(
         let catch_up = CatchUp { session_id, other, number, epoch, from, read_up_to, beyond };
         go_live(caller, catch_up).await
     }
+}
+
+/// Whether the caller is a member of a session that they resume, as far as it is still wanted. Tries until the
+/// database answers.
+async fn is_member(caller: &Caller, id: SessionId, number: JoinNumber) -> bool {
+    let (chat, me) = (&caller.gateway.chat, caller.person());
+    while caller.joins.is_current(id, number) {
+        let permit = chat.reads.permit_rest(Operation::CatchUp, me).await;
+        let head = chat.store.head(me, id).await;
+        drop(permit);
+        match head {
+            Ok(head) => return head.is_some() || !caller.joins.is_current(id, number),
+            Err(error) => {
+                Error::from(error).log_cause();
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    true
 }
 
 /// Registers the join at once, so that a leave or send right behind it finds it.

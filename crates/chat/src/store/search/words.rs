@@ -79,13 +79,15 @@ pub(super) fn code_letter(word: &str) -> Option<char> {
     let letters =
         || word.nfd().filter(|char| !is_accent(*char)).map(|char| char.to_ascii_lowercase());
     let first = letters().next().filter(|first| matches!(first, 'x' | 'y'))?;
-    let mut rest = letters().skip_while(|char| *char == first).peekable();
-    if first == 'x' && !rest.peek().is_some_and(|digit| digit.is_digit(8)) {
-        return None;
-    }
-    let base = if first == 'x' { 32 } else { 10 };
-    let digits = rest.try_fold(0, |count, digit| digit.is_digit(base).then_some(count + 1))?;
-    let is_code = if first == 'x' { matches!(digits, 4 | 8) } else { matches!(digits, 2 | 3) };
+    let rest: Vec<char> = letters().skip_while(|char| *char == first).take(4).collect();
+    let is_code = match (first, rest.as_slice()) {
+        // A search for one character finds every word that begins like its code.
+        ('x', [octal, others @ ..]) => {
+            others.len() == 3 && octal.is_digit(8) && others.iter().all(|digit| digit.is_digit(32))
+        }
+        ('y', digits) => matches!(digits.len(), 2 | 3) && digits.iter().all(char::is_ascii_digit),
+        _ => false,
+    };
     is_code.then_some(first)
 }
 
@@ -206,6 +208,7 @@ mod tests {
             ("y1", "y1"),
             ("y1234", "y1234"),
             ("x0sip", "xx0sip"),
+            ("x0sipz", "xx0sipz"),
             ("XX0SIP0TER", "xXX0SIP0TER"),
             ("x8000", "x8000"),
             ("xylem", "xylem"),
