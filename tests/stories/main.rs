@@ -48,6 +48,7 @@ mod least_rights;
 mod limits;
 mod loadtest;
 mod metrics;
+mod notes;
 mod operators;
 mod packets;
 mod page;

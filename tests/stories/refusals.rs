@@ -18,6 +18,7 @@ async fn everything(
     let path = format!("/api/chats/{id}");
     let one = format!("{path}/messages/{message}");
     let text = json!({ "clientId": "k", "kind": "text", "body": "x" });
+    let private = json!({ "clientId": "p", "kind": "text", "body": "x", "visibility": "private" });
     let picture = json!({ "contentType": "image/png", "size": 9 });
     let key = "0".repeat(32);
     let replies = [
@@ -35,6 +36,9 @@ async fn everything(
         http.post(&format!("{path}/images"), &picture).await,
         http.get(&format!("{path}/images/{key}")).await,
         http.get(&format!("{path}/images/{key}?size=thumbnail")).await,
+        http.get(&format!("{path}/notes")).await,
+        http.post(&format!("{path}/notes"), &json!({})).await,
+        http.post(&format!("{path}/messages"), &private).await,
     ];
     let told = |reply: frontdesk_test_support::Reply| {
         let Value::Object(mut body) = reply.body else { panic!("{id}: {}", reply.status) };
@@ -75,6 +79,25 @@ async fn every_event(
     answers
 }
 
+/// Checks that a session, and a message in it, are for this person like ones that do not exist.
+pub(crate) async fn is_stranger(desk: &Desk, person: &Person, session: &str, message: &str) {
+    let http = desk.http(1, person);
+    let answers = everything(&http, session, message).await;
+    assert!(answers.iter().all(|(status, ..)| *status == 404), "{answers:?}");
+    assert_eq!(answers[0].2["code"], "session_not_found");
+    for (id, message) in [(NOWHERE, message), (session, NOWHERE), (NOWHERE, NOWHERE)] {
+        let like = everything(&http, id, message).await;
+        assert_eq!(like, answers, "an unknown session looks different");
+    }
+    for framing in [Framing::Native, Framing::SocketIo] {
+        let answers = every_event(desk, framing, person, session, message).await;
+        assert!(
+            answers.iter().all(|error| error["code"].as_str().unwrap().ends_with("_not_found"))
+        );
+        assert_eq!(every_event(desk, framing, person, NOWHERE, NOWHERE).await, answers);
+    }
+}
+
 #[tokio::test]
 async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
     let desk = two_nodes().await;
@@ -88,26 +111,9 @@ async fn b39_someone_elses_session_is_like_one_that_does_not_exist() {
     admin.post(&participants, &json!({ "dentistId": former.id })).await.expect(201);
     assert_eq!(admin.delete(&format!("{participants}/{}", former.id)).await.status, 204);
     for stranger in [&customer, &desk.dentist(), &former] {
-        let http = desk.http(1, stranger);
-        let answers = everything(&http, &theirs, message).await;
-        assert!(answers.iter().all(|(status, ..)| *status == 404), "{answers:?}");
-        assert_eq!(answers[0].2["code"], "session_not_found");
-        for (id, message) in [(NOWHERE, message), (theirs.as_str(), NOWHERE), (NOWHERE, NOWHERE)] {
-            assert_eq!(
-                everything(&http, id, message).await,
-                answers,
-                "an unknown session looks different"
-            );
-        }
+        is_stranger(&desk, stranger, &theirs, message).await;
         for id in ["1", "..", "%00", "%2e%2e%2f"] {
-            assert_eq!(http.get(&format!("/api/chats/{id}")).await.status, 404);
-        }
-        for framing in [Framing::Native, Framing::SocketIo] {
-            let answers = every_event(&desk, framing, stranger, &theirs, message).await;
-            assert!(
-                answers.iter().all(|error| error["code"].as_str().unwrap().ends_with("_not_found"))
-            );
-            assert_eq!(every_event(&desk, framing, stranger, NOWHERE, NOWHERE).await, answers);
+            assert_eq!(desk.http(1, stranger).get(&format!("/api/chats/{id}")).await.status, 404);
         }
     }
     // The time must not differ either: only members notice that a session is locked.

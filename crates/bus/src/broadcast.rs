@@ -29,8 +29,8 @@ use platform::{json::lenient, traces::TraceParent};
 use protocol::{
     Framing,
     server_events::{
-        Event, MessageDelivered, MessageNew, MessageRead, MessageUpdated, Presence, SessionNew,
-        SessionUpdated, Typing,
+        Event, MessageDelivered, MessageNew, MessageRead, MessageUpdated, NotesUpdated, Presence,
+        SessionNew, SessionUpdated, Typing,
     },
 };
 use version_0::VERSION_0;
@@ -209,8 +209,12 @@ impl Broadcast {
         Self::new(Room::User(to), None, &SessionNew { session })
     }
 
-    /// `session:updated`, with the session as seen by the receiver.
+    /// `session:updated`, with the session as seen by the receiver. For notes it is `notes:updated`: an app that does not
+    /// know them must not list them as a session.
     pub fn session_updated(to: Person, session: &Session) -> Self {
+        if session.notes_of.is_some() {
+            return Self::new(Room::User(to), None, &NotesUpdated { session });
+        }
         Self::new(Room::User(to), None, &SessionUpdated { session })
     }
 

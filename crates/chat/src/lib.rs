@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod indexer;
 pub mod joins;
 pub mod memory;
+mod notes;
 mod open;
 pub mod outbound;
 pub mod presence;
@@ -60,7 +61,7 @@ use pushes::PushTable;
 use reads::{Reads, counts::ReadCounts};
 use receipts::Receipts;
 use refused::RefusedConnections;
-use store::{Store, participants::ParticipantTable};
+use store::{Store, notes::NotesTable, participants::ParticipantTable};
 use writer::{Writer, WriterParts, counts::WriterCounts};
 
 /// The core's parts on one node. What people do is a method, in a file of its name.
@@ -75,6 +76,7 @@ pub struct Chat {
     pub hub: Arc<Hub>,
     /// Professionals who share a session.
     pub participants: ParticipantTable,
+    notes: NotesTable,
     /// Sends changed sessions to their members.
     pub inbox: Arc<Inbox>,
     /// Records delivery marks.
@@ -208,6 +210,7 @@ impl Chat {
             admission: Admission { blocks, tenants },
             images: parts.images,
             participants: ParticipantTable(database.clone()),
+            notes: NotesTable(database.clone()),
             uploads: UploadTable(database),
             reads: Reads::new(counts.reads),
             memory,

@@ -12,6 +12,7 @@ mod drafts;
 pub mod epoch;
 pub mod marks;
 pub mod messages;
+pub mod notes;
 pub(crate) mod openings;
 pub mod participants;
 pub mod postgres;

@@ -14,6 +14,7 @@ pub(crate) mod hsts;
 pub(crate) mod images;
 pub(crate) mod limits;
 pub(crate) mod messages;
+pub(crate) mod notes;
 pub mod origins;
 pub(crate) mod participants;
 pub(crate) mod platform;

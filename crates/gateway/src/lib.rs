@@ -204,6 +204,16 @@ impl Gateway {
         }
     }
 
+    /// Notes into which this person writes a private message, within the limits: the send counts here.
+    pub(crate) async fn notes_to_write(
+        &self,
+        sender: &Person,
+        session_id: SessionId,
+    ) -> Result<SessionId, Error> {
+        self.may_write(sender)?;
+        self.chat.notes_id(sender, session_id).await.map(|(notes, _)| notes)
+    }
+
     /// Changes a message within the limits.
     pub(crate) async fn amend(&self, me: &Person, amend: Amend) -> Result<Changed, Error> {
         self.may_write(me)?;

@@ -21,7 +21,7 @@ use utoipa_axum::{
 use crate::{
     Gateway,
     http::{
-        admin, answers, audit, blocks, carried, chats, hsts, images, limits, messages,
+        admin, answers, audit, blocks, carried, chats, hsts, images, limits, messages, notes,
         origins::Origins,
         participants,
         platform::{issuers, tenants},
@@ -47,6 +47,7 @@ pub fn routes() -> OpenApiRouter<Arc<Gateway>> {
         .routes(at("/api/chats/{id}/messages/{message}", routes!(messages::edit, messages::delete)))
         .routes(at("/api/chats/{id}/messages/{message}/reactions/{emoji}", routes!(messages::react, messages::unreact)))
         .routes(at("/api/chats/{id}/read", routes!(messages::read)))
+        .routes(at("/api/chats/{id}/notes", routes!(notes::get, notes::open)))
         .routes(at("/api/chats/{id}/images", routes!(images::presign_upload)))
         .routes(at("/api/chats/{id}/images/{image}", routes!(images::fetch)))
         .routes(at("/api/admin/chats/{id}/messages/{message}/edits", routes!(admin::edits)))

@@ -133,6 +133,17 @@ pub enum MessageKind {
     Image,
 }
 
+/// Readers of a message. A private one is in the notes of its session, which have no customer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// All members of the session.
+    #[default]
+    Public,
+    /// The professionals among them.
+    Private,
+}
+
 /// A checked picture, as a message shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -85,6 +85,9 @@ pub struct Session {
     pub customer: Member,
     /// The professional.
     pub dentist: Member,
+    /// The session to which these private notes belong. Absent in a session with a customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes_of: Option<SessionId>,
     /// Further professionals who take part. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::error::Error;
 use model::{
-    message::{Body, ClientId, Emoji, amend::Amendment},
+    message::{Body, ClientId, Emoji, Visibility, amend::Amendment},
     person::{AvatarUrl, Email, PersonId},
 };
 
 /// Names of fields that clients send, and of errors about the whole request.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 39] = [
     "Host",
     "after",
     "auth.token",
@@ -62,6 +62,7 @@ const NAMES: [&str; 38] = [
     "suspended",
     "token",
     "user",
+    "visibility",
 ];
 
 /// All words that occur in error texts.
@@ -69,7 +70,7 @@ const WORDS: &str = "a an and any at or of is in it not be no to the this that t
     missing field duplicate expected string integer boolean sequence map struct option JSON object column \
     number formatted u64 u32 i64 UUID variant identifier value another belongs for without required has wrong type customer \
     dentist empty only blanks most characters character visible ASCII control slashes NUL text image \
-    open closed from A Z z whole nextCursor page list parameter can t read bytes invalid length element \
+    open closed public private from A Z z whole nextCursor page list parameter can t read bytes invalid length element \
     elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
     service URL query unless ALLOW_INSECURE start line one starts with https http user password slash its end django cognito texts most jpeg png webp heic gif supported picture choose PNG WebP HEIC GIF";
 
@@ -113,21 +114,28 @@ fn written(event: &ClientEvent) -> (&'static str, Value) {
     }
 }
 
-fn sent(Send { session_id, content }: &Send) -> Value {
-    let mut post = posted(content);
+fn sent(Send { session_id, content, visibility }: &Send) -> Value {
+    let mut post = posted(content, *visibility);
     post["sessionId"] = json!(session_id);
     post
 }
 
 /// A message as a client writes it, over any transport.
-pub fn posted(Content { client_id, what, reply_to }: &Content) -> Value {
+pub fn posted(Content { client_id, what, reply_to }: &Content, visibility: Visibility) -> Value {
     assert!((1..=64).contains(&client_id.as_str().len()));
     let (kind, body, key) = match what {
         What::Text(body) => ("text", Some(body), None),
         What::Image { key, caption } => ("image", caption.as_ref(), Some(key)),
     };
     body.map(is_bounded);
-    json!({ "clientId": client_id, "kind": kind, "body": body, "imageKey": key, "replyTo": reply_to })
+    json!({
+        "clientId": client_id,
+        "kind": kind,
+        "body": body,
+        "imageKey": key,
+        "replyTo": reply_to,
+        "visibility": visibility,
+    })
 }
 
 fn amended(Amend { session_id, message_id, amendment }: &Amend) -> (&'static str, Value) {

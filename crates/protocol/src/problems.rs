@@ -72,6 +72,8 @@ lists! {
     Late = TooOld;
     /// Error of a change that only a dentist may make.
     NotTheDentist = Forbidden("only a dentist can close or reopen a session");
+    /// Error of a customer who looks for notes.
+    NoNotes = Forbidden("only a dentist has notes");
     /// Error of a second open session.
     TwoOpen = AnotherIsOpen;
     /// Errors of a further member.

@@ -15,7 +15,7 @@ use crate::error::Error;
 use model::{
     ids::{EpochId, MessageId, SessionId},
     image::ImageKey,
-    message::{Body, ClientId, Emoji, MessageKind, amend::Amendment},
+    message::{Body, ClientId, Emoji, MessageKind, Visibility, amend::Amendment},
 };
 use platform::openapi::{self, Documented, reference};
 
@@ -123,6 +123,8 @@ pub struct Send {
     pub session_id: SessionId,
     /// The message.
     pub content: Content,
+    /// Whether it goes into the session or into its notes.
+    pub visibility: Visibility,
 }
 
 /// A message as written by a client, on a socket or in an HTTP body.
@@ -140,6 +142,9 @@ pub struct Post {
     image_key: Option<String>,
     #[serde(default)]
     reply_to: Option<MessageId>,
+    /// `private`: into the notes of the session.
+    #[serde(default)]
+    visibility: Option<Visibility>,
 }
 
 /// A text has a body; a picture has a key, and optionally a body.
@@ -155,6 +160,7 @@ impl PartialSchema for Post {
                     "body": body,
                     "imageKey": image_key,
                     "replyTo": { "type": ["string", "null"], "format": "uuid" },
+                    "visibility": { "oneOf": [{ "type": "null" }, reference::<Visibility>()] },
                 },
             })
         };
@@ -172,6 +178,7 @@ impl ToSchema for Post {
         schemas.push((ClientId::name().into(), ClientId::schema()));
         schemas.push((Body::name().into(), Body::schema()));
         schemas.push((ImageKey::name().into(), ImageKey::schema()));
+        schemas.push((Visibility::name().into(), Visibility::schema()));
     }
 }
 
@@ -202,12 +209,13 @@ impl Post {
     fn into_send(self) -> Result<Send, Error> {
         let session_id =
             self.session_id.ok_or_else(|| Error::invalid("sessionId", "is missing"))?;
-        Ok(Send { session_id, content: self.into_content()? })
+        let (content, visibility) = self.into_content()?;
+        Ok(Send { session_id, content, visibility })
     }
 
     /// Checks that the fields fit the kind.
-    pub fn into_content(self) -> Result<Content, Error> {
-        let Self { client_id, kind, body, image_key, reply_to, .. } = self;
+    pub fn into_content(self) -> Result<(Content, Visibility), Error> {
+        let Self { client_id, kind, body, image_key, reply_to, visibility, .. } = self;
         let what = match (kind, body, image_key) {
             (MessageKind::Text, Some(body), None) => What::Text(body),
             (MessageKind::Text, None, _) => return Err(Error::invalid("body", "is missing")),
@@ -217,7 +225,7 @@ impl Post {
             (MessageKind::Image, caption, Some(key)) => What::Image { key, caption },
             (MessageKind::Image, ..) => return Err(Error::invalid("imageKey", "is missing")),
         };
-        Ok(Content { client_id, what, reply_to })
+        Ok((Content { client_id, what, reply_to }, visibility.unwrap_or_default()))
     }
 }
 

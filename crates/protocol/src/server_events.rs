@@ -47,6 +47,7 @@ events! {
     "presence" Presence<'_>, "Every connection that has joined a session with `who`: at once, then at each change.";
     "session:new" SessionNew<'_>, "Every connection of both participants, once.";
     "session:updated" SessionUpdated<'_>, "Every connection of a participant, joined or not, after each change: at once, in a busy session once a second.";
+    "notes:updated" NotesUpdated<'_>, "Every connection of a professional who takes part in the session, joined or not, like `session:updated`.";
     "auth:expiring" AuthExpiring, "One connection, 60 s before the end of its token.";
     "server:draining" ServerDraining, "Every connection of a node that shuts down.";
 }
@@ -125,6 +126,13 @@ pub struct SessionNew<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct SessionUpdated<'a> {
     /// The session, as the receiver sees it.
+    pub session: &'a Session,
+}
+
+/// Private notes of a session were opened, or have changed.
+#[derive(Serialize, ToSchema)]
+pub struct NotesUpdated<'a> {
+    /// The notes, as the receiver sees them.
     pub session: &'a Session,
 }
 

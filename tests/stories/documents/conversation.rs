@@ -192,6 +192,12 @@ async fn converse(desk: &Desk, framing: Framing, document: &mut Document) {
     dentist.ask(document, "message:send", hello).await;
     patient.until(document, "presence").await;
     dentist.until(document, "session.updated").await;
+    // A private message opens the notes.
+    let note = json!({
+        "sessionId": session, "clientId": "3", "kind": "text", "body": "No X-ray.", "visibility": "private",
+    });
+    assert_eq!(dentist.ask(document, "message:send", note).await["ok"], true);
+    dentist.until(document, "notes.updated").await;
     for event in ["typing:start", "typing:stop"] {
         let said = json!({ "sessionId": session });
         assert_eq!(patient.ask(document, event, said).await["ok"], true);

@@ -77,6 +77,7 @@ mod audit;
 mod blocks;
 mod epoch;
 mod housekeeping;
+mod notes;
 mod openings;
 mod push_jobs;
 mod retention;

@@ -1,7 +1,7 @@
 //! Professionals who take part in a session beside its dentist, and who its dentist is.
 //!
 //! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
-//! members.
+//! members. The same professionals are the members of a session's notes ([`super::notes`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,9 +35,9 @@ const MEMBERS: &str = "select m.session_id, cast(m.tenant_id as bigint) as tenan
 /// No row while nodes of an earlier version may run: they would show a shared session twice.
 const UPGRADED: &str = "select 1 as upgraded from tenant_changes where allowed";
 
-/// $1 the session, $2 its tenant. It locks the session.
-const OF_SESSION: &str =
-    "select status from sessions where tenant_id = $2 and id = $1 {for_no_key_update}";
+/// $1 the session, $2 its tenant. It locks the session. Notes have the members of their session.
+const OF_SESSION: &str = "select status from sessions \
+    where tenant_id = $2 and id = $1 and notes_of is null {for_no_key_update}";
 
 /// $1 the session, $2 its tenant, $3 the maximum, $4 the professional. No row if it is reached without them.
 const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 and s.id = $1 \
@@ -49,8 +49,9 @@ const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 
 const ADD: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
-    where s.tenant_id = $2 and s.id = $1 \
+    join sessions p on p.id = coalesce(s.notes_of, s.id) \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = p.dentist_id \
+    where s.tenant_id = $2 and (s.id = $1 or s.notes_of = $1) \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted, \
       name = excluded.name, avatar_url = excluded.avatar_url where members.left_at is not null returning kind";
 
@@ -58,14 +59,15 @@ const ADD: &str = "insert into members \
 const TAKE_OVER: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
-    where s.tenant_id = $2 and s.id = $1 \
+    join sessions p on p.id = coalesce(s.notes_of, s.id) \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = p.dentist_id \
+    where s.tenant_id = $2 and (s.id = $1 or s.notes_of = $1) \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
     returning kind";
 
-/// $1 the session, $2 its tenant.
+/// $1 the session, $2 its tenant. The head check compares the members of both.
 const SHARE: &str = "update sessions set shared = true, rev = rev + 1 \
-    where tenant_id = $2 and id = $1 returning status";
+    where tenant_id = $2 and (id = $1 or notes_of = $1) returning status";
 
 /// $1 the session, $2 its tenant, $3 the professional. No row if they are its dentist.
 const IS_ANOTHERS: &str = "select 1 as anothers from sessions \
@@ -83,7 +85,8 @@ const MUTE_DENTIST: &str = "update members set muted = true \
 
 /// $1 the session, $2 its tenant, $3 the professional. The row stays: it names the sender of their messages. No row if
 /// they are no member.
-const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 and session_id = $1 \
+const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 \
+    and session_id in (select id from sessions where tenant_id = $2 and (id = $1 or notes_of = $1)) \
     and kind = 'dentist' and person_id = $3 and left_at is null returning kind";
 
 /// $1 the session, $2 its tenant, $3 the professional.
@@ -161,14 +164,14 @@ impl ParticipantTable {
         }
         let mut by_tenant = BTreeMap::<_, BTreeSet<_>>::new();
         for (_, session) in &views {
-            by_tenant.entry(session.key().tenant).or_default().insert(session.id);
+            by_tenant.entry(session.key().tenant).or_default().insert(with_customer(session));
         }
         let mut seats = Vec::new();
         for (tenant, ids) in by_tenant {
             seats.extend(self.seats(tenant, ids).await?);
         }
         for (me, session) in views {
-            let id = session.id;
+            let id = with_customer(session);
             seat(session, me, seats.iter().filter(|seat| seat.session_id == id));
         }
         Ok(())
@@ -192,7 +195,8 @@ impl ParticipantTable {
         tenant: TenantId,
         id: SessionId,
     ) -> Result<Option<Roster>, StoreError> {
-        let sql = "select status, dentist_id from sessions where tenant_id = $2 and id = $1";
+        let sql = "select status, dentist_id from sessions \
+            where tenant_id = $2 and id = $1 and notes_of is null";
         let rows = self.0.read(Statement::new(sql, [id.0.into(), tenant.number().into()])).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let (status, dentist_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
@@ -313,6 +317,11 @@ impl ParticipantTable {
     }
 }
 
+/// The session whose members a view shows: of notes, the one to which they belong.
+fn with_customer(session: &Session) -> SessionId {
+    session.notes_of.unwrap_or(session.id)
+}
+
 /// The session and its tenant, as parameters.
 fn places(id: SessionId, professional: &Member) -> [Value; 2] {
     [id.0.into(), professional.person.tenant.number().into()]
@@ -362,7 +371,7 @@ fn read(row: &Row) -> Result<Seat, StoreError> {
 /// member, former ones among them.
 fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a Seat>) {
     for Seat { member, read_seq, delivered_seq, has_left, .. } in seats {
-        if member.person.kind != me.kind {
+        if member.person.kind != me.kind && session.notes_of.is_none() {
             session.other_read_seq = session.other_read_seq.max(*read_seq);
             session.other_delivered_seq = session.other_delivered_seq.max(*delivered_seq);
         }

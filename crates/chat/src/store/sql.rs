@@ -116,26 +116,32 @@ macro_rules! unread_from {
 macro_rules! session {
     () => {
         concat!(
-            "c.id as chat_id, c.status, c.shared, me.person_id as my_id, c.customer_id, c.dentist_id, c.last_seq, c.rev, \
+            "c.id as chat_id, c.status, c.notes_of, coalesce(p.shared, c.shared) as shared, me.person_id as my_id, \
+           coalesce(p.customer_id, c.customer_id) as customer_id, coalesce(p.dentist_id, c.dentist_id) as dentist_id, \
+           c.last_seq, c.rev, \
            (select id from epoch) as epoch, \
            c.created_at as opened_at, c.active_at, me.tenant_id as my_tenant, me.kind as my_kind, me.name as my_name, \
            other.name as other_name, me.avatar_url as my_avatar_url, \
-           other.avatar_url as other_avatar_url, me.read_seq, other.read_seq as other_read_seq, \
-           me.delivered_seq, other.delivered_seq as other_delivered_seq, me.muted, \
+           other.avatar_url as other_avatar_url, me.read_seq, me.delivered_seq, me.muted, \
+           case when p.id is null then other.read_seq else 0 end as other_read_seq, \
+           case when p.id is null then other.delivered_seq else 0 end as other_delivered_seq, \
            (select count(*) from messages u where u.session_id = c.id and u.seq > ",
             unread_from!(),
-            " and u.sender_kind <> me.kind and u.deleted_at is null) as unread, ",
+            " and (u.sender_kind <> me.kind or p.id is not null and u.sender_id <> me.person_id) \
+             and u.deleted_at is null) as unread, ",
             message!()
         )
     };
 }
 
 /// Joins of the session's other tables to the member `me`. Of several professionals, `other` is the session's
-/// dentist; [`super::participants`] adds the others.
+/// dentist; [`super::participants`] adds the others. Of notes, `p` is the session to which they belong, and `other` its
+/// customer.
 macro_rules! beside_me {
     () => {
         "join sessions c on c.id = me.session_id \
-         join members other on other.session_id = c.id and other.kind <> me.kind \
+         left join sessions p on p.id = c.notes_of and p.tenant_id = c.tenant_id \
+         join members other on other.session_id = coalesce(c.notes_of, c.id) and other.kind <> me.kind \
            and (other.kind = 'customer' or other.person_id = c.dentist_id) \
          left join messages m on m.session_id = c.id and m.seq = c.last_seq \
          left join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
@@ -162,11 +168,11 @@ pub(super) const HEAD: &str = "select c.tenant_id, c.id, c.last_seq, c.rev, (sel
 
 /// $3 a status or '', $4 and $5 the position in the list, $6 the limit, $7 the minimum activity
 /// time, $8 the tenant. `listed` counts the sessions within the limit. Only those whose last messages fit into a
-/// page are returned, and only their unread messages are counted.
+/// page are returned, and only their unread messages are counted. Notes are in no list.
 pub(super) const SESSIONS: &str = concat!(
     "with listed as (select c.id, c.active_at, c.last_seq \
        from participants me join sessions c on c.id = me.session_id \
-       where me.tenant_id = $8 and me.kind = $1 and me.person_id = $2 \
+       where me.tenant_id = $8 and me.kind = $1 and me.person_id = $2 and c.notes_of is null \
        and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
        order by c.active_at desc, c.id desc limit $6), \
      sized as (select l.id, l.active_at, count(*) over () as listed, row_number() over w as place, \
@@ -196,6 +202,7 @@ pub(super) const UNREAD: &str = concat!(
     unread_from!(),
     " as read_up_to from participants me join sessions c on c.id = me.session_id \
        where me.tenant_id = $3 and me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
+         and c.notes_of is null \
        order by c.active_at desc, c.id desc limit 1000) w"
 );
 

@@ -5,23 +5,52 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{Reply, to_raw};
 use crate::caller::Caller;
-use protocol::{Send, error::Error};
+use model::{
+    ids::SessionId,
+    message::{ClientId, Visibility},
+};
+use protocol::{Content, Send, answers::Sent, error::Error};
 
-/// Queues the send at once, so that a connection's sends keep their order.
+/// Queues a public message at once, so that a connection's sends keep their order. A private one is queued when its
+/// notes are found.
 pub(super) fn run(caller: &Caller, send: Send) -> BoxFuture<'static, Result<Reply, Error>> {
-    let Send { session_id, content } = send;
-    let outbound = caller.outbound.clone();
+    let Send { session_id, content, visibility } = send;
     caller.stop_typing(session_id);
-    let client_id = content.client_id.clone();
-    // Even before a join: the sender may join before the message is delivered.
-    outbound.remember_own(session_id, &client_id);
-    let sending = caller.gateway.send(caller.person(), session_id, content);
-    async move {
-        let outcome = sending.await;
-        if outcome.as_ref().map_or(true, |sent| sent.duplicate) {
-            outbound.forget_own(session_id, &client_id);
+    match visibility {
+        Visibility::Public => {
+            let client_id = before(caller, session_id, &content);
+            let sending = caller.gateway.send(caller.person(), session_id, content);
+            after(caller.clone(), session_id, client_id, sending).boxed()
         }
-        outcome.map(|sent| Reply::Sent { data: to_raw(&sent), session_id, seq: sent.message.seq })
+        Visibility::Private => {
+            let caller = caller.clone();
+            async move {
+                let (gateway, me) = (&caller.gateway, caller.person());
+                let notes = gateway.notes_to_write(me, session_id).await?;
+                let client_id = before(&caller, notes, &content);
+                let sending = gateway.chat.send(me.clone(), notes, content);
+                after(caller.clone(), notes, client_id, sending.boxed()).await
+            }
+            .boxed()
+        }
     }
-    .boxed()
+}
+
+/// Even before a join: the sender may join before the message is delivered.
+fn before(caller: &Caller, session_id: SessionId, content: &Content) -> ClientId {
+    caller.outbound.remember_own(session_id, &content.client_id);
+    content.client_id.clone()
+}
+
+async fn after(
+    caller: Caller,
+    session_id: SessionId,
+    client_id: ClientId,
+    sending: impl Future<Output = Result<Sent, Error>>,
+) -> Result<Reply, Error> {
+    let outcome = sending.await;
+    if outcome.as_ref().map_or(true, |sent| sent.duplicate) {
+        caller.outbound.forget_own(session_id, &client_id);
+    }
+    outcome.map(|sent| Reply::Sent { data: to_raw(&sent), session_id, seq: sent.message.seq })
 }

@@ -37,10 +37,11 @@ pub fn bodies(bytes: &[u8]) {
     }
     match object::<Post>(bytes).and_then(Post::into_content) {
         Err(error) => is_plain(&error),
-        Ok(content) => {
-            let post = posted(&content);
+        Ok((content, visibility)) => {
+            let post = posted(&content, visibility);
             let again = object::<Post>(post.to_string().as_bytes()).and_then(Post::into_content);
-            assert_eq!(posted(&again.expect("a body of our own")), post);
+            let (content, visibility) = again.expect("a body of our own");
+            assert_eq!(posted(&content, visibility), post);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::Gateway;
 use chat::{reads::Operation, store::HistoryRange};
 use model::{
     ids::EpochId,
-    message::{Body, Message, amend::Amendment},
+    message::{Body, Message, Visibility, amend::Amendment},
 };
 use platform::openapi;
 use protocol::{
@@ -23,8 +23,8 @@ use protocol::{
     answers::{Changed, Position, Sent},
     error::Error,
     problems::{
-        Authentication, Body as OfBody, BusyNow, Closed, Input, Late, NoMessage, NoSession,
-        NotItsSender, Problems, Unamendable,
+        Authentication, Body as OfBody, BusyNow, Closed, Input, Late, NoMessage, NoNotes,
+        NoSession, NotItsSender, Problems, Unamendable,
     },
 };
 
@@ -100,12 +100,14 @@ pub(crate) async fn history(
 }
 
 /// Sends a message. It is safe to repeat with the same `clientId`, on any node and at any time.
+///
+/// A private one goes into the notes of the session, and its `sessionId` is theirs.
 #[utoipa::path(
     post, path = "", tag = "messages", params(InSession), request_body = Post,
     responses(
         (status = 201, body = Sent, description = "The message is committed."),
         (status = 200, body = Sent, description = "The `clientId` was used before. This is the first result."),
-        Problems<(Authentication, NoSession, OfBody, Closed, BusyNow)>,
+        Problems<(Authentication, NoSession, OfBody, Closed, BusyNow, NoNotes)>,
     )
 )]
 pub(crate) async fn send(
@@ -114,7 +116,14 @@ pub(crate) async fn send(
     InSession(id): InSession,
     Json(post): Json<Post>,
 ) -> Result<(StatusCode, JsonBody<Sent>), Error> {
-    let sent = gateway.send(&me.person, id, post.into_content()?).await?;
+    let (content, visibility) = post.into_content()?;
+    let sent = match visibility {
+        Visibility::Public => gateway.send(&me.person, id, content).await?,
+        Visibility::Private => {
+            let notes = gateway.notes_to_write(&me.person, id).await?;
+            gateway.chat.send(me.person, notes, content).await?
+        }
+    };
     let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, JsonBody(sent)))
 }

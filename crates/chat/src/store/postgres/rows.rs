@@ -97,6 +97,7 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
         status: parsed(row, "status")?,
         customer: member(row, ActorKind::Contact, &me)?,
         dentist: member(row, ActorKind::Agent, &me)?,
+        notes_of: get::<Option<uuid::Uuid>>(row, "notes_of")?.map(SessionId),
         participants: Vec::new(),
         shared: get(row, "shared")?,
         last_seq: seq(row, "last_seq")?,

@@ -97,11 +97,13 @@ fn member(row: &Row<'_>, kind: ActorKind, me: &Person) -> Result<Member> {
 pub(super) fn session(row: &Row<'_>) -> Result<Session> {
     let me = me(row)?;
     let last: Option<i64> = row.get("seq")?;
+    let notes_of: Option<String> = row.get("notes_of")?;
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
         status: parsed(row, "status")?,
         customer: member(row, ActorKind::Contact, &me)?,
         dentist: member(row, ActorKind::Agent, &me)?,
+        notes_of: notes_of.map(|id| id.parse()).transpose().map_err(broken)?.map(SessionId),
         participants: Vec::new(),
         shared: row.get("shared")?,
         last_seq: seq(row, "last_seq")?,

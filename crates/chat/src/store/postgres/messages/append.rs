@@ -30,7 +30,7 @@ with locked as (
   for no key update of s skip locked)
 select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
-/// Outcomes of a batch. Only sends whose session is locked by this transaction are written, which
+/// Outcomes of a batch. A note may answer a message of the session to which it belongs. Only sends whose session is locked by this transaction are written, which
 /// keeps law I6. If pushes are enabled, their jobs are inserted at the mark.
 pub(in crate::store::postgres) const APPEND: &str = "
 with mine as (
@@ -48,7 +48,8 @@ with mine as (
       when old.seq is not null then 'repeat'
       when c.status <> 'open' then 'closed'
       when i.reply_to is not null and not exists (
-        select from messages r where r.session_id = i.session_id and r.id = i.reply_to) then 'no_reply'
+        select from messages r
+        where r.session_id in (i.session_id, c.notes_of) and r.id = i.reply_to) then 'no_reply'
       when i.image is not null and (
         not exists (select from uploads u where u.key = i.image::jsonb ->> 'key'
           and u.tenant_id = i.tenant_id and u.session_id = i.session_id and u.kind = i.sender_kind and u.person_id = i.sender_id

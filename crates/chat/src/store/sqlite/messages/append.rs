@@ -67,7 +67,9 @@ fn append_one(
     }
     let reply_to = draft.reply_to.map(|id| id.to_string());
     if let Some(reply_to) = &reply_to {
-        let sql = "select 1 from messages where tenant_id = ?3 and session_id = ?1 and id = ?2";
+        // A note may answer a message of the session to which it belongs.
+        let sql = "select 1 from messages where tenant_id = ?3 and id = ?2 \
+            and session_id in (?1, (select notes_of from sessions where tenant_id = ?3 and id = ?1))";
         if !db.prepare_cached(sql)?.exists(params![session_id, reply_to, tenant])? {
             return Ok(Appended::Refused(Refusal::ReplyNotFound));
         }
