@@ -84,7 +84,7 @@ impl Postgres {
     pub async fn open(opening: Opening<'_>) -> anyhow::Result<Self> {
         let Opening { config, pool_size, on_connect, search_language, counts } = opening;
         let fitness = Arc::<Fitness>::default();
-        let pool = connect::builder(config, &fitness, pool_size, "")?;
+        let pool = connect::builder(config, &fitness, pool_size, connect::PLANNED_ONCE)?;
         let pool = pool.post_create(on_connect).build()?;
         drop(connect::first_client(&pool).await?);
         fitness.check_prepared(&pool).await.context("PostgreSQL can't be used")?;

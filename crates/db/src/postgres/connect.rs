@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder, QueueMode,
     RecyclingMethod, Runtime,
 };
 use rustls::{ClientConfig, RootCertStore};
@@ -26,9 +26,15 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 /// The rows that a vanished node has locked must become free.
 const DEAD_PEER_OPTIONS: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
-/// Texts are indexed after their commit, by pairs of characters too. The triggers of the migrations
-/// read these settings.
-const SEARCH_OPTIONS: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs";
+/// Texts are indexed after their commit, by pairs of characters too, and the statements count unread messages. The
+/// triggers of the migrations read these settings.
+const VERSION_OPTIONS: &str =
+    "-c frontdesk.search=behind -c frontdesk.index=pairs -c frontdesk.unread=counted";
+/// A connection plans a statement once, not for its parameters: the plan of a small batch costs more than its execution.
+/// Each statement finds its rows by indexes, so its plan must not follow the statistics: those of an empty table would
+/// have it read whole tables when they have grown. Not for search, whose plan depends on the words.
+pub(crate) const PLANNED_ONCE: &str = "-c plan_cache_mode=force_generic_plan -c jit=off \
+    -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 /// A pool of at most `size` connections, with further `options` of its own.
 pub fn pool(
     config: &PostgresConfig,
@@ -56,7 +62,7 @@ pub(crate) fn builder(
         .application_name("frontdesk")
         .options(format!(
             "-c statement_timeout={} -c lock_timeout={} -c timezone=UTC \
-             {DEAD_PEER_OPTIONS} {SEARCH_OPTIONS} {options}",
+             {DEAD_PEER_OPTIONS} {VERSION_OPTIONS} {options}",
             SERVER_STATEMENT_TIMEOUT.as_millis(),
             LOCK_TIMEOUT.as_millis(),
         ))
@@ -87,6 +93,8 @@ pub(crate) fn builder(
         .post_create(settle)
         .pre_recycle(keep)
         .max_size(size)
+        // The connection used last has its plans and pages at hand.
+        .queue_mode(QueueMode::Lifo)
         .runtime(Runtime::Tokio1)
         .wait_timeout(wait)
         .create_timeout(wait))
