@@ -13,7 +13,7 @@ use chat::{
     Chat, ChatParts,
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
-    store::{Store, postgres::Postgres},
+    store::{Store, postgres::Postgres, unread::UnreadCounts},
 };
 use db::{
     Database,
@@ -135,6 +135,7 @@ impl Modules {
             retention: self.chat.store.clone(),
             edits_kept: self.config.edits_retention,
             pushes: PushTable(self.jobs.table.0.clone()),
+            unread: UnreadCounts(self.jobs.table.0.clone()),
         })
     }
 

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{pushes::PushTable, retention, store::retention::Retention};
+use crate::{
+    pushes::PushTable,
+    retention,
+    store::{retention::Retention, unread::UnreadCounts},
+};
 use db::{StoreError, jobs::JobTable};
 use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 
@@ -12,12 +16,14 @@ use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 const QUEUE: &str = "housekeeping";
 /// Time for which a dead letter is kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
-/// Maximum number of rows removed in one transaction.
+/// Maximum number of rows removed in one transaction, and of sessions counted between two looks.
 const BATCH: u32 = 200;
 
 const FORGET_EDITS: Schedule = Schedule { name: "forget_edits", queue: QUEUE, cron: "7 * * * *" };
 const FORGET_JOBS: Schedule = Schedule { name: "forget_jobs", queue: QUEUE, cron: "17 * * * *" };
 const ADOPT_PUSHES: Schedule = Schedule { name: "adopt_pushes", queue: QUEUE, cron: "* * * * *" };
+
+const COUNT_UNREAD: Schedule = Schedule { name: "count_unread", queue: QUEUE, cron: "* * * * *" };
 
 /// Parts of these jobs.
 pub struct Housekeeping {
@@ -27,11 +33,13 @@ pub struct Housekeeping {
     pub edits_kept: Option<Duration>,
     /// Pushes that the version before has written.
     pub pushes: PushTable,
+    /// Sessions that the version before has written.
+    pub unread: UnreadCounts,
 }
 
 /// The periodic jobs of the core.
 pub fn module(parts: Housekeeping) -> Module {
-    let mut schedules = vec![FORGET_JOBS, ADOPT_PUSHES];
+    let mut schedules = vec![FORGET_JOBS, ADOPT_PUSHES, COUNT_UNREAD];
     schedules.extend(parts.edits_kept.is_some().then_some(FORGET_EDITS));
     Module { handlers: vec![Arc::new(parts)], schedules }
 }
@@ -57,6 +65,7 @@ impl JobHandler for Housekeeping {
                 None => Ok(()),
             },
             "forget_jobs" => forget_jobs(&self.pushes.jobs()).await,
+            "count_unread" => count_unread(&self.unread).await,
             "adopt_pushes" => self.pushes.adopt().await.map(adopted),
             _ => return Outcome::Refused { code: "unknown_kind".to_owned() },
         };
@@ -77,6 +86,11 @@ fn adopted(pushes: usize) {
     if pushes > 0 {
         tracing::info!(pushes, "push jobs of the version before taken over");
     }
+}
+
+async fn count_unread(unread: &UnreadCounts) -> Result<(), StoreError> {
+    while unread.count_earlier(BATCH).await? {}
+    Ok(())
 }
 
 async fn forget_jobs(jobs: &JobTable) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ pub mod sessions;
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod unread;
 
 pub(crate) use self::sql::{AROUND_A_BODY, PAGE_BYTES};
 use self::{

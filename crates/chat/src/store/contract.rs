@@ -82,6 +82,7 @@ mod openings;
 mod push_jobs;
 mod retention;
 mod tenants;
+mod unread;
 
 contract!(
     i6_a_session_counts_1_2_3_in_the_order_of_arrival,

@@ -26,8 +26,7 @@ pub struct DeliveryMarks {
 /// The part of a store that keeps the marks.
 #[async_trait]
 pub trait Marks: Send + Sync + 'static {
-    /// Unread counts of the sessions of `me` that have unread messages. Only the last 100 messages
-    /// of each session count, and only the 1,000 sessions with the latest activity.
+    /// Unread counts of the sessions of `me` that have unread messages: of the 1,000 with the latest activity.
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError>;
 
     /// Moves the read position of `me` forward, at most to the session's end. `None` if not a

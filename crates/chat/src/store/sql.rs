@@ -104,11 +104,20 @@ macro_rules! page {
     };
 }
 
-/// Start of the unread messages. Only the session's last 100 count: for a person who never reads,
-/// each query of the session would cost more than the one before.
-macro_rules! unread_from {
+/// Number of unread messages of the member `me`, by subtraction. Notes, and sessions of an earlier version that are not
+/// counted yet ([`super::unread`]), are counted here, of their last 100 messages: for a person who never reads, each
+/// query of the session would cost more than the one before.
+macro_rules! unread {
     () => {
-        "case when me.read_seq > c.last_seq - 100 then me.read_seq else c.last_seq - 100 end"
+        "case when c.notes_of is null and c.contact_messages is not null and me.read_messages is not null \
+         then case me.kind when 'customer' then c.last_seq - c.contact_messages else c.contact_messages end \
+           - me.read_messages \
+           - (select count(*) from deleted_messages d where d.tenant_id = me.tenant_id and d.session_id = c.id \
+               and d.seq > me.read_seq and d.sender_kind <> me.kind) \
+         else (select count(*) from messages u where u.tenant_id = me.tenant_id and u.session_id = c.id \
+           and u.seq > case when me.read_seq > c.last_seq - 100 then me.read_seq else c.last_seq - 100 end \
+           and (u.sender_kind <> me.kind or c.notes_of is not null and u.sender_id <> me.person_id) \
+           and u.deleted_at is null) end as unread"
     };
 }
 
@@ -125,10 +134,9 @@ macro_rules! session {
            other.avatar_url as other_avatar_url, me.read_seq, me.delivered_seq, me.muted, \
            case when p.id is null then other.read_seq else 0 end as other_read_seq, \
            case when p.id is null then other.delivered_seq else 0 end as other_delivered_seq, \
-           (select count(*) from messages u where u.session_id = c.id and u.seq > ",
-            unread_from!(),
-            " and (u.sender_kind <> me.kind or p.id is not null and u.sender_id <> me.person_id) \
-             and u.deleted_at is null) as unread, ",
+           ",
+            unread!(),
+            ", ",
             message!()
         )
     };
@@ -196,14 +204,12 @@ pub(super) const VIEWS: &str =
 
 /// Unread counts, of the 1,000 sessions with the latest activity. $3 the tenant.
 pub(super) const UNREAD: &str = concat!(
-    "select w.session_id, (select count(*) from messages u where u.tenant_id = $3 and u.session_id = w.session_id \
-       and u.seq > w.read_up_to and u.sender_kind <> $1 and u.deleted_at is null) as unread \
-     from (select me.session_id, ",
-    unread_from!(),
-    " as read_up_to from participants me join sessions c on c.id = me.session_id \
-       where me.tenant_id = $3 and me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
-         and c.notes_of is null \
-       order by c.active_at desc, c.id desc limit 1000) w"
+    "select me.session_id, ",
+    unread!(),
+    " from participants me join sessions c on c.id = me.session_id \
+     where me.tenant_id = $3 and me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
+       and c.notes_of is null \
+     order by c.active_at desc, c.id desc limit 1000"
 );
 
 /// $1 session, $2 after, $3 limit, $4 tenant.

@@ -232,7 +232,7 @@ pub(crate) struct Unread {
 /// Number of unread messages of the caller.
 #[utoipa::path(
     get, path = "", tag = "chats",
-    responses((status = 200, body = Unread, description = "Counts of the last 100 messages of each session, in the 1,000 sessions with the latest activity."), Problems<(Authentication, BusyNow)>)
+    responses((status = 200, body = Unread, description = "Counts of the 1,000 sessions with the latest activity."), Problems<(Authentication, BusyNow)>)
 )]
 pub(crate) async fn unread(
     State(gateway): State<Arc<Gateway>>,

@@ -6,6 +6,7 @@ use super::world::World;
 use crate::{
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
+    store::unread::UnreadCounts,
 };
 use platform::{
     jobs::{Job, Outcome},
@@ -19,8 +20,9 @@ async fn i17_each_periodic_job_may_run_twice(world: World) {
         retention: world.store.clone(),
         edits_kept: Some(Duration::from_secs(60)),
         pushes: PushTable(world.another_handle().await),
+        unread: UnreadCounts(world.another_handle().await),
     });
-    assert_eq!(module.schedules.len(), 3);
+    assert_eq!(module.schedules.len(), 4);
     let run = async |kind: &str| {
         let (id, kind) = (new_id(), kind.to_owned());
         let payload = serde_json::json!({});

@@ -56,11 +56,11 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
         let seen = (session.unread, session.delivered_seq, session.other_delivered_seq);
         assert_eq!(seen, expected);
     }
-    // A person who never reads has more than a hundred; counting stops there.
-    world.say(id, &customer, 100).await;
+    // A person who never reads has more than a page of them.
+    world.say(id, &customer, 250).await;
     let waiting = world.store.session(&dentist, id).await.unwrap().unwrap();
-    assert_eq!((waiting.last_seq, waiting.unread), (103, 100));
-    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 100)]);
+    assert_eq!((waiting.last_seq, waiting.unread), (253, 253));
+    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 253)]);
 }
 
 pub(super) async fn when_someone_was_last_seen_is_kept(world: World) {

@@ -11,14 +11,20 @@ use crate::store::{
 use db::StoreError;
 use model::{ids::SessionId, person::Person, session::Delivered};
 
+/// To the end, all of the other side's messages are read; up to an earlier position they are counted, each once.
 const MARK_READ: &str = "
 with target as (
-  select me.session_id, me.kind, me.person_id, me.read_seq, least($4, c.last_seq) as wanted
+  select me.session_id, me.kind, me.person_id, me.read_seq, me.read_messages, least($4, c.last_seq) as wanted,
+    case when $4 >= c.last_seq then
+      case me.kind when 'customer' then c.last_seq - c.contact_messages else c.contact_messages end end as others
   from participants me join sessions c on c.id = me.session_id
   where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and me.session_id = $3
   for update of me nowait
 ), moved as (
-  update members m set read_seq = t.wanted from target t
+  update members m set read_seq = t.wanted, read_messages = coalesce(t.others, t.read_messages + (
+    select count(*) from messages u where u.session_id = t.session_id and u.sender_kind <> t.kind
+      and u.seq > t.read_seq and u.seq <= t.wanted))
+  from target t
   where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
     and t.wanted > t.read_seq
 )

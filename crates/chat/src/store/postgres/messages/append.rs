@@ -78,8 +78,10 @@ with mine as (
   update uploads u set message_id = n.id
   from numbered n where n.image is not null and u.key = n.image::jsonb ->> 'key'
 ), bumped as (
-  update sessions c set last_seq = top.seq, active_at = statement_timestamp()
-  from (select session_id, max(seq) as seq from numbered group by session_id) top
+  update sessions c set last_seq = top.seq, active_at = statement_timestamp(),
+    contact_messages = c.contact_messages + top.of_contact
+  from (select session_id, max(seq) as seq, count(*) filter (where sender_kind = 'customer') as of_contact
+        from numbered group by session_id) top
   where c.id = top.session_id
 ) /* pushes */
 select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at

@@ -1,0 +1,70 @@
+//! Counts of unread messages: sessions that an earlier version has written are counted once, in batches.
+//!
+//! Until then, such a session's unread messages are counted by each query, of its last 100.
+
+use db::{
+    Database, StoreError,
+    text::{Statement, Value},
+};
+
+/// Position of the count: sessions with higher ids are counted. No row if all are.
+const POSITION: &str = "select session_id from unread_backfill";
+
+/// $1 the position, $2 the maximum.
+const NEXT: &str = "select id, cast(tenant_id as bigint) as tenant from sessions \
+    where id < $1 order by id desc limit $2";
+
+/// $1 the session, $2 its tenant. It locks the session, so that no message comes meanwhile. No row if it is counted.
+const OF_SESSION: &str = "select status from sessions \
+    where id = $1 and tenant_id = $2 and contact_messages is null {for_no_key_update}";
+
+/// $1 the session, $2 its tenant.
+const COUNT_READ: &str = "update members as m set read_messages = (select count(*) from messages u \
+      where u.tenant_id = m.tenant_id and u.session_id = m.session_id and u.sender_kind <> m.kind \
+        and u.seq <= m.read_seq) \
+    where m.session_id = $1 and m.tenant_id = $2 returning kind";
+
+/// $1 the session, $2 its tenant.
+const COUNT: &str = "update sessions as c set contact_messages = (select count(*) from messages u \
+      where u.tenant_id = c.tenant_id and u.session_id = c.id and u.sender_kind = 'customer') \
+    where c.id = $1 and c.tenant_id = $2 returning status";
+
+/// $1 the session, $2 its tenant.
+const NOTE_DELETED: &str = "insert into deleted_messages (tenant_id, session_id, seq, sender_kind) \
+    select tenant_id, session_id, seq, sender_kind from messages \
+    where session_id = $1 and tenant_id = $2 and rev is not null and deleted_at is not null \
+    on conflict do nothing returning seq";
+
+/// $1 the new position.
+const MOVE: &str = "update unread_backfill set session_id = $1 where session_id > $1";
+
+const END: &str = "delete from unread_backfill";
+
+/// The counts in the database.
+#[derive(Clone, Debug)]
+pub struct UnreadCounts(pub Database);
+
+impl UnreadCounts {
+    /// Counts the next sessions, up to `limit`, each in a transaction of its own. Returns whether there may be more. Two
+    /// nodes at once count each session once; a kill repeats a batch, which changes nothing.
+    pub async fn count_earlier(&self, limit: u32) -> Result<bool, StoreError> {
+        let position = self.0.read(Statement::new(POSITION, [])).await?;
+        let Some(position) = position.first() else { return Ok(false) };
+        let position: uuid::Uuid = position.get("session_id")?;
+        let next = self.0.read(Statement::new(NEXT, [position.into(), limit.into()])).await?;
+        let mut last = None;
+        for row in &next {
+            let (session, tenant): (uuid::Uuid, i64) = (row.get("id")?, row.get("tenant")?);
+            let of_session: [Value; 2] = [session.into(), tenant.into()];
+            let statements = [OF_SESSION, COUNT_READ, COUNT, NOTE_DELETED];
+            let statements = statements.map(|sql| Statement::new(sql, of_session.clone()));
+            self.0.write_while_found(statements).await?;
+            last = Some(session);
+        }
+        match last {
+            Some(last) => self.0.write(Statement::new(MOVE, [last.into()])).await?,
+            None => self.0.write(Statement::new(END, [])).await?,
+        };
+        Ok(last.is_some())
+    }
+}
