@@ -11,11 +11,11 @@ use crate::store::{
 use db::StoreError;
 
 /// Maximum number of messages in a batch.
-const BATCH: u32 = 64;
+const BATCH: u32 = 256;
 /// Interval at which the queue is read without a commit on this node: other nodes may have left rows.
 const POLL: Duration = Duration::from_secs(1);
 /// Time for commits to gather into one batch.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(500);
 
 /// Outcome of a round of indexing.
 enum Round {

@@ -235,6 +235,7 @@ async fn index_as_before(world: &World) {
              delete from search_queue; commit"
         }
     };
+    world.queue_texts().await;
     assert!(world.execute(index).await);
 }
 

@@ -128,6 +128,16 @@ impl World {
         }
     }
 
+    /// Makes all texts wait to be indexed, as long ones do. SQLite indexes none in the commit of its message.
+    pub(super) async fn queue_texts(&self) {
+        if matches!(self.database, Database::Postgres(_)) {
+            let queue = "with waiting as (update messages set search = null \
+                where search is not null returning session_id, seq) \
+                insert into search_queue (session_id, seq) select session_id, seq from waiting";
+            assert!(self.execute(queue).await);
+        }
+    }
+
     /// Runs a `select count(*)` directly in the database.
     pub(super) async fn count(&self, sql: &str) -> i64 {
         match &self.database {

@@ -8,13 +8,17 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::super::{Params, Postgres, rows};
-use crate::store::sql;
+use crate::store::{search::tokens::cleaned, sql};
 use db::StoreError;
 use db::postgres::STATEMENT_TIMEOUT;
 use model::{
     ids::SessionKey,
     message::{Draft, Message},
 };
+
+/// Maximum bytes of a text, and of its words, that are indexed in the commit of the message. The database takes some
+/// 10 µs for it.
+const SHORT_TEXT: usize = 512;
 
 /// Locks the sessions' rows, except those that another transaction has locked: a batch waits for no
 /// session. The next statement's snapshot is therefore younger than any commit in the locked
@@ -37,9 +41,9 @@ with mine as (
   select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
 ), input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
-                       $7::bool[], $8::text[], $9::uuid[], $10::int[]) with ordinality
+                       $7::bool[], $8::text[], $9::uuid[], $10::int[], $11::text[]) with ordinality
     as i(session_id, id, sender_kind, sender_id, client_id, body, bodiless, image, reply_to, tenant_id,
-         ord)
+         words, ord)
 ), judged as (
   select i.*, c.last_seq, me.name, old.seq as old_seq,
     case
@@ -70,9 +74,10 @@ with mine as (
   from judged where outcome = 'new'
 ), inserted as (
   insert into messages (tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
-                        bodiless, image, reply_to, created_at)
+                        bodiless, image, reply_to, created_at, search)
   select tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, 'text', body, bodiless,
-         image::jsonb, reply_to, statement_timestamp()
+         image::jsonb, reply_to, statement_timestamp(),
+         case when words is not null then frontdesk_vector(words) end
   from numbered
 ), shown as (
   update uploads u set message_id = n.id
@@ -195,6 +200,8 @@ struct Columns<'a> {
     images: Vec<Option<String>>,
     replies_to: Vec<Option<Uuid>>,
     tenants: Vec<i32>,
+    /// Words of the texts that are indexed in this commit.
+    words: Vec<Option<String>>,
 }
 
 impl<'a> Columns<'a> {
@@ -213,10 +220,11 @@ impl<'a> Columns<'a> {
             images: drafts.iter().map(|draft| draft.image.as_ref().map(sql::json)).collect(),
             replies_to: drafts.iter().map(|draft| draft.reply_to).collect(),
             tenants: drafts.iter().map(|draft| draft.sender.tenant.number()).collect(),
+            words: drafts.iter().map(short_words).collect(),
         }
     }
 
-    fn params(&self) -> [&(dyn ToSql + Sync); 10] {
+    fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         [
             &self.session_ids,
             &self.ids,
@@ -228,6 +236,13 @@ impl<'a> Columns<'a> {
             &self.images,
             &self.replies_to,
             &self.tenants,
+            &self.words,
         ]
     }
+}
+
+/// Words of a text that is indexed beside its message. Longer ones wait in the queue.
+fn short_words(draft: &Draft) -> Option<String> {
+    let body = draft.body.as_ref()?.as_str();
+    (body.len() <= SHORT_TEXT).then(|| cleaned(body)).filter(|words| words.len() <= SHORT_TEXT)
 }
