@@ -1,7 +1,7 @@
 //! Professionals who take part in a session beside its dentist, and who its dentist is.
 //!
 //! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
-//! members. The same professionals are the members of a session's notes ([`super::notes`]).
+//! members. The same professionals are the members of a session's notes ([`super::notes`]): triggers see to that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,9 +49,8 @@ const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 
 const ADD: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
-    join sessions p on p.id = coalesce(s.notes_of, s.id) \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = p.dentist_id \
-    where s.tenant_id = $2 and (s.id = $1 or s.notes_of = $1) \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    where s.tenant_id = $2 and s.id = $1 \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted, \
       name = excluded.name, avatar_url = excluded.avatar_url where members.left_at is not null returning kind";
 
@@ -59,15 +58,14 @@ const ADD: &str = "insert into members \
 const TAKE_OVER: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
-    join sessions p on p.id = coalesce(s.notes_of, s.id) \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = p.dentist_id \
-    where s.tenant_id = $2 and (s.id = $1 or s.notes_of = $1) \
+    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    where s.tenant_id = $2 and s.id = $1 \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
     returning kind";
 
-/// $1 the session, $2 its tenant. The head check compares the members of both.
+/// $1 the session, $2 its tenant.
 const SHARE: &str = "update sessions set shared = true, rev = rev + 1 \
-    where tenant_id = $2 and (id = $1 or notes_of = $1) returning status";
+    where tenant_id = $2 and id = $1 returning status";
 
 /// $1 the session, $2 its tenant, $3 the professional. No row if they are its dentist.
 const IS_ANOTHERS: &str = "select 1 as anothers from sessions \
@@ -85,8 +83,7 @@ const MUTE_DENTIST: &str = "update members set muted = true \
 
 /// $1 the session, $2 its tenant, $3 the professional. The row stays: it names the sender of their messages. No row if
 /// they are no member.
-const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 \
-    and session_id in (select id from sessions where tenant_id = $2 and (id = $1 or notes_of = $1)) \
+const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 and session_id = $1 \
     and kind = 'dentist' and person_id = $3 and left_at is null returning kind";
 
 /// $1 the session, $2 its tenant, $3 the professional.

@@ -15,9 +15,9 @@ use protocol::{Content, Send, answers::Sent, error::Error};
 /// notes are found.
 pub(super) fn run(caller: &Caller, send: Send) -> BoxFuture<'static, Result<Reply, Error>> {
     let Send { session_id, content, visibility } = send;
-    caller.stop_typing(session_id);
     match visibility {
         Visibility::Public => {
+            caller.stop_typing(session_id);
             let client_id = before(caller, session_id, &content);
             let sending = caller.gateway.send(caller.person(), session_id, content);
             after(caller.clone(), session_id, client_id, sending).boxed()
@@ -27,6 +27,8 @@ pub(super) fn run(caller: &Caller, send: Send) -> BoxFuture<'static, Result<Repl
             async move {
                 let (gateway, me) = (&caller.gateway, caller.person());
                 let notes = gateway.notes_to_write(me, session_id).await?;
+                // Its end in the session would show the customer that something was written.
+                caller.stop_typing(notes);
                 let client_id = before(&caller, notes, &content);
                 let sending = gateway.chat.send(me.clone(), notes, content);
                 after(caller.clone(), notes, client_id, sending.boxed()).await

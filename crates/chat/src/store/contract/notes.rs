@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{
     committed,
-    world::{World, actor, append, dentist, draft},
+    world::{Database, World, actor, append, dentist, draft},
 };
 use crate::store::{
     Appended, HistoryRange, Refusal, SessionPage, SessionPatch,
@@ -165,6 +165,28 @@ async fn notes_follow_the_professionals_of_their_session(world: World) {
     assert!(after > before, "the head check looks at the members of the notes");
     assert!(world.store.session(&eve, private).await.unwrap().is_none());
     assert_eq!(notes(&world).find(&eve, id).await.unwrap(), None);
+    // A node of the version before knows no notes, and adds and removes as well.
+    let now =
+        if matches!(world.database, Database::Postgres(_)) { "now()" } else { "1800000000000000" };
+    for (left_at, expected) in
+        [("null", names(&[&dana, &eve, &finn])), (now, names(&[&dana, &finn]))]
+    {
+        let by_that = format!(
+            "update members set left_at = {left_at} where session_id = '{}' and person_id = '{}'",
+            id.0,
+            eve.id.as_str()
+        );
+        assert!(world.execute(&by_that).await);
+        assert_eq!(members(&world, &dana, private).await, expected);
+    }
+    let gus = dentist();
+    let by_that = format!(
+        "insert into members (session_id, kind, person_id, name) values ('{}', 'dentist', '{}', 'Gus')",
+        id.0,
+        gus.id.as_str()
+    );
+    assert!(world.execute(&by_that).await);
+    assert_eq!(members(&world, &dana, private).await, names(&[&dana, &finn, &gus]));
     // Nobody is added to notes alone.
     for shared in [
         table.add(private, &colleague(&eve), &actor(), None).await.unwrap(),
