@@ -26,14 +26,15 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 /// The rows that a vanished node has locked must become free.
 const DEAD_PEER_OPTIONS: &str = "-c idle_in_transaction_session_timeout=10000 -c tcp_keepalives_idle=10 \
                     -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
-/// Texts are indexed after their commit, by pairs of characters too, and the statements count unread messages. The
-/// triggers of the migrations read these settings.
-const VERSION_OPTIONS: &str =
-    "-c frontdesk.search=behind -c frontdesk.index=pairs -c frontdesk.unread=counted";
+/// Texts are indexed after their commit, by pairs of characters too, and the append counts unread messages and queues
+/// texts. The triggers of the migrations read these settings.
+const VERSION_OPTIONS: &str = "-c frontdesk.search=behind -c frontdesk.index=pairs \
+    -c frontdesk.unread=counted -c frontdesk.queue=append";
 /// A connection plans a statement once, not for its parameters: the plan of a small batch costs more than its execution.
 /// Each statement finds its rows by indexes, so its plan must not follow the statistics: those of an empty table would
 /// have it read whole tables when they have grown. Not for search, whose plan depends on the words.
-pub(crate) const PLANNED_ONCE: &str = "-c plan_cache_mode=force_generic_plan -c jit=off \
+/// An append empties no list of the search index, which is done once a second (in kilobytes).
+pub(crate) const PLANNED_ONCE: &str = "-c gin_pending_list_limit=65536 -c plan_cache_mode=force_generic_plan -c jit=off \
     -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 /// A pool of at most `size` connections, with further `options` of its own.
 pub fn pool(

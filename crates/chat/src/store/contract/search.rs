@@ -61,7 +61,7 @@ pub(super) async fn a_reaction_while_a_text_is_indexed_takes_it_from_no_search(w
         let text = format!("tooth{round}");
         let appended = append(&*world.store, vec![draft(id, &customer, &text)]).await;
         let message = committed(&appended[0]).id;
-        world.queue_texts().await;
+        world.queue_texts(id).await;
         // The reaction is committed at the very moment when the text is indexed.
         let reacting = async {
             tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
@@ -88,7 +88,9 @@ pub(super) async fn b39_search_finds_ones_own_messages_best_first(world: World) 
     let store = &*world.store;
     // The newest messages are found before they are indexed, with the same results afterwards.
     finds(store, &customer, &dentist, &other).await;
-    world.queue_texts().await;
+    for queued in [id, elsewhere] {
+        world.queue_texts(queued).await;
+    }
     finds(store, &customer, &dentist, &other).await;
     assert_eq!(index_all(store).await, 5);
     finds(store, &customer, &dentist, &other).await;
@@ -189,7 +191,7 @@ pub(super) async fn texts_that_wait_to_be_indexed_are_counted(world: World) {
     let (customer, dentist, id) = world.pair().await;
     assert_eq!(world.store.search_backlog().await.unwrap(), SearchBacklog::default());
     world.say(id, &customer, 3).await;
-    world.queue_texts().await;
+    world.queue_texts(id).await;
     assert_eq!(world.store.search_backlog().await.unwrap().messages, 3);
     // Two nodes at once take different ones.
     let node = world.another_node().await;
@@ -266,15 +268,28 @@ async fn a_short_text_is_indexed_in_the_commit_of_its_message_or_waits() {
     let indexed = "select count(*) from messages where search @@ to_tsquery('frontdesk', 'crown')";
     assert_eq!(world.count(indexed).await, 1);
     assert_eq!(search(&*world.store, &dentist, "crown").await, [1]);
+    // The version before has its texts queued by a trigger.
+    let insert = format!(
+        "set frontdesk.search = 'behind'; \
+         insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, created_at) \
+         values ('{}', 3, '{}', 'customer', '{}', 'k', 'text', 'my gold', now()); \
+         update sessions set last_seq = 3",
+        id.0,
+        new_id(),
+        customer.id.as_str(),
+    );
+    assert!(world.execute(&insert).await);
+    assert_eq!(waiting().await, 2);
+    assert_eq!(search(&*world.store, &dentist, "gold").await, [3]);
     // Without its configuration the database can index nothing. The message is committed all the same.
     let node = world.another_node().await;
     assert!(world.execute("alter text search configuration frontdesk rename to elsewhere").await);
     let sent = append(&*node, vec![draft(id, &customer, "my bridge")]).await;
-    assert_eq!(committed(&sent[0]).seq, 3);
-    assert_eq!(waiting().await, 2);
+    assert_eq!(committed(&sent[0]).seq, 4);
+    assert_eq!(waiting().await, 3);
     assert!(world.execute("alter text search configuration elsewhere rename to frontdesk").await);
     index_all(&*world.store).await;
-    assert_eq!(search(&*world.store, &dentist, "bridge").await, [3]);
+    assert_eq!(search(&*world.store, &dentist, "bridge or gold").await, [4, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

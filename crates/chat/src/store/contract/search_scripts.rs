@@ -221,7 +221,7 @@ async fn again(store: &dyn Store) -> u32 {
 }
 
 /// Indexes waiting messages as an earlier version did.
-async fn index_as_before(world: &World) {
+async fn index_as_before(world: &World, id: SessionId) {
     let index = match world.database {
         Database::Postgres(_) => {
             "begin; update messages m set search = \
@@ -235,15 +235,15 @@ async fn index_as_before(world: &World) {
              delete from search_queue; commit"
         }
     };
-    world.queue_texts().await;
+    world.queue_texts(id).await;
     assert!(world.execute(index).await);
 }
 
 /// Law I12.
 pub(super) async fn i12_what_the_version_before_indexes_is_indexed_again(world: World) {
-    let (customer, _) = written(&world).await;
+    let (customer, id) = written(&world).await;
     // State before the migration: no row marks them as indexed by an earlier version.
-    index_as_before(&world).await;
+    index_as_before(&world, id).await;
     assert!(world.execute("delete from search_again").await);
     let store = &*world.store;
     assert_eq!(search(store, &customer, "tooth").await, [16], "meanwhile by its words");
@@ -257,7 +257,7 @@ pub(super) async fn i12_what_the_version_before_indexes_is_indexed_again(world: 
     assert_eq!(again(store).await, 0, "it is at its end");
     // Beside nodes of this version.
     let (customer, id) = written(&world).await;
-    index_as_before(&world).await;
+    index_as_before(&world, id).await;
     assert!(search(store, &customer, "牙痛").await.is_empty());
     assert_eq!(u64::from(again(store).await), TEXTS.len() as u64);
     finds_all(store, &customer, "beside the version before").await;

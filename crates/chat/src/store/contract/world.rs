@@ -128,13 +128,16 @@ impl World {
         }
     }
 
-    /// Makes all texts wait to be indexed, as long ones do. SQLite indexes none in the commit of its message.
-    pub(super) async fn queue_texts(&self) {
+    /// Makes the texts of a session wait to be indexed, as long ones do. SQLite indexes none in the commit of its message.
+    pub(super) async fn queue_texts(&self, id: SessionId) {
         if matches!(self.database, Database::Postgres(_)) {
-            let queue = "with waiting as (update messages set search = null \
-                where search is not null returning session_id, seq) \
-                insert into search_queue (session_id, seq) select session_id, seq from waiting";
-            assert!(self.execute(queue).await);
+            let queue = format!(
+                "with waiting as (update messages set search = null \
+                 where search is not null and session_id = '{}' returning session_id, seq) \
+                 insert into search_queue (session_id, seq) select session_id, seq from waiting",
+                id.0
+            );
+            assert!(self.execute(&queue).await);
         }
     }
 

@@ -21,6 +21,8 @@ use db::postgres::{
     failure::{classify, unavailable},
 };
 
+const TIDY: &str = "select frontdesk_tidy_search()";
+
 /// Takes waiting rows, new messages first. Rows locked by another node are left to it. A row that
 /// has failed before is taken alone.
 const TAKE: &str = "with next as materialized ( \
@@ -101,6 +103,7 @@ struct Taken {
 #[async_trait]
 impl SearchQueue for Postgres {
     async fn index_waiting(&self, limit: u32) -> Result<Indexed, StoreError> {
+        self.tidy().await;
         self.index_queued(Queue::Waiting, limit).await
     }
 
@@ -125,6 +128,15 @@ impl SearchQueue for Postgres {
 }
 
 impl Postgres {
+    /// Moves the new entries of the search index into its tree. What a failure leaves is moved the next time.
+    async fn tidy(&self) {
+        let Ok(client) = self.search.pool.get().await else { return };
+        let tidied = timeout(STATEMENT_TIMEOUT, client.execute(TIDY, &[])).await;
+        if let Err(error) = self.db.settle_answer(tidied, client) {
+            tracing::debug!(%error, "search index not tidied; retried later");
+        }
+    }
+
     async fn index_queued(&self, queue: Queue, limit: u32) -> Result<Indexed, StoreError> {
         let mut client = self.search.pool.get().await.map_err(unavailable)?;
         let work = timeout(STATEMENT_TIMEOUT, index(&mut client, queue, limit));

@@ -70,15 +70,18 @@ with mine as (
   left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
     and old.sender_id = i.sender_id and old.client_id = i.client_id
 ), numbered as (
-  select *, last_seq + row_number() over (partition by session_id order by ord) as seq
+  select *, last_seq + row_number() over (partition by session_id order by ord) as seq,
+    case when words is not null then frontdesk_vector(words) end as search
   from judged where outcome = 'new'
 ), inserted as (
   insert into messages (tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
                         bodiless, image, reply_to, created_at, search)
   select tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, 'text', body, bodiless,
-         image::jsonb, reply_to, statement_timestamp(),
-         case when words is not null then frontdesk_vector(words) end
+         image::jsonb, reply_to, statement_timestamp(), search
   from numbered
+), queued as (
+  insert into search_queue (tenant_id, session_id, seq)
+  select tenant_id, session_id, seq from numbered where search is null and not bodiless
 ), shown as (
   update uploads u set message_id = n.id
   from numbered n where n.image is not null and u.key = n.image::jsonb ->> 'key'
