@@ -110,15 +110,15 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
         and cast({json:later.payload} ->> 'seq' as bigint) > $4) \
     order by m.seq desc limit 1";
 
-/// $1 and $2 the member, $3 the member as a subject, $4 [`CONNECTED`], $5 tenant. A job with more than one
+/// $1 and $2 the member, $3 the member as a subject, $4 [`CONNECTED`], $5 tenant. The key begins with the session. A job with more than one
 /// attempt was leased again and may be under way.
 const HASTEN: &str = "update jobs set run_at = {now} \
     where tenant_id = $5 and subject = $3 and queue = 'pushes' and state = 'taken' and attempts = 1 \
       and error = $4 \
-      and exists (select 1 from participants me join messages m on m.session_id = me.session_id \
-        and m.sender_kind <> me.kind and m.seq > me.delivered_seq \
-        where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 \
-          and cast(me.session_id as text) = {json:jobs.payload} ->> 'sessionId') \
+      and exists (select 1 from participants me where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 \
+        and me.session_id = {id:substr(jobs.key, 1, 36)} \
+        and exists (select 1 from messages m where m.session_id = me.session_id \
+          and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
     returning id";
 
 /// Maximum number of jobs that are adopted in one transaction.
