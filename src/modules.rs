@@ -13,6 +13,7 @@ use chat::{
     Chat, ChatParts,
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
+    recount,
     store::{Store, postgres::Postgres, unread::UnreadCounts},
 };
 use db::{
@@ -125,7 +126,8 @@ impl Modules {
 
     /// Starts the workers of all domains: a line for each.
     pub(crate) fn start_jobs(&self) -> anyhow::Result<()> {
-        let mut domains = vec![self.housekeeping()];
+        let recount = recount::module(UnreadCounts(self.jobs.table.0.clone()));
+        let mut domains = vec![self.housekeeping(), recount];
         domains.extend(self.pushes().transpose()?);
         db::jobs::start(&self.jobs, domains)
     }
@@ -135,7 +137,6 @@ impl Modules {
             retention: self.chat.store.clone(),
             edits_kept: self.config.edits_retention,
             pushes: PushTable(self.jobs.table.0.clone()),
-            unread: UnreadCounts(self.jobs.table.0.clone()),
         })
     }
 

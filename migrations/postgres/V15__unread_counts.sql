@@ -4,7 +4,8 @@
 
 -- Number of the customer's messages; all others are of the other side. Null in a session of an earlier version, until a
 -- periodic job has counted it.
-alter table sessions add column contact_messages bigint check (contact_messages >= 0);
+alter table sessions add column contact_messages bigint;
+alter table sessions add constraint sessions_contact_messages_check check (contact_messages >= 0) not valid;
 alter table sessions alter column contact_messages set default 0;
 
 -- How far the sessions from before this migration have been counted, by their ids. The row goes when all are. An index of
@@ -21,7 +22,8 @@ alter table sessions set (fillfactor = 70);
 alter table members set (fillfactor = 70);
 
 -- Number of the other side's messages up to read_seq, deleted ones among them.
-alter table members add column read_messages bigint check (read_messages >= 0);
+alter table members add column read_messages bigint;
+alter table members add constraint members_read_messages_check check (read_messages >= 0) not valid;
 alter table members alter column read_messages set default 0;
 
 create or replace view participants as
@@ -62,8 +64,10 @@ create trigger messages_count_new after insert on messages referencing new table
 
 create function frontdesk_count_read() returns trigger language plpgsql as $$
 begin
-    new.read_messages := old.read_messages + (select count(*) from messages
-        where session_id = new.session_id and sender_kind <> new.kind and seq > old.read_seq and seq <= new.read_seq);
+    -- An operator may set a mark back.
+    new.read_messages := case when new.read_seq > old.read_seq then old.read_messages else 0 end
+        + (select count(*) from messages where session_id = new.session_id and sender_kind <> new.kind
+            and seq > case when new.read_seq > old.read_seq then old.read_seq else 0 end and seq <= new.read_seq);
     return new;
 end $$;
 

@@ -42,9 +42,9 @@ end;
 
 create trigger members_count_read after update of read_seq on members when new.read_seq <> old.read_seq
 begin
-    update members set read_messages = old.read_messages + (select count(*) from messages
-            where session_id = new.session_id and sender_kind <> new.kind
-              and seq > old.read_seq and seq <= new.read_seq)
+    update members set read_messages = case when new.read_seq > old.read_seq then old.read_messages else 0 end
+          + (select count(*) from messages where session_id = new.session_id and sender_kind <> new.kind
+              and seq > case when new.read_seq > old.read_seq then old.read_seq else 0 end and seq <= new.read_seq)
         where session_id = new.session_id and kind = new.kind and person_id = new.person_id;
 end;
 

@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{
-    pushes::PushTable,
-    retention,
-    store::{retention::Retention, unread::UnreadCounts},
-};
+use crate::{pushes::PushTable, retention, store::retention::Retention};
 use db::{StoreError, jobs::JobTable};
 use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 
@@ -16,14 +12,12 @@ use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 const QUEUE: &str = "housekeeping";
 /// Time for which a dead letter is kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
-/// Maximum number of rows removed in one transaction, and of sessions counted between two looks.
+/// Maximum number of rows removed in one transaction.
 const BATCH: u32 = 200;
 
 const FORGET_EDITS: Schedule = Schedule { name: "forget_edits", queue: QUEUE, cron: "7 * * * *" };
 const FORGET_JOBS: Schedule = Schedule { name: "forget_jobs", queue: QUEUE, cron: "17 * * * *" };
 const ADOPT_PUSHES: Schedule = Schedule { name: "adopt_pushes", queue: QUEUE, cron: "* * * * *" };
-
-const COUNT_UNREAD: Schedule = Schedule { name: "count_unread", queue: QUEUE, cron: "* * * * *" };
 
 /// Parts of these jobs.
 pub struct Housekeeping {
@@ -33,13 +27,11 @@ pub struct Housekeeping {
     pub edits_kept: Option<Duration>,
     /// Pushes that the version before has written.
     pub pushes: PushTable,
-    /// Sessions that the version before has written.
-    pub unread: UnreadCounts,
 }
 
 /// The periodic jobs of the core.
 pub fn module(parts: Housekeeping) -> Module {
-    let mut schedules = vec![FORGET_JOBS, ADOPT_PUSHES, COUNT_UNREAD];
+    let mut schedules = vec![FORGET_JOBS, ADOPT_PUSHES];
     schedules.extend(parts.edits_kept.is_some().then_some(FORGET_EDITS));
     Module { handlers: vec![Arc::new(parts)], schedules }
 }
@@ -65,7 +57,6 @@ impl JobHandler for Housekeeping {
                 None => Ok(()),
             },
             "forget_jobs" => forget_jobs(&self.pushes.jobs()).await,
-            "count_unread" => count_unread(&self.unread).await,
             "adopt_pushes" => self.pushes.adopt().await.map(adopted),
             _ => return Outcome::Refused { code: "unknown_kind".to_owned() },
         };
@@ -86,11 +77,6 @@ fn adopted(pushes: usize) {
     if pushes > 0 {
         tracing::info!(pushes, "push jobs of the version before taken over");
     }
-}
-
-async fn count_unread(unread: &UnreadCounts) -> Result<(), StoreError> {
-    while unread.count_earlier(BATCH).await? {}
-    Ok(())
 }
 
 async fn forget_jobs(jobs: &JobTable) -> Result<(), StoreError> {

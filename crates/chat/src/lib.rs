@@ -18,6 +18,7 @@ pub mod pushes;
 mod read;
 pub mod reads;
 pub mod receipts;
+pub mod recount;
 pub mod recovery;
 mod refused;
 pub mod retention;

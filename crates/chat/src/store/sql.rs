@@ -206,10 +206,12 @@ pub(super) const VIEWS: &str =
 pub(super) const UNREAD: &str = concat!(
     "select me.session_id, ",
     unread!(),
-    " from participants me join sessions c on c.id = me.session_id \
-     where me.tenant_id = $3 and me.kind = $1 and me.person_id = $2 and me.read_seq < c.last_seq \
-       and c.notes_of is null \
-     order by c.active_at desc, c.id desc limit 1000"
+    " from (select s.id from participants w join sessions s on s.id = w.session_id \
+       where w.tenant_id = $3 and w.kind = $1 and w.person_id = $2 and w.read_seq < s.last_seq \
+         and s.notes_of is null \
+       order by s.active_at desc, s.id desc limit 1000) latest \
+     join sessions c on c.id = latest.id \
+     join participants me on me.session_id = c.id and me.tenant_id = $3 and me.kind = $1 and me.person_id = $2"
 );
 
 /// $1 session, $2 after, $3 limit, $4 tenant.

@@ -45,26 +45,31 @@ const END: &str = "delete from unread_backfill";
 pub struct UnreadCounts(pub Database);
 
 impl UnreadCounts {
-    /// Counts the next sessions, up to `limit`, each in a transaction of its own. Returns whether there may be more. Two
-    /// nodes at once count each session once; a kill repeats a batch, which changes nothing.
+    /// Counts the next sessions, up to `limit`, each in a transaction of its own. Returns whether there may be more. A kill
+    /// repeats a batch, which changes nothing. A session that others have locked is left for the next call.
     pub async fn count_earlier(&self, limit: u32) -> Result<bool, StoreError> {
         let position = self.0.read(Statement::new(POSITION, [])).await?;
         let Some(position) = position.first() else { return Ok(false) };
         let position: uuid::Uuid = position.get("session_id")?;
         let next = self.0.read(Statement::new(NEXT, [position.into(), limit.into()])).await?;
-        let mut last = None;
+        let (mut last, mut is_left) = (None, false);
         for row in &next {
             let (session, tenant): (uuid::Uuid, i64) = (row.get("id")?, row.get("tenant")?);
             let of_session: [Value; 2] = [session.into(), tenant.into()];
             let statements = [OF_SESSION, COUNT_READ, COUNT, NOTE_DELETED];
             let statements = statements.map(|sql| Statement::new(sql, of_session.clone()));
-            self.0.write_while_found(statements).await?;
-            last = Some(session);
+            match self.0.write_while_found(statements).await {
+                Ok(_) if is_left => {}
+                Ok(_) => last = Some(session),
+                Err(StoreError::Contended(_)) => is_left = true,
+                Err(error) => return Err(error),
+            }
         }
         match last {
-            Some(last) => self.0.write(Statement::new(MOVE, [last.into()])).await?,
-            None => self.0.write(Statement::new(END, [])).await?,
-        };
-        Ok(last.is_some())
+            Some(last) => drop(self.0.write(Statement::new(MOVE, [last.into()])).await?),
+            None if is_left => {}
+            None => drop(self.0.write(Statement::new(END, [])).await?),
+        }
+        Ok(!next.is_empty())
     }
 }

@@ -30,6 +30,9 @@ with target as (
 )
 select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
 
+/// Maximum of marks in a statement: it compares each with each.
+const MARKS_AT_ONCE: usize = 100;
+
 /// Rows locked by other transactions are left out: one locked session delays only its own marks.
 const MARK_DELIVERED: &str = "
 with marks as (
@@ -86,6 +89,20 @@ impl Marks for Postgres {
     }
 
     async fn mark_delivered(&self, marks: &[Delivered]) -> Result<DeliveryMarks, StoreError> {
+        let mut done = DeliveryMarks::default();
+        for marks in marks.chunks(MARKS_AT_ONCE) {
+            self.mark_some(marks, &mut done).await?;
+        }
+        Ok(done)
+    }
+}
+
+impl Postgres {
+    async fn mark_some(
+        &self,
+        marks: &[Delivered],
+        done: &mut DeliveryMarks,
+    ) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = marks.iter().map(|mark| mark.session_id.0).collect();
         let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.kind.as_str()).collect();
         let people: Vec<&str> = marks.iter().map(|mark| mark.to.id.as_str()).collect();
@@ -93,7 +110,6 @@ impl Marks for Postgres {
             marks.iter().map(|mark| i64::try_from(mark.seq).unwrap_or(i64::MAX)).collect();
         let tenants: Vec<i32> = marks.iter().map(|mark| mark.to.tenant.number()).collect();
         let rows = self.db.query(MARK_DELIVERED, &[&ids, &kinds, &people, &seqs, &tenants]).await?;
-        let mut done = DeliveryMarks::default();
         for row in &rows {
             let mark = Delivered {
                 session_id: SessionId(rows::get(row, "session_id")?),
@@ -107,6 +123,6 @@ impl Marks for Postgres {
             let locked: bool = rows::get(row, "locked")?;
             if locked { done.locked.push(mark) } else { done.moved.push(mark) }
         }
-        Ok(done)
+        Ok(())
     }
 }
