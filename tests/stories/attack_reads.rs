@@ -41,7 +41,7 @@ async fn execute(desk: &Desk, postgres: &str, sqlite: &str) {
     }
 }
 
-/// Inserts messages of the customer into sessions.
+/// Inserts messages of the customer into sessions. In PostgreSQL no trigger counts them.
 async fn fill(desk: &Desk, sessions: &str, messages: u32, [of_postgres, of_sqlite]: Text) {
     let columns = "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, \
                    body, created_at)";
@@ -50,7 +50,8 @@ async fn fill(desk: &Desk, sessions: &str, messages: u32, [of_postgres, of_sqlit
     let postgres = format!(
         "{columns} select c.id, n, gen_random_uuid(), 'customer', {sender}, 'filled-' || n, 'text', {of_postgres}, now() \
          from sessions c, generate_series(1, {messages}) n where {sessions}; \
-         update sessions c set last_seq = {messages}, active_at = now() where {sessions};"
+         update sessions c set last_seq = {messages}, contact_messages = {messages}, active_at = now() \
+           where {sessions};"
     );
     let sqlite = format!(
         "begin; {columns} with recursive n(n) as (select 1 union all select n + 1 from n where n < {messages}) \
@@ -190,11 +191,11 @@ async fn c9_lists_and_counts_over_a_thousand_sessions_cost_others_nothing() {
         let unread = node.get("/api/chats/unread").await.expect(200);
         assert_eq!(
             (&unread["total"], unread["sessions"].as_object().unwrap().len()),
-            (&json!(100_000), 1_000)
+            (&json!(1_000 * messages), 1_000)
         );
         let listed = node.get("/api/chats?limit=200").await.expect(200);
         assert_eq!(listed["items"].as_array().unwrap().len(), 200);
-        assert_eq!(listed["items"][0]["unread"], 100);
+        assert_eq!(listed["items"][0]["unread"], messages);
         let mut victim = Victim::enter(&desk, 0).await;
         let alone = victim.measure().await;
         let paths = ["/api/chats?limit=200", "/api/chats/unread"].map(str::to_owned);

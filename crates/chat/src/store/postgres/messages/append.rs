@@ -34,8 +34,9 @@ with locked as (
   for no key update of s skip locked)
 select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
 
-/// Outcomes of a batch. A note may answer a message of the session to which it belongs. Only sends whose session is locked by this transaction are written, which
-/// keeps law I6. If pushes are enabled, their jobs are inserted at the mark.
+/// Outcomes of a batch. Only sends whose session is locked by this transaction are written, which
+/// keeps law I6. If pushes are enabled, their jobs are inserted at the mark. A note may answer a
+/// message of the session to which it belongs.
 pub(in crate::store::postgres) const APPEND: &str = "
 with mine as (
   select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
