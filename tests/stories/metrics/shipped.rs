@@ -87,7 +87,7 @@ fn the_memory_of_a_connection_is_one_figure_everywhere() {
     {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
         let figures = memory_of_a_connection(&text);
-        assert!(!figures.is_empty() && figures.iter().all(|it| *it == "43"), "{file}: {figures:?}");
+        assert!(!figures.is_empty() && figures.iter().all(|it| *it == "45"), "{file}: {figures:?}");
     }
 }
 
