@@ -110,8 +110,8 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
         and cast({json:later.payload} ->> 'seq' as bigint) > $4) \
     order by m.seq desc limit 1";
 
-/// $1 and $2 the member, $3 the member as a subject, $4 [`CONNECTED`], $5 tenant. The key begins with the session. A job with more than one
-/// attempt was leased again and may be under way.
+/// $1 and $2 the member, $3 the member as a subject, $4 [`CONNECTED`], $5 tenant. A key begins with the session. A job
+/// with more than one attempt was leased again and may be under way.
 const HASTEN: &str = "update jobs set run_at = {now} \
     where tenant_id = $5 and subject = $3 and queue = 'pushes' and state = 'taken' and attempts = 1 \
       and error = $4 \

@@ -123,7 +123,7 @@ async fn a_customer_finds_notes_by_no_function(world: World) {
     answer.reply_to = Some(said.id);
     let answered = append(&**store, vec![answer]).await;
     assert_eq!(committed(&answered[0]).reply_to, Some(said.id));
-    // What a customer's own session shows is as without notes.
+    // The customer's own session looks as it would without notes.
     let views = store.views(&[me.session(id), me.session(private)]).await.unwrap();
     let theirs: Vec<_> = views.iter().filter(|(member, _)| member == me).collect();
     assert_eq!(theirs.len(), 1);
