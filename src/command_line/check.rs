@@ -19,7 +19,7 @@ use identity::{auth::Verifier, directory};
 use media::config::S3Config;
 use model::{
     ids::TenantId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 use platform::{
     tasks::Tasks,
@@ -307,7 +307,7 @@ async fn database(config: &Config, postgres: &PostgresConfig) -> anyhow::Result<
 /// Queries an id that nobody has: only a query shows that queries work.
 async fn names(config: &Config) -> anyhow::Result<String> {
     let directory = directory::open(config.mysql.as_ref(), &config.data_dir)?;
-    for kind in [ActorKind::Contact, ActorKind::Agent] {
+    for kind in [Side::Contact, Side::Desk] {
         let nobody = Person::new(TenantId::MAIN, kind, "frontdesk-check-config".parse()?);
         let looked = directory.person(&nobody).await;
         looked.with_context(|| format!("query of a {}", kind.as_str()))?;

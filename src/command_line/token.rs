@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::{Kind, id, say};
 use crate::config::Config;
 use identity::auth::minting::{Claims, Token};
-use model::person::{ActorKind, PersonId};
+use model::person::{PersonId, Side};
 use platform::variables::ConfigError;
 
 #[derive(Args, Debug)]
@@ -46,15 +46,15 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
         None => {
             let secret = config.tokens.django.as_ref().and_then(|django| django.secret.as_ref());
             match (secret, ask.person_kind()) {
-                (Some(secret), ActorKind::Agent) => {
+                (Some(secret), Side::Desk) => {
                     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
                     sign(ask, &config, &Header::new(Algorithm::HS256), &key)?
                 }
-                (None, ActorKind::Agent) => {
+                (None, Side::Desk) => {
                     let problem = "is not set, and is needed to sign a dentist's token";
                     return Err(ConfigError::new("DJANGO_JWT_SECRET", problem).into());
                 }
-                (_, ActorKind::Contact) => bail!(
+                (_, Side::Contact) => bail!(
                     "Cognito signs customers' tokens; with an issuer of your own, pass its key \
                      by --key (see --help)"
                 ),
@@ -65,10 +65,10 @@ pub(super) fn run(ask: &Ask, config: Config) -> anyhow::Result<()> {
 }
 
 impl Ask {
-    fn person_kind(&self) -> ActorKind {
+    fn person_kind(&self) -> Side {
         match self.kind {
-            Kind::Customer => ActorKind::Contact,
-            Kind::Dentist | Kind::Admin => ActorKind::Agent,
+            Kind::Customer => Side::Contact,
+            Kind::Dentist | Kind::Admin => Side::Desk,
         }
     }
 
@@ -84,8 +84,8 @@ impl Ask {
 fn sign(ask: &Ask, config: &Config, header: &Header, key: &EncodingKey) -> anyhow::Result<Token> {
     let (cognito, django) = (config.tokens.cognito.as_ref(), config.tokens.django.as_ref());
     let issuer = match ask.person_kind() {
-        ActorKind::Contact => cognito.map(|cognito| cognito.issuer.as_str()),
-        ActorKind::Agent => django.and_then(|django| django.issuer.as_deref()),
+        Side::Contact => cognito.map(|cognito| cognito.issuer.as_str()),
+        Side::Desk => django.and_then(|django| django.issuer.as_deref()),
     };
     let client = cognito.and_then(|cognito| cognito.client_ids.first());
     let claims = Claims {

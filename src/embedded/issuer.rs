@@ -37,7 +37,7 @@ use identity::auth::{
     config::{CognitoConfig, DjangoConfig},
     minting::{Claims, Token},
 };
-use model::person::{ActorKind, PersonId};
+use model::person::{PersonId, Side};
 use protocol::error::Error;
 
 /// Key id in tokens and in the key set.
@@ -60,8 +60,8 @@ pub(crate) fn stand_in(config: &mut Config, port: u16) -> anyhow::Result<Option<
     let host = if config.host.is_unspecified() { [127, 0, 0, 1].into() } else { config.host };
     let issuer = Issuer::open(&config.data_dir, SocketAddr::new(host, port))?;
     config.tokens.cognito =
-        Some(CognitoConfig { issuer: issuer.url_of(ActorKind::Contact), client_ids: Vec::new() });
-    let dentists = issuer.url_of(ActorKind::Agent);
+        Some(CognitoConfig { issuer: issuer.url_of(Side::Contact), client_ids: Vec::new() });
+    let dentists = issuer.url_of(Side::Desk);
     config.tokens.django = Some(DjangoConfig {
         secret: None,
         jwks_url: Some(format!("{dentists}/.well-known/jwks.json")),
@@ -93,7 +93,7 @@ impl Issuer {
         &self.base
     }
 
-    fn url_of(&self, kind: ActorKind) -> String {
+    fn url_of(&self, kind: Side) -> String {
         format!("{}/{}", self.base, side(kind))
     }
 
@@ -114,10 +114,10 @@ impl Issuer {
 }
 
 /// Last part of the issuer's URL for this kind of person.
-fn side(kind: ActorKind) -> &'static str {
+fn side(kind: Side) -> &'static str {
     match kind {
-        ActorKind::Contact => "customers",
-        ActorKind::Agent => "dentists",
+        Side::Contact => "customers",
+        Side::Desk => "dentists",
     }
 }
 
@@ -221,7 +221,7 @@ fn is_from_here(headers: &HeaderMap) -> bool {
 /// Person for whom a token is requested.
 #[derive(Deserialize)]
 pub(crate) struct Ask {
-    pub(crate) kind: ActorKind,
+    pub(crate) kind: Side,
     pub(crate) id: PersonId,
     #[serde(default)]
     pub(crate) admin: bool,
@@ -244,7 +244,7 @@ pub(crate) async fn jwks(
     State(embedded): State<Arc<Embedded>>,
     UrlPath(asked): UrlPath<String>,
 ) -> Result<Json<JwkSet>, Error> {
-    let known = [ActorKind::Contact, ActorKind::Agent].map(side);
+    let known = [Side::Contact, Side::Desk].map(side);
     match &embedded.issuer {
         Some(issuer) if known.contains(&asked.as_str()) => Ok(Json(issuer.set.clone())),
         _ => Err(Error::RouteNotFound),

@@ -291,13 +291,13 @@ mod tests {
     use super::*;
     use crate::ControlMessage;
     use model::ids::TenantId;
-    use model::person::ActorKind;
+    use model::person::Side;
     use platform::new_id;
 
     #[test]
     fn i9_a_broadcast_is_encoded_once() {
         let session_id = SessionId(new_id());
-        let who = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let who = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let broadcast = Broadcast::typing(session_id, &who, true);
         for framing in [Framing::Native, Framing::SocketIo] {
             let (first, second) = (broadcast.text(framing), broadcast.text(framing));
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(broadcast.text(Framing::Native).as_str(), r#"{"event":"x","data":{"a":1}}"#);
         // An event for nodes only has a version that earlier nodes ignore, and clients never
         // receive it.
-        let person = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let person = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         for (message, event) in [
             (ControlMessage::BlocksChanged { person: person.clone() }, "blocks:changed"),
             (ControlMessage::LifeExpected { person: person.clone() }, "life:expected"),
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_rooms_name_is_the_room() {
-        let person = Person::new(TenantId::MAIN, ActorKind::Contact, "a:b".parse().unwrap());
+        let person = Person::new(TenantId::MAIN, Side::Contact, "a:b".parse().unwrap());
         for room in [Room::Session(TenantId::MAIN.session(SessionId(new_id()))), Room::User(person)]
         {
             assert_eq!(room.to_string().parse::<Room>().unwrap(), room);

@@ -23,7 +23,7 @@ use crate::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 use platform::{new_id, tasks::Tasks, tls::Tls};
 use protocol::Framing;
@@ -128,7 +128,7 @@ fn config(servers: RedisServers, password: Option<&str>) -> RedisConfig {
 /// Sample broadcast for a room: a typing event of the person with this number.
 fn say(room: &Room, number: usize) -> Broadcast {
     let Room::Session(key) = room else { panic!("not a session's room") };
-    let who = Person::new(TenantId::MAIN, ActorKind::Agent, number.to_string().parse().unwrap());
+    let who = Person::new(TenantId::MAIN, Side::Desk, number.to_string().parse().unwrap());
     Broadcast::typing(key.id, &who, true)
 }
 
@@ -236,7 +236,7 @@ async fn many_rooms_are_subscribed_to_at_once(mut world: World) {
 async fn whoever_is_connected_is_present(world: World) {
     let person = |n: usize| {
         let id = format!("{n}-{}", new_id().simple());
-        Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap())
+        Person::new(TenantId::MAIN, Side::Contact, id.parse().unwrap())
     };
     let people: Vec<_> = (0..20).map(person).collect();
     let (here, away) = people.split_at(10);

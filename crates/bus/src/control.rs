@@ -64,18 +64,18 @@ pub trait ControlChannel: Send + Sync + 'static {
 mod tests {
     use super::*;
     use model::ids::TenantId;
-    use model::person::ActorKind;
+    use model::person::Side;
 
     #[test]
     fn i12_a_control_message_with_more_in_it_is_read_and_one_of_another_kind_is_not() {
-        let person = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let person = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let message = ControlMessage::LifeExpected { person };
         let bytes = message.to_bytes();
         let text = r#"{"kind":"life_expected","person":{"kind":"dentist","id":"7"}}"#;
         assert_eq!(str::from_utf8(&bytes).unwrap(), text);
         // A person of another tenant is named with it.
         let tenant = TenantId::new(7).unwrap();
-        let theirs = Person::new(tenant, ActorKind::Agent, "7".parse().unwrap());
+        let theirs = Person::new(tenant, Side::Desk, "7".parse().unwrap());
         let theirs = ControlMessage::LifeExpected { person: theirs };
         assert!(str::from_utf8(&theirs.to_bytes()).unwrap().contains(r#""tenant":7"#));
         assert_eq!(ControlMessage::from_bytes(&theirs.to_bytes()).unwrap(), theirs);

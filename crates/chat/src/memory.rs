@@ -190,11 +190,11 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use model::person::{ActorKind, Person};
+    use model::person::{Person, Side};
     use protocol::CloseCode;
 
     fn account(id: &str) -> Account {
-        Account::User(Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap()))
+        Account::User(Person::new(TenantId::MAIN, Side::Contact, id.parse().unwrap()))
     }
 
     fn reader(memory: &Arc<Memory>, id: &str) -> (Arc<Reader>, Arc<Ending>) {

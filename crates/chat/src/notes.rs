@@ -3,7 +3,7 @@
 use crate::Chat;
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Session,
 };
 use protocol::error::Error;
@@ -36,9 +36,7 @@ impl Chat {
     /// Reason why this person finds no notes. For a non-member the session does not exist.
     async fn without_notes(&self, me: &Person, id: SessionId) -> Error {
         match self.store.head(me, id).await {
-            Ok(Some(_)) if me.kind == ActorKind::Contact => {
-                Error::Forbidden("only a dentist has notes")
-            }
+            Ok(Some(_)) if me.side == Side::Contact => Error::Forbidden("only a dentist has notes"),
             Ok(_) => Error::SessionNotFound,
             Err(error) => error.into(),
         }

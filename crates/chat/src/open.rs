@@ -4,7 +4,7 @@ use crate::{Chat, store::NewSession};
 use bus::broadcast::Broadcast;
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::{Member, Session},
 };
 use platform::new_id;
@@ -12,7 +12,7 @@ use protocol::error::Error;
 
 /// The customer and the dentist of two people.
 fn sides<'a>(me: &'a Person, other: &'a Person) -> (&'a Person, &'a Person) {
-    if me.kind == ActorKind::Contact { (me, other) } else { (other, me) }
+    if me.side == Side::Contact { (me, other) } else { (other, me) }
 }
 
 impl Chat {
@@ -40,7 +40,7 @@ impl Chat {
         let mine = self.known(me).await?;
         let theirs = self.known(&other).await?;
         let (customer, dentist) =
-            if me.kind == ActorKind::Contact { (mine, theirs) } else { (theirs, mine) };
+            if me.side == Side::Contact { (mine, theirs) } else { (theirs, mine) };
         let new = NewSession { id: SessionId(new_id()), customer, dentist };
         let (id, opened) = self.store.open_session(&new).await?;
         let session = self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;

@@ -236,7 +236,7 @@ impl Outbound {
         self.room.notify_one();
         self.taken.notify_waiters();
         // Messages by the person's own side are not deliveries from the other side.
-        let is_theirs = |author: &Person| author.kind != self.person.kind;
+        let is_theirs = |author: &Person| author.side != self.person.side;
         written.delivered.retain(|(_, author, _)| author.as_ref().is_none_or(is_theirs));
         for (id, author, _) in &written.delivered {
             if let Some(author) = author {

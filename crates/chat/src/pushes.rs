@@ -16,7 +16,7 @@ use db::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
 };
 use platform::jobs::{Job, JobsDue};
 
@@ -55,7 +55,7 @@ pub struct Push {
 #[serde(rename_all = "camelCase")]
 struct Payload {
     session_id: SessionId,
-    kind: ActorKind,
+    kind: Side,
     person_id: PersonId,
     seq: u64,
 }
@@ -161,7 +161,7 @@ impl PushTable {
         self.0.read(Statement::new(SETTLED, [push.session_id.0.into(), job.tenant.into()])).await?;
         let params = [
             push.session_id.0.into(),
-            push.person.kind.as_str().into(),
+            push.person.side.as_str().into(),
             push.person.id.as_str().into(),
             push.seq.into(),
             job.tenant.into(),
@@ -178,7 +178,7 @@ impl PushTable {
     /// The member has disconnected: jobs that were put off because the member seemed connected become due, if
     /// a message was not delivered. Returns whether there were any.
     pub async fn hasten(&self, person: &Person) -> Result<bool, StoreError> {
-        let (kind, id) = (person.kind.as_str(), person.id.as_str());
+        let (kind, id) = (person.side.as_str(), person.id.as_str());
         let subject = format!("{kind}:{id}");
         let tenant = person.tenant.number().into();
         let params = [kind.into(), id.into(), subject.into(), CONNECTED.into(), tenant];

@@ -6,7 +6,7 @@ use crate::{
 };
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Session,
 };
 use protocol::error::Error;
@@ -19,7 +19,7 @@ impl Chat {
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Session, Error> {
-        if patch.status.is_some() && me.kind == ActorKind::Contact {
+        if patch.status.is_some() && me.side == Side::Contact {
             // For a non-member the session does not exist.
             self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
             return Err(Error::Forbidden("only a dentist can close or reopen a session"));

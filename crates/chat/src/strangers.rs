@@ -112,17 +112,17 @@ mod tests {
 
     use crate::joins::Joins;
     use crate::strangers::*;
-    use model::person::ActorKind;
+    use model::person::Side;
     use platform::new_id;
 
     #[test]
     fn a_stranger_is_met_once_with_their_first_message() {
         let (strangers, joins, id) = (Strangers::default(), Joins::default(), SessionId(new_id()));
         let (number, other) = (joins.begin(id).unwrap(), SessionId(new_id()));
-        let person = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let person = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         strangers.wait_for(id, number, person.clone());
         strangers.has_written(other, &person);
-        let colleague = Person::new(TenantId::MAIN, ActorKind::Agent, "8".parse().unwrap());
+        let colleague = Person::new(TenantId::MAIN, Side::Desk, "8".parse().unwrap());
         strangers.has_written(id, &colleague);
         assert_eq!(strangers.until_met().now_or_never(), None);
         strangers.has_written(id, &person);

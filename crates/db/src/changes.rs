@@ -75,14 +75,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use model::person::ActorKind;
+    use model::person::Side;
     use platform::new_id;
 
     #[tokio::test(start_paused = true)]
     async fn a_persons_changes_of_a_session_are_made_one_by_one_and_leave_nothing() {
         let changes = Changes::default();
-        let me = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
-        let other = Person::new(TenantId::MAIN, ActorKind::Contact, "7".parse().unwrap());
+        let me = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
+        let other = Person::new(TenantId::MAIN, Side::Contact, "7".parse().unwrap());
         let (id, soon) = (SessionId(new_id()), Instant::now() + Duration::from_secs(5));
         let first = changes.begin(&me, id, soon).await.unwrap();
         assert!(changes.begin(&me, id, soon).await.is_err(), "it waits for the first");

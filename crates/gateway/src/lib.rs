@@ -29,7 +29,7 @@ use identity::auth::{AuthError, Identity, Verifier, counts::Tokens};
 use limits::Limits;
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Session,
 };
 use peers::{NodeConnections, NodeTls};
@@ -227,7 +227,7 @@ impl Gateway {
         }
         // The limit counts before any look-up: each refusal would reveal whether someone exists.
         self.limits.open(me)?;
-        if me.kind == ActorKind::Contact {
+        if me.side == Side::Contact {
             self.may_wait(me).await?;
         }
         self.chat.open(me, other).await

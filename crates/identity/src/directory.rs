@@ -74,7 +74,7 @@ pub fn open(mysql: Option<&MysqlConfig>, data_dir: &Path) -> anyhow::Result<Arc<
 impl Entry {
     /// Entry for display, without invalid names, URLs and addresses.
     fn shown(person: &Person, name: &str, avatar_url: Option<&str>, email: Option<&str>) -> Self {
-        let neutral = || person.kind.neutral_name().to_owned();
+        let neutral = || person.side.neutral_name().to_owned();
         Self {
             name: on_one_line(name).unwrap_or_else(neutral),
             avatar_url: avatar_url.and_then(|url| url.parse().ok()),

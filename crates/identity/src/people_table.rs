@@ -38,8 +38,8 @@ impl PeopleTable {
     /// Records that these people are connected now, or were until now.
     pub async fn seen(&self, people: &[Person]) -> Result<(), StoreError> {
         let mut tenants: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
-        for Person { tenant, kind, id } in people {
-            let name = format!("{}:{}", kind.as_str(), id.as_str());
+        for Person { tenant, side, id } in people {
+            let name = format!("{}:{}", side.as_str(), id.as_str());
             tenants.entry(*tenant).or_default().push(name);
         }
         for (tenant, people) in tenants {
@@ -52,7 +52,7 @@ impl PeopleTable {
     /// Time when someone was last connected.
     pub async fn last_seen(&self, person: &Person) -> Result<Option<Timestamp>, StoreError> {
         let tenant = person.tenant.number().into();
-        let params = [person.kind.as_str().into(), person.id.as_str().into(), tenant];
+        let params = [person.side.as_str().into(), person.id.as_str().into(), tenant];
         let rows = self.0.read(Statement::new(LAST_SEEN, params)).await?;
         rows.first().map(|row| row.get("seen_at")).transpose()
     }
@@ -65,7 +65,7 @@ impl PeopleTable {
         avatar_url: Option<&AvatarUrl>,
     ) -> Result<(), StoreError> {
         let params = [
-            person.kind.as_str().into(),
+            person.side.as_str().into(),
             person.id.as_str().into(),
             name.into(),
             avatar_url.map(AvatarUrl::as_str).into(),

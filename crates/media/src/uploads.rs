@@ -160,7 +160,7 @@ impl UploadTable {
     /// Records that a member may upload a picture.
     pub async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
         let member =
-            || [new.by.kind.as_str().into(), new.by.id.as_str().into(), new.session_id.0.into()];
+            || [new.by.side.as_str().into(), new.by.id.as_str().into(), new.session_id.0.into()];
         let [kind, person, session] = member();
         let params = [
             kind,
@@ -196,7 +196,7 @@ impl UploadTable {
         key: &ImageKey,
     ) -> Result<Option<Upload>, StoreError> {
         let params = [
-            me.kind.as_str().into(),
+            me.side.as_str().into(),
             me.id.as_str().into(),
             id.0.into(),
             key.to_string().into(),

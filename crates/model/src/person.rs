@@ -1,34 +1,37 @@
-//! People: contacts and agents, named by the id in their token.
+//! Who acts: contacts on one side of the desk; agents, bots and the system on the other.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Unexpected, Visitor},
 };
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use crate::ids::{SessionId, SessionKey, TenantId};
 
-/// Side of the desk on which a person is. The names in tokens, rows, channels and answers are from the time
-/// when the only organisation was a dental group.
+/// Side of the desk. The names in tokens, rows, channels and answers are from the time when the only
+/// organisation was a dental group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[schema(as = PersonKind)]
-pub enum ActorKind {
-    /// A customer of the organisation.
+pub enum Side {
+    /// The side of the organisation's customers.
     #[serde(rename = "customer")]
     Contact,
-    /// A professional of the organisation.
+    /// The organisation's own side: its professionals, and what acts for them.
     #[serde(rename = "dentist")]
-    Agent,
+    Desk,
 }
 
-impl ActorKind {
+impl Side {
     /// Name in tokens, rows and channels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Contact => "customer",
-            Self::Agent => "dentist",
+            Self::Desk => "dentist",
         }
     }
 
@@ -36,29 +39,54 @@ impl ActorKind {
     pub fn neutral_name(self) -> &'static str {
         match self {
             Self::Contact => "Patient",
-            Self::Agent => "Dentist",
+            Self::Desk => "Dentist",
         }
     }
 }
 
-impl FromStr for ActorKind {
+impl ActorKind {
+    /// Whether it is a person, with devices.
+    pub fn is_human(self) -> bool {
+        matches!(self, Self::Contact | Self::Agent)
+    }
+}
+
+impl FromStr for Side {
     type Err = InvalidPerson;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "customer" => Ok(Self::Contact),
-            "dentist" => Ok(Self::Agent),
+            "dentist" => Ok(Self::Desk),
             _ => Err(InvalidPerson),
         }
     }
 }
+
+/// What a person is. It follows from their side and id ([`Person::actor`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// A customer of the organisation.
+    Contact,
+    /// A professional of the organisation.
+    Agent,
+    /// A program that writes for the organisation.
+    Bot,
+    /// frontdesk itself.
+    System,
+}
+
+/// Beginnings of the ids of those who act on the desk's side without being professionals. No token has such an id, and
+/// no client names one.
+const RESERVED: [(&str, ActorKind); 2] = [("bot:", ActorKind::Bot), ("system:", ActorKind::System)];
 
 /// A person's id: 1 to 128 of `A–Z a–z 0–9 . _ : @ -`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9._:@-]{1,128}$", examples("7"))]
 pub struct PersonId(Arc<str>);
 
-/// Error for a text that is no person's kind or id.
+/// Error for a text that is no side of the desk, or no id.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 128 of A-Z a-z 0-9 . _ : @ -")]
 pub struct InvalidPerson;
@@ -67,6 +95,11 @@ impl PersonId {
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Kind of the actor whose id this is on the desk's side, unless it is a professional's.
+    fn reserved(&self) -> Option<ActorKind> {
+        RESERVED.iter().find(|(start, _)| self.0.starts_with(start)).map(|(_, kind)| *kind)
     }
 }
 
@@ -83,7 +116,8 @@ impl FromStr for PersonId {
     }
 }
 
-/// In JSON an id may be a number too, because Django numbers its users.
+/// In JSON, which comes from tokens and clients, an id may be a number too, because Django numbers its users. It is not
+/// the id of a bot.
 impl<'de> Deserialize<'de> for PersonId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Written;
@@ -107,7 +141,11 @@ impl<'de> Deserialize<'de> for PersonId {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<PersonId, E> {
-                text.parse().map_err(E::custom)
+                let id: PersonId = text.parse().map_err(E::custom)?;
+                if id.reserved().is_some() {
+                    return Err(E::custom("must not begin with bot: or system:"));
+                }
+                Ok(id)
             }
         }
 
@@ -116,22 +154,59 @@ impl<'de> Deserialize<'de> for PersonId {
 }
 
 /// A person who can be a member of a session. The same id in two tenants is two people. Clients see no tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Person {
     /// The tenant.
-    #[serde(skip)]
-    #[schema(ignore)]
     pub tenant: TenantId,
     /// Side of the desk.
-    pub kind: ActorKind,
-    /// The id in the person's token.
+    pub side: Side,
+    /// The id in the person's token, or of the bot.
     pub id: PersonId,
+}
+
+/// A [`Person`] as clients see them: they know a side as `kind`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Person)]
+struct ShownPerson<'a> {
+    kind: Side,
+    id: &'a PersonId,
+    /// Absent for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    actor: Option<ActorKind>,
+}
+
+impl Serialize for Person {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let actor = Some(self.actor()).filter(|actor| !actor.is_human());
+        ShownPerson { kind: self.side, id: &self.id, actor }.serialize(serializer)
+    }
+}
+
+impl PartialSchema for Person {
+    fn schema() -> RefOr<Schema> {
+        ShownPerson::schema()
+    }
+}
+
+impl ToSchema for Person {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ShownPerson::schemas(schemas);
+    }
 }
 
 impl Person {
     /// The person with this id on this side, in this tenant.
-    pub fn new(tenant: TenantId, kind: ActorKind, id: PersonId) -> Self {
-        Self { tenant, kind, id }
+    pub fn new(tenant: TenantId, side: Side, id: PersonId) -> Self {
+        Self { tenant, side, id }
+    }
+
+    /// What they are.
+    pub fn actor(&self) -> ActorKind {
+        match self.side {
+            Side::Contact => ActorKind::Contact,
+            Side::Desk => self.id.reserved().unwrap_or(ActorKind::Agent),
+        }
     }
 
     /// Key of a session of their tenant.
@@ -141,7 +216,7 @@ impl Person {
 
     /// Their name within the tenant.
     pub fn name(&self) -> PersonName {
-        PersonName { kind: self.kind, id: self.id.clone() }
+        PersonName { side: self.side, id: self.id.clone() }
     }
 }
 
@@ -151,7 +226,7 @@ impl fmt::Display for Person {
         if self.tenant != TenantId::MAIN {
             write!(out, "{}/", self.tenant.number())?;
         }
-        write!(out, "{}:{}", self.kind.as_str(), self.id.as_str())
+        write!(out, "{}:{}", self.side.as_str(), self.id.as_str())
     }
 }
 
@@ -162,24 +237,31 @@ impl FromStr for Person {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // No kind and no id contains the separator.
         let (tenant, name) = TenantId::split(text).ok_or(InvalidPerson)?;
-        let (kind, id) = name.split_once(':').ok_or(InvalidPerson)?;
-        Ok(Self::new(tenant, kind.parse()?, id.parse()?))
+        let (side, id) = name.split_once(':').ok_or(InvalidPerson)?;
+        Ok(Self::new(tenant, side.parse()?, id.parse()?))
     }
 }
 
-/// Name of a person within their tenant, as clients write it.
+/// Name of a person within their tenant, in rows, on the bus and in paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonName {
     /// Side of the desk.
-    pub kind: ActorKind,
-    /// The id in the person's token.
+    #[serde(rename = "kind")]
+    pub side: Side,
+    /// The id in the person's token, or of the bot.
+    #[serde(deserialize_with = "any_id")]
     pub id: PersonId,
+}
+
+/// An id that frontdesk itself has written: it may be a bot's.
+fn any_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PersonId, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 
 impl PersonName {
     /// The person of this name in a tenant.
     pub fn of(self, tenant: TenantId) -> Person {
-        Person::new(tenant, self.kind, self.id)
+        Person::new(tenant, self.side, self.id)
     }
 }
 
@@ -269,6 +351,8 @@ pub fn as_whole(number: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -282,11 +366,34 @@ mod tests {
     }
 
     #[test]
+    fn a_bot_is_on_the_desks_side_and_nobody_from_outside_has_its_id() {
+        let person = |side, id: &str| Person::new(TenantId::MAIN, side, id.parse().unwrap());
+        let shown = |person: &Person| serde_json::to_value(person).unwrap();
+        for (id, actor, name) in
+            [("bot:7", ActorKind::Bot, "bot"), ("system:x", ActorKind::System, "system")]
+        {
+            let bot = person(Side::Desk, id);
+            assert_eq!((bot.actor(), bot.actor().is_human()), (actor, false));
+            // Today's apps know two sides.
+            assert_eq!(shown(&bot), json!({ "kind": "dentist", "id": id, "actor": name }));
+            assert_eq!(bot.to_string().parse::<Person>().unwrap(), bot);
+            let written = serde_json::to_value(bot.name()).unwrap();
+            assert_eq!(serde_json::from_value::<PersonName>(written).unwrap(), bot.name());
+            assert!(serde_json::from_value::<PersonId>(json!(id)).is_err(), "{id}");
+            assert_eq!(person(Side::Contact, id).actor(), ActorKind::Contact);
+        }
+        let dana = person(Side::Desk, "robot:7");
+        assert_eq!((dana.actor(), dana.actor().is_human()), (ActorKind::Agent, true));
+        assert_eq!(shown(&dana), json!({ "kind": "dentist", "id": "robot:7" }));
+        assert_eq!(serde_json::from_value::<PersonId>(json!(7)).unwrap().as_str(), "7");
+    }
+
+    #[test]
     fn i15_a_person_is_named_with_their_tenant_except_in_main() {
         let id: PersonId = "a:b".parse().unwrap();
         for (number, name) in [(1, "dentist:a:b"), (2, "2/dentist:a:b"), (907, "907/dentist:a:b")] {
             let tenant = TenantId::new(number).unwrap();
-            let person = Person::new(tenant, ActorKind::Agent, id.clone());
+            let person = Person::new(tenant, Side::Desk, id.clone());
             assert_eq!((person.to_string().as_str(), name.parse().unwrap()), (name, person));
         }
         // Every person has one name.
@@ -305,7 +412,7 @@ mod tests {
         ] {
             assert!(bad.parse::<Person>().is_err(), "{bad}");
         }
-        let person = Person::new(TenantId::new(2).unwrap(), ActorKind::Agent, id);
+        let person = Person::new(TenantId::new(2).unwrap(), Side::Desk, id);
         let shown = serde_json::to_string(&person).unwrap();
         assert_eq!(shown, r#"{"kind":"dentist","id":"a:b"}"#, "clients see no tenant");
     }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     ids::{EpochId, SessionId, SessionKey},
     message::Message,
-    person::{ActorKind, AvatarUrl, Email, Person},
+    person::{AvatarUrl, Email, Person, Side},
 };
 
 /// Whether a session accepts messages.
@@ -130,10 +130,10 @@ impl Session {
     }
 
     /// The member on this side of the desk.
-    pub fn member(&self, kind: ActorKind) -> &Person {
+    pub fn member(&self, kind: Side) -> &Person {
         match kind {
-            ActorKind::Contact => &self.customer.person,
-            ActorKind::Agent => &self.dentist.person,
+            Side::Contact => &self.customer.person,
+            Side::Desk => &self.dentist.person,
         }
     }
 
@@ -145,9 +145,9 @@ impl Session {
 
     /// The member on the other side of `me`.
     pub fn other(&self, me: &Person) -> &Person {
-        self.member(match me.kind {
-            ActorKind::Contact => ActorKind::Agent,
-            ActorKind::Agent => ActorKind::Contact,
+        self.member(match me.side {
+            Side::Contact => Side::Desk,
+            Side::Desk => Side::Contact,
         })
     }
 }

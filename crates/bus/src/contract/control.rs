@@ -6,9 +6,8 @@ use frontdesk_test_support::{PATIENCE, eventually, unique};
 use tokio::time::timeout;
 
 use super::{
-    ActorKind, Bus, BusCounts, BusEvent, BusEvents, ControlMessage, Framing, Person, Redis,
-    RedisServer, RedisServers, Room, Servers, World, config, local, new_node, redis, room, say,
-    secret,
+    Bus, BusCounts, BusEvent, BusEvents, ControlMessage, Framing, Person, Redis, RedisServer,
+    RedisServers, Room, Servers, Side, World, config, local, new_node, redis, room, say, secret,
 };
 use crate::{ControlChannel, cluster::STAMP};
 use model::ids::TenantId;
@@ -19,7 +18,7 @@ fn life_expected(person: &Person) -> ControlMessage {
 }
 
 fn person() -> Person {
-    Person::new(TenantId::MAIN, ActorKind::Contact, unique("p").parse().unwrap())
+    Person::new(TenantId::MAIN, Side::Contact, unique("p").parse().unwrap())
 }
 
 /// Sends a control message until it is received, because a subscription that is just being made misses it.
@@ -121,7 +120,7 @@ async fn c14_a_control_message_that_no_node_has_sent_is_ignored() {
     let room = room();
     node.subscribe(std::slice::from_ref(&room)).await.unwrap();
     node.publish(say(&room, 1));
-    let forged = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+    let forged = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
     loop {
         match timeout(PATIENCE, heard.recv()).await.expect("nothing is heard").unwrap() {
             BusEvent::Control(message) => assert_ne!(message, life_expected(&forged)),

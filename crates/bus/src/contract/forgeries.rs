@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use frontdesk_test_support::unique;
 
 use super::{
-    ActorKind, Bus, Framing, Person, RedisServer, RedisServers, config, hear, local, new_node,
-    open_as, room, say,
+    Bus, Framing, Person, RedisServer, RedisServers, Side, config, hear, local, new_node, open_as,
+    room, say,
 };
 use crate::cluster::STAMP;
 use model::ids::TenantId;
@@ -61,7 +61,7 @@ async fn c14_nobody_is_here_whom_no_node_has_noted() {
     let server = RedisServer::start().await;
     let name = new_node();
     let ((one, _), (two, _)) = (named(&name, &server).await, named(&new_node(), &server).await);
-    let person = || Person::new(TenantId::MAIN, ActorKind::Contact, unique("p").parse().unwrap());
+    let person = || Person::new(TenantId::MAIN, Side::Contact, unique("p").parse().unwrap());
     let people = [person(), person()];
     one.register_node(([127, 0, 0, 1], 1).into(), None).await.unwrap();
     one.mark_online(&people[..1]).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
 };
 use platform::new_id;
 use protocol::Framing;
@@ -19,7 +19,7 @@ use protocol::Framing;
 fn twins() -> [Person; 2] {
     let id: PersonId = unique("p").parse().unwrap();
     let tenants = [TenantId::MAIN, TenantId::new(2).unwrap()];
-    tenants.map(|tenant| Person::new(tenant, ActorKind::Agent, id.clone()))
+    tenants.map(|tenant| Person::new(tenant, Side::Desk, id.clone()))
 }
 
 pub(super) async fn i15_the_same_id_in_two_tenants_is_two_people(mut world: World) {

@@ -79,14 +79,14 @@ mod tests {
     use model::ids::TenantId;
     use model::{
         ids::SessionId,
-        person::{ActorKind, Person},
+        person::{Person, Side},
     };
     use platform::new_id;
     use protocol::Framing;
 
     #[test]
     fn c14_i12_a_sealed_envelope_is_read_by_nodes_that_know_of_no_seals() {
-        let who = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let who = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let id = SessionId(new_id());
         let (room, broadcast) = (Room::Session(who.session(id)), Broadcast::typing(id, &who, true));
         let sealed = seal(&secret("0123456789ab"), &room.to_string(), broadcast.to_bytes());

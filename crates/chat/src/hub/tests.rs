@@ -25,7 +25,7 @@ use bus::{BusError, ControlMessage};
 use model::{
     ids::{SessionId, TenantId},
     message::{Draft, Message, amend::Amendment},
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Member,
 };
 use platform::{jobs::JobsDue, new_id, tasks::Tasks};
@@ -96,7 +96,7 @@ impl World {
             due: due.clone(),
         });
         let person = |kind| Person::new(TenantId::MAIN, kind, unique("p").parse().unwrap());
-        let (patient, dentist) = (person(ActorKind::Contact), person(ActorKind::Agent));
+        let (patient, dentist) = (person(Side::Contact), person(Side::Desk));
         let member = |person: &Person| Member {
             person: person.clone(),
             name: "N".into(),

@@ -2,11 +2,11 @@
 
 use crate::memory::counts::MemoryCounts;
 use crate::outbound::*;
-use model::{ids::TenantId, person::ActorKind};
+use model::{ids::TenantId, person::Side};
 use platform::new_id;
 
 fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Queued>) {
-    let person = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+    let person = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
     let (queue, frames) = mpsc::channel(QUEUE);
     let (receipts, counts) = (Arc::default(), Arc::default());
     let id = ConnectionId(1);
@@ -28,7 +28,7 @@ fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Queued>) {
 #[tokio::test]
 async fn i8_a_full_queue_ends_its_connection_as_slow() {
     let (outbound, _queue) = outbound();
-    let other = Person::new(TenantId::MAIN, ActorKind::Contact, "c".parse().unwrap());
+    let other = Person::new(TenantId::MAIN, Side::Contact, "c".parse().unwrap());
     let typing = Arc::new(Broadcast::typing(SessionId(new_id()), &other, true));
     for _ in 0..QUEUE {
         outbound.push(&typing);

@@ -7,10 +7,10 @@ use tokio::{
 };
 
 use crate::reads::*;
-use model::{ids::TenantId, person::ActorKind};
+use model::{ids::TenantId, person::Side};
 
 fn person(id: &str) -> Person {
-    Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap())
+    Person::new(TenantId::MAIN, Side::Contact, id.parse().unwrap())
 }
 
 fn reads() -> Arc<Reads> {

@@ -29,7 +29,7 @@ use members::{
 use model::{
     ids::{SessionId, TenantId},
     message::Message,
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 use pages::{
     a_history_is_read_from_either_end, a_list_of_long_last_messages_ends_where_it_is_full,
@@ -305,7 +305,7 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
     let (customer, dentist, id) = world.pair().await;
     world.say(id, &customer, 2).await;
     // The same id on the other side is another person.
-    let twin = Person::new(TenantId::MAIN, ActorKind::Agent, customer.id.clone());
+    let twin = Person::new(TenantId::MAIN, Side::Desk, customer.id.clone());
     for stranger in [self::customer(), self::dentist(), twin] {
         assert!(world.store.session(&stranger, id).await.unwrap().is_none());
         assert!(world.store.head(&stranger, id).await.unwrap().is_none());

@@ -9,7 +9,7 @@ use db::{
 };
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 use platform::new_id;
 
@@ -50,7 +50,7 @@ impl NotesTable {
         me: &Person,
         id: SessionId,
     ) -> Result<Option<SessionId>, StoreError> {
-        if me.kind == ActorKind::Contact {
+        if me.side == Side::Contact {
             return Ok(None);
         }
         let rows = self.0.read(Statement::new(FIND, of_member(me, id))).await?;
@@ -69,7 +69,7 @@ impl NotesTable {
             if let Some(found) = self.find(me, id).await? {
                 return Ok(Some((found, false)));
             }
-            if me.kind == ActorKind::Contact {
+            if me.side == Side::Contact {
                 return Ok(None);
             }
             let notes = new_id();

@@ -18,7 +18,7 @@ use identity::{
 };
 use model::{
     ids::{SessionId, SessionKey, TenantId},
-    person::{ActorKind, AvatarUrl, Person},
+    person::{AvatarUrl, Person, Side},
     session::{Member, Session, SessionStatus},
 };
 use platform::new_id;
@@ -202,12 +202,12 @@ impl ParticipantTable {
         let mut participants = Vec::new();
         let seats = self.seats(tenant, [id]).await?;
         for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
-            match member.person.kind {
-                ActorKind::Contact => customer = Some(member),
-                ActorKind::Agent if member.person.id.as_str() == dentist_id => {
+            match member.person.side {
+                Side::Contact => customer = Some(member),
+                Side::Desk if member.person.id.as_str() == dentist_id => {
                     dentist = Some(member);
                 }
-                ActorKind::Agent => participants.push(member),
+                Side::Desk => participants.push(member),
             }
         }
         let (Some(customer), Some(dentist)) = (customer, dentist) else {
@@ -368,7 +368,7 @@ fn read(row: &Row) -> Result<Seat, StoreError> {
 /// member, former ones among them.
 fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a Seat>) {
     for Seat { member, read_seq, delivered_seq, has_left, .. } in seats {
-        if member.person.kind != me.kind && session.notes_of.is_none() {
+        if member.person.side != me.side && session.notes_of.is_none() {
             session.other_read_seq = session.other_read_seq.max(*read_seq);
             session.other_delivered_seq = session.other_delivered_seq.max(*delivered_seq);
         }

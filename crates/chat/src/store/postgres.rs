@@ -73,7 +73,7 @@ mod tests {
     use model::{
         ids::SessionId,
         message::amend::Amendment,
-        person::{ActorKind, Person},
+        person::{Person, Side},
     };
     use platform::new_id;
 
@@ -81,7 +81,7 @@ mod tests {
     async fn a_missed_permit_and_a_failed_change_are_counted_once() {
         let database = Servers::get().await.postgres_database().await;
         let postgres = postgres(&database).await;
-        let me = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let me = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let amend = async || {
             let (id, message_id) = (SessionId(new_id()), new_id());
             postgres.amend(&me, id, message_id, &Amendment::Delete).await

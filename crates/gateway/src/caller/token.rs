@@ -66,11 +66,11 @@ fn left(identity: &Identity, clock: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use model::ids::TenantId;
-    use model::person::{ActorKind, Person};
+    use model::person::{Person, Side};
 
     fn identity(expires_in: i64) -> Identity {
         Identity {
-            person: Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap()),
+            person: Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap()),
             admin: false,
             expires_at: Timestamp::now().as_second() + expires_in,
         }

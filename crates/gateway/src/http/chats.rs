@@ -21,7 +21,7 @@ use chat::{
 };
 use model::{
     ids::SessionId,
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
     session::{InvalidStatus, Session, SessionStatus},
 };
 use platform::openapi;
@@ -87,16 +87,16 @@ pub(crate) async fn open(
     Authenticated(me): Authenticated,
     Json(open): Json<Open>,
 ) -> Result<(StatusCode, JsonBody<Session>), Error> {
-    let other = match (me.person.kind, open.customer_id, open.dentist_id) {
-        (ActorKind::Contact, None, Some(id)) => Person::new(me.person.tenant, ActorKind::Agent, id),
-        (ActorKind::Agent, Some(id), None) => Person::new(me.person.tenant, ActorKind::Contact, id),
-        (ActorKind::Contact, ..) => {
+    let other = match (me.person.side, open.customer_id, open.dentist_id) {
+        (Side::Contact, None, Some(id)) => Person::new(me.person.tenant, Side::Desk, id),
+        (Side::Desk, Some(id), None) => Person::new(me.person.tenant, Side::Contact, id),
+        (Side::Contact, ..) => {
             return Err(Error::invalid(
                 "dentistId",
                 "is required for a customer, without customerId",
             ));
         }
-        (ActorKind::Agent, ..) => {
+        (Side::Desk, ..) => {
             return Err(Error::invalid(
                 "customerId",
                 "is required for a dentist, without dentistId",

@@ -142,7 +142,7 @@ fn ours<T: Copy>(place: Option<T>, write: fn(T) -> String, cursor: &str) -> Resu
 
 /// Cursor of a position in the list of blocks.
 pub(crate) fn of_block(at: Timestamp, person: &Person) -> String {
-    let (kind, id) = (person.kind.as_str(), person.id.as_str());
+    let (kind, id) = (person.side.as_str(), person.id.as_str());
     encode(&format!("k{}.{kind}:{id}", at.as_microsecond()))
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn to_block(cursor: &str) -> Result<BlockPlace, Error> {
         let (at, person) = text.strip_prefix('k')?.split_once('.')?;
         let (kind, id) = person.split_once(':')?;
         let at = time(at)?;
-        Some((at, PersonName { kind: kind.parse().ok()?, id: id.parse().ok()? }))
+        Some((at, PersonName { side: kind.parse().ok()?, id: id.parse().ok()? }))
     };
     place().ok_or_else(invalid)
 }
@@ -202,7 +202,7 @@ fn invalid() -> Error {
 mod tests {
     use super::*;
     use model::ids::TenantId;
-    use model::person::ActorKind;
+    use model::person::Side;
     use platform::new_id;
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
         let at = |micros: i64| Timestamp::from_microsecond(1_763_000_000_000_000 + micros).unwrap();
         let place = SessionCursor { began: at(123_456), active_at: at(1), id: SessionId(new_id()) };
         assert_eq!(to_session(&of_session(place)).unwrap(), place);
-        let blocked = Person::new(TenantId::MAIN, ActorKind::Contact, "a.b:c".parse().unwrap());
+        let blocked = Person::new(TenantId::MAIN, Side::Contact, "a.b:c".parse().unwrap());
         assert_eq!(to_block(&of_block(at(7), &blocked)).unwrap(), (at(7), blocked.name()));
         let act = (at(9), new_id());
         assert_eq!(to_act(&of_act(act)).unwrap(), act);

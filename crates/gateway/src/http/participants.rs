@@ -17,7 +17,7 @@ use crate::Gateway;
 use chat::store::participants;
 use model::{
     ids::{SessionId, TenantId},
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
     session::{Member, SessionStatus},
 };
 use platform::openapi::schema;
@@ -43,7 +43,7 @@ fn id_schema() -> RefOr<Schema> {
 
 impl Professional {
     fn of(self, tenant: TenantId) -> Person {
-        Person::new(tenant, ActorKind::Agent, self.dentist_id)
+        Person::new(tenant, Side::Desk, self.dentist_id)
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn remove(
     ActingAdmin(admin): ActingAdmin,
     OfParticipant(id, professional): OfParticipant,
 ) -> Result<StatusCode, Error> {
-    let person = Person::new(admin.person.tenant, ActorKind::Agent, professional);
+    let person = Person::new(admin.person.tenant, Side::Desk, professional);
     let was_member = gateway.chat.remove_participant(id, &person, &admin).await?;
     tracing::info!(admin = %admin.person, %person, session = %id.0, was_member, "participant removed by an admin");
     Ok(StatusCode::NO_CONTENT)

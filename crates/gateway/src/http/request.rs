@@ -25,7 +25,7 @@ use model::account::Address;
 use model::{
     ids::{MessageId, SessionId},
     message::Emoji,
-    person::{ActorKind, PersonId, PersonName},
+    person::{PersonId, PersonName, Side},
 };
 use platform::openapi::in_path;
 use protocol::{error::Error, message_id};
@@ -177,7 +177,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfUser {
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Ok(Path((kind, id))) = path else { return Err(Error::PersonNotFound) };
         match (kind.parse(), id.parse()) {
-            (Ok(kind), Ok(id)) => Ok(Self(PersonName { kind, id })),
+            (Ok(side), Ok(id)) => Ok(Self(PersonName { side, id })),
             _ => Err(Error::PersonNotFound),
         }
     }
@@ -185,7 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfUser {
 
 impl IntoParams for OfUser {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let kind = in_path("kind", "On which side of the desk they are.", ActorKind::schema());
+        let kind = in_path("kind", "On which side of the desk they are.", Side::schema());
         vec![kind, in_path("id", "The id that their token carries.", PersonId::schema())]
     }
 }

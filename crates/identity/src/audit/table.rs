@@ -34,9 +34,9 @@ pub fn note(entry: &NewEntry) -> Statement {
     let params = [
         entry.id.into(),
         entry.act.as_str().into(),
-        actor.person.kind.as_str().into(),
+        actor.person.side.as_str().into(),
         actor.person.id.as_str().into(),
-        user.map(|user| user.kind.as_str()).into(),
+        user.map(|user| user.side.as_str()).into(),
         user.map(|user| user.id.as_str()).into(),
         entry.session_id.map(|id| id.0).into(),
         entry.message_id.into(),

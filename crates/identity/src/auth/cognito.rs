@@ -14,7 +14,7 @@ use super::{
 use crate::auth::config::CognitoConfig;
 use model::{
     ids::TenantId,
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
 };
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Cognito {
             return Err(AuthError::Invalid("it was issued to another client"));
         }
         Ok(Identity {
-            person: Person::new(self.tenant, ActorKind::Contact, claims.sub),
+            person: Person::new(self.tenant, Side::Contact, claims.sub),
             admin: claims.groups.iter().any(|group| group == "admin"),
             expires_at: claims.exp.0,
         })

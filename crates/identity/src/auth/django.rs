@@ -16,7 +16,7 @@ use super::{
 use crate::auth::config::DjangoConfig;
 use model::{
     ids::TenantId,
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
 };
 
 pub(super) struct Django {
@@ -79,7 +79,7 @@ impl Django {
             return Err(AuthError::Invalid("its token_type is not access"));
         }
         Ok(Identity {
-            person: Person::new(self.tenant, ActorKind::Agent, claims.user_id),
+            person: Person::new(self.tenant, Side::Desk, claims.user_id),
             admin: claims.is_staff || claims.role.as_deref() == Some("admin"),
             expires_at: claims.exp.0,
         })

@@ -28,7 +28,7 @@ use super::{
     jwks::KeySet,
 };
 use crate::auth::config::{CognitoConfig, DjangoConfig, TokensConfig};
-use model::person::ActorKind;
+use model::person::Side;
 use platform::tasks::Tasks;
 
 const ISSUER: &str = "https://pool.example";
@@ -110,13 +110,13 @@ fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) 
     let (last, told) = (jiff::Timestamp::MAX.as_second() as f64, identity.expires_at as f64);
     assert!((ends.min(last) - told).abs() < 1.0, "{ends} is told as {told}");
     assert!(identity.expires_at + LEEWAY >= jiff::Timestamp::now().as_second() - 1);
-    let (id, purpose) = match identity.person.kind {
-        ActorKind::Contact => {
+    let (id, purpose) = match identity.person.side {
+        Side::Contact => {
             assert_eq!((algorithm, &claims["iss"]), (Algorithm::RS256, &Value::from(ISSUER)));
             assert!(claims["client_id"] == "app" || claims["aud"] == "app");
             (&claims["sub"], &claims["token_use"])
         }
-        ActorKind::Agent => (&claims["user_id"], &claims["token_type"]),
+        Side::Desk => (&claims["user_id"], &claims["token_type"]),
     };
     assert!(purpose == "access" || purpose == "id");
     let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);

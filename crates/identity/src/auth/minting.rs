@@ -7,7 +7,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use serde_json::json;
 
-use model::person::{ActorKind, PersonId};
+use model::person::{PersonId, Side};
 
 /// Token and its end.
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ pub struct Token {
 /// Claims of a token.
 pub struct Claims<'a> {
     /// Side of the desk.
-    pub kind: ActorKind,
+    pub kind: Side,
     /// The person's id.
     pub id: &'a PersonId,
     /// Whether the token is of an administrator.
@@ -44,11 +44,11 @@ impl Claims<'_> {
         let expires_at = now + lifetime;
         let (iat, exp) = (now.as_second(), expires_at.as_second());
         let mut claims = match self.kind {
-            ActorKind::Contact => json!({
+            Side::Contact => json!({
                 "sub": self.id, "token_use": "access", "client_id": self.client_id,
                 "cognito:groups": if self.admin { &["admin"][..] } else { &[] },
             }),
-            ActorKind::Agent => json!({
+            Side::Desk => json!({
                 "user_id": self.id, "token_type": "access", "is_staff": self.admin,
             }),
         };

@@ -5,7 +5,7 @@ use frontdesk_test_support::{DJANGO_SECRET, Issuer, eventually, now};
 use serde_json::{Value, json};
 
 use super::{config::TokensConfig, *};
-use model::person::ActorKind;
+use model::person::Side;
 use platform::tasks::Tasks;
 use platform::variables::Variables;
 
@@ -83,10 +83,10 @@ fn text(part: &Value) -> String {
 async fn each_kind_of_person_is_known_by_their_own_kind_of_token() {
     let world = World::new().await;
     let ada = world.verifier.verify(&world.issuer.customer("ada")).await.unwrap();
-    assert_eq!((ada.person.kind, ada.person.id.as_str()), (ActorKind::Contact, "ada"));
+    assert_eq!((ada.person.side, ada.person.id.as_str()), (Side::Contact, "ada"));
     assert!(!ada.admin);
     let dana = world.verifier.verify(&Issuer::dentist("7")).await.unwrap();
-    assert_eq!((dana.person.kind, dana.person.id.as_str()), (ActorKind::Agent, "7"));
+    assert_eq!((dana.person.side, dana.person.id.as_str()), (Side::Desk, "7"));
     let numbered = world.verifier.verify(&dentist_with("user_id", json!(7))).await.unwrap();
     assert_eq!(numbered.person, dana.person, "Django's id is a number or a string");
     let by_keys = World::with_django_keys().await;

@@ -75,10 +75,10 @@ impl BlockTable {
         by: &Actor,
     ) -> Result<Block, StoreError> {
         let params = [
-            person.kind.as_str().into(),
+            person.side.as_str().into(),
             person.id.as_str().into(),
             reason.map(Reason::as_str).into(),
-            by.person.kind.as_str().into(),
+            by.person.side.as_str().into(),
             by.person.id.as_str().into(),
             person.tenant.number().into(),
         ];
@@ -90,7 +90,7 @@ impl BlockTable {
     /// Unblocks a person. Returns whether there was a block; only then the audit log records it.
     pub async fn unblock(&self, person: &Person, by: &Actor) -> Result<bool, StoreError> {
         let tenant = person.tenant.number().into();
-        let params = [person.kind.as_str().into(), person.id.as_str().into(), tenant];
+        let params = [person.side.as_str().into(), person.id.as_str().into(), tenant];
         let noted = audit::table::note(&NewEntry::of_user(by, Act::UnblockUser, person));
         let rows = self.0.write_while_found([Statement::new(UNBLOCK, params), noted]).await?;
         Ok(rows.first().is_some_and(|removed| !removed.is_empty()))
@@ -118,7 +118,7 @@ impl BlockTable {
         limit: u32,
     ) -> Result<Vec<Block>, StoreError> {
         let (at, kind, id) = match after {
-            Some((at, person)) => (*at, person.kind.as_str(), person.id.as_str()),
+            Some((at, person)) => (*at, person.side.as_str(), person.id.as_str()),
             None => (Timestamp::MAX, "", ""),
         };
         let tenant = tenant.number().into();

@@ -64,13 +64,13 @@ impl Directory for Local {
 mod tests {
     use super::*;
     use model::ids::TenantId;
-    use model::person::ActorKind;
+    use model::person::Side;
 
     #[tokio::test]
     async fn names_come_from_the_file_and_are_neutral_without_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("people.json");
-        let dentist = |id: &str| Person::new(TenantId::MAIN, ActorKind::Agent, id.parse().unwrap());
+        let dentist = |id: &str| Person::new(TenantId::MAIN, Side::Desk, id.parse().unwrap());
         let without = Local::open(&path).unwrap();
         assert_eq!(without.person(&dentist("7")).await.unwrap().unwrap().name, "Dentist");
         let people = r#"{"dentist:7": " Dana\nDrill ", "dentist:8": " ",

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::config::MysqlConfig;
 use super::{Directory, DirectoryError, Entry};
 use encryption::Pools;
-use model::person::{ActorKind, Person, PersonId};
+use model::person::{Person, PersonId, Side};
 
 /// First statement on every connection.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
@@ -93,9 +93,9 @@ impl Mysql {
 #[async_trait]
 impl Directory for Mysql {
     async fn person(&self, person: &Person) -> Result<Option<Entry>, DirectoryError> {
-        let query = match person.kind {
-            ActorKind::Contact => &self.customers_query,
-            ActorKind::Agent => &self.dentists_query,
+        let query = match person.side {
+            Side::Contact => &self.customers_query,
+            Side::Desk => &self.dentists_query,
         };
         let id = person.id.as_str();
         let row: Option<Row> =
@@ -227,11 +227,11 @@ mod tests {
     }
 
     fn customer(id: &str) -> Person {
-        Person::new(TenantId::MAIN, ActorKind::Contact, id.parse().unwrap())
+        Person::new(TenantId::MAIN, Side::Contact, id.parse().unwrap())
     }
 
     fn dentist(id: &str) -> Person {
-        Person::new(TenantId::MAIN, ActorKind::Agent, id.parse().unwrap())
+        Person::new(TenantId::MAIN, Side::Desk, id.parse().unwrap())
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use super::{Directory, DirectoryError, Entry};
 use crate::{directory::counts::DirectoryCounts, people_table::PeopleTable};
 use model::{
     ids::TenantId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Session,
 };
 use platform::tasks::{Stage, Tasks};
@@ -134,7 +134,7 @@ impl People {
 
     /// Adds data for this member only: a dentist sees the customer's e-mail address, if it is cached.
     pub async fn disclose(&self, me: &Person, session: &mut Session) {
-        if me.kind == ActorKind::Agent {
+        if me.side == Side::Desk {
             let customer = self.found.get(&session.customer.person).await.flatten();
             session.customer.email = customer.and_then(|entry| entry.email.clone());
         }

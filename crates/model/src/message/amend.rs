@@ -126,11 +126,11 @@ mod tests {
     use crate::ids::TenantId;
     use crate::{
         ids::SessionId,
-        person::{ActorKind, Profile},
+        person::{Profile, Side},
     };
 
     fn message() -> Message {
-        let sender = Person::new(TenantId::MAIN, ActorKind::Contact, "ada".parse().unwrap());
+        let sender = Person::new(TenantId::MAIN, Side::Contact, "ada".parse().unwrap());
         Message {
             id: uuid::Uuid::now_v7(),
             session_id: SessionId(uuid::Uuid::now_v7()),
@@ -161,7 +161,7 @@ mod tests {
     fn a_sender_edits_for_a_day_and_not_for_ever() {
         let mut message = message();
         let ada = message.sender.person.clone();
-        let other = Person::new(TenantId::MAIN, ActorKind::Agent, "ada".parse().unwrap());
+        let other = Person::new(TenantId::MAIN, Side::Desk, "ada".parse().unwrap());
         let edit = Amendment::Edit(body("second"));
         assert_eq!(message.amend(&other, &edit, 0, hours(1)), Err(Unamendable::NotItsSender));
         assert_eq!(message.amend(&ada, &edit, 0, hours(25)), Err(Unamendable::TooOld));
@@ -180,7 +180,7 @@ mod tests {
     fn reactions_are_a_persons_own_and_bounded() {
         let mut message = message();
         let ada = message.sender.person.clone();
-        let dana = Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap());
+        let dana = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let mut react = |who: &Person, emoji: &str, on| {
             let amendment = Amendment::React { emoji: emoji.parse().unwrap(), on };
             message.amend(who, &amendment, 0, hours(999))

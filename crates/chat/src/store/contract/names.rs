@@ -24,7 +24,7 @@ use identity::{
 };
 use model::{
     ids::{SessionId, TenantId},
-    person::{ActorKind, Person, PersonId},
+    person::{Person, PersonId, Side},
     session::{Member, Session},
 };
 use platform::{new_id, tasks::Tasks};
@@ -103,7 +103,7 @@ impl World {
             counts: DirectoryCounts::default(),
         });
         let person = |kind| Person::new(TenantId::MAIN, kind, unique("p").parse().unwrap());
-        let (customer, dentist) = (person(ActorKind::Contact), person(ActorKind::Agent));
+        let (customer, dentist) = (person(Side::Contact), person(Side::Desk));
         let member = |person: &Person| Member {
             person: person.clone(),
             name: "Last known".into(),
@@ -211,7 +211,7 @@ async fn an_email_is_for_the_dentist_and_only_where_it_is_at_hand() {
     for me in [&world.customer, &world.dentist] {
         let session = world.shown_to(me).await;
         assert_eq!(session.dentist.email, None);
-        assert_eq!(session.customer.email.is_some(), me.kind == ActorKind::Agent);
+        assert_eq!(session.customer.email.is_some(), me.side == Side::Desk);
     }
 }
 
@@ -230,7 +230,7 @@ async fn who_may_talk_to_whom_is_asked_once_in_a_while_and_nobody_may_while_none
     let world = World::new(LONG).await;
     let may_talk = async |customer: &str| {
         let customer = customer.parse().unwrap();
-        let customer = Person::new(TenantId::MAIN, ActorKind::Contact, customer);
+        let customer = Person::new(TenantId::MAIN, Side::Contact, customer);
         world.people.may_talk(&customer, &world.dentist).await
     };
     assert!(may_talk("a").await.unwrap(), "everyone may, without a query");

@@ -46,7 +46,7 @@ async fn members(world: &World, me: &Person, id: SessionId) -> BTreeSet<String> 
 async fn notes_are_opened_once_and_by_professionals_alone(world: World) {
     let (customer, dentist, id) = world.pair().await;
     assert_eq!(notes(&world).find(&dentist, id).await.unwrap(), None);
-    let twin = Person::new(TenantId::new(2).unwrap(), dentist.kind, dentist.id.clone());
+    let twin = Person::new(TenantId::new(2).unwrap(), dentist.side, dentist.id.clone());
     for stranger in [&customer, &self::dentist(), &twin] {
         assert_eq!(notes(&world).open(stranger, id).await.unwrap(), None);
     }

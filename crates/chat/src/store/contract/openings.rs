@@ -3,7 +3,7 @@
 use super::world::{World, customer, dentist};
 use model::{
     ids::TenantId,
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 
 contract!(
@@ -42,9 +42,7 @@ async fn who_has_written_in_a_session_is_known(world: World) {
     world.say(id, &customer, 1).await;
     assert!(has_written(&customer).await && !has_written(&dentist).await);
     // The same id on the other side is another person.
-    assert!(
-        !has_written(&Person::new(TenantId::MAIN, ActorKind::Agent, customer.id.clone())).await
-    );
+    assert!(!has_written(&Person::new(TenantId::MAIN, Side::Desk, customer.id.clone())).await);
     world.say(id, &dentist, 1).await;
     assert!(has_written(&dentist).await);
 }

@@ -132,7 +132,7 @@ async fn a_burst_makes_one_job_for_the_other_member(world: World) {
     // Messages in both directions are two jobs.
     node.append(&[draft(id, &customer, "four"), draft(id, &dentist, "five")]).await.unwrap();
     let mut people: Vec<_> = node.take().await.into_iter().map(|job| job.1.person).collect();
-    people.sort_unstable_by_key(|person| person.kind.as_str());
+    people.sort_unstable_by_key(|person| person.side.as_str());
     assert_eq!(people, [customer, dentist]);
     // A job becomes due after its delay, not before.
     let later = Node::of(&world, Duration::from_secs(600)).await;

@@ -14,7 +14,7 @@ use db::StoreError;
 use model::{
     ids::{SessionId, TenantId},
     message::amend::Amendment,
-    person::{ActorKind, Person},
+    person::{Person, Side},
 };
 use platform::new_id;
 
@@ -322,7 +322,7 @@ pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
         .append(&[draft(id, &customer, &"x y - <!-- & | ! 牙5 ".repeat(400))])
         .await
         .unwrap();
-    let stranger = Person::new(TenantId::MAIN, ActorKind::Contact, "stranger".parse().unwrap());
+    let stranger = Person::new(TenantId::MAIN, Side::Contact, "stranger".parse().unwrap());
     for waiting in [1, 0] {
         for typed in [
             "- ".repeat(60),

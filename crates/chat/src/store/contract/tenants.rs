@@ -17,7 +17,7 @@ use model::{
     ids::TenantId,
     image::ImageKey,
     message::amend::{Amendment, Unamendable},
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::{Delivered, Member, SessionStatus},
 };
 
@@ -33,7 +33,7 @@ fn member(person: Person) -> Member {
 
 /// The person with the same id in another tenant.
 fn twin(person: &Person) -> Person {
-    Person::new(TenantId::new(2).unwrap(), person.kind, person.id.clone())
+    Person::new(TenantId::new(2).unwrap(), person.side, person.id.clone())
 }
 
 async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: World) {
@@ -74,7 +74,7 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         let sent = append(&**store, vec![draft(id, &me, "hello")]).await.remove(0);
         assert!(matches!(sent, Appended::Refused(Refusal::SessionNotFound)), "{sent:?}");
         // Their admins let nobody in, and read no earlier text.
-        let colleague = member(Person::new(me.tenant, ActorKind::Agent, "8".parse().unwrap()));
+        let colleague = member(Person::new(me.tenant, Side::Desk, "8".parse().unwrap()));
         let table = ParticipantTable(world.handle.clone());
         for shared in [
             table.add(id, &colleague, &actor(), None).await.unwrap(),

@@ -8,7 +8,7 @@ use crate::store::{HistoryRange, participants::ParticipantTable, unread::UnreadC
 use model::{
     ids::SessionId,
     message::{Message, amend::Amendment},
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Member,
 };
 use platform::new_id;
@@ -43,7 +43,7 @@ async fn counted(world: &World, me: &Person, id: SessionId) -> u64 {
         let Some(last) = page.last() else { return unread };
         after = last.seq;
         let is_unread = |message: &&Message| {
-            message.sender.person.kind != me.kind && message.deleted_at.is_none()
+            message.sender.person.side != me.side && message.deleted_at.is_none()
         };
         unread += page.iter().filter(is_unread).count() as u64;
     }
@@ -148,7 +148,7 @@ async fn i12_what_the_version_before_writes_and_reads_is_counted(world: World) {
         Database::Sqlite(..) => "1800000000000000",
     };
     for (seq, sender) in [(3, &customer), (4, &dana), (5, &customer)] {
-        let (kind, person, message) = (sender.kind.as_str(), sender.id.as_str(), new_id());
+        let (kind, person, message) = (sender.side.as_str(), sender.id.as_str(), new_id());
         let insert = format!(
             "insert into messages (session_id, seq, id, sender_kind, sender_id, client_id, kind, body, bodiless, \
              created_at) values ('{id}', {seq}, '{message}', '{kind}', '{person}', 'k{seq}', 'text', 'x', false, {now}); \
@@ -159,7 +159,7 @@ async fn i12_what_the_version_before_writes_and_reads_is_counted(world: World) {
         check(&world, &[&customer, &dana], id, 0).await;
     }
     for (me, seq) in [(&dana, 1), (&dana, 4), (&dana, 3), (&customer, 5)] {
-        let (id, kind) = (id.0, me.kind.as_str());
+        let (id, kind) = (id.0, me.side.as_str());
         let read = format!(
             "update members set read_seq = {seq} where session_id = '{id}' and kind = '{kind}'"
         );
@@ -176,7 +176,7 @@ async fn i12_what_the_version_before_writes_and_reads_is_counted(world: World) {
         id.0
     );
     assert!(world.execute(&seat).await);
-    let late = Person::new(dana.tenant, ActorKind::Agent, "late".parse().unwrap());
+    let late = Person::new(dana.tenant, Side::Desk, "late".parse().unwrap());
     world.say(id, &customer, 1).await;
     check(&world, &[&customer, &dana, &late], id, 0).await;
 }

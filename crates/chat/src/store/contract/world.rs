@@ -17,7 +17,7 @@ use media::uploads::UploadTable;
 use model::{
     ids::{SessionId, TenantId},
     message::Draft,
-    person::{ActorKind, Person},
+    person::{Person, Side},
     session::Member,
 };
 use platform::new_id;
@@ -196,11 +196,11 @@ pub(crate) async fn append(node: &dyn Store, mut drafts: Vec<Draft>) -> Vec<Appe
 }
 
 pub(crate) fn customer() -> Person {
-    Person::new(TenantId::MAIN, ActorKind::Contact, unique("c").parse().unwrap())
+    Person::new(TenantId::MAIN, Side::Contact, unique("c").parse().unwrap())
 }
 
 pub(crate) fn dentist() -> Person {
-    Person::new(TenantId::MAIN, ActorKind::Agent, unique("d").parse().unwrap())
+    Person::new(TenantId::MAIN, Side::Desk, unique("d").parse().unwrap())
 }
 
 /// An admin.

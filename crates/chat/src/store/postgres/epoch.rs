@@ -101,7 +101,7 @@ impl Epochs for Postgres {
     ) -> Result<u64, StoreError> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let params: Params<'_> =
-            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq, &time, &me.tenant.number()];
+            &[&me.side.as_str(), &me.id.as_str(), &id.0, &seq, &time, &me.tenant.number()];
         let rows = self.db.query(LAST_BEFORE, params).await?;
         rows.first().map_or(Ok(0), |row| rows::seq(row, "seq"))
     }

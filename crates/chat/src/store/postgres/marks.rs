@@ -64,7 +64,7 @@ impl Marks for Postgres {
     async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
         let rows = self
             .db
-            .query(sql::UNREAD, &[&me.kind.as_str(), &me.id.as_str(), &me.tenant.number()])
+            .query(sql::UNREAD, &[&me.side.as_str(), &me.id.as_str(), &me.tenant.number()])
             .await?;
         let unread = rows
             .iter()
@@ -81,7 +81,7 @@ impl Marks for Postgres {
     ) -> Result<Option<ReadMark>, StoreError> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let params: Params<'_> =
-            &[&me.kind.as_str(), &me.id.as_str(), &id.0, &seq, &me.tenant.number()];
+            &[&me.side.as_str(), &me.id.as_str(), &id.0, &seq, &me.tenant.number()];
         let rows = self.db.retry_contended(me, id, || self.db.query(MARK_READ, params)).await?;
         let mark =
             |row| Ok(ReadMark { seq: rows::seq(row, "seq")?, moved: rows::get(row, "moved")? });
@@ -104,7 +104,7 @@ impl Postgres {
         done: &mut DeliveryMarks,
     ) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = marks.iter().map(|mark| mark.session_id.0).collect();
-        let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.kind.as_str()).collect();
+        let kinds: Vec<&str> = marks.iter().map(|mark| mark.to.side.as_str()).collect();
         let people: Vec<&str> = marks.iter().map(|mark| mark.to.id.as_str()).collect();
         let seqs: Vec<i64> =
             marks.iter().map(|mark| i64::try_from(mark.seq).unwrap_or(i64::MAX)).collect();

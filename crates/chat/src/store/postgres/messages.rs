@@ -81,7 +81,7 @@ impl Messages for Postgres {
         };
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let params: Params<'_> = &[
-            &me.kind.as_str(),
+            &me.side.as_str(),
             &me.id.as_str(),
             &id.0,
             &seq,
@@ -100,7 +100,7 @@ impl Messages for Postgres {
     ) -> Result<Vec<Message>, StoreError> {
         let rev = i64::try_from(rev).unwrap_or(i64::MAX);
         let params: Params<'_> = &[
-            &me.kind.as_str(),
+            &me.side.as_str(),
             &me.id.as_str(),
             &id.0,
             &rev,

@@ -23,7 +23,7 @@ impl Openings for Postgres {
 
     async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError> {
         let params: Params<'_> =
-            &[&id.0, &person.kind.as_str(), &person.id.as_str(), &person.tenant.number()];
+            &[&id.0, &person.side.as_str(), &person.id.as_str(), &person.tenant.number()];
         let rows = self.db.query(HAS_WRITTEN, params).await?;
         Ok(!rows.is_empty())
     }

@@ -9,7 +9,7 @@ use db::postgres::rows::{json, unknown};
 use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
-    person::{ActorKind, Person, Profile},
+    person::{Person, Profile, Side},
     session::{Member, Session},
 };
 
@@ -71,12 +71,12 @@ pub(super) fn me(row: &Row) -> Result<Person, StoreError> {
 
 /// One side of a session: `me` or the other member. The name of the dentist is missing in the view of another
 /// professional: [`crate::store::participants`] reads it.
-fn member(row: &Row, kind: ActorKind, me: &Person) -> Result<Member, StoreError> {
+fn member(row: &Row, kind: Side, me: &Person) -> Result<Member, StoreError> {
     let id = match kind {
-        ActorKind::Contact => "customer_id",
-        ActorKind::Agent => "dentist_id",
+        Side::Contact => "customer_id",
+        Side::Desk => "dentist_id",
     };
-    let (name, avatar_url) = if kind == me.kind {
+    let (name, avatar_url) = if kind == me.side {
         ("my_name", "my_avatar_url")
     } else {
         ("other_name", "other_avatar_url")
@@ -95,8 +95,8 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         id: SessionId(get(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, ActorKind::Contact, &me)?,
-        dentist: member(row, ActorKind::Agent, &me)?,
+        customer: member(row, Side::Contact, &me)?,
+        dentist: member(row, Side::Desk, &me)?,
         notes_of: get::<Option<uuid::Uuid>>(row, "notes_of")?.map(SessionId),
         participants: Vec::new(),
         shared: get(row, "shared")?,

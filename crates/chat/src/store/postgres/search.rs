@@ -169,7 +169,7 @@ impl RunningSearch {
     }
 
     async fn hits(&self, client: &Object) -> Result<Hits, Failure> {
-        let (kind, person) = (self.me.kind.as_str(), self.me.id.as_str());
+        let (kind, person) = (self.me.side.as_str(), self.me.id.as_str());
         let (query, any_token) = (self.terms.tsquery(), self.terms.any_token());
         let (to_reduce, waiting_max) = ([&query as _, &any_token as _], i64::from(WAITING_MAX));
         let tenant = self.me.tenant.number();

@@ -117,7 +117,7 @@ impl Sessions for Postgres {
     }
 
     async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
+        let params: Params<'_> = &[&me.side.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
         let rows = self.db.query(sql::SESSION, params).await?;
         let mut session = rows.first().map(rows::session).transpose()?;
         self.participants().complete(session.iter_mut().map(|session| (me, session))).await?;
@@ -129,7 +129,7 @@ impl Sessions for Postgres {
         me: &Person,
         id: SessionId,
     ) -> Result<Option<(Head, EpochId)>, StoreError> {
-        let params: Params<'_> = &[&me.kind.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
+        let params: Params<'_> = &[&me.side.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
         let rows = self.db.query(sql::HEAD, params).await?;
         rows.first().map(|row| Ok((rows::head(row)?, rows::epoch(row)?))).transpose()
     }
@@ -139,7 +139,7 @@ impl Sessions for Postgres {
         let status = page.status.map_or("", |status| status.as_str());
         let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
         let params: Params<'_> = &[
-            &me.kind.as_str(),
+            &me.side.as_str(),
             &me.id.as_str(),
             &status,
             &active_at,
@@ -172,7 +172,7 @@ impl Sessions for Postgres {
     ) -> Result<Option<PatchOutcome>, StoreError> {
         let status = patch.status.map_or("", SessionStatus::as_str);
         let params: Params<'_> = &[
-            &me.kind.as_str(),
+            &me.side.as_str(),
             &me.id.as_str(),
             &id.0,
             &status,

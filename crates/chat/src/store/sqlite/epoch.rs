@@ -45,7 +45,7 @@ impl Epochs for Sqlite {
         let me = me.clone();
         self.db
             .read(move |db| {
-                let (kind, person, id) = (me.kind.as_str(), me.id.as_str(), id.0.to_string());
+                let (kind, person, id) = (me.side.as_str(), me.id.as_str(), id.0.to_string());
                 let (seq, time) = (position(seq), time.as_microsecond());
                 let params = (kind, person, id, seq, time, me.tenant.number());
                 let mut statement = db.prepare_cached(&numbered(LAST_BEFORE))?;

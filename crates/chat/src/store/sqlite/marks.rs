@@ -19,7 +19,7 @@ impl Marks for Sqlite {
         self.db
             .read(move |db| {
                 let mut statement = db.prepare_cached(&numbered(sql::UNREAD))?;
-                let params = params![me.kind.as_str(), me.id.as_str(), me.tenant.number()];
+                let params = params![me.side.as_str(), me.id.as_str(), me.tenant.number()];
                 let unread = statement.query_map(params, rows::numbered_session)?;
                 let unread = unread.collect::<rusqlite::Result<Vec<_>>>()?;
                 Ok(unread.into_iter().filter(|(_, count)| *count > 0).collect())
@@ -37,7 +37,7 @@ impl Marks for Sqlite {
         self.db.change(me, id, move |db| {
             let transaction = begin(db)?;
             let tenant = person.tenant.number();
-            let member = params![person.kind.as_str(), person.id.as_str(), id.0.to_string(), tenant];
+            let member = params![person.side.as_str(), person.id.as_str(), id.0.to_string(), tenant];
             let found: Option<(i64, i64)> = transaction
                 .query_row(
                     "select me.read_seq, c.last_seq from participants me join sessions c on c.id = me.session_id \
@@ -53,7 +53,7 @@ impl Marks for Sqlite {
                 transaction.execute(
                     "update members set read_seq = ?4 \
                      where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3",
-                    params![person.kind.as_str(), person.id.as_str(), id.0.to_string(), wanted, tenant],
+                    params![person.side.as_str(), person.id.as_str(), id.0.to_string(), wanted, tenant],
                 )?;
             }
             transaction.commit()?;
@@ -78,7 +78,7 @@ impl Marks for Sqlite {
                     )?
                     .query_row(
                         params![
-                            mark.to.kind.as_str(),
+                            mark.to.side.as_str(),
                             mark.to.id.as_str(),
                             mark.session_id.0.to_string(),
                             position(mark.seq),

@@ -54,7 +54,7 @@ impl Messages for Sqlite {
             HistoryRange::After(seq) => (sql::HISTORY_AFTER, seq),
             HistoryRange::Before(seq) => (sql::HISTORY_BEFORE, seq),
         };
-        let (kind, person, id) = (me.kind.as_str(), me.id.as_str().to_owned(), id.0.to_string());
+        let (kind, person, id) = (me.side.as_str(), me.id.as_str().to_owned(), id.0.to_string());
         self.read_messages(sql, (kind, person, id, position(seq), limit, me.tenant.number())).await
     }
 
@@ -65,7 +65,7 @@ impl Messages for Sqlite {
         rev: u64,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
-        let (kind, person, id) = (me.kind.as_str(), me.id.as_str().to_owned(), id.0.to_string());
+        let (kind, person, id) = (me.side.as_str(), me.id.as_str().to_owned(), id.0.to_string());
         self.read_messages(
             sql::CHANGES,
             (kind, person, id, position(rev), limit, me.tenant.number()),

@@ -29,7 +29,7 @@ impl Openings for Sqlite {
             .read(move |db| {
                 let who = (
                     id.0.to_string(),
-                    person.kind.as_str(),
+                    person.side.as_str(),
                     person.id.as_str(),
                     person.tenant.number(),
                 );

@@ -8,7 +8,7 @@ pub(super) use db::sqlite::rows::{maybe_time, now, parsed, seq, time, uuid};
 use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
-    person::{ActorKind, Person, Profile},
+    person::{Person, Profile, Side},
     session::{Member, Session},
 };
 
@@ -76,12 +76,12 @@ pub(super) fn me(row: &Row<'_>) -> Result<Person> {
 
 /// One side of a session: `me` or the other member. The name of the dentist is missing in the view of another
 /// professional: [`crate::store::participants`] reads it.
-fn member(row: &Row<'_>, kind: ActorKind, me: &Person) -> Result<Member> {
+fn member(row: &Row<'_>, kind: Side, me: &Person) -> Result<Member> {
     let id = match kind {
-        ActorKind::Contact => "customer_id",
-        ActorKind::Agent => "dentist_id",
+        Side::Contact => "customer_id",
+        Side::Desk => "dentist_id",
     };
-    let (name, avatar_url) = if kind == me.kind {
+    let (name, avatar_url) = if kind == me.side {
         ("my_name", "my_avatar_url")
     } else {
         ("other_name", "other_avatar_url")
@@ -101,8 +101,8 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, ActorKind::Contact, &me)?,
-        dentist: member(row, ActorKind::Agent, &me)?,
+        customer: member(row, Side::Contact, &me)?,
+        dentist: member(row, Side::Desk, &me)?,
         notes_of: notes_of.map(|id| id.parse()).transpose().map_err(broken)?.map(SessionId),
         participants: Vec::new(),
         shared: row.get("shared")?,

@@ -185,7 +185,7 @@ fn ranked(
     matcher: &Matcher,
 ) -> rusqlite::Result<Vec<(f64, i64)>> {
     let (mut hits, mut bytes) = (Vec::<(f64, i64)>::new(), 0);
-    let (kind, person) = (me.kind.as_str(), me.id.as_str());
+    let (kind, person) = (me.side.as_str(), me.id.as_str());
     let mut waiting = db.prepare_cached(WAITING)?;
     let mut waiting = waiting.query(params![kind, person, WAITING_MAX, me.tenant.number()])?;
     while let Some(row) = waiting.next()? {

@@ -83,7 +83,7 @@ impl Sessions for Sqlite {
                 let me = person;
                 let mut statement = db.prepare_cached(&numbered(sql::SESSION))?;
                 let params =
-                    params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
+                    params![me.side.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
                 statement.query_row(params, rows::session).optional()
             })
             .await?;
@@ -101,7 +101,7 @@ impl Sessions for Sqlite {
             .read(move |db| {
                 let mut statement = db.prepare_cached(&numbered(sql::HEAD))?;
                 let params =
-                    params![me.kind.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
+                    params![me.side.as_str(), me.id.as_str(), id.0.to_string(), me.tenant.number()];
                 let head =
                     statement.query_row(params, |row| Ok((rows::head(row)?, rows::epoch(row)?)));
                 head.optional()
@@ -119,7 +119,7 @@ impl Sessions for Sqlite {
                     page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
                 let mut statement = db.prepare_cached(&numbered(sql::SESSIONS))?;
                 let params = params![
-                    me.kind.as_str(),
+                    me.side.as_str(),
                     me.id.as_str(),
                     page.status.map_or("", |status| status.as_str()),
                     active_at.as_microsecond(),
@@ -176,7 +176,7 @@ impl Sessions for Sqlite {
                     .query_row(
                         "select c.status from participants me join sessions c on c.id = me.session_id \
                      where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
-                        params![person.kind.as_str(), person.id.as_str(), id, person.tenant.number()],
+                        params![person.side.as_str(), person.id.as_str(), id, person.tenant.number()],
                         |row| row.get(0),
                     )
                     .optional()?;
@@ -185,7 +185,7 @@ impl Sessions for Sqlite {
                     Some(muted) => transaction.execute(
                         "update members set muted = ?4 \
                      where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and muted <> ?4",
-                        params![person.kind.as_str(), person.id.as_str(), id, muted, person.tenant.number()],
+                        params![person.side.as_str(), person.id.as_str(), id, muted, person.tenant.number()],
                     )?,
                     None => 0,
                 };

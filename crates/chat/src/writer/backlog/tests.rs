@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::contract::world::{customer, draft};
-use model::{ids::TenantId, person::ActorKind};
+use model::{ids::TenantId, person::Side};
 use platform::new_id;
 
 /// A queue with its own clock.
@@ -204,7 +204,7 @@ fn a_sessions_sends_are_on_one_lane_at_a_time() {
 fn two_tries_of_one_send_are_never_in_one_batch() {
     let mut desk = Desk::new();
     let first =
-        draft(session(), &Person::new(TenantId::MAIN, ActorKind::Agent, "7".parse().unwrap()), "x");
+        draft(session(), &Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap()), "x");
     for _ in 0..2 {
         desk.backlog.admit(first.clone(), None, desk.now);
     }

@@ -71,7 +71,7 @@ async fn amend(
 ) -> Result<Result<Amended, Unamendable>, StoreError> {
     let tenant = me.tenant.number();
     let session = db
-        .query_opt(SESSION, &[&me.kind.as_str(), &me.id.as_str(), &id.0, &tenant])
+        .query_opt(SESSION, &[&me.side.as_str(), &me.id.as_str(), &id.0, &tenant])
         .await
         .map_err(classify)?;
     let Some(session) = session else { return Ok(Err(Unamendable::NotFound)) };

@@ -213,7 +213,7 @@ impl<'a> Columns<'a> {
         Self {
             session_ids: drafts.iter().map(|draft| draft.session_id.0).collect(),
             ids: drafts.iter().map(|draft| draft.id).collect(),
-            sender_kinds: drafts.iter().map(|draft| draft.sender.kind.as_str()).collect(),
+            sender_kinds: drafts.iter().map(|draft| draft.sender.side.as_str()).collect(),
             sender_ids: drafts.iter().map(|draft| draft.sender.id.as_str()).collect(),
             client_ids: drafts.iter().map(|draft| draft.client_id.as_str()).collect(),
             bodies: drafts

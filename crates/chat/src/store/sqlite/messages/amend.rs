@@ -26,7 +26,7 @@ pub(super) fn amend(
         .query_row(
             "select c.status, c.rev from sessions c join participants me on me.session_id = c.id \
              where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and c.id = ?3",
-            params![me.kind.as_str(), me.id.as_str(), id, tenant],
+            params![me.side.as_str(), me.id.as_str(), id, tenant],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;

@@ -45,7 +45,7 @@ fn append_one(
     let session_id = draft.session_id.0.to_string();
     let tenant = draft.sender.tenant.number();
     let sender: [&dyn ToSql; 4] =
-        [&session_id, &draft.sender.kind.as_str(), &draft.sender.id.as_str(), &tenant];
+        [&session_id, &draft.sender.side.as_str(), &draft.sender.id.as_str(), &tenant];
     let member = db
         .prepare_cached(
             "select c.status, c.last_seq, me.name from participants me \
@@ -87,7 +87,7 @@ fn append_one(
         session_id,
         last_seq + 1,
         draft.id.to_string(),
-        draft.sender.kind.as_str(),
+        draft.sender.side.as_str(),
         draft.sender.id.as_str(),
         draft.client_id.as_str(),
         sql::body(draft.body.as_ref(), sql::PICTURE),
@@ -119,7 +119,7 @@ fn add_push(
     seq: i64,
     delay: Duration,
 ) -> rusqlite::Result<()> {
-    let (now, kind, tenant) = (rows::now(), sender.kind.as_str(), sender.tenant.number());
+    let (now, kind, tenant) = (rows::now(), sender.side.as_str(), sender.tenant.number());
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
     let run_at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
     let others = "select person_id from participants \
@@ -163,7 +163,7 @@ fn take_image(db: &Connection, draft: &Draft) -> rusqlite::Result<bool> {
         .execute(params![
             image.key,
             draft.session_id.0.to_string(),
-            draft.sender.kind.as_str(),
+            draft.sender.side.as_str(),
             draft.sender.id.as_str(),
             draft.id.to_string(),
             draft.sender.tenant.number(),
@@ -182,7 +182,7 @@ fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
         .query_row(
             params![
                 session_id,
-                draft.sender.kind.as_str(),
+                draft.sender.side.as_str(),
                 draft.sender.id.as_str(),
                 draft.client_id.as_str(),
                 draft.sender.tenant.number()
