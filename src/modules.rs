@@ -13,7 +13,7 @@ use chat::{
     Chat, ChatParts,
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
-    recount,
+    recount, snoozes,
     store::{Store, postgres::Postgres, unread::UnreadCounts},
 };
 use db::{
@@ -127,7 +127,8 @@ impl Modules {
     /// Starts the workers of all domains: a line for each.
     pub(crate) fn start_jobs(&self) -> anyhow::Result<()> {
         let recount = recount::module(UnreadCounts(self.jobs.table.0.clone()));
-        let mut domains = vec![self.housekeeping(), recount];
+        let snoozes = snoozes::module(self.jobs.table.0.clone(), Arc::clone(&self.chat.inbox));
+        let mut domains = vec![self.housekeeping(), recount, snoozes];
         domains.extend(self.pushes().transpose()?);
         db::jobs::start(&self.jobs, domains)
     }

@@ -126,7 +126,7 @@ async fn world(desk: &Desk, person: &Person) -> Value {
     let shown = json!({ "clientId": "picture", "kind": "image", "imageKey": image });
     http.post(&format!("/api/chats/{}/messages", sessions[0]), &shown).await.expect(201);
     json!({
-        "kind": person.kind, "session": sessions[0], "spare": sessions[1],
+        "kind": person.kind, "me": person.id, "session": sessions[0], "spare": sessions[1],
         "messages": messages, "own": own, "image": image, "tenant": tenant["id"],
     })
 }

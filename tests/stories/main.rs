@@ -30,6 +30,7 @@ mod composed;
 mod conversation;
 mod crowd;
 mod deploying;
+mod desk;
 mod documents;
 mod draining;
 mod durability;

@@ -5,15 +5,18 @@
 //! published once a second. If a node is killed before it publishes, the next change brings the state, or the
 //! list that a client reads when it reconnects.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use crate::store::sessions::Sessions;
 use bus::{PubSub, broadcast::Broadcast};
+use db::StoreError;
 use model::{
     ids::{MessageId, SessionKey},
     message::Message,
+    person::{Person, Side},
+    session::Session,
 };
 use platform::{
     tasks::{Stage, Tasks},
@@ -23,10 +26,24 @@ use platform::{
 /// Retry delay while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The members who see a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Audience {
+    /// Those on the desk's side.
+    Desk,
+    All,
+}
+
+impl Audience {
+    fn includes(self, member: &Person) -> bool {
+        self == Self::All || member.side == Side::Desk
+    }
+}
+
 /// Publishes changed sessions to their members, and changed messages.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    changed: Throttle<SessionKey, ()>,
+    changed: Throttle<SessionKey, Audience>,
     amended: Throttle<MessageId, Message>,
 }
 
@@ -42,7 +59,16 @@ impl Inbox {
 
     /// Queues a session that has changed for one of its members at least.
     pub fn changed(&self, key: SessionKey) {
-        self.changed.put(key, (), |(), ()| ());
+        self.put(key, Audience::All);
+    }
+
+    /// Queues a session that has changed in what only professionals see.
+    pub fn changed_for_desk(&self, key: SessionKey) {
+        self.put(key, Audience::Desk);
+    }
+
+    fn put(&self, key: SessionKey, audience: Audience) {
+        self.changed.put(key, audience, |waiting, more| *waiting = more.max(*waiting));
     }
 
     /// Queues a changed message. A message that changes repeatedly is published once a second.
@@ -69,16 +95,16 @@ impl Inbox {
         for (_, message) in self.amended.take_all() {
             bus.publish(Broadcast::message_updated(&message));
         }
-        let keys: Vec<_> = self.changed.take_all().into_iter().map(|(key, ())| key).collect();
-        for (member, session) in store.views(&keys).await.unwrap_or_default() {
+        let changed = self.changed.take_all();
+        for (member, session) in views(store, &changed).await.unwrap_or_default() {
             bus.publish(Broadcast::session_updated(member, &session));
         }
     }
 
     async fn keep_telling(self: Arc<Self>, store: Arc<dyn Sessions>, bus: Arc<dyn PubSub>) {
         loop {
-            let keys: Vec<_> = self.changed.take().await.into_iter().map(|(key, ())| key).collect();
-            match store.views(&keys).await {
+            let changed = self.changed.take().await;
+            match views(&*store, &changed).await {
                 Ok(views) => {
                     for (member, session) in views {
                         bus.publish(Broadcast::session_updated(member, &session));
@@ -87,11 +113,26 @@ impl Inbox {
                 Err(error) => {
                     tracing::debug!(%error, "session update not sent; retried later");
                     sleep(RETRY).await;
-                    for key in keys {
-                        self.changed(key);
+                    for (key, audience) in changed {
+                        self.put(key, audience);
                     }
                 }
             }
         }
     }
+}
+
+/// The changed sessions, as each member sees them who shall be told.
+async fn views(
+    store: &dyn Sessions,
+    changed: &[(SessionKey, Audience)],
+) -> Result<Vec<(Person, Session)>, StoreError> {
+    let audiences: BTreeMap<_, _> = changed.iter().copied().collect();
+    let keys: Vec<_> = audiences.keys().copied().collect();
+    let mut views = store.views(&keys).await?;
+    let sees = |member: &Person, session: &Session| {
+        audiences.get(&session.key()).is_none_or(|audience| audience.includes(member))
+    };
+    views.retain(|(member, session)| sees(member, session));
+    Ok(views)
 }

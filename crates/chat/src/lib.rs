@@ -25,6 +25,7 @@ pub mod retention;
 mod send;
 mod set;
 mod share;
+pub mod snoozes;
 pub mod store;
 pub mod strangers;
 pub mod writer;

@@ -1,6 +1,6 @@
 //! A session: the conversation of one customer and one dentist, in which further professionals may take part.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,128 @@ impl FromStr for SessionStatus {
 #[error("must be open or closed")]
 pub struct InvalidStatus;
 
+/// Status of a session as the desk sees it. The first three are open for [`SessionStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeskStatus {
+    /// The desk has to act.
+    Open,
+    /// Somebody else has to act.
+    Pending,
+    /// Put aside until a time, or until the customer writes.
+    Snoozed,
+    /// No message is accepted.
+    Closed,
+}
+
+impl DeskStatus {
+    /// Name in rows and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Pending => "pending",
+            Self::Snoozed => "snoozed",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The status that customers see.
+    pub fn plain(self) -> SessionStatus {
+        match self {
+            Self::Open | Self::Pending | Self::Snoozed => SessionStatus::Open,
+            Self::Closed => SessionStatus::Closed,
+        }
+    }
+
+    /// Its name, if customers do not see it.
+    pub fn waiting(self) -> Option<&'static str> {
+        matches!(self, Self::Pending | Self::Snoozed).then(|| self.as_str())
+    }
+}
+
+impl FromStr for DeskStatus {
+    type Err = InvalidDeskStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Open, Self::Pending, Self::Snoozed, Self::Closed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(InvalidDeskStatus)
+    }
+}
+
+/// Error for a text that is no status of the desk.
+#[derive(Debug, thiserror::Error)]
+#[error("must be open, pending, snoozed or closed")]
+pub struct InvalidDeskStatus;
+
+/// Name of an inbox: the channel by which a session's customer writes. 1 to 40 of `a–z 0–9 _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z0-9_-]{1,40}$", examples("app"))]
+pub struct InboxId(Cow<'static, str>);
+
+impl InboxId {
+    /// Inbox of the apps.
+    pub const APP: Self = Self(Cow::Borrowed("app"));
+
+    fn is_app(&self) -> bool {
+        *self == Self::APP
+    }
+}
+
+impl FromStr for InboxId {
+    type Err = InvalidInbox;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        let fits = (1..=40).contains(&text.len()) && text.bytes().all(allowed);
+        match text {
+            "app" => Ok(Self::APP),
+            _ if fits => Ok(Self(Cow::Owned(text.to_owned()))),
+            _ => Err(InvalidInbox),
+        }
+    }
+}
+
+/// Error for a text that names no inbox.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 40 of a-z 0-9 _ -")]
+pub struct InvalidInbox;
+
+/// How the desk handles a session, as professionals see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Desk {
+    /// The inbox. Absent for `app`.
+    #[serde(skip_serializing_if = "InboxId::is_app")]
+    #[schema(inline, required = false)]
+    pub inbox: InboxId,
+    /// `pending` or `snoozed`. Absent if it is the session's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    pub status: Option<DeskStatus>,
+    /// Time at which a snoozed session wakes. Absent if only a message of its customer wakes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Timestamp>,
+    /// The professional who looks after it. Absent if it is the session's dentist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<Person>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { inbox: InboxId::APP, status: None, snoozed_until: None, assignee: None }
+    }
+}
+
+impl Desk {
+    /// Whether nothing of it differs from other sessions.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A person as the members of a session see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +214,10 @@ pub struct Session {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub participants: Vec<Member>,
+    /// How the desk handles it. Absent for customers, and if nothing differs from other sessions.
+    #[serde(skip_serializing_if = "Desk::is_plain")]
+    #[schema(required = false)]
+    pub desk: Desk,
     /// Whether it has had further professionals.
     #[serde(skip)]
     #[schema(ignore)]

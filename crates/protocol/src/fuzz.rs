@@ -23,9 +23,10 @@ use model::{
 };
 
 /// Names of fields that clients send, and of errors about the whole request.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 41] = [
     "Host",
     "after",
+    "assigneeId",
     "auth.token",
     "before",
     "body",
@@ -58,6 +59,7 @@ const NAMES: [&str; 39] = [
     "seq",
     "sessionId",
     "size",
+    "snoozedUntil",
     "status",
     "suspended",
     "token",
@@ -70,7 +72,7 @@ const WORDS: &str = "a an and any at or of is in it not be no to the this that t
     missing field duplicate expected string integer boolean sequence map struct option JSON object column \
     number formatted u64 u32 i64 UUID variant identifier value another belongs for without required has wrong type customer \
     dentist empty only blanks most characters character visible ASCII control slashes NUL text image \
-    open closed public private from A Z z whole nextCursor page list parameter can t read bytes invalid length element \
+    open pending snoozed closed public private from A Z z begin bot system time such as 2026 01 31T09 00 00Z whole nextCursor page list parameter can t read bytes invalid length element \
     elements Post Join InSession Edit Delete React Read AuthRefresh Open Change Ask emoji imageKey \
     service URL query unless ALLOW_INSECURE start line one starts with https http user password slash its end django cognito texts most jpeg png webp heic gif supported picture choose PNG WebP HEIC GIF";
 

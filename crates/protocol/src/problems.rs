@@ -71,7 +71,9 @@ lists! {
     /// Error of a change that comes too late.
     Late = TooOld;
     /// Error of a change that only a dentist may make.
-    NotTheDentist = Forbidden("only a dentist can close or reopen a session");
+    NotTheDentist = Forbidden("only a dentist can set a session's status or assignee");
+    /// Error of a list that only a dentist has.
+    NotListed = Forbidden("only a dentist can list pending or snoozed sessions");
     /// Error of a customer who looks for notes.
     NoNotes = Forbidden("only a dentist has notes");
     /// Error of a second open session.

@@ -7,6 +7,7 @@ Requests that are meant to be invalid stay unchanged.
 import itertools
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
@@ -15,6 +16,7 @@ WORLD = json.loads(os.environ["WORLD"])
 MESSAGES = itertools.cycle(WORLD["messages"])
 OWN = iter(WORLD["own"])
 COUNT = itertools.count()
+IN_AN_HOUR = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
 @schemathesis.hook
@@ -80,6 +82,12 @@ def write(case):
             mine, other = other, mine
         if body.get(mine) is None:
             body[mine] = body.pop(other)
+    if case.path == "/api/chats/{id}":
+        # Only a session of one's own can be assigned, and only a snoozed one wakes.
+        if body.get("assigneeId") is not None:
+            body["assigneeId"] = WORLD["me"]
+        if body.get("snoozedUntil") is not None:
+            body.update(status="snoozed", snoozedUntil=IN_AN_HOUR)
     if "clientId" in body and body.get("replyTo") is not None:
         if case.path_parameters["id"] == WORLD["session"]:
             body["replyTo"] = WORLD["messages"][0]

@@ -165,6 +165,12 @@ async fn converse(desk: &Desk, framing: Framing, document: &mut Document) {
     let opened = desk.http(0, &customer).post("/api/chats", &with).await.expect(201);
     let session = opened["id"].as_str().unwrap();
     dentist.until(document, "session.new").await;
+    // The session is put aside until its customer writes.
+    let until = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string();
+    let aside = json!({ "status": "snoozed", "snoozedUntil": until });
+    let http = Http::new(desk.nodes[0].address, Some(&token(3_000)));
+    http.patch(&format!("/api/chats/{session}"), &aside).await.expect(200);
+    dentist.until(document, "session.updated").await;
     let mut patient = Ear::open(desk, framing, &customer.token).await;
     for ear in [&mut dentist, &mut patient] {
         let join = json!({ "sessionId": session, "after": 0, "rev": 0 });

@@ -75,6 +75,7 @@ macro_rules! contract {
 
 mod audit;
 mod blocks;
+mod desk;
 mod epoch;
 mod housekeeping;
 mod notes;

@@ -34,10 +34,11 @@ const OPEN: &str = "insert into sessions \
     where me.session_id = $1 and me.tenant_id = $2 and me.kind = 'dentist' and me.person_id = $3 \
     on conflict (notes_of) where notes_of is not null do nothing returning id";
 
-/// $1 the session, $2 its tenant, $3 the id of the notes.
+/// $1 the session, $2 its tenant, $3 the id of the notes. Bots and the system have no notes.
 const SEAT: &str = "insert into members (tenant_id, session_id, kind, person_id, name, avatar_url) \
     select tenant_id, {id:$3}, kind, person_id, name, avatar_url from participants \
-    where session_id = $1 and tenant_id = $2 and kind = 'dentist' returning kind";
+    where session_id = $1 and tenant_id = $2 and kind = 'dentist' \
+      and person_id not like 'bot:%' and person_id not like 'system:%' returning kind";
 
 /// The notes in the database.
 #[derive(Clone, Debug)]

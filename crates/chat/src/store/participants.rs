@@ -1,4 +1,4 @@
-//! Professionals who take part in a session beside its dentist, and who its dentist is.
+//! Professionals and bots who take part in a session beside its dentist, and who its dentist is.
 //!
 //! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
 //! members. The same professionals are the members of a session's notes ([`super::notes`]): triggers see to that.
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::sql;
 use db::{
     Database, StoreError,
     text::{Row, Statement, Value},
@@ -19,7 +20,7 @@ use identity::{
 use model::{
     ids::{SessionId, SessionKey, TenantId},
     person::{AvatarUrl, Person, Side},
-    session::{Member, Session, SessionStatus},
+    session::{Desk, Member, Session, SessionStatus},
 };
 use platform::new_id;
 
@@ -44,11 +45,12 @@ const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 
     and ((select count(*) from participants where session_id = s.id) < $3 \
       or exists (select 1 from participants where session_id = s.id and kind = 'dentist' and person_id = $4))";
 
-/// $1 the session, $2 its tenant, $3 the professional, $4 their name, $5 their avatar. They begin where the dentist
-/// is, so that what waits for an answer is unread; a returning member where they left. No row if they are a member.
+/// $1 the session, $2 its tenant, $3 the professional, $4 their name, $5 their avatar, $6 whether they get no pushes. They
+/// begin where the dentist is, so that what waits for an answer is unread; a returning member where they left. No row if
+/// they are a member.
 const ADD: &str = "insert into members \
-    (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
-    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
+    (tenant_id, session_id, kind, person_id, name, avatar_url, muted, read_seq, delivered_seq) \
+    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, $6, d.read_seq, d.read_seq from sessions s \
     join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted, \
@@ -56,8 +58,8 @@ const ADD: &str = "insert into members \
 
 /// The same, with a row in any case: a member who takes over has pushes.
 const TAKE_OVER: &str = "insert into members \
-    (tenant_id, session_id, kind, person_id, name, avatar_url, read_seq, delivered_seq) \
-    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, d.read_seq, d.read_seq from sessions s \
+    (tenant_id, session_id, kind, person_id, name, avatar_url, muted, read_seq, delivered_seq) \
+    select cast($2 as integer), s.id, 'dentist', $3, $4, $5, $6, d.read_seq, d.read_seq from sessions s \
     join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
     on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
@@ -65,6 +67,10 @@ const TAKE_OVER: &str = "insert into members \
 
 /// $1 the session, $2 its tenant.
 const SHARE: &str = "update sessions set shared = true, rev = rev + 1 \
+    where tenant_id = $2 and id = $1 returning status";
+
+/// $1 the session, $2 its tenant, $3 who has left.
+const RELEASE: &str = "update sessions set shared = true, rev = rev + 1, assignee_id = nullif(assignee_id, $3) \
     where tenant_id = $2 and id = $1 returning status";
 
 /// $1 the session, $2 its tenant, $3 the professional. No row if they are its dentist.
@@ -87,7 +93,7 @@ const REMOVE: &str = "update members set left_at = {now} where tenant_id = $2 an
     and kind = 'dentist' and person_id = $3 and left_at is null returning kind";
 
 /// $1 the session, $2 its tenant, $3 the professional.
-const HAND_OVER: &str = "update sessions set dentist_id = $3, shared = true, rev = rev + 1 \
+const HAND_OVER: &str = "update sessions set dentist_id = $3, assignee_id = null, shared = true, rev = rev + 1 \
     where tenant_id = $2 and id = $1 returning status";
 
 /// $1 the session, $2 its tenant, $3 the professional, $4 id of the job, $5 its delay in milliseconds. A push for what
@@ -101,7 +107,7 @@ const PUSH: &str = "insert into jobs \
         || m.person_id || '\",\"seq\":' || cast(m.read_seq + 1 as text) || '}', {in_ms:$5}, {now} \
     from participants m join sessions s on s.id = m.session_id \
     where m.tenant_id = $2 and m.session_id = $1 and m.kind = 'dentist' and m.person_id = $3 \
-      and m.read_seq < s.last_seq and s.status = 'open' \
+      and not m.muted and m.read_seq < s.last_seq and s.status = 'open' \
     on conflict (tenant_id, queue, key) where state = 'waiting' do nothing returning id";
 
 /// Outcome of a change of a session's members.
@@ -134,6 +140,8 @@ pub struct Roster {
     pub dentist: Member,
     /// Further professionals.
     pub participants: Vec<Member>,
+    /// How the desk handles it.
+    pub desk: Desk,
 }
 
 /// A member and how far they are.
@@ -192,7 +200,8 @@ impl ParticipantTable {
         tenant: TenantId,
         id: SessionId,
     ) -> Result<Option<Roster>, StoreError> {
-        let sql = "select status, dentist_id from sessions \
+        let sql = "select status, dentist_id, inbox, case status when 'open' then waiting end as waiting, \
+            case status when 'open' then snoozed_until end as snoozed_until, assignee_id from sessions \
             where tenant_id = $2 and id = $1 and notes_of is null";
         let rows = self.0.read(Statement::new(sql, [id.0.into(), tenant.number().into()])).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -213,7 +222,9 @@ impl ParticipantTable {
         let (Some(customer), Some(dentist)) = (customer, dentist) else {
             return Err(StoreError::no_row());
         };
-        Ok(Some(Roster { status, customer, dentist, participants }))
+        let mut desk = desk(row, tenant)?;
+        desk.assignee.take_if(|assignee| !takes_part(&participants, assignee));
+        Ok(Some(Roster { status, customer, dentist, participants, desk }))
     }
 
     /// Lets a professional take part in a session, and records it in the audit log.
@@ -291,10 +302,10 @@ impl ParticipantTable {
         let of_person = [session, tenant, professional.id.as_str().into()];
         let statements = [
             Statement::new(UPGRADED, []),
-            Statement::new(OF_SESSION, of_session.clone()),
+            Statement::new(OF_SESSION, of_session),
             Statement::new(IS_ANOTHERS, of_person.clone()),
-            Statement::new(REMOVE, of_person),
-            Statement::new(SHARE, of_session),
+            Statement::new(REMOVE, of_person.clone()),
+            Statement::new(RELEASE, of_person),
             audit::table::note(&NewEntry::of_member(by, Act::RemoveParticipant, id, professional)),
         ];
         let rows = self.0.write_while_found(statements).await?;
@@ -341,7 +352,9 @@ fn seated(sql: &'static str, id: SessionId, professional: &Member) -> Statement 
     let [of_session, tenant] = places(id, professional);
     let person = professional.person.id.as_str().into();
     let (name, avatar) = (professional.name.as_str().into(), professional.avatar_url().into());
-    Statement::new(sql, [of_session, tenant, person, name, avatar])
+    // A bot has no device.
+    let muted = (!professional.person.actor().is_human()).into();
+    Statement::new(sql, [of_session, tenant, person, name, avatar, muted])
 }
 
 fn note(by: &Actor, act: Act, id: SessionId, professional: &Member) -> Statement {
@@ -381,4 +394,19 @@ fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a 
             session.participants.push(member.clone());
         }
     }
+    let Session { desk, participants, .. } = session;
+    desk.assignee.take_if(|assignee| !takes_part(participants, assignee));
+}
+
+fn takes_part(participants: &[Member], person: &Person) -> bool {
+    participants.iter().any(|member| member.person == *person)
+}
+
+fn desk(row: &Row, tenant: TenantId) -> Result<Desk, StoreError> {
+    let text = |column| row.get::<Option<String>>(column);
+    let inbox: String = row.get("inbox")?;
+    let (waiting, assignee) = (text("waiting")?, text("assignee_id")?);
+    let until = row.get("snoozed_until")?;
+    sql::desk(tenant, &inbox, waiting.as_deref(), until, assignee.as_deref())
+        .map_err(|problem| db::postgres::rows::unknown("of the desk", &problem))
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use db::StoreError;
 use model::{
     ids::{EpochId, SessionId, SessionKey},
-    person::Person,
-    session::{Member, Session, SessionStatus},
+    person::{Person, PersonId},
+    session::{DeskStatus, Member, Session},
 };
 
 /// A session to open between two people.
@@ -24,8 +24,8 @@ pub struct NewSession {
 /// Filter of the session list, latest activity first.
 #[derive(Clone, Debug)]
 pub struct SessionPage {
-    /// Only sessions with this status.
-    pub status: Option<SessionStatus>,
+    /// Only sessions with this status. Pending and snoozed ones are open too.
+    pub status: Option<DeskStatus>,
     /// Only sessions after this one in the list.
     pub after: Option<(Timestamp, SessionId)>,
     /// Only sessions that were active after this time.
@@ -54,11 +54,15 @@ pub struct Head {
     pub rev: u64,
 }
 
-/// Changes that a member makes to a session: close or open it, mute or unmute it.
-#[derive(Clone, Copy, Debug, Default)]
+/// Changes that a member makes to a session.
+#[derive(Clone, Debug, Default)]
 pub struct SessionPatch {
     /// New status.
-    pub status: Option<SessionStatus>,
+    pub status: Option<DeskStatus>,
+    /// Time at which it wakes, if the new status is [`DeskStatus::Snoozed`].
+    pub snoozed_until: Option<Timestamp>,
+    /// The professional who shall look after it.
+    pub assignee: Option<PersonId>,
     /// Whether the caller mutes the session.
     pub muted: Option<bool>,
 }
@@ -68,13 +72,17 @@ pub struct SessionPatch {
 pub enum PatchOutcome {
     /// The change is stored.
     Done {
-        /// Whether the status has changed.
+        /// Whether it was closed or opened.
         status: bool,
+        /// Whether what only professionals see has changed.
+        desk: bool,
         /// Whether the mute has changed.
         muted: bool,
     },
     /// It can't be opened again: these two people have another open session.
     AnotherIsOpen,
+    /// The assignee does not take part in it.
+    NoParticipant,
 }
 
 /// The part of a store that keeps the sessions. Every query for a person checks the membership.

@@ -1,12 +1,16 @@
 //! Queries that both databases run, in their common dialect. Parameters are written as in
 //! PostgreSQL.
 
+use std::fmt::Display;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use model::{
     ids::TenantId,
     message::{Body, Emoji, Reaction},
-    person::PersonName,
+    person::{InvalidPerson, Person, PersonName, Side},
+    session::{Desk, InvalidDeskStatus, InvalidInbox},
 };
 
 /// Placeholders for a missing text, for nodes of versions that know only messages with a text.
@@ -37,6 +41,28 @@ pub(super) fn reactions(stored: Option<Vec<StoredReaction>>, tenant: TenantId) -
         by: by.into_iter().map(|name: PersonName| name.of(tenant)).collect(),
     };
     stored.unwrap_or_default().into_iter().map(reaction).collect()
+}
+
+/// How the desk handles a session, as it is stored. Its assignee may have left: [`super::participants`] looks.
+pub(super) fn desk(
+    tenant: TenantId,
+    inbox: &str,
+    waiting: Option<&str>,
+    snoozed_until: Option<Timestamp>,
+    assignee: Option<&str>,
+) -> Result<Desk, String> {
+    let problem = |error: &dyn Display| error.to_string();
+    let assignee = assignee.map(str::parse).transpose();
+    let assignee = assignee.map_err(|error: InvalidPerson| problem(&error))?;
+    Ok(Desk {
+        inbox: inbox.parse().map_err(|error: InvalidInbox| problem(&error))?,
+        status: waiting
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: InvalidDeskStatus| problem(&error))?,
+        snoozed_until,
+        assignee: assignee.map(|id| Person::new(tenant, Side::Desk, id)),
+    })
 }
 
 /// Columns of a message `m` whose sender is the member `s`.
@@ -125,7 +151,8 @@ macro_rules! unread {
 macro_rules! session {
     () => {
         concat!(
-            "c.id as chat_id, c.status, c.notes_of, coalesce(p.shared, c.shared) as shared, me.person_id as my_id, \
+            "c.id as chat_id, c.status, c.inbox, case c.status when 'open' then c.waiting end as waiting, \
+           case c.status when 'open' then c.snoozed_until end as snoozed_until, c.assignee_id, c.notes_of, coalesce(p.shared, c.shared) as shared, me.person_id as my_id, \
            coalesce(p.customer_id, c.customer_id) as customer_id, coalesce(p.dentist_id, c.dentist_id) as dentist_id, \
            c.last_seq, c.rev, \
            (select id from epoch) as epoch, \
@@ -181,7 +208,7 @@ pub(super) const SESSIONS: &str = concat!(
     "with listed as (select c.id, c.active_at, c.last_seq \
        from participants me join sessions c on c.id = me.session_id \
        where me.tenant_id = $8 and me.kind = $1 and me.person_id = $2 and c.notes_of is null \
-       and ($3 = '' or c.status = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
+       and ($3 = '' or c.status = $3 or c.status = 'open' and c.waiting = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
        order by c.active_at desc, c.id desc limit $6), \
      sized as (select l.id, l.active_at, count(*) over () as listed, row_number() over w as place, \
        sum(coalesce(octet_length(b.body), 0) + 512) over w as bytes \

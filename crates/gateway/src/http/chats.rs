@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json as JsonBody, extract::State, http::StatusCode};
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Value, json};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -22,14 +23,14 @@ use chat::{
 use model::{
     ids::SessionId,
     person::{Person, PersonId, Side},
-    session::{InvalidStatus, Session, SessionStatus},
+    session::{DeskStatus, InvalidDeskStatus, Session},
 };
 use platform::openapi;
 use protocol::{
     error::Error,
     problems::{
-        Authentication, Body, BusyNow, Input, NoPerson, NoSession, NotTheDentist, Problems,
-        TooManyUnanswered, TwoOpen,
+        Authentication, Body, BusyNow, Input, NoPerson, NoSession, NotListed, NotTheDentist,
+        Problems, TooManyUnanswered, TwoOpen,
     },
 };
 
@@ -112,8 +113,8 @@ pub(crate) async fn open(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct List {
-    /// Only sessions with this status.
-    #[param(value_type = Option<SessionStatus>, inline)]
+    /// Only sessions with this status. Pending and snoozed ones are open too, and only a dentist may ask for them.
+    #[param(value_type = Option<DeskStatus>, inline)]
     status: Option<String>,
     /// `nextCursor` of the previous page.
     cursor: Option<String>,
@@ -122,15 +123,25 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Status filter, position and page size.
+    /// Status filter, position and page size, for a person on this side.
     pub(super) fn page(
         &self,
-    ) -> Result<(Option<SessionStatus>, Option<SessionCursor>, u32), Error> {
-        let invalid = |error: InvalidStatus| Error::invalid("status", error.to_string());
-        let status = self.status.as_deref().map(str::parse).transpose().map_err(invalid)?;
+        side: Side,
+    ) -> Result<(Option<DeskStatus>, Option<SessionCursor>, u32), Error> {
+        let status = self.status.as_deref().map(|status| asked(status, side)).transpose()?;
         let place = self.cursor.as_deref().map(cursor::to_session).transpose()?;
         Ok((status, place, cursor::limit(self.limit.as_deref())?))
     }
+}
+
+/// The status that a person on this side has named. Customers know two.
+fn asked(status: &str, side: Side) -> Result<DeskStatus, Error> {
+    let invalid = |error: InvalidDeskStatus| Error::invalid("status", error.to_string());
+    let status: DeskStatus = status.parse().map_err(invalid)?;
+    if side == Side::Contact && status.waiting().is_some() {
+        return Err(Error::Forbidden("only a dentist can list pending or snoozed sessions"));
+    }
+    Ok(status)
 }
 
 /// Sessions of the caller, latest activity first.
@@ -140,14 +151,14 @@ impl List {
 /// none is missing.
 #[utoipa::path(
     get, path = "", tag = "chats", params(List),
-    responses((status = 200, body = Page<Session>, description = "A page of sessions."), Problems<(Authentication, Input, BusyNow)>)
+    responses((status = 200, body = Page<Session>, description = "A page of sessions."), Problems<(Authentication, Input, NotListed, BusyNow)>)
 )]
 pub(crate) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Authenticated(me): Authenticated,
     Params(list): Params<List>,
 ) -> Result<JsonBody<Page<Session>>, Error> {
-    let (status, place, limit) = list.page()?;
+    let (status, place, limit) = list.page(me.person.side)?;
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
     let _permit = gateway.chat.reads.permit(Operation::List, &me.person).await?;
@@ -195,15 +206,38 @@ pub(crate) async fn get(
 
 /// Changes that a member makes to a session.
 #[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = SessionChange)]
 pub(crate) struct Change {
+    /// A dentist closes the session, opens it again, or puts it aside: `pending` until that is changed, `snoozed` until
+    /// the customer writes or `snoozedUntil` comes. For the customer it stays open.
     #[serde(default)]
-    status: Option<SessionStatus>,
+    #[schema(inline)]
+    status: Option<DeskStatus>,
+    /// Time at which a snoozed session wakes, at most a year ahead. Only with the status `snoozed`.
+    #[serde(default, deserialize_with = "time")]
+    snoozed_until: Option<Timestamp>,
+    /// The dentist or participant who shall look after the session.
+    #[serde(default)]
+    #[schema(schema_with = assignee_schema)]
+    assignee_id: Option<PersonId>,
+    /// Whether the caller gets no pushes for it.
     #[serde(default)]
     muted: Option<bool>,
 }
 
-/// Closes a session, opens it again, or mutes it for the caller.
+/// A time, without the parser's own words in the error: they may quote the text.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let wrong = |_| de::Error::custom("must be a time such as 2026-01-31T09:00:00Z");
+    text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+fn assignee_schema() -> RefOr<Schema> {
+    openapi::schema(&person_id())
+}
+
+/// Closes a session, opens it again, puts it aside, assigns it, or mutes it for the caller.
 #[utoipa::path(
     patch, path = "", tag = "chats", params(InSession), request_body = Change,
     responses(
@@ -215,9 +249,9 @@ pub(crate) async fn set(
     State(gateway): State<Arc<Gateway>>,
     Authenticated(me): Authenticated,
     InSession(id): InSession,
-    Json(Change { status, muted }): Json<Change>,
+    Json(Change { status, snoozed_until, assignee_id: assignee, muted }): Json<Change>,
 ) -> Result<JsonBody<Session>, Error> {
-    let patch = SessionPatch { status, muted };
+    let patch = SessionPatch { status, snoozed_until, assignee, muted };
     gateway.chat.set(&me.person, id, patch).await.map(JsonBody)
 }
 

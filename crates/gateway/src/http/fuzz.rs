@@ -15,6 +15,7 @@ use super::{
     search,
 };
 use chat::store::PAGE_MAX;
+use model::person::Side;
 use protocol::{
     Post,
     error::Error,
@@ -61,7 +62,9 @@ pub fn queries(bytes: &[u8]) {
         told(history.range());
     }
     if let Ok(Query(list)) = Query::<chats::List>::try_from_uri(&uri) {
-        told(list.page());
+        for side in [Side::Contact, Side::Desk] {
+            told(list.page(side));
+        }
     }
     if let Ok(Query(search)) = Query::<search::Search>::try_from_uri(&uri)
         && let Some((query, offset, limit)) = told(search.wanted())

@@ -18,7 +18,7 @@ use chat::store::participants;
 use model::{
     ids::{SessionId, TenantId},
     person::{Person, PersonId, Side},
-    session::{Member, SessionStatus},
+    session::{Desk, Member, SessionStatus},
 };
 use platform::openapi::schema;
 use protocol::{
@@ -58,12 +58,16 @@ pub(crate) struct Roster {
     dentist: Member,
     /// Further professionals.
     participants: Vec<Member>,
+    /// How the desk handles it. Absent if nothing differs from other sessions.
+    #[serde(skip_serializing_if = "Desk::is_plain")]
+    #[schema(required = false)]
+    desk: Desk,
 }
 
 impl Roster {
     fn of(session_id: SessionId, roster: participants::Roster) -> Self {
-        let participants::Roster { status, customer, dentist, participants } = roster;
-        Self { session_id, status, customer, dentist, participants }
+        let participants::Roster { status, customer, dentist, participants, desk } = roster;
+        Self { session_id, status, customer, dentist, participants, desk }
     }
 }
 

@@ -222,7 +222,7 @@ async fn c6_changes_of_a_locked_session_hold_up_nobody_elses() {
         let changed = world.store.amend(&other, free, messages[1], &edit).await.unwrap();
         assert!(changed.is_ok());
         world.store.mark_read(&other, free, 1).await.unwrap().unwrap();
-        let muted = SessionPatch { status: None, muted: Some(number % 2 == 0) };
+        let muted = SessionPatch { muted: Some(number % 2 == 0), ..SessionPatch::default() };
         let set = world.store.set_session(&other, free, muted).await.unwrap();
         assert!(matches!(set, Some(PatchOutcome::Done { .. })));
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

@@ -4,26 +4,30 @@ use super::world::{World, customer, dentist, new_session};
 use crate::store::{Head, HistoryRange, PatchOutcome, SessionPatch};
 use model::{
     ids::SessionId,
-    session::{Delivered, SessionStatus},
+    session::{Delivered, DeskStatus, SessionStatus},
 };
 use platform::new_id;
 
 pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let set = async |status, muted| {
-        let patch = SessionPatch { status, muted };
+        let patch = SessionPatch { status, muted, ..SessionPatch::default() };
         world.store.set_session(&dentist, id, patch).await.unwrap()
     };
-    let done = |status, muted| Some(PatchOutcome::Done { status, muted });
+    let done = |status, muted| Some(PatchOutcome::Done { status, desk: false, muted });
     assert_eq!(set(None, None).await, done(false, false));
-    assert_eq!(set(Some(SessionStatus::Open), Some(false)).await, done(false, false));
-    assert_eq!(set(Some(SessionStatus::Closed), Some(true)).await, done(true, true));
-    assert_eq!(set(Some(SessionStatus::Closed), Some(true)).await, done(false, false));
+    assert_eq!(set(Some(DeskStatus::Open), Some(false)).await, done(false, false));
+    assert_eq!(set(Some(DeskStatus::Closed), Some(true)).await, done(true, true));
+    assert_eq!(set(Some(DeskStatus::Closed), Some(true)).await, done(false, false));
     let seen = world.store.session(&customer, id).await.unwrap().unwrap();
     assert!(seen.status == SessionStatus::Closed && !seen.muted && seen.rev == 1);
     world.store.open_session(&new_session(&customer, &dentist)).await.unwrap();
-    assert_eq!(set(Some(SessionStatus::Open), None).await, Some(PatchOutcome::AnotherIsOpen));
-    let patch = SessionPatch { status: Some(SessionStatus::Closed), muted: Some(true) };
+    assert_eq!(set(Some(DeskStatus::Open), None).await, Some(PatchOutcome::AnotherIsOpen));
+    let patch = SessionPatch {
+        status: Some(DeskStatus::Closed),
+        muted: Some(true),
+        ..SessionPatch::default()
+    };
     let stranger = self::customer();
     assert_eq!(world.store.set_session(&stranger, id, patch).await.unwrap(), None);
 }
@@ -102,7 +106,7 @@ pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {
     let (customer, _, busy) = world.pair().await;
     let (member, _, quiet) = world.pair().await;
     world.say(busy, &customer, 3).await;
-    let closed = SessionPatch { status: Some(SessionStatus::Closed), muted: None };
+    let closed = SessionPatch { status: Some(DeskStatus::Closed), ..SessionPatch::default() };
     let closed = world.store.set_session(&member, quiet, closed).await.unwrap();
     assert!(closed.is_some());
     let [quiet, busy, none] = [quiet, busy, SessionId(new_id())].map(|id| member.session(id));

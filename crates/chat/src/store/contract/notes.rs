@@ -90,7 +90,7 @@ async fn a_customer_finds_notes_by_no_function(world: World) {
     assert!(store.mark_read(me, private, 1).await.unwrap().is_none());
     let delivered = Delivered { session_id: private, to: me.clone(), seq: 1 };
     assert!(store.mark_delivered(&[delivered]).await.unwrap().moved.is_empty());
-    let mute = SessionPatch { status: None, muted: Some(true) };
+    let mute = SessionPatch { muted: Some(true), ..SessionPatch::default() };
     assert!(store.set_session(me, private, mute).await.unwrap().is_none());
     for amendment in
         [Amendment::Delete, Amendment::React { emoji: "👍".parse().unwrap(), on: true }]

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::world::{World, customer, dentist, draft};
 use crate::store::{AROUND_A_BODY, HistoryRange, Listed, PAGE_BYTES, PAGE_MAX, SessionPage};
-use model::{ids::SessionId, message::Draft, person::Person, session::SessionStatus};
+use model::{ids::SessionId, message::Draft, person::Person, session::DeskStatus};
 
 const LONGEST: usize = 8_000;
 /// Number of the longest messages that fit into a page.
@@ -106,11 +106,11 @@ pub(super) async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
         listed.extend(sessions.iter().map(|session| session.id));
     }
     assert_eq!(listed, expected);
-    for (status, count) in [(SessionStatus::Open, 4), (SessionStatus::Closed, 1)] {
+    for (status, count) in [(DeskStatus::Open, 4), (DeskStatus::Closed, 1)] {
         let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
         let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
         assert_eq!(sessions.len(), count);
-        assert!(sessions.iter().all(|session| session.status == status));
+        assert!(sessions.iter().all(|session| session.status == status.plain()));
     }
     let session = world.store.session(&me, ids[1]).await.unwrap().unwrap();
     assert_eq!(session.last_message.map(|message| message.seq), Some(1));

@@ -18,7 +18,7 @@ use model::{
     image::ImageKey,
     message::amend::{Amendment, Unamendable},
     person::{Person, Side},
-    session::{Delivered, Member, SessionStatus},
+    session::{Delivered, DeskStatus, Member, SessionStatus},
 };
 
 contract!(
@@ -67,7 +67,11 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         assert!(store.mark_read(&me, id, 1).await.unwrap().is_none());
         let delivered = Delivered { session_id: id, to: me.clone(), seq: 2 };
         assert!(store.mark_delivered(&[delivered]).await.unwrap().moved.is_empty());
-        let close = SessionPatch { status: Some(SessionStatus::Closed), muted: Some(true) };
+        let close = SessionPatch {
+            status: Some(DeskStatus::Closed),
+            muted: Some(true),
+            ..SessionPatch::default()
+        };
         assert!(store.set_session(&me, id, close).await.unwrap().is_none());
         let amended = store.amend(&me, id, first.id, &Amendment::Delete).await.unwrap();
         assert!(matches!(amended, Err(Unamendable::NotFound)));
@@ -138,9 +142,9 @@ async fn i15_twins_have_their_own_sessions(world: World) {
     }
     assert_eq!(world.store.unanswered(&customer, 10).await.unwrap(), 1);
     assert_eq!(world.store.unanswered(&their_customer, 10).await.unwrap(), 1);
-    let close = SessionPatch { status: Some(SessionStatus::Closed), muted: None };
+    let close = SessionPatch { status: Some(DeskStatus::Closed), ..SessionPatch::default() };
     let closed = world.store.set_session(&their_dentist, theirs, close).await.unwrap();
-    assert_eq!(closed, Some(PatchOutcome::Done { status: true, muted: false }));
+    assert_eq!(closed, Some(PatchOutcome::Done { status: true, desk: false, muted: false }));
     let ours = world.store.session(&dentist, id).await.unwrap().unwrap();
     assert_eq!(ours.status, SessionStatus::Open);
     // Each member's view is in their own tenant.

@@ -10,7 +10,7 @@ use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
     person::{Person, Profile, Side},
-    session::{Member, Session},
+    session::{Desk, Member, Session},
 };
 
 fn body(row: &Row) -> Result<Option<Body>, StoreError> {
@@ -89,6 +89,17 @@ fn member(row: &Row, kind: Side, me: &Person) -> Result<Member, StoreError> {
     })
 }
 
+/// Customers see nothing of it.
+fn desk(row: &Row, me: &Person) -> Result<Desk, StoreError> {
+    if me.side == Side::Contact {
+        return Ok(Desk::default());
+    }
+    let text = |column| get::<Option<&str>>(row, column);
+    let (waiting, until) = (text("waiting")?, get(row, "snoozed_until")?);
+    sql::desk(me.tenant, get(row, "inbox")?, waiting, until, text("assignee_id")?)
+        .map_err(|problem| unknown("of the desk", &problem))
+}
+
 pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     let me = me(row)?;
     let last: Option<i64> = get(row, "seq")?;
@@ -99,6 +110,7 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
         dentist: member(row, Side::Desk, &me)?,
         notes_of: get::<Option<uuid::Uuid>>(row, "notes_of")?.map(SessionId),
         participants: Vec::new(),
+        desk: desk(row, &me)?,
         shared: get(row, "shared")?,
         last_seq: seq(row, "last_seq")?,
         epoch: epoch(row)?,

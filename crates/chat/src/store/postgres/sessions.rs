@@ -15,8 +15,8 @@ use crate::store::{
 use db::{Database, StoreError};
 use model::{
     ids::{EpochId, SessionId, SessionKey},
-    person::Person,
-    session::{Session, SessionStatus},
+    person::{Person, PersonId},
+    session::{DeskStatus, Session, SessionStatus},
 };
 
 const OPEN: &str = "
@@ -44,28 +44,47 @@ const HEADS: &str = "select c.tenant_id, c.id, c.last_seq, c.rev \
 const VIEWED: &str =
     "where (me.tenant_id, me.session_id) in (select * from unnest($1::int[], $2::uuid[]))";
 
+/// $4 a status or '', $5 whether it is muted, $7 what it waits for, $8 when it wakes, $9 the assignee. Who is none of the
+/// session's professionals is not assigned. A job wakes it. The revision stays when its customer shall see no change.
 const SET_SESSION: &str = "
 with me as (
-  select m.session_id, m.kind, m.person_id, m.muted, c.status
+  select m.session_id, m.kind, m.person_id, c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id
   from participants m join sessions c on c.id = m.session_id
   where m.tenant_id = $6 and m.kind = $1 and m.person_id = $2 and m.session_id = $3
   for no key update of c, m nowait
+), wanted as (
+  select me.session_id, coalesce(nullif($4::text, ''), me.status) as status,
+    case $4::text when '' then me.waiting else $7::text end as waiting,
+    case $4::text when '' then me.snoozed_until else $8::timestamptz end as snoozed_until,
+    case when $9::text is null then me.assignee_id else nullif($9::text, me.dentist_id) end as assignee_id,
+    $9::text is null or exists (select from participants a
+      where a.session_id = me.session_id and a.kind = 'dentist' and a.person_id = $9::text) as is_participant
+  from me
 ), muting as (
-  update members m set muted = $5::boolean from me
+  update members m set muted = $5::boolean from me join wanted w using (session_id)
   where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
-    and $5::boolean is not null and m.muted <> $5::boolean
+    and w.is_participant and $5::boolean is not null and m.muted <> $5::boolean
   returning 1
 ), setting as (
-  update sessions c set status = $4::text, rev = c.rev + 1 from me
-  where c.id = me.session_id and $4::text <> '' and c.status <> $4::text
-    and ($4::text = 'closed' or not exists (
+  update sessions c set status = w.status, waiting = w.waiting, snoozed_until = w.snoozed_until,
+    assignee_id = w.assignee_id, rev = case when c.status = w.status then c.rev else c.rev + 1 end
+  from wanted w
+  where c.id = w.session_id and w.is_participant
+    and (c.status, c.waiting, c.snoozed_until, c.assignee_id)
+      is distinct from (w.status, w.waiting, w.snoozed_until, w.assignee_id)
+    and (c.status = 'open' or w.status = 'closed' or not exists (
       select from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
         and o.dentist_id = c.dentist_id and o.status = 'open'))
-  returning 1
+  returning c.id, c.snoozed_until
+), waking as (
+  insert into jobs (tenant_id, queue, kind, key, payload, run_at)
+  select $6, 'snoozes', 'wake', s.id::text, json_build_object('sessionId', s.id)::text, s.snoozed_until
+  from setting s where s.snoozed_until is not null
+  on conflict (tenant_id, queue, key) where state = 'waiting' do update set run_at = excluded.run_at
 )
-select exists (select from setting) as status, exists (select from muting) as muted,
-  me.status as before
-from me";
+select exists (select from setting) as changed, exists (select from muting) as muted,
+  me.status as before, w.is_participant
+from me join wanted w using (session_id)";
 
 /// Tenants and ids of sessions, as `unnest` takes them.
 fn columns(keys: &[SessionKey]) -> (Vec<i32>, Vec<Uuid>) {
@@ -170,7 +189,7 @@ impl Sessions for Postgres {
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Option<PatchOutcome>, StoreError> {
-        let status = patch.status.map_or("", SessionStatus::as_str);
+        let status = patch.status.map_or("", |status| status.plain().as_str());
         let params: Params<'_> = &[
             &me.side.as_str(),
             &me.id.as_str(),
@@ -178,14 +197,23 @@ impl Sessions for Postgres {
             &status,
             &patch.muted,
             &me.tenant.number(),
+            &patch.status.and_then(DeskStatus::waiting),
+            &patch.snoozed_until,
+            &patch.assignee.as_ref().map(PersonId::as_str),
         ];
         let rows = self.db.retry_contended(me, id, || self.db.query(SET_SESSION, params)).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let (changed, muted): (bool, bool) = (rows::get(row, "status")?, rows::get(row, "muted")?);
+        let (changed, muted): (bool, bool) = (rows::get(row, "changed")?, rows::get(row, "muted")?);
         let before: SessionStatus = rows::parsed(row, "before")?;
-        Ok(Some(match patch.status {
+        if !rows::get::<bool>(row, "is_participant")? {
+            return Ok(Some(PatchOutcome::NoParticipant));
+        }
+        Ok(Some(match patch.status.map(DeskStatus::plain) {
             Some(wanted) if !changed && wanted != before => PatchOutcome::AnotherIsOpen,
-            _ => PatchOutcome::Done { status: changed, muted },
+            wanted => {
+                let status = wanted.is_some_and(|wanted| wanted != before);
+                PatchOutcome::Done { status, desk: changed && !status, muted }
+            }
         }))
     }
 

@@ -9,7 +9,7 @@ use model::{
     ids::{EpochId, SessionId, TenantId},
     message::{Body, Message, MessageKind},
     person::{Person, Profile, Side},
-    session::{Member, Session},
+    session::{Desk, Member, Session},
 };
 
 fn body(row: &Row<'_>) -> Result<Option<Body>> {
@@ -94,6 +94,18 @@ fn member(row: &Row<'_>, kind: Side, me: &Person) -> Result<Member> {
     })
 }
 
+/// As for PostgreSQL.
+fn desk(row: &Row<'_>, me: &Person) -> Result<Desk> {
+    if me.side == Side::Contact {
+        return Ok(Desk::default());
+    }
+    let text = |column| row.get::<_, Option<String>>(column);
+    let inbox: String = row.get("inbox")?;
+    let (waiting, assignee) = (text("waiting")?, text("assignee_id")?);
+    let until = maybe_time(row, "snoozed_until")?;
+    sql::desk(me.tenant, &inbox, waiting.as_deref(), until, assignee.as_deref()).map_err(broken)
+}
+
 pub(super) fn session(row: &Row<'_>) -> Result<Session> {
     let me = me(row)?;
     let last: Option<i64> = row.get("seq")?;
@@ -105,6 +117,7 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
         dentist: member(row, Side::Desk, &me)?,
         notes_of: notes_of.map(|id| id.parse()).transpose().map_err(broken)?.map(SessionId),
         participants: Vec::new(),
+        desk: desk(row, &me)?,
         shared: row.get("shared")?,
         last_seq: seq(row, "last_seq")?,
         epoch: epoch(row)?,

@@ -20,6 +20,7 @@ use model::{
     person::Person,
     session::{Session, SessionStatus},
 };
+use platform::new_id;
 
 impl Sqlite {
     fn participants(&self) -> ParticipantTable {
@@ -168,46 +169,7 @@ impl Sessions for Sqlite {
         patch: SessionPatch,
     ) -> Result<Option<PatchOutcome>, StoreError> {
         let person = me.clone();
-        self.db
-            .change(me, id, move |db| {
-                let transaction = begin(db)?;
-                let id = id.0.to_string();
-                let found: Option<String> = transaction
-                    .query_row(
-                        "select c.status from participants me join sessions c on c.id = me.session_id \
-                     where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
-                        params![person.side.as_str(), person.id.as_str(), id, person.tenant.number()],
-                        |row| row.get(0),
-                    )
-                    .optional()?;
-                let Some(before) = found else { return Ok(None) };
-                let muted = match patch.muted {
-                    Some(muted) => transaction.execute(
-                        "update members set muted = ?4 \
-                     where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and muted <> ?4",
-                        params![person.side.as_str(), person.id.as_str(), id, muted, person.tenant.number()],
-                    )?,
-                    None => 0,
-                };
-                let wanted =
-                    patch.status.map(SessionStatus::as_str).filter(|wanted| *wanted != before);
-                let status = match wanted {
-                    Some(wanted) => transaction.execute(
-                        "update sessions as c set status = ?2, rev = rev + 1 where tenant_id = ?3 and id = ?1 \
-                     and (?2 = 'closed' or not exists (select 1 from sessions o \
-                       where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id \
-                       and o.dentist_id = c.dentist_id and o.status = 'open'))",
-                        params![id, wanted, person.tenant.number()],
-                    )?,
-                    None => 0,
-                };
-                transaction.commit()?;
-                if wanted.is_some() && status == 0 {
-                    return Ok(Some(PatchOutcome::AnotherIsOpen));
-                }
-                Ok(Some(PatchOutcome::Done { status: status > 0, muted: muted > 0 }))
-            })
-            .await
+        self.db.change(me, id, move |db| set_session(db, &person, id, &patch)).await
     }
 
     async fn views(&self, keys: &[SessionKey]) -> Result<Vec<(Person, Session)>, StoreError> {
@@ -231,6 +193,106 @@ impl Sessions for Sqlite {
         self.participants().complete(views.iter_mut().map(|(me, session)| (&*me, session))).await?;
         Ok(views)
     }
+}
+
+/// A session before a change.
+struct Before {
+    status: SessionStatus,
+    /// What it waits for, when it wakes, and its assignee.
+    desk: (Option<String>, Option<i64>, Option<String>),
+    dentist_id: String,
+}
+
+/// As for PostgreSQL.
+fn set_session(
+    db: &mut Connection,
+    me: &Person,
+    id: SessionId,
+    patch: &SessionPatch,
+) -> rusqlite::Result<Option<PatchOutcome>> {
+    let transaction = begin(db)?;
+    let (id, tenant) = (id.0.to_string(), me.tenant.number());
+    let before = transaction
+        .query_row(
+            "select c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id \
+             from participants me join sessions c on c.id = me.session_id \
+             where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
+            params![me.side.as_str(), me.id.as_str(), id, tenant],
+            |row| {
+                let desk =
+                    (row.get("waiting")?, row.get("snoozed_until")?, row.get("assignee_id")?);
+                Ok(Before {
+                    status: rows::parsed(row, "status")?,
+                    desk,
+                    dentist_id: row.get("dentist_id")?,
+                })
+            },
+        )
+        .optional()?;
+    let Some(before) = before else { return Ok(None) };
+    if let Some(assignee) = &patch.assignee
+        && !transaction
+            .prepare_cached(
+                "select 1 from participants \
+                 where tenant_id = ?3 and session_id = ?1 and kind = 'dentist' and person_id = ?2",
+            )?
+            .exists(params![id, assignee.as_str(), tenant])?
+    {
+        return Ok(Some(PatchOutcome::NoParticipant));
+    }
+    let muted = match patch.muted {
+        Some(muted) => transaction.execute(
+            "update members set muted = ?4 \
+             where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and muted <> ?4",
+            params![me.side.as_str(), me.id.as_str(), id, muted, tenant],
+        )?,
+        None => 0,
+    };
+    let (mut status, mut desk) = (before.status, before.desk.clone());
+    if let Some(wanted) = patch.status {
+        status = wanted.plain();
+        desk.0 = wanted.waiting().map(str::to_owned);
+        desk.1 = patch.snoozed_until.map(Timestamp::as_microsecond);
+    }
+    if let Some(assignee) = &patch.assignee {
+        desk.2 = Some(assignee.as_str().to_owned()).filter(|id| *id != before.dentist_id);
+    }
+    let differs = status != before.status || desk != before.desk;
+    let changed = differs
+        && transaction.execute(
+            "update sessions as c set status = ?2, waiting = ?4, snoozed_until = ?5, assignee_id = ?6, \
+             rev = case when status = ?2 then rev else rev + 1 end \
+             where tenant_id = ?3 and id = ?1 and (c.status = 'open' or ?2 = 'closed' \
+               or not exists (select 1 from sessions o \
+                 where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id \
+                 and o.dentist_id = c.dentist_id and o.status = 'open'))",
+            params![id, status.as_str(), tenant, desk.0, desk.1, desk.2],
+        )? > 0;
+    if let Some(wakes_at) = desk.1.filter(|_| changed) {
+        add_waking(&transaction, tenant, &id, wakes_at)?;
+    }
+    transaction.commit()?;
+    if status != before.status && !changed {
+        return Ok(Some(PatchOutcome::AnotherIsOpen));
+    }
+    let is_plain = status != before.status;
+    Ok(Some(PatchOutcome::Done { status: is_plain, desk: changed && !is_plain, muted: muted > 0 }))
+}
+
+/// Writes the job that wakes a session, or moves it.
+fn add_waking(
+    db: &Connection,
+    tenant: i32,
+    session_id: &str,
+    wakes_at: i64,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "insert into jobs (tenant_id, id, queue, kind, key, payload, run_at, created_at) \
+         values (?1, ?2, 'snoozes', 'wake', ?3, json_object('sessionId', ?3), ?4, ?5) \
+         on conflict (tenant_id, queue, key) where state = 'waiting' do update set run_at = excluded.run_at",
+    )?
+    .execute(params![tenant, new_id().to_string(), session_id, wakes_at, rows::now().as_microsecond()])?;
+    Ok(())
 }
 
 fn open_between(

@@ -88,7 +88,9 @@ with mine as (
   from numbered n where n.image is not null and u.key = n.image::jsonb ->> 'key'
 ), bumped as (
   update sessions c set last_seq = top.seq, active_at = statement_timestamp(),
-    contact_messages = c.contact_messages + top.of_contact
+    contact_messages = c.contact_messages + top.of_contact,
+    waiting = case when c.waiting = 'snoozed' and top.of_contact > 0 then null else c.waiting end,
+    snoozed_until = case when top.of_contact > 0 then null else c.snoozed_until end
   from (select session_id, max(seq) as seq, count(*) filter (where sender_kind = 'customer') as of_contact
         from numbered group by session_id) top
   where c.id = top.session_id

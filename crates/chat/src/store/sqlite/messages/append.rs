@@ -10,7 +10,7 @@ use crate::store::{Appended, Refusal, drafts, sql};
 use db::sqlite::{begin, numbered};
 use model::{
     message::{Draft, Message},
-    person::Person,
+    person::{Person, Side},
 };
 use platform::new_id;
 
@@ -97,12 +97,15 @@ fn append_one(
         now.as_microsecond(),
         tenant,
     ])?;
-    let bump = "update sessions set last_seq = ?2, active_at = ?3 where tenant_id = ?4 and id = ?1";
+    let bump = "update sessions set last_seq = ?2, active_at = ?3, \
+        waiting = case when waiting = 'snoozed' and ?5 then null else waiting end, \
+        snoozed_until = case when ?5 then null else snoozed_until end where tenant_id = ?4 and id = ?1";
     db.prepare_cached(bump)?.execute(params![
         session_id,
         last_seq + 1,
         now.as_microsecond(),
-        tenant
+        tenant,
+        draft.sender.side == Side::Contact,
     ])?;
     if let Some(delay) = push_delay {
         add_push(db, &draft.sender, &session_id, last_seq + 1, delay)?;
