@@ -150,5 +150,5 @@ fn say(line: &str) -> io::Result<()> {
 
 /// Parses an id argument.
 fn id(text: &str) -> Result<PersonId, model::person::InvalidPerson> {
-    text.parse()
+    PersonId::from_outside(text)
 }

@@ -25,7 +25,7 @@ fn literals(code: &str) -> Vec<String> {
 }
 
 /// Statements that work for all tenants at once, by file and beginning, with the reason.
-const OF_ALL_TENANTS: [(&str, &str, &str); 17] = [
+const OF_ALL_TENANTS: [(&str, &str, &str); 18] = [
     ("identity/src/blocks/table.rs", "select c.rev", "a node holds the blocks of all tenants"),
     ("identity/src/tenants/table.rs", "select cast(id", "the tenant itself"),
     ("identity/src/tenants/table.rs", "update tenants", "the tenant itself"),
@@ -35,6 +35,7 @@ const OF_ALL_TENANTS: [(&str, &str, &str); 17] = [
     ("directory/mysql", "", "the legacy directory is the main tenant's"),
     ("search_queue.rs", "", "the queue of texts to index, by its own rows"),
     ("retention.rs", "", "removes what is too old"),
+    ("snoozes.rs", "update sessions", "wakes the snoozed sessions of all"),
     ("unread.rs", "", "counts the sessions of an earlier version"),
     ("crates/db/src/jobs.rs", "select queue, state, count(*)", "counts for metrics"),
     (

@@ -26,17 +26,29 @@ use platform::{
 /// Retry delay while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The members who see a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Audience {
-    /// Those on the desk's side.
-    Desk,
-    All,
+/// The sides that see a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Audience {
+    contact: bool,
+    desk: bool,
 }
 
 impl Audience {
+    const ALL: Self = Self { contact: true, desk: true };
+
+    fn of(side: Side) -> Self {
+        Self { contact: side == Side::Contact, desk: side == Side::Desk }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { contact: self.contact || other.contact, desk: self.desk || other.desk }
+    }
+
     fn includes(self, member: &Person) -> bool {
-        self == Self::All || member.side == Side::Desk
+        match member.side {
+            Side::Contact => self.contact,
+            Side::Desk => self.desk,
+        }
     }
 }
 
@@ -59,16 +71,16 @@ impl Inbox {
 
     /// Queues a session that has changed for one of its members at least.
     pub fn changed(&self, key: SessionKey) {
-        self.put(key, Audience::All);
+        self.put(key, Audience::ALL);
     }
 
-    /// Queues a session that has changed in what only professionals see.
-    pub fn changed_for_desk(&self, key: SessionKey) {
-        self.put(key, Audience::Desk);
+    /// Queues a session that has changed for members on this side only: the others receive no update.
+    pub fn changed_for(&self, key: SessionKey, side: Side) {
+        self.put(key, Audience::of(side));
     }
 
     fn put(&self, key: SessionKey, audience: Audience) {
-        self.changed.put(key, audience, |waiting, more| *waiting = more.max(*waiting));
+        self.changed.put(key, audience, |waiting, more| *waiting = waiting.and(more));
     }
 
     /// Queues a changed message. A message that changes repeatedly is published once a second.
@@ -122,7 +134,7 @@ impl Inbox {
     }
 }
 
-/// The changed sessions, as each member sees them who shall be told.
+/// The changed sessions, as the members of their audiences see them.
 async fn views(
     store: &dyn Sessions,
     changed: &[(SessionKey, Audience)],
@@ -131,8 +143,42 @@ async fn views(
     let keys: Vec<_> = audiences.keys().copied().collect();
     let mut views = store.views(&keys).await?;
     let sees = |member: &Person, session: &Session| {
-        audiences.get(&session.key()).is_none_or(|audience| audience.includes(member))
+        audiences.get(&session.key()).is_some_and(|audience| audience.includes(member))
     };
     views.retain(|(member, session)| sees(member, session));
     Ok(views)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::{SessionId, TenantId};
+    use platform::new_id;
+
+    #[test]
+    fn a_change_for_one_side_is_published_to_the_other_only_if_something_else_has_changed() {
+        let inbox = Inbox::default();
+        let [desk, contact, both, all] =
+            [0; 4].map(|_| TenantId::MAIN.session(SessionId(new_id())));
+        inbox.changed_for(desk, Side::Desk);
+        inbox.changed_for(desk, Side::Desk);
+        inbox.changed_for(contact, Side::Contact);
+        inbox.changed_for(both, Side::Desk);
+        inbox.changed_for(both, Side::Contact);
+        inbox.changed(all);
+        inbox.changed_for(all, Side::Desk);
+        let taken: BTreeMap<_, _> = inbox.changed.take_all().into_iter().collect();
+        let sees = |key, side| {
+            let person = Person::new(TenantId::MAIN, side, "7".parse().unwrap());
+            taken[key].includes(&person)
+        };
+        for (key, expected) in [
+            (&desk, [false, true]),
+            (&contact, [true, false]),
+            (&both, [true; 2]),
+            (&all, [true; 2]),
+        ] {
+            assert_eq!([Side::Contact, Side::Desk].map(|side| sees(key, side)), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use bus::broadcast::Broadcast;
 use model::{
     ids::SessionId,
     person::{Person, Side},
-    session::{Member, Session},
+    session::{Desk, Member, Session},
 };
 use platform::new_id;
 use protocol::error::Error;
@@ -45,9 +45,11 @@ impl Chat {
         let (id, opened) = self.store.open_session(&new).await?;
         let session = self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
         if opened {
-            // Each side's inbox receives its own view. The session is empty, so both views are alike.
-            self.bus.publish(Broadcast::session_new(me.clone(), &session));
-            self.bus.publish(Broadcast::session_new(other, &session));
+            // Each side's inbox receives its own view. Both views of an empty session are alike, but for how the desk
+            // handles it, which may have begun.
+            let new = Session { desk: Desk::default(), ..session.clone() };
+            self.bus.publish(Broadcast::session_new(me.clone(), &new));
+            self.bus.publish(Broadcast::session_new(other, &new));
         }
         Ok((session, opened))
     }

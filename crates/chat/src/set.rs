@@ -14,31 +14,22 @@ use model::{
 use protocol::error::Error;
 
 impl Chat {
-    /// Changes a session. Each member mutes for themselves. Only the session's professionals do the rest.
+    /// Changes a session. Each member mutes for themselves. Only the session's professionals do the rest, and its customer
+    /// receives no event of it unless it is closed or opened.
     pub async fn set(
         &self,
         me: &Person,
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Session, Error> {
-        let wakes_after = wakes_after(&patch)?;
-        let is_of_desk = patch.status.is_some() || patch.assignee.is_some();
-        if is_of_desk && me.side == Side::Contact {
-            // For a non-member the session does not exist.
-            self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
-            return Err(Error::Forbidden("only a dentist can set a session's status or assignee"));
+        check_wake_time(&patch)?;
+        if patch.status.is_some() || patch.assignee.is_some() {
+            self.check_desk(me, id, &patch).await?;
         }
         match self.store.set_session(me, id, patch).await?.ok_or(Error::SessionNotFound)? {
-            PatchOutcome::Done { status, desk, muted } => {
-                if status || muted {
-                    self.inbox.changed(me.session(id));
-                } else if desk {
-                    self.inbox.changed_for_desk(me.session(id));
-                }
-                if let Some(after) = wakes_after {
-                    self.due.written(after);
-                }
-            }
+            PatchOutcome::Done { status: true, .. } => self.inbox.changed(me.session(id)),
+            PatchOutcome::Done { desk: false, muted: false, .. } => {}
+            PatchOutcome::Done { .. } => self.inbox.changed_for(me.session(id), me.side),
             PatchOutcome::AnotherIsOpen => return Err(Error::AnotherIsOpen),
             PatchOutcome::NoParticipant => {
                 return Err(Error::invalid("assigneeId", "names no professional of this session"));
@@ -46,18 +37,40 @@ impl Chat {
         }
         self.store.session(me, id).await?.ok_or(Error::SessionNotFound)
     }
+
+    /// Only professionals set a status or an assignee. Notes are open or closed, and are nobody's: their session is put
+    /// aside and assigned.
+    async fn check_desk(
+        &self,
+        me: &Person,
+        id: SessionId,
+        patch: &SessionPatch,
+    ) -> Result<(), Error> {
+        let waits = patch.status.is_some_and(|status| status.waiting().is_some());
+        if me.side == Side::Desk && !waits && patch.assignee.is_none() {
+            return Ok(());
+        }
+        // For a non-member the session does not exist.
+        let session = self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
+        if me.side == Side::Contact {
+            return Err(Error::Forbidden("only a dentist can set a session's status or assignee"));
+        }
+        if session.notes_of.is_some() {
+            return Err(Error::Forbidden("notes are neither put aside nor assigned"));
+        }
+        Ok(())
+    }
 }
 
-/// Time until the session wakes, if it is put aside until then: at most a year.
-fn wakes_after(patch: &SessionPatch) -> Result<Option<std::time::Duration>, Error> {
-    let Some(until) = patch.snoozed_until else { return Ok(None) };
+/// A session wakes in the future, at most a year ahead, and only if it is put aside.
+fn check_wake_time(patch: &SessionPatch) -> Result<(), Error> {
+    let Some(until) = patch.snoozed_until else { return Ok(()) };
     if patch.status != Some(DeskStatus::Snoozed) {
         return Err(Error::invalid("snoozedUntil", "needs the status snoozed"));
     }
     let now = Timestamp::now();
-    let latest = now + (365 * 24).hours();
-    if until <= now || until > latest {
+    if until <= now || until > now + (365 * 24).hours() {
         return Err(Error::invalid("snoozedUntil", "must be in the future, at most a year ahead"));
     }
-    Ok(until.duration_since(now).try_into().ok())
+    Ok(())
 }

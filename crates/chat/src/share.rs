@@ -2,7 +2,7 @@
 
 use crate::{
     Chat,
-    store::participants::{Roster, Shared},
+    store::{participants::Shared, roster::Roster},
 };
 use bus::broadcast::Broadcast;
 use identity::audit::Actor;

@@ -1,38 +1,37 @@
-//! The job that wakes a session at the end of its snooze.
+//! The periodic job that wakes snoozed sessions whose time has come. It has a queue of its own: nodes of the version
+//! before would refuse it.
 //!
-//! It is written with the snooze. A later snooze moves it; a session that is awake, or snoozed for longer, stays as it
-//! is.
+//! The members receive `session:updated`. If the node is killed before it publishes, their next list shows it.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde::Deserialize;
 
 use crate::inbox::Inbox;
 use db::{Database, StoreError, text::Statement};
-use model::ids::{SessionId, SessionKey, TenantId};
-use platform::jobs::{Job, JobHandler, Module, Outcome};
+use identity::rows::tenant;
+use model::{ids::SessionId, person::Side};
+use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 
 const QUEUE: &str = "snoozes";
+const WAKE_SESSIONS: Schedule = Schedule { name: "wake_sessions", queue: QUEUE, cron: "* * * * *" };
+/// Maximum number of sessions in one transaction.
+const BATCH: usize = 200;
 
-/// $1 the session, $2 its tenant.
-const WAKE: &str = "update sessions set waiting = null, snoozed_until = null \
-    where tenant_id = $2 and id = $1 and waiting = 'snoozed' and snoozed_until <= {now} returning id";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload {
-    session_id: SessionId,
-}
+/// The sessions of all tenants. A locked one is left for the next minute: a message of its customer may be waking it.
+const WAKE: &str = "update sessions set waiting = null, snoozed_until = null where id in ( \
+      select id from sessions where snoozed_until <= {now} order by snoozed_until limit 200 {skip_locked}) \
+    returning cast(tenant_id as bigint) as tenant, id";
 
 struct Snoozes {
     database: Database,
     inbox: Arc<Inbox>,
 }
 
-/// The job. The members are told in this inbox.
+/// The periodic job. It puts the sessions that wake into this inbox.
 pub fn module(database: Database, inbox: Arc<Inbox>) -> Module {
-    Module { handlers: vec![Arc::new(Snoozes { database, inbox })], schedules: Vec::new() }
+    let handler = Snoozes { database, inbox };
+    Module { handlers: vec![Arc::new(handler)], schedules: vec![WAKE_SESSIONS] }
 }
 
 #[async_trait]
@@ -42,37 +41,32 @@ impl JobHandler for Snoozes {
     }
 
     fn concurrency(&self) -> usize {
-        4
+        1
     }
 
     fn timeout(&self) -> Duration {
-        Duration::from_secs(30)
+        Duration::from_mins(1)
     }
 
-    async fn run(&self, job: &Job) -> Outcome {
-        let Some(key) = session(job) else {
-            return Outcome::Refused { code: "unknown_payload".to_owned() };
-        };
-        match self.wake(key).await {
-            Ok(()) => {
-                // In each attempt: the one before may have ended before it told them.
-                self.inbox.changed_for_desk(key);
-                Outcome::Done
-            }
+    async fn run(&self, _: &Job) -> Outcome {
+        match self.wake().await {
+            Ok(()) => Outcome::Done,
             Err(error) => Outcome::Failed { retry_after: None, code: error.kind().to_owned() },
         }
     }
 }
 
 impl Snoozes {
-    async fn wake(&self, key: SessionKey) -> Result<(), StoreError> {
-        let params = [key.id.0.into(), key.tenant.number().into()];
-        self.database.write(Statement::new(WAKE, params)).await.map(drop)
+    async fn wake(&self) -> Result<(), StoreError> {
+        loop {
+            let rows = self.database.write(Statement::new(WAKE, [])).await?;
+            for row in &rows {
+                let key = tenant(row)?.session(SessionId(row.get("id")?));
+                self.inbox.changed_for(key, Side::Desk);
+            }
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+        }
     }
-}
-
-fn session(job: &Job) -> Option<SessionKey> {
-    let tenant = TenantId::new(job.tenant.try_into().ok()?)?;
-    let Payload { session_id } = Payload::deserialize(&job.payload).ok()?;
-    Some(tenant.session(session_id))
 }

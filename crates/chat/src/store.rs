@@ -17,6 +17,7 @@ pub(crate) mod openings;
 pub mod participants;
 pub mod postgres;
 pub mod retention;
+pub mod roster;
 pub mod search;
 pub(crate) mod search_queue;
 pub mod sessions;

@@ -10,7 +10,10 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 
 use self::mysql::config::MysqlConfig;
-use model::person::{AvatarUrl, Email, Person, PersonId};
+use model::{
+    person::{Person, PersonId},
+    profile::{AvatarUrl, Email},
+};
 use platform::Source;
 use protocol::error::Error;
 

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use db::{Database, StoreError, text::Statement};
-use model::{
-    ids::TenantId,
-    person::{AvatarUrl, Person},
-};
+use model::{ids::TenantId, person::Person, profile::AvatarUrl};
 
 /// $1 people as `customer:id`, $2 their tenant. They are written in one order, so that two nodes never deadlock.
 const SEEN: &str = "insert into people_seen (tenant_id, kind, person_id, seen_at) \

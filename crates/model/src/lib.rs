@@ -8,5 +8,6 @@ pub mod ids;
 pub mod image;
 pub mod message;
 pub mod person;
+pub mod profile;
 pub mod session;
 pub mod tenant;

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::{
     ids::{EpochId, SessionId, SessionKey},
     message::Message,
-    person::{AvatarUrl, Email, Person, Side},
+    person::{Person, Side},
+    profile::{AvatarUrl, Email},
 };
 
 /// Whether a session accepts messages.
@@ -256,8 +257,8 @@ impl Session {
     }
 
     /// The member on this side of the desk.
-    pub fn member(&self, kind: Side) -> &Person {
-        match kind {
+    pub fn member(&self, side: Side) -> &Person {
+        match side {
             Side::Contact => &self.customer.person,
             Side::Desk => &self.dentist.person,
         }

@@ -19,7 +19,8 @@ use super::{
 use crate::error::Error;
 use model::{
     message::{Body, ClientId, Emoji, Visibility, amend::Amendment},
-    person::{AvatarUrl, Email, PersonId},
+    person::PersonId,
+    profile::{AvatarUrl, Email},
 };
 
 /// Names of fields that clients send, and of errors about the whole request.

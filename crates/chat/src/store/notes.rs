@@ -38,7 +38,7 @@ const OPEN: &str = "insert into sessions \
 const SEAT: &str = "insert into members (tenant_id, session_id, kind, person_id, name, avatar_url) \
     select tenant_id, {id:$3}, kind, person_id, name, avatar_url from participants \
     where session_id = $1 and tenant_id = $2 and kind = 'dentist' \
-      and person_id not like 'bot:%' and person_id not like 'system:%' returning kind";
+      and substr(person_id, 1, 4) <> 'bot:' and substr(person_id, 1, 7) <> 'system:' returning kind";
 
 /// The notes in the database.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use super::sql;
 use db::{
     Database, StoreError,
     text::{Row, Statement, Value},
@@ -19,8 +18,9 @@ use identity::{
 };
 use model::{
     ids::{SessionId, SessionKey, TenantId},
-    person::{AvatarUrl, Person, Side},
-    session::{Desk, Member, Session, SessionStatus},
+    person::Person,
+    profile::AvatarUrl,
+    session::{Member, Session},
 };
 use platform::new_id;
 
@@ -129,28 +129,13 @@ pub enum Shared {
     IsTheDentist,
 }
 
-/// All members of a session, for an administrator.
-#[derive(Clone, Debug)]
-pub struct Roster {
-    /// Whether messages may be sent.
-    pub status: SessionStatus,
-    /// The customer.
-    pub customer: Member,
-    /// The session's dentist.
-    pub dentist: Member,
-    /// Further professionals.
-    pub participants: Vec<Member>,
-    /// How the desk handles it.
-    pub desk: Desk,
-}
-
 /// A member and how far they are.
-struct Seat {
+pub(super) struct Seat {
     session_id: SessionId,
-    member: Member,
+    pub(super) member: Member,
     read_seq: u64,
     delivered_seq: u64,
-    has_left: bool,
+    pub(super) has_left: bool,
 }
 
 /// The members of sessions in the database.
@@ -183,7 +168,7 @@ impl ParticipantTable {
     }
 
     /// Members of these sessions, former ones too.
-    async fn seats(
+    pub(super) async fn seats(
         &self,
         tenant: TenantId,
         ids: impl IntoIterator<Item = SessionId>,
@@ -192,39 +177,6 @@ impl ParticipantTable {
         let rows =
             self.0.read(Statement::new(MEMBERS, [ids.into(), tenant.number().into()])).await?;
         rows.iter().map(read).collect()
-    }
-
-    /// All members of a session of this tenant.
-    pub async fn roster(
-        &self,
-        tenant: TenantId,
-        id: SessionId,
-    ) -> Result<Option<Roster>, StoreError> {
-        let sql = "select status, dentist_id, inbox, case status when 'open' then waiting end as waiting, \
-            case status when 'open' then snoozed_until end as snoozed_until, assignee_id from sessions \
-            where tenant_id = $2 and id = $1 and notes_of is null";
-        let rows = self.0.read(Statement::new(sql, [id.0.into(), tenant.number().into()])).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let (status, dentist_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
-        let mut customer = None;
-        let mut dentist = None;
-        let mut participants = Vec::new();
-        let seats = self.seats(tenant, [id]).await?;
-        for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
-            match member.person.side {
-                Side::Contact => customer = Some(member),
-                Side::Desk if member.person.id.as_str() == dentist_id => {
-                    dentist = Some(member);
-                }
-                Side::Desk => participants.push(member),
-            }
-        }
-        let (Some(customer), Some(dentist)) = (customer, dentist) else {
-            return Err(StoreError::no_row());
-        };
-        let mut desk = desk(row, tenant)?;
-        desk.assignee.take_if(|assignee| !takes_part(&participants, assignee));
-        Ok(Some(Roster { status, customer, dentist, participants, desk }))
     }
 
     /// Lets a professional take part in a session, and records it in the audit log.
@@ -398,15 +350,6 @@ fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a 
     desk.assignee.take_if(|assignee| !takes_part(participants, assignee));
 }
 
-fn takes_part(participants: &[Member], person: &Person) -> bool {
+pub(super) fn takes_part(participants: &[Member], person: &Person) -> bool {
     participants.iter().any(|member| member.person == *person)
-}
-
-fn desk(row: &Row, tenant: TenantId) -> Result<Desk, StoreError> {
-    let text = |column| row.get::<Option<String>>(column);
-    let inbox: String = row.get("inbox")?;
-    let (waiting, assignee) = (text("waiting")?, text("assignee_id")?);
-    let until = row.get("snoozed_until")?;
-    sql::desk(tenant, &inbox, waiting.as_deref(), until, assignee.as_deref())
-        .map_err(|problem| db::postgres::rows::unknown("of the desk", &problem))
 }

@@ -1,16 +1,14 @@
 //! Queries that both databases run, in their common dialect. Parameters are written as in
 //! PostgreSQL.
 
-use std::fmt::Display;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use model::{
     ids::TenantId,
     message::{Body, Emoji, Reaction},
-    person::{InvalidPerson, Person, PersonName, Side},
-    session::{Desk, InvalidDeskStatus, InvalidInbox},
+    person::{Person, PersonName, Side},
+    session::{Desk, InboxId},
 };
 
 /// Placeholders for a missing text, for nodes of versions that know only messages with a text.
@@ -43,26 +41,23 @@ pub(super) fn reactions(stored: Option<Vec<StoredReaction>>, tenant: TenantId) -
     stored.unwrap_or_default().into_iter().map(reaction).collect()
 }
 
-/// How the desk handles a session, as it is stored. Its assignee may have left: [`super::participants`] looks.
+/// How the desk handles a session, as it is stored: the database admits no other texts. Its assignee may have left, which
+/// [`super::participants`] checks.
 pub(super) fn desk(
     tenant: TenantId,
     inbox: &str,
     waiting: Option<&str>,
     snoozed_until: Option<Timestamp>,
     assignee: Option<&str>,
-) -> Result<Desk, String> {
-    let problem = |error: &dyn Display| error.to_string();
-    let assignee = assignee.map(str::parse).transpose();
-    let assignee = assignee.map_err(|error: InvalidPerson| problem(&error))?;
-    Ok(Desk {
-        inbox: inbox.parse().map_err(|error: InvalidInbox| problem(&error))?,
-        status: waiting
-            .map(str::parse)
-            .transpose()
-            .map_err(|error: InvalidDeskStatus| problem(&error))?,
+) -> Desk {
+    Desk {
+        inbox: inbox.parse().unwrap_or(InboxId::APP),
+        status: waiting.and_then(|waiting| waiting.parse().ok()),
         snoozed_until,
-        assignee: assignee.map(|id| Person::new(tenant, Side::Desk, id)),
-    })
+        assignee: assignee
+            .and_then(|id| id.parse().ok())
+            .map(|id| Person::new(tenant, Side::Desk, id)),
+    }
 }
 
 /// Columns of a message `m` whose sender is the member `s`.
@@ -147,12 +142,33 @@ macro_rules! unread {
     };
 }
 
+/// Columns of how the desk handles the session `$c`. A closed one waits for nothing.
+macro_rules! desk {
+    ($c:literal) => {
+        concat!(
+            $c,
+            ".inbox, case ",
+            $c,
+            ".status when 'open' then ",
+            $c,
+            ".waiting end as waiting, case ",
+            $c,
+            ".status when 'open' then ",
+            $c,
+            ".snoozed_until end as snoozed_until, ",
+            $c,
+            ".assignee_id"
+        )
+    };
+}
+pub(super) use desk as desk_columns;
+
 /// Sessions as seen by the member `me`. The last message, if any, has columns of its own.
 macro_rules! session {
     () => {
         concat!(
-            "c.id as chat_id, c.status, c.inbox, case c.status when 'open' then c.waiting end as waiting, \
-           case c.status when 'open' then c.snoozed_until end as snoozed_until, c.assignee_id, c.notes_of, coalesce(p.shared, c.shared) as shared, me.person_id as my_id, \
+            desk!("c"),
+            ", c.id as chat_id, c.status, c.notes_of, coalesce(p.shared, c.shared) as shared, me.person_id as my_id, \
            coalesce(p.customer_id, c.customer_id) as customer_id, coalesce(p.dentist_id, c.dentist_id) as dentist_id, \
            c.last_seq, c.rev, \
            (select id from epoch) as epoch, \

@@ -14,7 +14,7 @@ use super::{
     request::{ActingAdmin, InSession, Json, OfParticipant},
 };
 use crate::Gateway;
-use chat::store::participants;
+use chat::store::roster;
 use model::{
     ids::{SessionId, TenantId},
     person::{Person, PersonId, Side},
@@ -65,8 +65,8 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    fn of(session_id: SessionId, roster: participants::Roster) -> Self {
-        let participants::Roster { status, customer, dentist, participants, desk } = roster;
+    fn of(session_id: SessionId, roster: roster::Roster) -> Self {
+        let roster::Roster { status, customer, dentist, participants, desk } = roster;
         Self { session_id, status, customer, dentist, participants, desk }
     }
 }

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{
     committed,
-    world::{World, actor, append, dentist, draft},
+    world::{World, actor, append, customer, dentist, draft},
 };
 use crate::{
     inbox::Inbox,
@@ -29,7 +29,7 @@ use platform::{
 
 contract!(
     a_session_is_put_aside_and_its_customer_sees_nothing_of_it,
-    i17_a_snoozed_session_wakes_at_its_time_or_when_its_customer_writes,
+    i17_snoozed_sessions_wake_at_their_time_or_when_their_customers_write,
     a_session_is_assigned_to_someone_who_takes_part,
     bots_take_part_on_the_desks_side,
     i15_what_belongs_to_a_session_is_of_its_tenant,
@@ -118,49 +118,57 @@ async fn a_session_is_put_aside_and_its_customer_sees_nothing_of_it(world: World
     assert!(seen(&world, &dentist, id).await.desk.is_plain());
 }
 
-async fn i17_a_snoozed_session_wakes_at_its_time_or_when_its_customer_writes(world: World) {
+async fn i17_snoozed_sessions_wake_at_their_time_or_when_their_customers_write(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let module = snoozes::module(world.handle.clone(), std::sync::Arc::<Inbox>::default());
     let job = Job {
         id: new_id(),
         tenant: 1,
         number: 1,
-        kind: "wake".to_owned(),
-        key: Some(id.0.to_string()),
-        payload: serde_json::json!({ "sessionId": id.0 }),
+        kind: "wake_sessions".to_owned(),
+        key: None,
+        payload: serde_json::Value::Null,
         attempts: 1,
         error: None,
     };
     let run = async || assert_eq!(module.handlers[0].run(&job).await, Outcome::Done);
     let waiting = async || seen(&world, &dentist, id).await.desk.status;
-    let jobs = "select count(*) from jobs where queue = 'snoozes'";
     set(&world, &dentist, id, snoozed(in_an_hour())).await;
-    let later = in_an_hour();
-    set(&world, &dentist, id, snoozed(later)).await;
-    assert_eq!(world.count(jobs).await, 1, "a later snooze moves the job");
     run().await;
     assert_eq!(waiting().await, Some(DeskStatus::Snoozed), "it is too early");
-    set(&world, &dentist, id, snoozed(Timestamp::now())).await;
+    set(&world, &dentist, id, status(DeskStatus::Snoozed)).await;
+    run().await;
+    assert_eq!(waiting().await, Some(DeskStatus::Snoozed), "it has no time");
+    // More than a transaction wakes, of two tenants, and each of them once.
+    let twin = TenantId::new(2).unwrap();
+    let twins = [customer.id.clone(), dentist.id.clone()];
+    let [their_customer, their_dentist] = [(Side::Contact, 0), (Side::Desk, 1)]
+        .map(|(side, at): (Side, usize)| Person::new(twin, side, twins[at].clone()));
+    let theirs = world.open(&their_customer, &their_dentist).await;
+    let mut all = Vec::new();
+    for _ in 0..230 {
+        all.push(world.open(&self::customer(), &dentist).await);
+    }
+    let past = Timestamp::now();
+    set(&world, &their_dentist, theirs, snoozed(past)).await;
+    for one in &all {
+        set(&world, &dentist, *one, snoozed(past)).await;
+    }
     run().await;
     run().await;
-    assert_eq!(waiting().await, None);
-    // A message of its customer wakes it. What waits for somebody else still waits.
-    set(&world, &dentist, id, snoozed(later)).await;
+    for one in &all {
+        assert!(seen(&world, &dentist, *one).await.desk.is_plain());
+    }
+    assert!(seen(&world, &their_dentist, theirs).await.desk.is_plain());
+    assert_eq!(waiting().await, Some(DeskStatus::Snoozed));
+    // A message of its customer wakes it. A session that waits for somebody else still waits.
+    set(&world, &dentist, id, snoozed(in_an_hour())).await;
     world.say(id, &customer, 2).await;
     assert!(seen(&world, &dentist, id).await.desk.is_plain());
-    run().await;
     set(&world, &dentist, id, status(DeskStatus::Pending)).await;
     world.say(id, &customer, 1).await;
     run().await;
     assert_eq!(waiting().await, Some(DeskStatus::Pending));
-    // The same id in another tenant is another session.
-    set(&world, &dentist, id, snoozed(Timestamp::now())).await;
-    let twin = Job { tenant: 2, ..job.clone() };
-    assert_eq!(module.handlers[0].run(&twin).await, Outcome::Done);
-    assert_eq!(waiting().await, Some(DeskStatus::Snoozed));
-    for broken in [Job { tenant: 0, ..job.clone() }, Job { payload: 7.into(), ..job.clone() }] {
-        assert!(matches!(module.handlers[0].run(&broken).await, Outcome::Refused { .. }));
-    }
 }
 
 async fn a_session_is_assigned_to_someone_who_takes_part(world: World) {
@@ -248,10 +256,17 @@ async fn bots_take_part_on_the_desks_side(world: World) {
     // They read nothing of the notes, whether they came before or after.
     assert!(store.session(&bot, private).await.unwrap().is_none());
     let (_, other, id) = world.pair().await;
-    add(&world, id, &bot).await;
+    // A person may have such a name.
+    let namesake = person("Bot:7");
+    for one in [&bot, &namesake] {
+        add(&world, id, one).await;
+    }
     let (private, _) = NotesTable(world.handle.clone()).open(&other, id).await.unwrap().unwrap();
+    add(&world, id, &person("SYSTEM:x")).await;
     assert!(store.session(&bot, private).await.unwrap().is_none());
-    assert!(store.session(&other, private).await.unwrap().is_some());
+    for one in [&other, &namesake, &person("SYSTEM:x")] {
+        assert!(store.session(one, private).await.unwrap().is_some(), "{one}");
+    }
 }
 
 async fn i15_what_belongs_to_a_session_is_of_its_tenant(world: World) {
@@ -280,6 +295,8 @@ async fn i15_what_belongs_to_a_session_is_of_its_tenant(world: World) {
             ),
         ]
     };
+    let odd = format!("update sessions set inbox = 'Whats App' where id = '{id}'");
+    assert!(!world.execute(&odd).await, "no text that a node can't read");
     for row in rows(2) {
         assert!(!world.execute(&row).await, "{row}");
     }

@@ -96,8 +96,7 @@ fn desk(row: &Row, me: &Person) -> Result<Desk, StoreError> {
     }
     let text = |column| get::<Option<&str>>(row, column);
     let (waiting, until) = (text("waiting")?, get(row, "snoozed_until")?);
-    sql::desk(me.tenant, get(row, "inbox")?, waiting, until, text("assignee_id")?)
-        .map_err(|problem| unknown("of the desk", &problem))
+    Ok(sql::desk(me.tenant, get(row, "inbox")?, waiting, until, text("assignee_id")?))
 }
 
 pub(super) fn session(row: &Row) -> Result<Session, StoreError> {

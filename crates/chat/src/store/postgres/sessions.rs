@@ -44,8 +44,8 @@ const HEADS: &str = "select c.tenant_id, c.id, c.last_seq, c.rev \
 const VIEWED: &str =
     "where (me.tenant_id, me.session_id) in (select * from unnest($1::int[], $2::uuid[]))";
 
-/// $4 a status or '', $5 whether it is muted, $7 what it waits for, $8 when it wakes, $9 the assignee. Who is none of the
-/// session's professionals is not assigned. A job wakes it. The revision stays when its customer shall see no change.
+/// $4 a status or '', $5 whether it is muted, $7 what it waits for, $8 when it wakes, $9 the assignee: nothing is changed
+/// if that is none of the session's professionals. The revision stays if the customer shall notice no change.
 const SET_SESSION: &str = "
 with me as (
   select m.session_id, m.kind, m.person_id, c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id
@@ -58,7 +58,8 @@ with me as (
     case $4::text when '' then me.snoozed_until else $8::timestamptz end as snoozed_until,
     case when $9::text is null then me.assignee_id else nullif($9::text, me.dentist_id) end as assignee_id,
     $9::text is null or exists (select from participants a
-      where a.session_id = me.session_id and a.kind = 'dentist' and a.person_id = $9::text) as is_participant
+      where a.tenant_id = $6 and a.session_id = me.session_id and a.kind = 'dentist'
+        and a.person_id = $9::text) as is_participant
   from me
 ), muting as (
   update members m set muted = $5::boolean from me join wanted w using (session_id)
@@ -75,12 +76,7 @@ with me as (
     and (c.status = 'open' or w.status = 'closed' or not exists (
       select from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
         and o.dentist_id = c.dentist_id and o.status = 'open'))
-  returning c.id, c.snoozed_until
-), waking as (
-  insert into jobs (tenant_id, queue, kind, key, payload, run_at)
-  select $6, 'snoozes', 'wake', s.id::text, json_build_object('sessionId', s.id)::text, s.snoozed_until
-  from setting s where s.snoozed_until is not null
-  on conflict (tenant_id, queue, key) where state = 'waiting' do update set run_at = excluded.run_at
+  returning 1
 )
 select exists (select from setting) as changed, exists (select from muting) as muted,
   me.status as before, w.is_participant

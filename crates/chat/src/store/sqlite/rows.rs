@@ -103,7 +103,7 @@ fn desk(row: &Row<'_>, me: &Person) -> Result<Desk> {
     let inbox: String = row.get("inbox")?;
     let (waiting, assignee) = (text("waiting")?, text("assignee_id")?);
     let until = maybe_time(row, "snoozed_until")?;
-    sql::desk(me.tenant, &inbox, waiting.as_deref(), until, assignee.as_deref()).map_err(broken)
+    Ok(sql::desk(me.tenant, &inbox, waiting.as_deref(), until, assignee.as_deref()))
 }
 
 pub(super) fn session(row: &Row<'_>) -> Result<Session> {

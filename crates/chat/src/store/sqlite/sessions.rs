@@ -20,7 +20,6 @@ use model::{
     person::Person,
     session::{Session, SessionStatus},
 };
-use platform::new_id;
 
 impl Sqlite {
     fn participants(&self) -> ParticipantTable {
@@ -268,31 +267,12 @@ fn set_session(
                  and o.dentist_id = c.dentist_id and o.status = 'open'))",
             params![id, status.as_str(), tenant, desk.0, desk.1, desk.2],
         )? > 0;
-    if let Some(wakes_at) = desk.1.filter(|_| changed) {
-        add_waking(&transaction, tenant, &id, wakes_at)?;
-    }
     transaction.commit()?;
     if status != before.status && !changed {
         return Ok(Some(PatchOutcome::AnotherIsOpen));
     }
     let is_plain = status != before.status;
     Ok(Some(PatchOutcome::Done { status: is_plain, desk: changed && !is_plain, muted: muted > 0 }))
-}
-
-/// Writes the job that wakes a session, or moves it.
-fn add_waking(
-    db: &Connection,
-    tenant: i32,
-    session_id: &str,
-    wakes_at: i64,
-) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "insert into jobs (tenant_id, id, queue, kind, key, payload, run_at, created_at) \
-         values (?1, ?2, 'snoozes', 'wake', ?3, json_object('sessionId', ?3), ?4, ?5) \
-         on conflict (tenant_id, queue, key) where state = 'waiting' do update set run_at = excluded.run_at",
-    )?
-    .execute(params![tenant, new_id().to_string(), session_id, wakes_at, rows::now().as_microsecond()])?;
-    Ok(())
 }
 
 fn open_between(

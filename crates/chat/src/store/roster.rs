@@ -1,0 +1,78 @@
+//! All members of a session, for an administrator.
+
+use super::{
+    participants::{ParticipantTable, Seat, takes_part},
+    sql,
+};
+use db::{
+    StoreError,
+    text::{Row, Statement},
+};
+use model::{
+    ids::{SessionId, TenantId},
+    person::Side,
+    session::{Desk, Member, SessionStatus},
+};
+
+/// $1 the session, $2 its tenant.
+const OF_SESSION: &str = concat!(
+    "select c.status, c.dentist_id, ",
+    sql::desk_columns!("c"),
+    " from sessions c where c.tenant_id = $2 and c.id = $1 and c.notes_of is null"
+);
+
+/// All members of a session, for an administrator.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// Whether messages may be sent.
+    pub status: SessionStatus,
+    /// The customer.
+    pub customer: Member,
+    /// The session's dentist.
+    pub dentist: Member,
+    /// Further professionals.
+    pub participants: Vec<Member>,
+    /// How the desk handles it.
+    pub desk: Desk,
+}
+
+impl ParticipantTable {
+    /// All members of a session of this tenant.
+    pub async fn roster(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+    ) -> Result<Option<Roster>, StoreError> {
+        let rows =
+            self.0.read(Statement::new(OF_SESSION, [id.0.into(), tenant.number().into()])).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (status, dentist_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
+        let mut customer = None;
+        let mut dentist = None;
+        let mut participants = Vec::new();
+        let seats = self.seats(tenant, [id]).await?;
+        for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
+            match member.person.side {
+                Side::Contact => customer = Some(member),
+                Side::Desk if member.person.id.as_str() == dentist_id => {
+                    dentist = Some(member);
+                }
+                Side::Desk => participants.push(member),
+            }
+        }
+        let (Some(customer), Some(dentist)) = (customer, dentist) else {
+            return Err(StoreError::no_row());
+        };
+        let mut desk = desk(row, tenant)?;
+        desk.assignee.take_if(|assignee| !takes_part(&participants, assignee));
+        Ok(Some(Roster { status, customer, dentist, participants, desk }))
+    }
+}
+
+fn desk(row: &Row, tenant: TenantId) -> Result<Desk, StoreError> {
+    let text = |column| row.get::<Option<String>>(column);
+    let inbox: String = row.get("inbox")?;
+    let (waiting, assignee) = (text("waiting")?, text("assignee_id")?);
+    let until = row.get("snoozed_until")?;
+    Ok(sql::desk(tenant, &inbox, waiting.as_deref(), until, assignee.as_deref()))
+}
