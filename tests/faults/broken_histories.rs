@@ -267,6 +267,25 @@ fn who_waits_for_too_long_for_a_change_is_found() {
 }
 
 #[test]
+fn a_change_that_is_answered_again_is_not_late_for_someone_who_has_it() {
+    let again = |rev: u64| {
+        found(|history| {
+            history.stored[1] = edited(rev, "latest");
+            let gone = history.entries.iter().position(|entry| matches!(entry.fact, Fact::Gone));
+            let gone = gone.unwrap();
+            let before = history.entries[gone].at;
+            let mut received = at(0, DENTIST, Fact::Updated(edited(1, "latest")));
+            received.at = before;
+            history.entries.insert(gone, received);
+            let last = history.entries.len() - 1;
+            history.entries.insert(last, at(20_000, PATIENT, Fact::Amended(edited(rev, "latest"))));
+        })
+    };
+    assert_eq!(again(1), []);
+    assert!(!again(2).is_empty(), "a later version is another");
+}
+
+#[test]
 fn a_stranger_who_hears_or_joins_is_found() {
     let leaked = Violation::Leaked { device: STRANGER, session: SESSION.into() };
     let hears = found(|history| history.entries.push(at(50_000, STRANGER, heard(1))));

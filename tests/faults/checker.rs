@@ -253,6 +253,14 @@ struct Stay<'a> {
     after: u64,
 }
 
+impl Stay<'_> {
+    /// Whether this version of a message was received in it, or a later one.
+    fn has(&self, told: &Told) -> bool {
+        let mut versions = self.heard.get(&told.seq).into_iter().flatten();
+        self.session == told.session && versions.any(|(rev, _)| *rev >= told.rev)
+    }
+}
+
 /// Delay of the slowest message of a device, from the acknowledgement to its sender. Adds a violation
 /// for each late message if the device was connected all the time.
 fn waiting(
@@ -278,6 +286,11 @@ fn waiting(
         };
         for stay in stays.iter().filter(fits) {
             if is_new && told.seq <= stay.after {
+                continue;
+            }
+            // A change that is tried again is answered again, and sent to nobody who has it.
+            let mut before = stays.iter().take_while(|earlier| earlier.until <= stay.from);
+            if !is_new && before.any(|earlier| earlier.has(told)) {
                 continue;
             }
             let versions = stay.heard.get(&told.seq).into_iter().flatten();
