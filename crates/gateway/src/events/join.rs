@@ -201,7 +201,12 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, 
     turn.begin().await;
     let Begin { after, resync } = begin(gateway, me, &session, known, join.epoch).await?;
     let range = after.map_or(HistoryRange::Before(session.last_seq + 1), HistoryRange::After);
-    let messages = gateway.chat.history(&permit, me, id, range, PAGE).await?;
+    // Most clients that come back have everything. What is committed after `session` was read comes live.
+    let messages = if after.unwrap_or(0) >= session.last_seq {
+        Vec::new()
+    } else {
+        gateway.chat.history(&permit, me, id, range, PAGE).await?
+    };
     let read_up_to = match (messages.last(), after) {
         (Some(last), _) => last.seq,
         (None, Some(after)) => after,
@@ -209,6 +214,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, 
     };
     let from = messages.first().map_or(read_up_to, |first| first.seq.saturating_sub(1));
     let updated = match join.rev.filter(|_| !resync) {
+        Some(rev) if rev >= session.rev => Some(Vec::new()),
         Some(rev) => Some(gateway.chat.changes(&permit, me, id, rev, PAGE).await?),
         None => None,
     };
