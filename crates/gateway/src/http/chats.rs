@@ -128,14 +128,15 @@ impl List {
         &self,
         side: Side,
     ) -> Result<(Option<DeskStatus>, Option<SessionCursor>, u32), Error> {
-        let status = self.status.as_deref().map(|status| asked(status, side)).transpose()?;
+        let status =
+            self.status.as_deref().map(|status| status_filter(status, side)).transpose()?;
         let place = self.cursor.as_deref().map(cursor::to_session).transpose()?;
         Ok((status, place, cursor::limit(self.limit.as_deref())?))
     }
 }
 
-/// The status that a person on this side has named. Customers know two.
-fn asked(status: &str, side: Side) -> Result<DeskStatus, Error> {
+/// The status by which a person on this side filters. Customers know two.
+fn status_filter(status: &str, side: Side) -> Result<DeskStatus, Error> {
     let invalid = |error: InvalidDeskStatus| Error::invalid("status", error.to_string());
     let status: DeskStatus = status.parse().map_err(invalid)?;
     if side == Side::Contact && status.waiting().is_some() {
