@@ -56,7 +56,7 @@ impl FromStr for Side {
     }
 }
 
-/// Kind of an actor. It follows from side and id ([`Person::actor`]).
+/// Kind of an actor. It follows from side and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActorKind {
@@ -165,7 +165,7 @@ pub struct Person {
     pub id: PersonId,
 }
 
-/// A [`Person`] as clients see them: they know a side as `kind`.
+/// A person, or a program that acts for the organisation. The same id on the other side is somebody else.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Person)]
 struct ShownPerson<'a> {

@@ -50,7 +50,7 @@ impl FromStr for SessionStatus {
 #[error("must be open or closed")]
 pub struct InvalidStatus;
 
-/// Status of a session as the desk sees it. The first three are open for [`SessionStatus`].
+/// Status of a session as the desk sees it. For the customer the first three are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeskStatus {
