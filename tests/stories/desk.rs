@@ -94,7 +94,7 @@ async fn put_aside(desk: Desk) {
     updated(&mut doctor, |seen| seen["lastSeq"] == 2 && seen["desk"].is_null()).await;
     assert_eq!(listed(&desk, &dana, "snoozed").await, 0);
 
-    // What waits for somebody else goes on waiting.
+    // A pending session stays pending.
     set(&desk, 0, &dana, &session, &json!({ "status": "pending" })).await;
     updated(&mut doctor, |seen| seen["desk"]["status"] == "pending").await;
     patient.send(&session, "3", "hello?").await;

@@ -201,7 +201,7 @@ async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, 
     turn.begin().await;
     let Begin { after, resync } = begin(gateway, me, &session, known, join.epoch).await?;
     let range = after.map_or(HistoryRange::Before(session.last_seq + 1), HistoryRange::After);
-    // Most clients that come back have everything. What is committed after `session` was read comes live.
+    // Most clients that come back have everything. Messages that are committed after `session` was read come live.
     let messages = if after.unwrap_or(0) >= session.last_seq {
         Vec::new()
     } else {

@@ -197,7 +197,7 @@ impl Sessions for Sqlite {
 /// A session before a change.
 struct Before {
     status: SessionStatus,
-    /// What it waits for, when it wakes, and its assignee.
+    /// The columns `waiting`, `snoozed_until` and `assignee_id`.
     desk: (Option<String>, Option<i64>, Option<String>),
     dentist_id: String,
 }
