@@ -19,7 +19,12 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use fred::{clients::Client, error::Error};
+use fred::{
+    clients::{Client, Pipeline},
+    error::Error,
+    interfaces::ClientLike,
+    types::{FromValue, Value},
+};
 use tokio::sync::mpsc;
 
 use self::config::{RedisConfig, RedisServers};
@@ -93,6 +98,20 @@ impl Redis {
     /// Connects once. Reports version and transport, and changes nothing.
     pub async fn probe(config: &RedisConfig) -> anyhow::Result<String> {
         encryption::probe(config).await
+    }
+}
+
+/// Sends a pipeline in few writes, in one round trip. The client writes each command at once if no other waits behind
+/// the pipeline (as of fred 10.1), so a PING does: without it a batch costs a system call for each command.
+async fn at_once<R: FromValue>(pipeline: &Pipeline<Client>, client: &Client) -> Result<R, Error> {
+    let behind = async {
+        drop(client.ping::<Value>(None).await);
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        replies = pipeline.all() => replies,
+        never = behind => never,
     }
 }
 

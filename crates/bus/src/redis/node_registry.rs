@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr};
 use async_trait::async_trait;
 use fred::{clients::Client, error::Error, interfaces::KeysInterface, types::Expiration};
 
-use super::Redis;
+use super::{Redis, at_once};
 use crate::{
     ADDRESS_LEASE_SECS, BusError, NodeAddress, NodeRegistry,
     cluster::{ClusterSecret, Purpose},
@@ -69,7 +69,7 @@ pub(super) async fn alive<'a>(
     for node in &nodes {
         let _: () = pipeline.get(key(node)).await?;
     }
-    let records: Vec<Option<String>> = pipeline.all().await?;
+    let records: Vec<Option<String>> = at_once(&pipeline, client).await?;
     let mut alive: HashSet<&str> = nodes
         .iter()
         .zip(records)
@@ -83,7 +83,7 @@ pub(super) async fn alive<'a>(
         for node in &nodes {
             let _: () = pipeline.exists(unsigned_key(node)).await?;
         }
-        let there: Vec<i64> = pipeline.all().await?;
+        let there: Vec<i64> = at_once(&pipeline, client).await?;
         alive
             .extend(nodes.iter().zip(there).filter(|(_, there)| *there > 0).map(|(node, _)| *node));
     }

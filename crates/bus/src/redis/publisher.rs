@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{ROUND_TRIP_TIMEOUT, seals::seal};
+use super::{ROUND_TRIP_TIMEOUT, at_once, seals::seal};
 use crate::{
     ControlMessage, broadcast::Broadcast, cluster::ClusterSecret, control::CONTROL_CHANNEL,
     counts::BusCounts,
@@ -165,7 +165,10 @@ impl Channels {
                 pipeline.publish::<(), _, _>(channel, bytes).await?;
             }
         }
-        let _: Vec<i64> = pipeline.all().await?;
+        let _: Vec<i64> = match batch {
+            [_] => pipeline.all().await?,
+            _ => at_once(&pipeline, &self.client).await?,
+        };
         Ok(())
     }
 }
