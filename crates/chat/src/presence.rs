@@ -7,7 +7,8 @@
 //! connection for a moment does not flicker.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    iter::zip,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use rooms::Rooms;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{hub::Hub, outbound::ConnectionId, pushes::PushTable};
@@ -60,12 +61,15 @@ pub struct Presence {
     hub: Arc<Hub>,
     /// Number of connections of each person here.
     here: DashMap<Person, usize>,
+    /// People without a connection here, and the end of their time of grace. Those who come back stay in it until then.
+    leaving: Mutex<VecDeque<(Instant, Person)>>,
+    /// Wakes the task that removes them.
+    left: Notify,
     watched: Mutex<Watched>,
     /// Wakes the reader: the state of a watched person is unknown.
     asked: Notify,
     /// The bus has lost this node's people and its address.
     forgotten: Notify,
-    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -103,20 +107,28 @@ impl Presence {
     /// Starts the background tasks that read and write the table.
     pub fn start(parts: PresenceParts) -> Arc<Self> {
         let PresenceParts { tasks, table, seen, pushes, due, hub } = parts;
-        let (here, watched) = (DashMap::new(), Mutex::default());
-        let (asked, forgotten) = (Notify::new(), Notify::new());
-        let presence = Arc::new({
-            let tasks = tasks.clone();
-            Self { table, seen, pushes, due, hub, here, watched, asked, forgotten, tasks }
+        let presence = Arc::new(Self {
+            table,
+            seen,
+            pushes,
+            due,
+            hub,
+            here: DashMap::new(),
+            leaving: Mutex::default(),
+            left: Notify::new(),
+            watched: Mutex::default(),
+            asked: Notify::new(),
+            forgotten: Notify::new(),
         });
         tasks.spawn(Stage::Delivery, "presence.watched", Arc::clone(&presence).keep_refreshing());
         tasks.spawn(Stage::Delivery, "presence.here", Arc::clone(&presence).keep_noting());
+        tasks.spawn(Stage::Delivery, "presence.leaving", Arc::clone(&presence).keep_removing());
         presence
     }
 
-    /// The person is gone: pushes that wait for that become due.
-    async fn hasten_pushes(&self, person: &Person) -> Result<(), StoreError> {
-        if self.pushes.hasten(person).await? {
+    /// These people are gone: pushes that wait for that become due.
+    async fn hasten_pushes(&self, people: &[Person]) -> Result<(), StoreError> {
+        if self.pushes.hasten(people).await? {
             self.due.written(Duration::ZERO);
         }
         Ok(())
@@ -139,7 +151,7 @@ impl Presence {
     }
 
     /// Removes a connection of a person, with everything that it watched.
-    pub fn disconnect(self: &Arc<Self>, person: &Person, conn: ConnectionId) {
+    pub fn disconnect(&self, person: &Person, conn: ConnectionId) {
         let mut watched = self.watched();
         for nobody_watches in watched.watchers.disconnect(conn) {
             watched.known.remove(&nobody_watches);
@@ -153,34 +165,65 @@ impl Presence {
             Entry::Vacant(_) => false,
         };
         if last {
-            let going = Arc::clone(self).go_after_grace(person.clone());
-            self.tasks.spawn_once("presence.offline", going);
+            self.leaving().push_back((Instant::now() + GRACE, person.clone()));
+            self.left.notify_one();
         }
     }
 
-    async fn go_after_grace(self: Arc<Self>, person: Person) {
-        sleep(GRACE).await;
-        if self.here.remove_if(&person, |_, count| *count == 0).is_none() {
-            return;
+    fn leaving(&self) -> MutexGuard<'_, VecDeque<(Instant, Person)>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the people whose time of grace is over, many at once.
+    async fn keep_removing(self: Arc<Self>) {
+        loop {
+            let next = self.leaving().front().map(|(due, _)| *due);
+            let Some(next) = next else {
+                self.left.notified().await;
+                continue;
+            };
+            sleep_until(next).await;
+            let gone = self.take_gone(Instant::now());
+            if !gone.is_empty() {
+                self.remove(&gone).await;
+            }
         }
-        let gone = std::slice::from_ref(&person);
-        // If this does not reach the bus, the entry ends with the node or with its lease.
+    }
+
+    /// People whose time of grace has ended by `now`, without those who are back.
+    fn take_gone(&self, now: Instant) -> Vec<Person> {
+        let mut leaving = self.leaving();
+        let due = leaving.iter().take(CHUNK).take_while(|(due, _)| *due <= now).count();
+        let due = leaving.drain(..due).map(|(_, person)| person);
+        due.filter(|person| self.here.remove_if(person, |_, count| *count == 0).is_some()).collect()
+    }
+
+    async fn remove(&self, gone: &[Person]) {
+        // If this does not reach the bus, the entries end with the node or with their lease.
         let mut noted = self.table.mark_offline(gone).await;
-        if self.here.contains_key(&person) {
-            // The person is back, and may have been written before the removal.
-            noted = self.table.mark_online(gone).await;
+        // Someone who is back may have been written before the removal.
+        let back: Vec<Person> =
+            gone.iter().filter(|person| self.here.contains_key(person)).cloned().collect();
+        if !back.is_empty() {
+            noted = self.table.mark_online(&back).await;
         }
         if let Err(error) = noted {
-            tracing::debug!(%error, "offline mark not stored");
+            tracing::debug!(%error, "offline marks not stored");
         }
-        // The person's last connection on any node decides.
-        if !self.is_online(&person).await.unwrap_or(false)
-            && let Err(error) = self.hasten_pushes(&person).await
-        {
+        // A person's last connection on any node decides.
+        let missing = match self.table.are_online(gone).await {
+            Ok(online) => {
+                zip(gone, online).filter(|(_, online)| !online).map(|(who, _)| who).collect()
+            }
+            Err(_) => gone.iter().collect::<Vec<_>>(),
+        };
+        let away: Vec<Person> =
+            missing.into_iter().filter(|person| !self.here.contains_key(person)).cloned().collect();
+        if let Err(error) = self.hasten_pushes(&away).await {
             tracing::debug!(%error, "push jobs not released early");
         }
         if let Err(error) = self.seen.seen(gone).await {
-            tracing::debug!(%error, "time of leaving not stored");
+            tracing::debug!(%error, "times of leaving not stored");
         }
     }
 
@@ -238,7 +281,7 @@ impl Presence {
         let mut calm_until = read_at;
         loop {
             let full = tokio::select! {
-                () = tokio::time::sleep_until(read_at + READ_INTERVAL) => true,
+                () = sleep_until(read_at + READ_INTERVAL) => true,
                 () = self.asked.notified() => false,
             };
             if full {

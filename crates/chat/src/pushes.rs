@@ -14,6 +14,7 @@ use db::{
     jobs::JobTable,
     text::{Row, Statement},
 };
+use identity::people_table::by_tenant;
 use model::{
     ids::{SessionId, TenantId},
     person::{Person, PersonId, Side},
@@ -110,13 +111,13 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
         and cast({json:later.payload} ->> 'seq' as bigint) > $4) \
     order by m.seq desc limit 1";
 
-/// $1 and $2 the member, $3 the member as a subject, $4 [`CONNECTED`], $5 tenant. A key begins with the session. A job
-/// with more than one attempt was leased again and may be under way.
+/// $1 members as subjects, $2 [`CONNECTED`], $3 their tenant. A key begins with the session. A job with more than one
+/// attempt was leased again and may be under way.
 const HASTEN: &str = "update jobs set run_at = {now} \
-    where tenant_id = $5 and subject = $3 and queue = 'pushes' and state = 'taken' and attempts = 1 \
-      and error = $4 \
-      and exists (select 1 from participants me where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 \
-        and me.session_id = {id:substr(jobs.key, 1, 36)} \
+    where tenant_id = $3 and subject in (select value from {each:$1}) and queue = 'pushes' and state = 'taken' \
+      and attempts = 1 and error = $2 \
+      and exists (select 1 from participants me where me.tenant_id = $3 \
+        and me.session_id = {id:substr(jobs.key, 1, 36)} and me.kind || ':' || me.person_id = jobs.subject \
         and exists (select 1 from messages m where m.session_id = me.session_id \
           and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
     returning id";
@@ -175,14 +176,15 @@ impl PushTable {
         rows.first().map(notification).transpose()
     }
 
-    /// The member has disconnected: jobs that were put off because the member seemed connected become due, if
-    /// a message was not delivered. Returns whether there were any.
-    pub async fn hasten(&self, person: &Person) -> Result<bool, StoreError> {
-        let (kind, id) = (person.side.as_str(), person.id.as_str());
-        let subject = format!("{kind}:{id}");
-        let tenant = person.tenant.number().into();
-        let params = [kind.into(), id.into(), subject.into(), CONNECTED.into(), tenant];
-        self.0.write(Statement::new(HASTEN, params)).await.map(|rows| !rows.is_empty())
+    /// These members have disconnected: jobs that were put off because a member seemed connected become due, if a
+    /// message was not delivered. Returns whether there were any.
+    pub async fn hasten(&self, people: &[Person]) -> Result<bool, StoreError> {
+        let mut found = false;
+        for (tenant, subjects) in by_tenant(people) {
+            let params = [subjects.into(), CONNECTED.into(), tenant.number().into()];
+            found |= !self.0.write(Statement::new(HASTEN, params)).await?.is_empty();
+        }
+        Ok(found)
     }
 
     /// Moves jobs that nodes of the version before have left. Returns how many there were.

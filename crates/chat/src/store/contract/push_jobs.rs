@@ -1,6 +1,6 @@
 //! The push queue.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{ops::Deref, slice::from_ref, sync::Arc, time::Duration};
 
 use super::{
     committed,
@@ -244,15 +244,13 @@ async fn f22_a_job_that_waits_for_who_looked_connected_is_due_when_they_are_gone
     // A delivered message needs no push.
     let delivered = Delivered { session_id: elsewhere, to: stays.clone(), seq: 1 };
     node.mark_delivered(&[delivered]).await.unwrap();
-    for person in [&gone, &stays] {
-        node.pushes.hasten(person).await.unwrap();
-    }
+    node.pushes.hasten(&[gone.clone(), stays.clone()]).await.unwrap();
     let job = node.take_one().await;
     assert_eq!((&job.1.person, job.0.attempts), (&gone, 2));
     // The job is under way now, then rescheduled for another reason.
-    node.pushes.hasten(&gone).await.unwrap();
+    node.pushes.hasten(from_ref(&gone)).await.unwrap();
     node.reschedule(&job, LEASE, "timeout").await;
-    node.pushes.hasten(&gone).await.unwrap();
+    node.pushes.hasten(from_ref(&gone)).await.unwrap();
     assert!(node.take().await.is_empty());
 }
 
