@@ -219,7 +219,8 @@ impl Outbound {
     }
 
     fn charged(&self, frame: Frame) -> Queued {
-        Queued { charge: Some(self.reader.charge(frame.bytes())), frame }
+        let charge = self.reader.charge(frame.bytes());
+        Queued::charged(frame, charge)
     }
 
     /// Waiting bytes, and the time since any were taken. `None` if nothing waits.

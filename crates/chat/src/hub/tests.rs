@@ -185,8 +185,12 @@ struct Listener {
 impl Listener {
     /// The next message's `seq`.
     async fn seq(&mut self) -> u64 {
-        match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
-            Some(Queued { frame: Frame::Broadcast(broadcast), .. }) => broadcast.seq().unwrap(),
+        match timeout(PATIENCE, self.queue.recv())
+            .await
+            .expect("nothing is delivered")
+            .map(Queued::into_frame)
+        {
+            Some(Frame::Broadcast(broadcast)) => broadcast.seq().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -195,8 +199,12 @@ impl Listener {
     async fn revs(&mut self, count: usize) -> Vec<u64> {
         let mut revs = Vec::new();
         for _ in 0..count {
-            match timeout(PATIENCE, self.queue.recv()).await.expect("nothing is delivered") {
-                Some(Queued { frame: Frame::Broadcast(broadcast), .. }) => {
+            match timeout(PATIENCE, self.queue.recv())
+                .await
+                .expect("nothing is delivered")
+                .map(Queued::into_frame)
+            {
+                Some(Frame::Broadcast(broadcast)) => {
                     revs.push(broadcast.rev().unwrap());
                 }
                 other => panic!("{other:?}"),

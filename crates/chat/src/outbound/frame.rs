@@ -127,17 +127,33 @@ fn held_by(broadcast: &Broadcast) -> usize {
     2 * broadcast.size() + AROUND_BROADCAST
 }
 
-/// A waiting frame, and its memory charge.
+/// A waiting frame, and its memory charge. Boxed, as the channel holds room for 32 of them while a connection is idle.
 #[derive(Debug)]
-pub struct Queued {
+pub struct Queued(Box<(Frame, Option<Charge>)>);
+
+impl Queued {
+    pub(super) fn charged(frame: Frame, charge: Charge) -> Self {
+        Self(Box::new((frame, Some(charge))))
+    }
+
     /// The frame.
-    pub frame: Frame,
-    /// `None` for the framing's own packets before there is a connection.
-    pub(super) charge: Option<Charge>,
+    pub fn frame(&self) -> &Frame {
+        &self.0.0
+    }
+
+    /// Takes the frame out. Its charge ends.
+    pub fn into_frame(self) -> Frame {
+        self.0.0
+    }
+
+    /// Takes the charge, which the framing's own packets have not before there is a connection.
+    pub(super) fn take_charge(&mut self) -> Option<Charge> {
+        self.0.1.take()
+    }
 }
 
 impl From<Frame> for Queued {
     fn from(frame: Frame) -> Self {
-        Self { frame, charge: None }
+        Self(Box::new((frame, None)))
     }
 }

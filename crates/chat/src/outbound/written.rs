@@ -30,9 +30,11 @@ impl Written {
     /// Collects these frames and their charges. The number of frames is set after the write.
     pub fn of(queued: &mut [Queued]) -> Self {
         let mut written = Self::default();
-        for Queued { frame, charge } in queued {
+        for queued in queued {
+            let charge = queued.take_charge();
+            let frame = queued.frame();
             written.largest = written.largest.max(frame.bytes());
-            match (&mut written.charge, charge.take()) {
+            match (&mut written.charge, charge) {
                 (Some(all), Some(charge)) => all.absorb(charge),
                 (all, Some(charge)) => *all = Some(charge),
                 (_, None) => {}

@@ -46,7 +46,8 @@ pub(super) async fn run(
     mut finish: oneshot::Receiver<CloseCode>,
     limit: Duration,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
+    // It grows with the frames: most connections say little.
+    let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased;
@@ -93,13 +94,13 @@ async fn write(
     let frames = match encoding {
         Encoding::Native => {
             let frames = batch.len();
-            for Queued { frame, .. } in batch.drain(..) {
-                sink.feed(native(frame)).await?;
+            for queued in batch.drain(..) {
+                sink.feed(native(queued.into_frame())).await?;
             }
             frames
         }
         Encoding::SocketIo(recovery) => {
-            let texts = recovery.texts(batch.drain(..).map(|queued| queued.frame));
+            let texts = recovery.texts(batch.drain(..).map(Queued::into_frame));
             let frames = texts.len();
             for text in texts {
                 sink.feed(Message::Text(text)).await?;

@@ -81,13 +81,13 @@ pub(crate) async fn poll(session: &EngineSession) -> Result<String, BadRequest> 
             biased;
             first = frames.recv() => {
                 let Some(first) = first else { return Ok(engineio::CLOSE.to_owned()) };
-                let (mut bytes, mut packets) = (first.frame.bytes(), first.frame.packets());
+                let (mut bytes, mut packets) = (first.frame().bytes(), first.frame().packets());
                 batch.push(first);
                 // One packet is reserved for the client's position.
                 while bytes < BATCH_BYTES && packets < PACKETS_MAX - 1 {
                     let Ok(next) = frames.try_recv() else { break };
-                    bytes += next.frame.bytes();
-                    packets += next.frame.packets();
+                    bytes += next.frame().bytes();
+                    packets += next.frame().packets();
                     batch.push(next);
                 }
             }
@@ -98,7 +98,7 @@ pub(crate) async fn poll(session: &EngineSession) -> Result<String, BadRequest> 
             _ = probing.wait_for(|probing| *probing) => return Ok(engineio::NOOP.to_owned()),
         }
         let written = Written::of(&mut batch);
-        let frames = batch.drain(..).map(|Queued { frame, .. }| frame);
+        let frames = batch.drain(..).map(Queued::into_frame);
         let mut packets = recovery.texts(frames.filter(|frame| !matches!(frame, Frame::Probe)));
         if packets.is_empty() && written.probe && session.waits_for_life() {
             packets.push(engineio::PING);
