@@ -101,9 +101,17 @@ impl Redis {
     }
 }
 
-/// Sends a pipeline in few writes, in one round trip. The client writes each command at once if no other waits behind
-/// the pipeline (as of fred 10.1), so a PING does: without it a batch costs a system call for each command.
-async fn at_once<R: FromValue>(pipeline: &Pipeline<Client>, client: &Client) -> Result<R, Error> {
+/// Sends a pipeline of so many commands in one round trip. The client (fred 10.1) writes each command by itself if none
+/// waits behind the pipeline. So a PING waits there: most commands are then written together. On a cluster the PING goes
+/// to one of the servers, and when it is written, the client writes to all.
+async fn at_once<R: FromValue>(
+    pipeline: &Pipeline<Client>,
+    commands: usize,
+    client: &Client,
+) -> Result<R, Error> {
+    if commands < 2 {
+        return pipeline.all().await;
+    }
     let behind = async {
         drop(client.ping::<Value>(None).await);
         std::future::pending().await

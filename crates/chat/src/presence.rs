@@ -39,6 +39,8 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Time for which a person without a connection here is kept.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// Time for which further people who leave are gathered.
+const GATHER: Duration = Duration::from_millis(100);
 /// Time limit to read when a person was last seen. Other people's states wait for it.
 const LAST_SEEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of people in one request to the bus or the store.
@@ -65,6 +67,7 @@ pub struct Presence {
     leaving: Mutex<VecDeque<(Instant, Person)>>,
     /// Wakes the task that removes them.
     left: Notify,
+    tasks: Tasks,
     watched: Mutex<Watched>,
     /// Wakes the reader: the state of a watched person is unknown.
     asked: Notify,
@@ -116,6 +119,7 @@ impl Presence {
             here: DashMap::new(),
             leaving: Mutex::default(),
             left: Notify::new(),
+            tasks: tasks.clone(),
             watched: Mutex::default(),
             asked: Notify::new(),
             forgotten: Notify::new(),
@@ -182,10 +186,13 @@ impl Presence {
                 self.left.notified().await;
                 continue;
             };
-            sleep_until(next).await;
+            sleep_until(next + GATHER).await;
             let gone = self.take_gone(Instant::now());
             if !gone.is_empty() {
                 self.remove(&gone).await;
+                // A slow database holds up nobody's removal.
+                let noting = Arc::clone(&self).note_gone(gone);
+                self.tasks.spawn_once("presence.gone", noting);
             }
         }
     }
@@ -210,6 +217,11 @@ impl Presence {
         if let Err(error) = noted {
             tracing::debug!(%error, "offline marks not stored");
         }
+    }
+
+    /// Releases the pushes of people who are on no other node, and stores when these people left.
+    async fn note_gone(self: Arc<Self>, gone: Vec<Person>) {
+        let gone = gone.as_slice();
         // A person's last connection on any node decides.
         let missing = match self.table.are_online(gone).await {
             Ok(online) => {

@@ -112,15 +112,15 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
     order by m.seq desc limit 1";
 
 /// $1 members as subjects, $2 [`CONNECTED`], $3 their tenant. A key begins with the session. A job with more than one
-/// attempt was leased again and may be under way.
-const HASTEN: &str = "update jobs set run_at = {now} \
+/// attempt was leased again and may be under way. Another node ends or hastens a locked one.
+const HASTEN: &str = "update jobs set run_at = {now} where tenant_id = $3 and id in (select id from jobs \
     where tenant_id = $3 and subject in (select value from {each:$1}) and queue = 'pushes' and state = 'taken' \
       and attempts = 1 and error = $2 \
       and exists (select 1 from participants me where me.tenant_id = $3 \
         and me.session_id = {id:substr(jobs.key, 1, 36)} and me.kind || ':' || me.person_id = jobs.subject \
         and exists (select 1 from messages m where m.session_id = me.session_id \
           and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
-    returning id";
+    order by id {skip_locked}) returning id";
 
 /// Maximum number of jobs that are adopted in one transaction.
 const ADOPTED_MAX: usize = 500;
@@ -179,12 +179,16 @@ impl PushTable {
     /// These members have disconnected: jobs that were put off because a member seemed connected become due, if a
     /// message was not delivered. Returns whether there were any.
     pub async fn hasten(&self, people: &[Person]) -> Result<bool, StoreError> {
-        let mut found = false;
+        let mut found = Ok(false);
         for (tenant, subjects) in by_tenant(people) {
             let params = [subjects.into(), CONNECTED.into(), tenant.number().into()];
-            found |= !self.0.write(Statement::new(HASTEN, params)).await?.is_empty();
+            // An error of one tenant does not stop the others.
+            match self.0.write(Statement::new(HASTEN, params)).await {
+                Ok(rows) => found = found.map(|found| found || !rows.is_empty()),
+                Err(error) => found = Err(error),
+            }
         }
-        Ok(found)
+        found
     }
 
     /// Moves jobs that nodes of the version before have left. Returns how many there were.

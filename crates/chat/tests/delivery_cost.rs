@@ -1,10 +1,10 @@
 //! Cost of a delivery: the user instructions and the allocations from a message's bytes on the bus to the texts that a
-//! transport writes. Valgrind counts them, so a busy machine changes nothing. The socket and its WebSocket frames are
-//! not included.
+//! transport writes. Valgrind counts them, so a busy machine changes nothing. The signatures of Redis, the socket and its
+//! WebSocket frames are not included.
 //!
-//! The figures are those of a development build, some twenty times those of a release build. Who makes a delivery
-//! cheaper or dearer on purpose changes them here. `cargo test --release -p frontdesk-chat --test delivery_cost --
-//! --nocapture` prints the figures of a release build.
+//! The figures are those of the development build that `scripts/test` makes. A change that makes a delivery cheaper or
+//! dearer on purpose changes them here, and so does another compiler. Other builds compare the allocations only.
+//! `cargo test --release -p frontdesk-chat --test delivery_cost -- --nocapture` prints the figures of a release build.
 
 #![allow(
     clippy::unwrap_used,
@@ -185,8 +185,12 @@ fn a_delivery_costs_as_much_as_before() {
     let allocations = costs(&["--tool=dhat", "--dhat-out-file=/dev/null"], "bytes in ");
     let found = [instructions, allocations];
     println!("instructions, allocations; of one recipient, and of each further one: {found:.2?}");
+    // Clippy's compiler, which builds the tests of `scripts/test`, optimises less than another one does.
+    let as_expected = cfg!(all(debug_assertions, clippy, target_arch = "x86_64"));
+    let compared = usize::from(!as_expected);
     if cfg!(debug_assertions) {
-        for (found, expected) in found.iter().flatten().zip(EXPECTED.iter().flatten()) {
+        let expected = EXPECTED[compared..].iter().flatten();
+        for (found, expected) in found[compared..].iter().flatten().zip(expected) {
             let deviation = (found - expected).abs() / expected;
             assert!(deviation <= TOLERANCE, "{found:.2}, and {expected:.2} before");
         }

@@ -27,12 +27,16 @@ const RENAME: &str = "update members set name = $3, avatar_url = $4 \
         and (name <> $3 or avatar_url is distinct from $4) \
       order by session_id {for_no_key_update})";
 
-/// People as `customer:id`, by their tenants.
+/// People as `customer:id`, each once, by their tenants.
 pub fn by_tenant(people: &[Person]) -> BTreeMap<TenantId, Vec<String>> {
     let mut tenants: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
     for Person { tenant, side, id } in people {
         let name = format!("{}:{}", side.as_str(), id.as_str());
         tenants.entry(*tenant).or_default().push(name);
+    }
+    for names in tenants.values_mut() {
+        names.sort_unstable();
+        names.dedup();
     }
     tenants
 }
@@ -44,11 +48,15 @@ pub struct PeopleTable(pub Database);
 impl PeopleTable {
     /// Records that these people are connected now, or were until now.
     pub async fn seen(&self, people: &[Person]) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
         for (tenant, people) in by_tenant(people) {
             let params = [people.into(), tenant.number().into()];
-            self.0.write(Statement::new(SEEN, params)).await?;
+            // An error of one tenant does not stop the others.
+            if let Err(error) = self.0.write(Statement::new(SEEN, params)).await {
+                outcome = Err(error);
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// Time when someone was last connected.

@@ -69,7 +69,7 @@ pub(super) async fn alive<'a>(
     for node in &nodes {
         let _: () = pipeline.get(key(node)).await?;
     }
-    let records: Vec<Option<String>> = at_once(&pipeline, client).await?;
+    let records: Vec<Option<String>> = at_once(&pipeline, nodes.len(), client).await?;
     let mut alive: HashSet<&str> = nodes
         .iter()
         .zip(records)
@@ -83,7 +83,7 @@ pub(super) async fn alive<'a>(
         for node in &nodes {
             let _: () = pipeline.exists(unsigned_key(node)).await?;
         }
-        let there: Vec<i64> = at_once(&pipeline, client).await?;
+        let there: Vec<i64> = at_once(&pipeline, nodes.len(), client).await?;
         alive
             .extend(nodes.iter().zip(there).filter(|(_, there)| *there > 0).map(|(node, _)| *node));
     }

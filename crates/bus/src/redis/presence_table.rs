@@ -34,7 +34,7 @@ impl PresenceTable for Redis {
                     pipeline.expire(unsigned_key(person), PRESENCE_LEASE_SECS, None).await?;
             }
         }
-        let _: Vec<i64> = at_once(&pipeline, &self.commands).await?;
+        let _: Vec<i64> = at_once(&pipeline, 2 * people.len(), &self.commands).await?;
         Ok(())
     }
 
@@ -46,7 +46,7 @@ impl PresenceTable for Redis {
                 let _: () = pipeline.srem(unsigned_key(person), self.secret.node()).await?;
             }
         }
-        let _: Vec<i64> = at_once(&pipeline, &self.commands).await?;
+        let _: Vec<i64> = at_once(&pipeline, people.len(), &self.commands).await?;
         Ok(())
     }
 
@@ -69,7 +69,7 @@ async fn nodes_of(
     for person in people {
         let _: () = pipeline.hgetall(key(person)).await?;
     }
-    let records: Vec<HashMap<String, String>> = at_once(&pipeline, client).await?;
+    let records: Vec<HashMap<String, String>> = at_once(&pipeline, people.len(), client).await?;
     let mut nodes: Vec<Vec<String>> = people
         .iter()
         .zip(records)
@@ -88,7 +88,7 @@ async fn nodes_of(
         for person in people {
             let _: () = pipeline.smembers(unsigned_key(person)).await?;
         }
-        let unsigned: Vec<Vec<String>> = at_once(&pipeline, client).await?;
+        let unsigned: Vec<Vec<String>> = at_once(&pipeline, people.len(), client).await?;
         nodes.iter_mut().zip(unsigned).for_each(|(nodes, more)| nodes.extend(more));
     }
     Ok(nodes)

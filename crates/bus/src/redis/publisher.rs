@@ -165,10 +165,7 @@ impl Channels {
                 pipeline.publish::<(), _, _>(channel, bytes).await?;
             }
         }
-        let _: Vec<i64> = match batch {
-            [_] => pipeline.all().await?,
-            _ => at_once(&pipeline, &self.client).await?,
-        };
+        let _: Vec<i64> = at_once(&pipeline, batch.len(), &self.client).await?;
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use model::{
 use protocol::{Framing, engineio};
 
 /// Maximum overhead of a frame beside its text, in bytes: its entry in the queue, and a broadcast's fields.
-const AROUND: usize = 64;
+const AROUND: usize = 128;
 const AROUND_BROADCAST: usize = 512;
 
 /// Change of the client's position beside the messages that it is sent.
