@@ -6,9 +6,10 @@
 //! disconnects is kept for a while, and is offline for others after two reads, so that a phone that loses its
 //! connection for a moment does not flicker.
 
+mod leaving;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    iter::zip,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,9 +22,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+use self::leaving::Leaving;
 use crate::{hub::Hub, outbound::ConnectionId, pushes::PushTable};
 use bus::{BusError, PresenceTable, broadcast::Broadcast};
-use db::StoreError;
 use identity::people_table::PeopleTable;
 use model::person::Person;
 use platform::{
@@ -39,8 +40,6 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Time for which a person without a connection here is kept.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// Time for which further people who leave are gathered.
-const GATHER: Duration = Duration::from_millis(100);
 /// Time limit to read when a person was last seen. Other people's states wait for it.
 const LAST_SEEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of people in one request to the bus or the store.
@@ -63,10 +62,7 @@ pub struct Presence {
     hub: Arc<Hub>,
     /// Number of connections of each person here.
     here: DashMap<Person, usize>,
-    /// People without a connection here, and the end of their time of grace. Those who come back stay in it until then.
-    leaving: Mutex<VecDeque<(Instant, Person)>>,
-    /// Wakes the task that removes them.
-    left: Notify,
+    leaving: Leaving,
     tasks: Tasks,
     watched: Mutex<Watched>,
     /// Wakes the reader: the state of a watched person is unknown.
@@ -117,8 +113,7 @@ impl Presence {
             due,
             hub,
             here: DashMap::new(),
-            leaving: Mutex::default(),
-            left: Notify::new(),
+            leaving: Leaving::default(),
             tasks: tasks.clone(),
             watched: Mutex::default(),
             asked: Notify::new(),
@@ -128,14 +123,6 @@ impl Presence {
         tasks.spawn(Stage::Delivery, "presence.here", Arc::clone(&presence).keep_noting());
         tasks.spawn(Stage::Delivery, "presence.leaving", Arc::clone(&presence).keep_removing());
         presence
-    }
-
-    /// These people are gone: pushes that wait for that become due.
-    async fn hasten_pushes(&self, people: &[Person]) -> Result<(), StoreError> {
-        if self.pushes.hasten(people).await? {
-            self.due.written(Duration::ZERO);
-        }
-        Ok(())
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -169,73 +156,7 @@ impl Presence {
             Entry::Vacant(_) => false,
         };
         if last {
-            self.leaving().push_back((Instant::now() + GRACE, person.clone()));
-            self.left.notify_one();
-        }
-    }
-
-    fn leaving(&self) -> MutexGuard<'_, VecDeque<(Instant, Person)>> {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes the people whose time of grace is over, many at once.
-    async fn keep_removing(self: Arc<Self>) {
-        loop {
-            let next = self.leaving().front().map(|(due, _)| *due);
-            let Some(next) = next else {
-                self.left.notified().await;
-                continue;
-            };
-            sleep_until(next + GATHER).await;
-            let gone = self.take_gone(Instant::now());
-            if !gone.is_empty() {
-                self.remove(&gone).await;
-                // A slow database holds up nobody's removal.
-                let noting = Arc::clone(&self).note_gone(gone);
-                self.tasks.spawn_once("presence.gone", noting);
-            }
-        }
-    }
-
-    /// People whose time of grace has ended by `now`, without those who are back.
-    fn take_gone(&self, now: Instant) -> Vec<Person> {
-        let mut leaving = self.leaving();
-        let due = leaving.iter().take(CHUNK).take_while(|(due, _)| *due <= now).count();
-        let due = leaving.drain(..due).map(|(_, person)| person);
-        due.filter(|person| self.here.remove_if(person, |_, count| *count == 0).is_some()).collect()
-    }
-
-    async fn remove(&self, gone: &[Person]) {
-        // If this does not reach the bus, the entries end with the node or with their lease.
-        let mut noted = self.table.mark_offline(gone).await;
-        // Someone who is back may have been written before the removal.
-        let back: Vec<Person> =
-            gone.iter().filter(|person| self.here.contains_key(person)).cloned().collect();
-        if !back.is_empty() {
-            noted = self.table.mark_online(&back).await;
-        }
-        if let Err(error) = noted {
-            tracing::debug!(%error, "offline marks not stored");
-        }
-    }
-
-    /// Releases the pushes of people who are on no other node, and stores when these people left.
-    async fn note_gone(self: Arc<Self>, gone: Vec<Person>) {
-        let gone = gone.as_slice();
-        // A person's last connection on any node decides.
-        let missing = match self.table.are_online(gone).await {
-            Ok(online) => {
-                zip(gone, online).filter(|(_, online)| !online).map(|(who, _)| who).collect()
-            }
-            Err(_) => gone.iter().collect::<Vec<_>>(),
-        };
-        let away: Vec<Person> =
-            missing.into_iter().filter(|person| !self.here.contains_key(person)).cloned().collect();
-        if let Err(error) = self.hasten_pushes(&away).await {
-            tracing::debug!(%error, "push jobs not released early");
-        }
-        if let Err(error) = self.seen.seen(gone).await {
-            tracing::debug!(%error, "times of leaving not stored");
+            self.leaving.put(person);
         }
     }
 
