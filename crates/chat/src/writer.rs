@@ -345,7 +345,7 @@ impl Committer {
 
     /// The database has decided a batch, except for the sends of sessions whose rows were locked.
     fn land_well(&self, lane: Lane, locked: Vec<Job>) {
-        let waiting: HashSet<_> = locked.iter().map(|job| job.draft.session_id).collect();
+        let waiting: HashSet<_> = locked.iter().map(|job| job.draft.session()).collect();
         self.queue.land(lane, |state, now| {
             state.backlog.committed(lane, &waiting, now);
             state.backlog.put_back(locked);

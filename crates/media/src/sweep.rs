@@ -42,7 +42,7 @@ async fn sweep(images: &Images, uploads: &UploadTable) -> Result<usize, Error> {
     loop {
         let before = orphaned();
         let orphans = uploads.orphans(before, BATCH).await?;
-        for orphan in &orphans {
+        for (_, orphan) in &orphans {
             images.remove(orphan).await?;
         }
         uploads.forget_uploads(&orphans, before).await?;

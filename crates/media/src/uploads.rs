@@ -1,12 +1,13 @@
 //! The table of pictures that may be uploaded.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{bucket::UPLOAD_EXPIRES, format::Format};
 use db::{
     Database, StoreError,
+    postgres::rows::unknown,
     text::{Row, Statement},
 };
 use model::{
@@ -101,7 +102,7 @@ pub(crate) fn orphaned() -> Timestamp {
 const NOTE: &str = "insert into uploads \
     (tenant_id, key, session_id, kind, person_id, content_type, size, file_name, created_at) \
     select me.tenant_id, $4, me.session_id, me.kind, me.person_id, $5, cast($6 as bigint), $7, {now} \
-    from participants me join sessions c on c.id = me.session_id \
+    from participants me join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
     where me.tenant_id = $10 and me.kind = $1 and me.person_id = $2 and c.id = $3 \
       and c.status = 'open' \
       and (select count(*) from uploads u \
@@ -113,7 +114,8 @@ const NOTE: &str = "insert into uploads \
     returning key";
 
 /// $1, $2 the member, $3 session, $4 tenant.
-const STATUS: &str = "select c.status from participants me join sessions c on c.id = me.session_id \
+const STATUS: &str = "select c.status from participants me \
+    join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3";
 
 /// $1, $2 the member, $3 session, $4 key, $5 tenant.
@@ -121,23 +123,23 @@ const UPLOAD: &str = "select coalesce(m.image ->> 'contentType', u.content_type)
     u.size, u.file_name, u.created_at, \
     (u.kind = me.kind and u.person_id = me.person_id) as mine, \
     (u.message_id is null and not u.refused) as waiting, m.image is not null as shown \
-    from uploads u join participants me on me.session_id = u.session_id \
-    left join messages m on m.session_id = u.session_id and m.id = u.message_id \
+    from uploads u join participants me on me.tenant_id = u.tenant_id and me.session_id = u.session_id \
+    left join messages m on m.tenant_id = u.tenant_id + 0 and m.session_id = u.session_id and m.id = u.message_id \
     where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and u.session_id = $3 \
       and u.key = $4";
 
 /// $1 maximum creation time, $2 now, $3 the limit.
-const ORPHANS: &str = "select session_id, key from uploads \
+const ORPHANS: &str = "select cast(tenant_id as bigint) as tenant, session_id, key from uploads \
     where message_id is null and (created_at < $1 or remove_at <= $2) order by created_at limit $3";
 
-/// $1 keys. Uploads requested after $2 are removed once more, at $3.
+/// $1 keys, $4 their tenant. Uploads requested after $2 are removed once more, at $3.
 const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 \
       then cast($3 as timestamptz) end \
-    where key in (select value from {each:$1}) and message_id is null";
+    where tenant_id = $4 and key in (select value from {each:$1}) and message_id is null";
 
-/// $1 keys, $2 maximum creation time.
+/// $1 keys, $2 maximum creation time, $3 the keys' tenant.
 const FORGET: &str = "delete from uploads \
-    where key in (select value from {each:$1}) and message_id is null and created_at < $2";
+    where tenant_id = $3 and key in (select value from {each:$1}) and message_id is null and created_at < $2";
 
 /// $1 key, $2 tenant.
 const REFUSE: &str = "update uploads set refused = true, remove_at = {now} \
@@ -211,27 +213,38 @@ impl UploadTable {
         &self,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<ObjectKey>, StoreError> {
+    ) -> Result<Vec<(TenantId, ObjectKey)>, StoreError> {
         let params = [before.into(), Timestamp::now().into(), limit.into()];
         let rows = self.0.read(Statement::new(ORPHANS, params)).await?;
-        let key =
-            |row: &Row| Ok(ObjectKey::new(SessionId(row.get("session_id")?), row.parsed("key")?));
-        rows.iter().map(key).collect()
+        let orphan = |row: &Row| {
+            let key = ObjectKey::new(SessionId(row.get("session_id")?), row.parsed("key")?);
+            Ok((tenant(row)?, key))
+        };
+        rows.iter().map(orphan).collect()
     }
 
     /// Records that the objects of these pictures are removed. Deletes the rows of those that were
     /// requested before this time, unless a message shows them.
     pub async fn forget_uploads(
         &self,
-        keys: &[ObjectKey],
+        keys: &[(TenantId, ObjectKey)],
         before: Timestamp,
     ) -> Result<(), StoreError> {
-        let keys: Vec<String> = keys.iter().map(|key| key.image().to_string()).collect();
+        let mut tenants = BTreeMap::<TenantId, Vec<String>>::new();
+        for (tenant, key) in keys {
+            tenants.entry(*tenant).or_default().push(key.image().to_string());
+        }
         let (since, again) =
             (Timestamp::now() - LATE_WRITE_WINDOW, Timestamp::now() + LATE_WRITE_WINDOW);
-        let removed = [keys.clone().into(), since.into(), again.into()];
-        self.0.write(Statement::new(REMOVED, removed)).await?;
-        self.0.write(Statement::new(FORGET, [keys.into(), before.into()])).await.map(drop)
+        for (tenant, keys) in tenants {
+            let tenant = tenant.number();
+            let removed = [keys.clone().into(), since.into(), again.into(), tenant.into()];
+            self.0.write(Statement::new(REMOVED, removed)).await?;
+            self.0
+                .write(Statement::new(FORGET, [keys.into(), before.into(), tenant.into()]))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Records that the uploaded object is not a picture.
@@ -239,6 +252,12 @@ impl UploadTable {
         let params = [key.image().to_string().into(), tenant.number().into()];
         self.0.write(Statement::new(REFUSE, params)).await.map(drop)
     }
+}
+
+fn tenant(row: &Row) -> Result<TenantId, StoreError> {
+    let number: i64 = row.get("tenant")?;
+    let tenant = i32::try_from(number).ok().and_then(TenantId::new);
+    tenant.ok_or_else(|| unknown("tenant", &"is no tenant"))
 }
 
 fn upload(row: &Row) -> Result<Upload, StoreError> {

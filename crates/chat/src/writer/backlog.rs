@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::trouble::Trouble;
 use crate::{store::Appended, writer::spans::Queued};
-use model::{ids::SessionId, message::Draft, person::Person};
+use model::{ids::SessionKey, message::Draft, person::Person};
 use protocol::error::Error;
 
 /// Maximum of waiting sends; one more is rejected with `busy`.
@@ -78,13 +78,13 @@ pub(super) struct Backlog {
     arrived: u64,
     /// Numbers of undecided sends, waiting or under way: by sender, and by session.
     senders: HashMap<Person, usize>,
-    sessions: HashMap<SessionId, usize>,
+    sessions: HashMap<SessionKey, usize>,
     undecided: usize,
     /// Sessions of each lane's current batch. The other lane takes none of their sends, which keeps
     /// the order.
-    main: HashSet<SessionId>,
-    apart: HashSet<SessionId>,
-    troubles: HashMap<SessionId, Trouble>,
+    main: HashSet<SessionKey>,
+    apart: HashSet<SessionKey>,
+    troubles: HashMap<SessionKey, Trouble>,
     /// Batch size of the lane apart: halved after a failure, doubled after a success.
     suspects: usize,
     is_closed: bool,
@@ -98,15 +98,15 @@ impl Backlog {
         trace: Option<Queued>,
         now: Instant,
     ) -> Option<(Lane, oneshot::Receiver<Result<Appended, Error>>)> {
-        let (sender, session) = (self.of_sender(&draft.sender), self.of_session(draft.session_id));
+        let (sender, session) = (self.of_sender(&draft.sender), self.of_session(draft.session()));
         let full = self.undecided >= QUEUE;
         if self.is_closed || full || sender >= QUEUE_OF_SENDER || session >= QUEUE_OF_SESSION {
             return None;
         }
         self.undecided += 1;
         self.senders.insert(draft.sender.clone(), sender + 1);
-        self.sessions.insert(draft.session_id, session + 1);
-        let lane = self.troubles.get(&draft.session_id).map_or(Lane::Main, |it| it.kind.lane());
+        self.sessions.insert(draft.session(), session + 1);
+        let lane = self.troubles.get(&draft.session()).map_or(Lane::Main, |it| it.kind.lane());
         let (answer, pending) = oneshot::channel();
         self.arrived += 1;
         let number = self.arrived;
@@ -138,7 +138,7 @@ impl Backlog {
         self.senders.get(sender).copied().unwrap_or_default()
     }
 
-    fn of_session(&self, id: SessionId) -> usize {
+    fn of_session(&self, id: SessionKey) -> usize {
         self.sessions.get(&id).copied().unwrap_or_default()
     }
 
@@ -167,12 +167,12 @@ impl Backlog {
         }
         let batch: Vec<Job> =
             chosen.iter().filter_map(|number| self.waiting.remove(number)).collect();
-        let ids = batch.iter().map(|job| job.draft.session_id).collect();
+        let ids = batch.iter().map(|job| job.draft.session()).collect();
         *self.under_way(lane) = ids;
         Next::Commit(batch)
     }
 
-    fn under_way(&mut self, lane: Lane) -> &mut HashSet<SessionId> {
+    fn under_way(&mut self, lane: Lane) -> &mut HashSet<SessionKey> {
         match lane {
             Lane::Main => &mut self.main,
             Lane::Apart => &mut self.apart,
@@ -188,7 +188,7 @@ impl Backlog {
 
     fn choose_main(&self, now: Instant) -> Vec<u64> {
         let is_ready = |job: &Job| {
-            let id = job.draft.session_id;
+            let id = job.draft.session();
             !self.apart.contains(&id)
                 && self.troubles.get(&id).is_none_or(|it| it.is_due(Lane::Main, now))
         };
@@ -198,7 +198,7 @@ impl Backlog {
         let Some(first) = drafts().next() else { return chosen };
         // The shares apply only while others wait.
         let one_sender = drafts().all(|draft| draft.sender == first.sender);
-        let one_session = drafts().all(|draft| draft.session_id == first.session_id);
+        let one_session = drafts().all(|draft| draft.session() == first.session());
         let alone = Shares {
             sender: if one_sender { BATCH } else { many.sender },
             session: if one_session { BATCH } else { many.session },
@@ -212,7 +212,7 @@ impl Backlog {
             return Vec::new();
         }
         let trouble = |job: &Job| {
-            let id = job.draft.session_id;
+            let id = job.draft.session();
             let trouble = self.troubles.get(&id).filter(|it| it.is_due(Lane::Apart, now));
             trouble.filter(|_| !self.main.contains(&id))
         };
@@ -237,11 +237,12 @@ impl Backlog {
             if chosen.len() >= shares.all {
                 break;
             }
-            let Draft { session_id, sender, client_id, .. } = &job.draft;
+            let Draft { sender, client_id, .. } = &job.draft;
+            let session = job.draft.session();
             let of_sender = senders.entry(sender).or_insert(0);
-            let of_session = sessions.entry(*session_id).or_insert(0);
+            let of_session = sessions.entry(session).or_insert(0);
             let fits = *of_sender < shares.sender && *of_session < shares.session;
-            if fits && is_ready(job) && seen.insert((*session_id, sender, client_id)) {
+            if fits && is_ready(job) && seen.insert((session, sender, client_id)) {
                 *of_sender += 1;
                 *of_session += 1;
                 chosen.push(*number);
@@ -259,7 +260,7 @@ impl Backlog {
     pub(super) fn decided(&mut self, draft: &Draft) {
         self.undecided = self.undecided.saturating_sub(1);
         one_less(&mut self.senders, &draft.sender);
-        one_less(&mut self.sessions, &draft.session_id);
+        one_less(&mut self.sessions, &draft.session());
     }
 
     /// Ends a lane's batch. Undecided sends have been put back before.
@@ -268,7 +269,7 @@ impl Backlog {
     }
 
     /// A batch was committed, without the sends of the locked sessions.
-    pub(super) fn committed(&mut self, lane: Lane, locked: &HashSet<SessionId>, now: Instant) {
+    pub(super) fn committed(&mut self, lane: Lane, locked: &HashSet<SessionKey>, now: Instant) {
         if lane == Lane::Apart {
             self.suspects = (self.suspects * 2).clamp(1, BATCH);
         }

@@ -123,7 +123,7 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
     let (shown, waiting) = (noted(&world, id, &customer).await, noted(&world, id, &customer).await);
     let later = Timestamp::now() + 1.hour();
     let orphans = async || world.uploads().orphans(later, 10).await.unwrap();
-    let object = |key: &ImageKey| ObjectKey::new(id, key.clone());
+    let object = |key: &ImageKey| (TenantId::MAIN, ObjectKey::new(id, key.clone()));
     assert_eq!(orphans().await, [object(&shown), object(&waiting)]);
     assert!(world.uploads().orphans(Timestamp::now() - 1.hour(), 10).await.unwrap().is_empty());
     let appended = world.store.append(&[showing(id, &customer, &shown)]).await.unwrap();
@@ -161,5 +161,5 @@ pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World
     world.uploads().refuse_upload(another, &object).await.unwrap();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty(), "it is not theirs");
     world.uploads().refuse_upload(customer.tenant, &object).await.unwrap();
-    assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [object]);
+    assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [(customer.tenant, object)]);
 }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::store::contract::world::{customer, draft};
-use model::{ids::TenantId, person::Side};
+use model::{
+    ids::{SessionId, TenantId},
+    person::Side,
+};
 use platform::new_id;
 
 /// A queue with its own clock.
@@ -14,8 +17,8 @@ impl Desk {
         Self { backlog: Backlog::default(), now: Instant::now() }
     }
 
-    fn send(&mut self, id: SessionId, sender: &Person, body: &str) -> bool {
-        self.backlog.admit(draft(id, sender, body), None, self.now).is_some()
+    fn send(&mut self, id: SessionKey, sender: &Person, body: &str) -> bool {
+        self.backlog.admit(draft(id.id, sender, body), None, self.now).is_some()
     }
 
     fn take(&mut self, lane: Lane) -> Vec<Job> {
@@ -49,8 +52,8 @@ fn bodies(batch: &[Job]) -> Vec<String> {
     batch.iter().filter_map(body).collect()
 }
 
-fn session() -> SessionId {
-    SessionId(new_id())
+fn session() -> SessionKey {
+    TenantId::MAIN.session(SessionId(new_id()))
 }
 
 fn of<'a>(batch: &'a [Job], sender: &Person) -> Vec<&'a Job> {
@@ -71,7 +74,7 @@ fn one_sender_and_one_session_have_a_share_of_a_batch_where_others_wait() {
     let batch = desk.take(Lane::Main);
     assert_eq!(of(&batch, &quiet).len(), 1, "it is in the first batch");
     assert_eq!(of(&batch, &flooder).len(), BATCH_OF_SENDER);
-    let of_busy = batch.iter().filter(|job| job.draft.session_id == busy);
+    let of_busy = batch.iter().filter(|job| job.draft.session() == busy);
     assert_eq!(of_busy.count(), BATCH_OF_SESSION);
 }
 
@@ -115,7 +118,7 @@ fn a_locked_session_waits_in_order_and_the_others_are_taken() {
     let batch = desk.take(Lane::Main);
     assert_eq!(bodies(&batch), ["1", "a"]);
     desk.send(locked, &sender, "2");
-    let (of_locked, _) = batch.into_iter().partition(|job| job.draft.session_id == locked);
+    let (of_locked, _) = batch.into_iter().partition(|job| job.draft.session() == locked);
     desk.backlog.committed(Lane::Main, &HashSet::from([locked]), desk.now);
     desk.backlog.put_back(of_locked);
     desk.backlog.landed(Lane::Main);
@@ -204,7 +207,7 @@ fn a_sessions_sends_are_on_one_lane_at_a_time() {
 fn two_tries_of_one_send_are_never_in_one_batch() {
     let mut desk = Desk::new();
     let first =
-        draft(session(), &Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap()), "x");
+        draft(session().id, &Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap()), "x");
     for _ in 0..2 {
         desk.backlog.admit(first.clone(), None, desk.now);
     }
