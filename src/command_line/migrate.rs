@@ -8,10 +8,10 @@ use db::counts::DatabaseCounts;
 
 #[derive(Args, Debug)]
 pub(super) struct Ask {
-    /// Also end the upgrade: allow further tenants, and further members of a session
+    /// Also end the upgrade: allow further tenants, and further members of a session, and give all keys their tenant
     ///
-    /// Run it when no node of an earlier version runs any more, and none will: such nodes fail from then on. A new
-    /// database, and the embedded one, need no such step.
+    /// Run it when no node of an earlier version runs any more, and none will: such nodes fail from then on. Indexes are
+    /// built while nodes run; a long one takes minutes. A new database, and the embedded one, need no such step.
     #[arg(long)]
     finish: bool,
 }

@@ -270,8 +270,9 @@ async fn no_table_is_its_to_change(database: &PostgresDatabase, node: &str, owne
         let code = error.code().unwrap().code().to_owned();
         assert_eq!(code, "42501", "{refused}: {error}");
     }
-    // The index of searches is the owner's, and is tidied all the same.
-    client.batch_execute("select frontdesk_tidy_search()").await.unwrap();
+    // The index of searches and the tables are the owner's, and are looked after all the same.
+    let looked_after = "select frontdesk_tidy_search(), frontdesk_look_at_growth()";
+    client.batch_execute(looked_after).await.unwrap();
     // Default privileges cover the tables of later migrations.
     let later = format!("set role {owner}; create table later (id int); reset role");
     database.client().await.batch_execute(&later).await.unwrap();

@@ -13,7 +13,8 @@ const LATER: &str = "
     alter table messages add column mood text;
     alter table sessions add column mood text not null default 'calm';
     alter table members add column mood text;
-    create table moods (session_id uuid not null references sessions (id), mood text);
+    create table moods (tenant_id integer not null default 1, session_id uuid not null, mood text,
+        foreign key (tenant_id, session_id) references sessions (tenant_id, id));
     create index messages_mood on messages (session_id, mood) where mood is not null;
     insert into refinery_schema_history (version, name, applied_on, checksum)
         values (9999, 'moods', '2026-01-01T00:00:00Z', '1');";

@@ -100,9 +100,9 @@ const SETTLED: &str =
 /// Returns the latest unread message. A later job exists if a message arrived after this one was leased;
 /// sending both would repeat it.
 const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless from participants me \
-    join messages m on m.session_id = me.session_id and m.sender_kind <> me.kind \
-      and m.seq > me.read_seq and m.deleted_at is null \
-    join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
+    join messages m on m.tenant_id = me.tenant_id + 0 and m.session_id = me.session_id \
+      and m.sender_kind <> me.kind and m.seq > me.read_seq and m.deleted_at is null \
+    join members s on s.tenant_id = m.tenant_id + 0 and s.session_id = m.session_id and s.kind = m.sender_kind \
       and s.person_id = m.sender_id \
     where me.tenant_id = $5 and me.session_id = $1 and me.kind = $2 and me.person_id = $3 \
       and not me.muted and m.seq >= $4 \
@@ -118,8 +118,8 @@ const HASTEN: &str = "update jobs set run_at = {now} where tenant_id = $3 and id
       and attempts = 1 and error = $2 \
       and exists (select 1 from participants me where me.tenant_id = $3 \
         and me.session_id = {id:substr(jobs.key, 1, 36)} and me.kind || ':' || me.person_id = jobs.subject \
-        and exists (select 1 from messages m where m.session_id = me.session_id \
-          and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
+        and exists (select 1 from messages m where m.tenant_id = $3 \
+          and m.session_id = me.session_id and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
     order by id {skip_locked}) returning id";
 
 /// Maximum number of jobs that are adopted in one transaction.

@@ -19,8 +19,8 @@ const WAKE_SESSIONS: Schedule = Schedule { name: "wake_sessions", queue: QUEUE, 
 const BATCH: usize = 200;
 
 /// The sessions of all tenants. A locked one is left for the next minute: a message of its customer may be waking it.
-const WAKE: &str = "update sessions set waiting = null, snoozed_until = null where id in ( \
-      select id from sessions where snoozed_until <= {now} order by snoozed_until limit 200 {skip_locked}) \
+const WAKE: &str = "update sessions set waiting = null, snoozed_until = null where (tenant_id, id) in ( \
+      select tenant_id, id from sessions where snoozed_until <= {now} order by snoozed_until limit 200 {skip_locked}) \
     returning cast(tenant_id as bigint) as tenant, id";
 
 struct Snoozes {

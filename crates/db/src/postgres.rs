@@ -7,6 +7,7 @@ mod encoding;
 mod encryption;
 pub mod failure;
 pub mod fitness;
+mod keys;
 mod language;
 mod migrations;
 mod node_role;
@@ -96,7 +97,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Ends the upgrade, for ever: programs of version 11 and before can't use the database from then on. Returns
+    /// Ends the upgrade, for ever: programs of version 19 and before can't use the database from then on. Returns
     /// whether it had not ended.
     pub async fn finish_upgrade(&self) -> anyhow::Result<bool> {
         migrations::finish(&self.pool).await

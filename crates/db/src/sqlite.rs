@@ -93,6 +93,12 @@ pub fn migrate(db: &mut Connection) -> Result<(), refinery::Error> {
     migrations::runner().set_abort_missing(false).run(db).map(drop)
 }
 
+/// Applies the migrations up to a version, as an earlier program would have.
+#[cfg(test)]
+pub(crate) fn migrate_to(db: &mut Connection, version: i32) -> Result<(), refinery::Error> {
+    migrations::runner().set_target(refinery::Target::Version(version)).run(db).map(drop)
+}
+
 /// Opens a connection to the file.
 pub fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;

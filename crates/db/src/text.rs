@@ -10,6 +10,7 @@
 //! | `{each:$1}` | a list of texts as a table with the column `value` | the same |
 //! | `{id:value}` | a text as an id | the same |
 //! | `{json:name}` | a column of texts as JSON, for `->>` | the same |
+//! | `{conflict:name}` | `on conflict on constraint name` | `on conflict` |
 //! | `{for_no_key_update}` | locks the rows | nothing: there is one writer |
 //! | `{for_share}` | waits for those who change the rows | nothing |
 //! | `{skip_locked}` | locks the rows, without those that others have locked | nothing |
@@ -172,6 +173,7 @@ fn for_postgres(sql: &str) -> String {
         Some(("in_ms", millis)) => {
             format!("(statement_timestamp() + {millis}::bigint * interval '1 millisecond')")
         }
+        Some(("conflict", key)) => format!("on conflict on constraint {key}"),
         Some(("id", text)) => format!("({text})::uuid"),
         Some(("json", column)) => format!("({column})::jsonb"),
         Some(("each", list)) => format!("unnest({list}::text[]) as each(value)"),
@@ -237,6 +239,7 @@ mod on_sqlite {
             }
             Some(("ago", seconds)) => format!("(?{now} - {seconds} * 1000000)"),
             Some(("in_ms", millis)) => format!("(?{now} + {millis} * 1000)"),
+            Some(("conflict", _)) => "on conflict".to_owned(),
             Some(("id" | "json", column)) => column.to_owned(),
             Some(("each", list)) => format!("json_each({list}) as each"),
             _ => unknown(token),

@@ -9,6 +9,7 @@ mod queue;
 mod search;
 mod search_cost;
 mod search_scripts;
+mod tenant_size;
 mod uploads;
 pub(crate) mod world;
 

@@ -68,9 +68,9 @@ pub(super) const EPOCH: &str = "select number, id as epoch, cut_at from epoch";
 /// $1, $2 the member, $3 session, $4 the maximum `seq`, $5 the time, $6 the tenant. Backwards by
 /// `seq`: it reads only the messages since that time.
 pub(super) const LAST_BEFORE: &str = "select m.seq from messages m \
-    join participants me on me.session_id = m.session_id and me.kind = $1 and me.person_id = $2 \
-      and me.tenant_id = $6 \
-    where m.session_id = $3 and m.seq <= $4 and m.created_at < $5 order by m.seq desc limit 1";
+    join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
+      and me.kind = $1 and me.person_id = $2 \
+    where m.tenant_id = $6 and m.session_id = $3 and m.seq <= $4 and m.created_at < $5 order by m.seq desc limit 1";
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,11 @@ use model::{
 use platform::new_id;
 
 /// $1 the session or its notes, $2 the tenant, $3 the professional.
-const FIND: &str = "select n.id from participants me join sessions n on n.tenant_id = me.tenant_id \
-      and (n.notes_of = me.session_id or n.id = me.session_id and n.notes_of is not null) \
+const FIND: &str = "select n.id from participants me \
+      join sessions n on n.tenant_id = me.tenant_id and n.notes_of = me.session_id \
+    where me.session_id = $1 and me.tenant_id = $2 and me.kind = 'dentist' and me.person_id = $3 \
+    union all select n.id from participants me \
+      join sessions n on n.tenant_id = me.tenant_id and n.id = me.session_id and n.notes_of is not null \
     where me.session_id = $1 and me.tenant_id = $2 and me.kind = 'dentist' and me.person_id = $3";
 
 /// $1 the session, $2 the tenant, $3 the professional. No row if they are no member.
@@ -32,7 +35,7 @@ const OPEN: &str = "insert into sessions \
     (tenant_id, id, customer_id, dentist_id, created_at, active_at, notes_of) \
     select me.tenant_id, {id:$4}, $5, $5, {now}, {now}, me.session_id from participants me \
     where me.session_id = $1 and me.tenant_id = $2 and me.kind = 'dentist' and me.person_id = $3 \
-    on conflict (notes_of) where notes_of is not null do nothing returning id";
+    on conflict do nothing returning id";
 
 /// $1 the session, $2 its tenant, $3 the id of the notes. Bots and the system have no notes.
 const SEAT: &str = "insert into members (tenant_id, session_id, kind, person_id, name, avatar_url) \

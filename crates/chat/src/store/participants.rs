@@ -3,10 +3,7 @@
 //! Most sessions have none. Those that have are marked as shared, and only for them a second query reads the
 //! members. The same professionals are the members of a session's notes ([`super::notes`]): triggers see to that.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use db::{
     Database, StoreError,
@@ -17,7 +14,7 @@ use identity::{
     rows::tenant,
 };
 use model::{
-    ids::{SessionId, SessionKey, TenantId},
+    ids::{SessionId, SessionKey},
     person::Person,
     profile::AvatarUrl,
     session::{Member, Session},
@@ -27,11 +24,12 @@ use platform::new_id;
 /// Maximum number of members of a session.
 pub const MEMBERS_MAX: usize = 20;
 
-/// $1 sessions of the tenant $2. Former members too: the customer's marks never go back.
+/// $1 sessions, each its id and then the number of its tenant. Former members too: the customer's marks never go back.
 const MEMBERS: &str = "select m.session_id, cast(m.tenant_id as bigint) as tenant, m.kind, m.person_id, \
     m.name, m.avatar_url, m.read_seq, m.delivered_seq, m.left_at is not null as has_left \
-    from {each:$1} join members m on m.tenant_id = $2 and m.session_id = {id:each.value} \
-    order by m.session_id, m.kind, m.person_id";
+    from {each:$1} join members m on m.tenant_id = cast(substr(each.value, 37) as integer) \
+      and m.session_id = {id:substr(each.value, 1, 36)} \
+    order by m.tenant_id, m.session_id, m.kind, m.person_id";
 
 /// No row while nodes of an earlier version may run: they would show a shared session twice.
 const UPGRADED: &str = "select 1 as upgraded from tenant_changes where allowed";
@@ -42,8 +40,8 @@ const OF_SESSION: &str = "select status from sessions \
 
 /// $1 the session, $2 its tenant, $3 the maximum, $4 the professional. No row if it is reached without them.
 const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 and s.id = $1 \
-    and ((select count(*) from participants where session_id = s.id) < $3 \
-      or exists (select 1 from participants where session_id = s.id and kind = 'dentist' and person_id = $4))";
+    and ((select count(*) from participants where tenant_id = $2 and session_id = $1) < $3 \
+      or exists (select 1 from participants where tenant_id = $2 and session_id = $1 and kind = 'dentist' and person_id = $4))";
 
 /// $1 the session, $2 its tenant, $3 the professional, $4 their name, $5 their avatar, $6 whether they get no pushes. They
 /// begin where the dentist is, so that what waits for an answer is unread; a returning member where they left. No row if
@@ -51,18 +49,18 @@ const HAS_ROOM: &str = "select 1 as room from sessions s where s.tenant_id = $2 
 const ADD: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, muted, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, $6, d.read_seq, d.read_seq from sessions s \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    join members d on d.tenant_id = s.tenant_id and d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
-    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted, \
+    {conflict:members_pkey} do update set left_at = null, muted = excluded.muted, \
       name = excluded.name, avatar_url = excluded.avatar_url where members.left_at is not null returning kind";
 
 /// The same, with a row in any case: a member who takes over has pushes.
 const TAKE_OVER: &str = "insert into members \
     (tenant_id, session_id, kind, person_id, name, avatar_url, muted, read_seq, delivered_seq) \
     select cast($2 as integer), s.id, 'dentist', $3, $4, $5, $6, d.read_seq, d.read_seq from sessions s \
-    join members d on d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
+    join members d on d.tenant_id = s.tenant_id and d.session_id = s.id and d.kind = 'dentist' and d.person_id = s.dentist_id \
     where s.tenant_id = $2 and s.id = $1 \
-    on conflict (session_id, kind, person_id) do update set left_at = null, muted = excluded.muted \
+    {conflict:members_pkey} do update set left_at = null, muted = excluded.muted \
     returning kind";
 
 /// $1 the session, $2 its tenant.
@@ -79,8 +77,8 @@ const IS_ANOTHERS: &str = "select 1 as anothers from sessions \
 
 /// $1 the session, $2 its tenant, $3 the professional. No row if they have another open session with the customer.
 const IS_FREE: &str = "select 1 as free from sessions s where s.tenant_id = $2 and s.id = $1 \
-    and (s.status <> 'open' or not exists (select 1 from sessions o where o.tenant_id = s.tenant_id \
-      and o.customer_id = s.customer_id and o.dentist_id = $3 and o.status = 'open'))";
+    and (s.status <> 'open' or (select 1 from sessions o where o.tenant_id = s.tenant_id \
+      and o.customer_id = s.customer_id and o.dentist_id = $3 and o.status = 'open' limit 1) is null)";
 
 /// $1 the session, $2 its tenant. A dentist who hands over gets no pushes for it any more.
 const MUTE_DENTIST: &str = "update members set muted = true \
@@ -105,7 +103,7 @@ const PUSH: &str = "insert into jobs \
       cast(m.session_id as text) || ':' || m.kind || ':' || m.person_id, m.kind || ':' || m.person_id, \
       '{\"sessionId\":\"' || cast(m.session_id as text) || '\",\"kind\":\"' || m.kind || '\",\"personId\":\"' \
         || m.person_id || '\",\"seq\":' || cast(m.read_seq + 1 as text) || '}', {in_ms:$5}, {now} \
-    from participants m join sessions s on s.id = m.session_id \
+    from participants m join sessions s on s.tenant_id = m.tenant_id and s.id = m.session_id \
     where m.tenant_id = $2 and m.session_id = $1 and m.kind = 'dentist' and m.person_id = $3 \
       and not m.muted and m.read_seq < s.last_seq and s.status = 'open' \
     on conflict (tenant_id, queue, key) where state = 'waiting' do nothing returning id";
@@ -131,7 +129,7 @@ pub enum Shared {
 
 /// A member and how far they are.
 pub(super) struct Seat {
-    session_id: SessionId,
+    session: SessionKey,
     pub(super) member: Member,
     read_seq: u64,
     delivered_seq: u64,
@@ -152,17 +150,11 @@ impl ParticipantTable {
         if views.is_empty() {
             return Ok(());
         }
-        let mut by_tenant = BTreeMap::<_, BTreeSet<_>>::new();
-        for (_, session) in &views {
-            by_tenant.entry(session.key().tenant).or_default().insert(with_customer(session));
-        }
-        let mut seats = Vec::new();
-        for (tenant, ids) in by_tenant {
-            seats.extend(self.seats(tenant, ids).await?);
-        }
+        let keys: BTreeSet<_> = views.iter().map(|(_, session)| with_customer(session)).collect();
+        let seats = self.seats(keys).await?;
         for (me, session) in views {
-            let id = with_customer(session);
-            seat(session, me, seats.iter().filter(|seat| seat.session_id == id));
+            let key = with_customer(session);
+            seat(session, me, seats.iter().filter(|seat| seat.session == key));
         }
         Ok(())
     }
@@ -170,12 +162,11 @@ impl ParticipantTable {
     /// Members of these sessions, former ones too.
     pub(super) async fn seats(
         &self,
-        tenant: TenantId,
-        ids: impl IntoIterator<Item = SessionId>,
+        keys: impl IntoIterator<Item = SessionKey>,
     ) -> Result<Vec<Seat>, StoreError> {
-        let ids: Vec<String> = ids.into_iter().map(|id| id.0.to_string()).collect();
-        let rows =
-            self.0.read(Statement::new(MEMBERS, [ids.into(), tenant.number().into()])).await?;
+        let name = |key: SessionKey| format!("{}{}", key.id.0, key.tenant.number());
+        let keys: Vec<String> = keys.into_iter().map(name).collect();
+        let rows = self.0.read(Statement::new(MEMBERS, [keys.into()])).await?;
         rows.iter().map(read).collect()
     }
 
@@ -272,14 +263,14 @@ impl ParticipantTable {
 
     /// Everyone who takes part in a session.
     pub(crate) async fn members(&self, key: SessionKey) -> Result<Vec<Person>, StoreError> {
-        let seats = self.seats(key.tenant, [key.id]).await?.into_iter();
+        let seats = self.seats([key]).await?.into_iter();
         Ok(seats.filter(|seat| !seat.has_left).map(|seat| seat.member.person).collect())
     }
 }
 
 /// The session whose members a view shows: of notes, the one to which they belong.
-fn with_customer(session: &Session) -> SessionId {
-    session.notes_of.unwrap_or(session.id)
+fn with_customer(session: &Session) -> SessionKey {
+    session.key().tenant.session(session.notes_of.unwrap_or(session.id))
 }
 
 /// The session and its tenant, as parameters.
@@ -314,11 +305,11 @@ fn note(by: &Actor, act: Act, id: SessionId, professional: &Member) -> Statement
 }
 
 fn read(row: &Row) -> Result<Seat, StoreError> {
-    let avatar: Option<String> = row.get("avatar_url")?;
+    let (tenant, avatar) = (tenant(row)?, row.get::<Option<String>>("avatar_url")?);
     Ok(Seat {
-        session_id: SessionId(row.get("session_id")?),
+        session: tenant.session(SessionId(row.get("session_id")?)),
         member: Member {
-            person: Person::new(tenant(row)?, row.parsed("kind")?, row.parsed("person_id")?),
+            person: Person::new(tenant, row.parsed("kind")?, row.parsed("person_id")?),
             name: row.get("name")?,
             avatar_url: avatar.and_then(|url| url.parse::<AvatarUrl>().ok()),
             email: None,

@@ -50,7 +50,7 @@ impl ParticipantTable {
         let mut customer = None;
         let mut dentist = None;
         let mut participants = Vec::new();
-        let seats = self.seats(tenant, [id]).await?;
+        let seats = self.seats([tenant.session(id)]).await?;
         for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
             match member.person.side {
                 Side::Contact => customer = Some(member),

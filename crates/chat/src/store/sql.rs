@@ -1,5 +1,10 @@
 //! Queries that both databases run, in their common dialect. Parameters are written as in
 //! PostgreSQL.
+//!
+//! A join compares the tenant with `tenant_id + 0` of the row before, where that row's tenant is a parameter: PostgreSQL
+//! would see that the parameter is the tenant of the joined table too. As long as it has no statistics of that table, it may
+//! then read all rows of the tenant there, instead of those that the row before names. For the same reason a condition asks
+//! `(select … limit 1) is null` where it means `not exists`, which PostgreSQL may answer by reading the table once for all.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,11 +74,11 @@ macro_rules! message {
     };
 }
 
-/// Messages with their senders' names.
-macro_rules! messages {
+/// Join of the sender's name to the message `m`.
+macro_rules! sender {
     () => {
-        "messages m join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
-         and s.person_id = m.sender_id"
+        "join members s on s.tenant_id = m.tenant_id + 0 and s.session_id = m.session_id \
+         and s.kind = m.sender_kind and s.person_id = m.sender_id "
     };
 }
 
@@ -100,7 +105,7 @@ pub(crate) const AROUND_A_BODY: usize = around_a_body!();
 macro_rules! page {
     ($of:literal, $which:literal, $order:literal, $limit:literal, $sorted:literal) => {
         concat!(
-            "with sized as (select m.session_id, m.seq, row_number() over w as place, \
+            "with sized as (select m.tenant_id, m.session_id, m.seq, row_number() over w as place, \
                sum(octet_length(m.body) + ",
             around_a_body!(),
             ") over w as bytes from ",
@@ -115,9 +120,10 @@ macro_rules! page {
             $limit,
             ") select ",
             message!(),
-            " from sized z join messages m on m.session_id = z.session_id and m.seq = z.seq \
-             join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
-             and s.person_id = m.sender_id where z.place = 1 or z.bytes <= ",
+            " from sized z \
+             join messages m on m.tenant_id = z.tenant_id and m.session_id = z.session_id and m.seq = z.seq ",
+            sender!(),
+            "where z.place = 1 or z.bytes <= ",
             page_bytes!(),
             " order by ",
             $sorted
@@ -190,50 +196,51 @@ macro_rules! session {
 /// customer.
 macro_rules! beside_me {
     () => {
-        "join sessions c on c.id = me.session_id \
-         left join sessions p on p.id = c.notes_of and p.tenant_id = c.tenant_id \
-         join members other on other.session_id = coalesce(c.notes_of, c.id) and other.kind <> me.kind \
+        concat!("join sessions c on c.tenant_id = me.tenant_id + 0 and c.id = me.session_id \
+         left join sessions p on p.tenant_id = c.tenant_id + 0 and p.id = c.notes_of \
+         join members other on other.tenant_id = c.tenant_id + 0 \
+           and other.session_id = coalesce(c.notes_of, c.id) and other.kind <> me.kind \
            and (other.kind = 'customer' or other.person_id = c.dentist_id) \
-         left join messages m on m.session_id = c.id and m.seq = c.last_seq \
-         left join members s on s.session_id = m.session_id and s.kind = m.sender_kind \
-           and s.person_id = m.sender_id "
+         left join messages m on m.tenant_id = c.tenant_id + 0 and m.session_id = c.id and m.seq = c.last_seq left ",
+         sender!())
     };
 }
 
 pub(super) const COLUMNS: &str = message!();
-pub(super) const MESSAGES: &str = messages!();
+pub(super) const SENDER: &str = sender!();
+pub(super) const BESIDE_ME: &str = beside_me!();
 
 pub(super) const SESSION: &str = concat!(
     "select ",
     session!(),
     " from participants me ",
     beside_me!(),
-    "where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3"
+    "where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and me.session_id = $3"
 );
 
 /// Head of the session $3, for its member $1, $2 of the tenant $4.
 pub(super) const HEAD: &str = "select c.tenant_id, c.id, c.last_seq, c.rev, (select id from epoch) as epoch \
     from participants me \
-    join sessions c on c.id = me.session_id \
+    join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and me.session_id = $3";
 
 /// $3 a status or '', $4 and $5 the position in the list, $6 the limit, $7 the minimum activity
 /// time, $8 the tenant. `listed` counts the sessions within the limit. Only those whose last messages fit into a
 /// page are returned, and only their unread messages are counted. Notes are in no list.
 pub(super) const SESSIONS: &str = concat!(
-    "with listed as (select c.id, c.active_at, c.last_seq \
-       from participants me join sessions c on c.id = me.session_id \
+    "with listed as (select c.tenant_id, c.id, c.active_at, c.last_seq \
+       from participants me join sessions c on c.tenant_id = me.tenant_id + 0 and c.id = me.session_id \
        where me.tenant_id = $8 and me.kind = $1 and me.person_id = $2 and c.notes_of is null \
        and ($3 = '' or c.status = $3 or c.status = 'open' and c.waiting = $3) and (c.active_at, c.id) < ($4, $5) and c.active_at > $7 \
        order by c.active_at desc, c.id desc limit $6), \
-     sized as (select l.id, l.active_at, count(*) over () as listed, row_number() over w as place, \
+     sized as (select l.tenant_id, l.id, l.active_at, count(*) over () as listed, row_number() over w as place, \
        sum(coalesce(octet_length(b.body), 0) + 512) over w as bytes \
-       from listed l left join messages b on b.session_id = l.id and b.seq = l.last_seq \
+       from listed l left join messages b on b.tenant_id = l.tenant_id and b.session_id = l.id and b.seq = l.last_seq \
        window w as (order by l.active_at desc, l.id desc rows unbounded preceding)) \
      select z.listed, ",
     session!(),
     " from sized z \
-     join participants me on me.session_id = z.id and me.tenant_id = $8 and me.kind = $1 \
+     join participants me on me.tenant_id = z.tenant_id and me.session_id = z.id and me.kind = $1 \
        and me.person_id = $2 ",
     beside_me!(),
     "where z.place = 1 or z.bytes <= ",
@@ -241,20 +248,20 @@ pub(super) const SESSIONS: &str = concat!(
     " order by z.active_at desc, z.id desc"
 );
 
-/// Sessions as seen by each of their members. Each database adds its own `where`.
-pub(super) const VIEWS: &str =
-    concat!("select ", session!(), " from participants me ", beside_me!());
+/// Beginning of a statement of sessions as seen by the member `me`.
+pub(super) const VIEW: &str = concat!("select ", session!(), " from ");
 
 /// Unread counts, of the 1,000 sessions with the latest activity. $3 the tenant.
 pub(super) const UNREAD: &str = concat!(
     "select me.session_id, ",
     unread!(),
-    " from (select s.id from participants w join sessions s on s.id = w.session_id \
+    " from (select s.tenant_id, s.id from participants w \
+       join sessions s on s.tenant_id = w.tenant_id + 0 and s.id = w.session_id \
        where w.tenant_id = $3 and w.kind = $1 and w.person_id = $2 and w.read_seq < s.last_seq \
          and s.notes_of is null \
        order by s.active_at desc, s.id desc limit 1000) latest \
-     join sessions c on c.id = latest.id \
-     join participants me on me.session_id = c.id and me.tenant_id = $3 and me.kind = $1 and me.person_id = $2"
+     join sessions c on c.tenant_id = latest.tenant_id and c.id = latest.id \
+     join participants me on me.tenant_id = c.tenant_id and me.session_id = c.id and me.kind = $1 and me.person_id = $2"
 );
 
 /// $1 session, $2 after, $3 limit, $4 tenant.
@@ -277,7 +284,7 @@ pub(super) const BACKFILL_CHANGES: &str = page!(
 
 /// $1, $2 the member, $3 session, $4 after, $5 limit, $6 tenant.
 pub(super) const HISTORY_AFTER: &str = page!(
-    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.seq > $4",
     "m.seq",
@@ -287,7 +294,7 @@ pub(super) const HISTORY_AFTER: &str = page!(
 
 /// $1, $2 the member, $3 session, $4 before, $5 limit, $6 tenant: the last messages.
 pub(super) const HISTORY_BEFORE: &str = page!(
-    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.seq < $4",
     "m.seq desc",
@@ -298,7 +305,7 @@ pub(super) const HISTORY_BEFORE: &str = page!(
 /// Messages changed after a revision: $1, $2 the member, $3 session, $4 the previous revision, $5
 /// limit, $6 tenant.
 pub(super) const CHANGES: &str = page!(
-    "messages m join participants me on me.session_id = m.session_id and me.tenant_id = $6 \
+    "messages m join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
      and me.kind = $1 and me.person_id = $2",
     "m.tenant_id = $6 and m.session_id = $3 and m.rev > $4",
     "m.rev",
@@ -308,14 +315,14 @@ pub(super) const CHANGES: &str = page!(
 
 /// Earlier texts of a message, after a row that shows that it exists: $1 session, $2 its id, $3 tenant.
 pub(super) const PAST_BODIES: &str = "select e.body, e.replaced_at from messages m \
-    left join message_edits e on e.session_id = m.session_id and e.seq = m.seq \
+    left join message_edits e on e.tenant_id = m.tenant_id and e.session_id = m.session_id and e.seq = m.seq \
     where m.tenant_id = $3 and m.session_id = $1 and m.id = $2 order by e.number";
 
 /// One message: $1 session, $2 its id, $3 tenant.
 pub(super) const MESSAGE: &str = concat!(
     "select ",
     message!(),
-    " from ",
-    messages!(),
-    " where m.tenant_id = $3 and m.session_id = $1 and m.id = $2"
+    " from messages m ",
+    sender!(),
+    "where m.tenant_id = $3 and m.session_id = $1 and m.id = $2"
 );

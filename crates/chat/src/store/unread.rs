@@ -11,8 +11,8 @@ use db::{
 const POSITION: &str = "select session_id from unread_backfill";
 
 /// $1 the position, $2 the maximum.
-const NEXT: &str = "select id, cast(tenant_id as bigint) as tenant from sessions \
-    where id < $1 order by id desc limit $2";
+const NEXT: &str = "select s.id, cast(s.tenant_id as bigint) as tenant from tenants t \
+    join sessions s on s.tenant_id = t.id and s.id < $1 order by s.id desc limit $2";
 
 /// $1 the session, $2 its tenant. It locks the session, so that no message comes meanwhile. No row if it is counted.
 const OF_SESSION: &str = "select status from sessions \

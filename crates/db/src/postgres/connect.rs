@@ -32,10 +32,11 @@ const VERSION_OPTIONS: &str = "-c frontdesk.search=behind -c frontdesk.index=pai
     -c frontdesk.unread=counted -c frontdesk.queue=append";
 /// A connection plans a statement once, not for its parameters: the plan of a small batch costs more than its execution.
 /// Each statement finds its rows by indexes, so its plan must not follow the statistics: those of an empty table would
-/// have it read whole tables when they have grown. Not for search, whose plan depends on the words.
+/// have it read whole tables when they have grown. Tables are joined in the order in which they are written: in another
+/// one, the tenant may be all that two of them share. Not for search, whose plan depends on the words.
 /// An append empties no list of the search index, which is done once a second (in kilobytes).
 pub(crate) const PLANNED_ONCE: &str = "-c gin_pending_list_limit=65536 -c plan_cache_mode=force_generic_plan -c jit=off \
-    -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
+    -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c join_collapse_limit=1";
 /// A pool of at most `size` connections, with further `options` of its own.
 pub fn pool(
     config: &PostgresConfig,

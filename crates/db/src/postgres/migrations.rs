@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::{
     connect::first_client,
-    encoding,
+    encoding, keys,
     language::{self, UnknownLanguage},
 };
 
@@ -134,6 +134,9 @@ pub(crate) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     for (version, checksum) in CHANGED {
         client.execute(record, &[&version, &checksum]).await?;
     }
+    if report.is_ok() {
+        keys::give_new(&client).await?;
+    }
     // Session settings and lock end with the connection.
     drop(Object::take(client));
     for migration in report?.applied_migrations() {
@@ -142,7 +145,7 @@ pub(crate) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends the upgrade, for ever. Returns whether it had not ended.
+/// Ends the upgrade, for ever. Returns whether it had not ended. A repeated call goes on where an earlier one failed.
 pub(super) async fn finish(pool: &Pool) -> anyhow::Result<bool> {
     let client = pool.get().await?;
     client.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
@@ -150,9 +153,21 @@ pub(super) async fn finish(pool: &Pool) -> anyhow::Result<bool> {
     let query = "select allowed from tenant_changes";
     let ended: bool = client.query_one(query, &[]).await?.try_get(0)?;
     let outcome = if ended { Ok(()) } else { client.batch_execute(FINISH).await };
+    let outcome = match outcome {
+        Ok(()) => keys::replace(&client).await,
+        Err(error) => Err(error.into()),
+    };
     drop(Object::take(client));
-    outcome.context("the keys were not changed (POSTGRES_USER must own the database)")?;
-    Ok(!ended)
+    let replaced =
+        outcome.context("the upgrade has not ended (POSTGRES_USER must own the database)")?;
+    Ok(!ended || replaced)
+}
+
+/// Applies the migrations up to a version, as an earlier program would have.
+#[cfg(test)]
+pub(super) async fn apply(client: &mut tokio_postgres::Client, version: i32) {
+    let runner = migrations::runner().set_target(refinery::Target::Version(version));
+    runner.run_async(client).await.unwrap();
 }
 
 #[cfg(test)]

@@ -144,13 +144,13 @@ async fn i17_snoozed_sessions_wake_at_their_time_or_when_their_customers_write(w
     let twins = [customer.id.clone(), dentist.id.clone()];
     let [their_customer, their_dentist] = [(Side::Contact, 0), (Side::Desk, 1)]
         .map(|(side, at): (Side, usize)| Person::new(twin, side, twins[at].clone()));
-    let theirs = world.open(&their_customer, &their_dentist).await;
+    world.open_as(id, &their_customer, &their_dentist).await;
     let mut all = Vec::new();
     for _ in 0..230 {
         all.push(world.open(&self::customer(), &dentist).await);
     }
     let past = Timestamp::now();
-    set(&world, &their_dentist, theirs, snoozed(past)).await;
+    set(&world, &their_dentist, id, snoozed(past)).await;
     for one in &all {
         set(&world, &dentist, *one, snoozed(past)).await;
     }
@@ -159,7 +159,7 @@ async fn i17_snoozed_sessions_wake_at_their_time_or_when_their_customers_write(w
     for one in &all {
         assert!(seen(&world, &dentist, *one).await.desk.is_plain());
     }
-    assert!(seen(&world, &their_dentist, theirs).await.desk.is_plain());
+    assert!(seen(&world, &their_dentist, id).await.desk.is_plain());
     assert_eq!(waiting().await, Some(DeskStatus::Snoozed));
     // A message of its customer wakes it. A session that waits for somebody else still waits.
     set(&world, &dentist, id, snoozed(in_an_hour())).await;

@@ -4,17 +4,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     committed,
+    search::index_all,
     world::{World, actor, append, draft},
 };
 use crate::store::{
     Appended, HistoryRange, PatchOutcome, Refusal, SessionPage, SessionPatch,
+    notes::NotesTable,
     participants::{ParticipantTable, Shared},
     search::terms::Terms,
 };
 use db::jobs::JobTable;
 use media::uploads::{Declined, NewUpload};
 use model::{
-    ids::TenantId,
+    ids::{MessageId, SessionId, TenantId},
     image::ImageKey,
     message::amend::{Amendment, Unamendable},
     person::{Person, Side},
@@ -24,6 +26,7 @@ use model::{
 contract!(
     i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing,
     i15_twins_have_their_own_sessions,
+    i15_what_changes_in_a_session_does_not_change_its_twin,
     i15_what_is_kept_of_a_person_is_not_their_twins,
 );
 
@@ -109,30 +112,46 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
     assert_eq!((&*session.customer.name, &*session.dentist.name), ("Ada", "Dana"));
 }
 
-async fn i15_twins_have_their_own_sessions(world: World) {
+/// Two sessions with one id, of twins, and the message with which both begin.
+async fn equal_sessions(world: &World) -> ([Person; 4], SessionId, MessageId) {
     let (customer, dentist, id) = world.pair().await;
     let (their_customer, their_dentist) = (twin(&customer), twin(&dentist));
-    let open_between = async |one, two| world.store.open_between(one, two).await.unwrap();
-    assert_eq!(open_between(&their_customer, &their_dentist).await, None);
-    let theirs = world.open(&their_customer, &their_dentist).await;
-    assert_ne!(theirs, id);
-    assert_eq!(open_between(&their_customer, &their_dentist).await, Some(theirs));
-    assert_eq!(open_between(&customer, &dentist).await, Some(id));
-    // The same client id of both is two messages.
-    let mut both = vec![draft(id, &customer, "ours"), draft(theirs, &their_customer, "theirs")];
+    world.open_as(id, &their_customer, &their_dentist).await;
+    let mut both = vec![draft(id, &customer, "our pain"), draft(id, &their_customer, "their pain")];
     both[1].client_id = both[0].client_id.clone();
+    both[1].id = both[0].id;
+    let message_id = both[0].id;
     for (appended, sender) in
         append(&*world.store, both).await.iter().zip([&customer, &their_customer])
     {
         let message = committed(appended);
         assert_eq!((message.seq, &message.sender.person), (1, sender));
     }
-    for (me, id) in [(&dentist, id), (&their_dentist, theirs)] {
+    ([customer, dentist, their_customer, their_dentist], id, message_id)
+}
+
+async fn i15_twins_have_their_own_sessions(world: World) {
+    let ([customer, dentist, their_customer, their_dentist], id, _) = equal_sessions(&world).await;
+    for (one, two) in [(&customer, &dentist), (&their_customer, &their_dentist)] {
+        assert_eq!(world.store.open_between(one, two).await.unwrap(), Some(id));
+    }
+    let stranger = Person::new(their_dentist.tenant, Side::Desk, "8".parse().unwrap());
+    assert_eq!(world.store.open_between(&their_customer, &stranger).await.unwrap(), None);
+    for (me, body) in [(&dentist, "our pain"), (&their_dentist, "their pain")] {
         let session = world.store.session(me, id).await.unwrap().unwrap();
         assert_eq!(session.dentist.person, *me);
         let last = session.last_message.unwrap();
         assert_eq!(last.sender.person.tenant, me.tenant);
+        assert_eq!(last.body.as_ref().unwrap().as_str(), body);
         assert_eq!(world.store.unread(me).await.unwrap(), [(id, 1)]);
+        let found = async || {
+            let hits = world.store.search(me, &Terms::parse("pain").unwrap(), 0, 10).await;
+            let found = hits.unwrap().unwrap().found;
+            found.into_iter().map(|found| found.message.sender.person.tenant).collect::<Vec<_>>()
+        };
+        assert_eq!(found().await, [me.tenant]);
+        index_all(&*world.store).await;
+        assert_eq!(found().await, [me.tenant]);
         // Reactions are read with their tenant.
         let react = Amendment::React { emoji: "👍".parse().unwrap(), on: true };
         let amended = world.store.amend(me, id, last.id, &react).await.unwrap().unwrap();
@@ -143,17 +162,50 @@ async fn i15_twins_have_their_own_sessions(world: World) {
     assert_eq!(world.store.unanswered(&customer, 10).await.unwrap(), 1);
     assert_eq!(world.store.unanswered(&their_customer, 10).await.unwrap(), 1);
     let close = SessionPatch { status: Some(DeskStatus::Closed), ..SessionPatch::default() };
-    let closed = world.store.set_session(&their_dentist, theirs, close).await.unwrap();
+    let closed = world.store.set_session(&their_dentist, id, close).await.unwrap();
     assert_eq!(closed, Some(PatchOutcome::Done { status: true, desk: false, muted: false }));
     let ours = world.store.session(&dentist, id).await.unwrap().unwrap();
     assert_eq!(ours.status, SessionStatus::Open);
     // Each member's view is in their own tenant.
-    let keys = [customer.session(id), their_customer.session(theirs)];
-    for (member, session) in world.store.views(&keys).await.unwrap() {
-        let tenant = if session.id == id { TenantId::MAIN } else { their_dentist.tenant };
-        assert_eq!((member.tenant, session.customer.person.tenant), (tenant, tenant));
+    let keys = [customer.session(id), their_customer.session(id)];
+    let views = world.store.views(&keys).await.unwrap();
+    assert_eq!(views.len(), 4);
+    for (member, session) in views {
+        assert_eq!(session.customer.person.tenant, member.tenant);
+        let is_open = session.status == SessionStatus::Open;
+        assert_eq!(is_open, member.tenant == TenantId::MAIN);
     }
+    assert_eq!(world.store.heads(&keys).await.unwrap().len(), 2);
     assert!(JobTable(world.another_handle().await).counts().await.unwrap().is_empty());
+}
+
+async fn i15_what_changes_in_a_session_does_not_change_its_twin(world: World) {
+    let ([customer, dentist, _, their_dentist], id, message_id) = equal_sessions(&world).await;
+    let read = world.store.mark_read(&dentist, id, 1).await.unwrap().unwrap();
+    assert!(read.moved);
+    let delivered = Delivered { session_id: id, to: dentist.clone(), seq: 1 };
+    assert_eq!(world.store.mark_delivered(&[delivered]).await.unwrap().moved.len(), 1);
+    let deleted = world.store.amend(&customer, id, message_id, &Amendment::Delete).await.unwrap();
+    assert!(deleted.unwrap().changed);
+    let theirs = world.store.session(&their_dentist, id).await.unwrap().unwrap();
+    assert_eq!((theirs.read_seq, theirs.delivered_seq, theirs.unread), (0, 0, 1));
+    assert!(theirs.last_message.unwrap().deleted_at.is_none());
+    let past =
+        async |tenant| world.store.past_bodies(tenant, id, message_id).await.unwrap().unwrap();
+    assert_eq!((past(TenantId::MAIN).await.len(), past(their_dentist.tenant).await.len()), (1, 0));
+    let ours = committed(&append(&*world.store, vec![draft(id, &customer, "more")]).await[0]).seq;
+    assert_eq!(ours, 2);
+    assert_eq!(world.history(&their_dentist, id, HistoryRange::After(0), 10).await, [1]);
+    // A professional who joins, and their notes, are in one of them.
+    let table = ParticipantTable(world.handle.clone());
+    let eve = member(Person::new(TenantId::MAIN, Side::Desk, "8".parse().unwrap()));
+    assert_eq!(table.add(id, &eve, &actor(), None).await.unwrap(), Shared::Done);
+    let roster = async |tenant| table.roster(tenant, id).await.unwrap().unwrap().participants.len();
+    assert_eq!((roster(TenantId::MAIN).await, roster(their_dentist.tenant).await), (1, 0));
+    let notes = NotesTable(world.handle.clone());
+    let (of_ours, _) = notes.open(&eve.person, id).await.unwrap().unwrap();
+    let (of_theirs, is_new) = notes.open(&their_dentist, id).await.unwrap().unwrap();
+    assert!(is_new && of_theirs != of_ours);
 }
 
 async fn i15_what_is_kept_of_a_person_is_not_their_twins(world: World) {

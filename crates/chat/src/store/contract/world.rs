@@ -158,6 +158,12 @@ impl World {
         self.store.open_session(&new_session(customer, dentist)).await.unwrap().0
     }
 
+    /// Opens a session with this id, as another tenant may have one.
+    pub(super) async fn open_as(&self, id: SessionId, customer: &Person, dentist: &Person) {
+        let new = NewSession { id, ..new_session(customer, dentist) };
+        assert_eq!(self.store.open_session(&new).await.unwrap(), (id, true));
+    }
+
     pub(super) async fn pair(&self) -> (Person, Person, SessionId) {
         let (customer, dentist) = (customer(), dentist());
         let id = self.open(&customer, &dentist).await;

@@ -14,19 +14,20 @@ use model::{ids::SessionId, person::Person, session::Delivered};
 /// To the end, all of the other side's messages are read; up to an earlier position they are counted, each once.
 const MARK_READ: &str = "
 with target as (
-  select me.session_id, me.kind, me.person_id, me.read_seq, me.read_messages, least($4, c.last_seq) as wanted,
+  select me.tenant_id, me.session_id, me.kind, me.person_id, me.read_seq, me.read_messages, least($4, c.last_seq) as wanted,
     case when $4 >= c.last_seq then
       case me.kind when 'customer' then c.last_seq - c.contact_messages else c.contact_messages end end as others
-  from participants me join sessions c on c.id = me.session_id
+  from participants me join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id
   where me.tenant_id = $5 and me.kind = $1 and me.person_id = $2 and me.session_id = $3
   for update of me nowait
 ), moved as (
   update members m set read_seq = t.wanted, read_messages = coalesce(t.others, t.read_messages + (
-    select count(*) from messages u where u.session_id = t.session_id and u.sender_kind <> t.kind
+    select count(*) from messages u
+    where u.tenant_id = t.tenant_id and u.session_id = t.session_id and u.sender_kind <> t.kind
       and u.seq > t.read_seq and u.seq <= t.wanted))
   from target t
-  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
-    and t.wanted > t.read_seq
+  where m.tenant_id = t.tenant_id and m.session_id = t.session_id and m.kind = t.kind
+    and m.person_id = t.person_id and t.wanted > t.read_seq
 )
 select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
 
@@ -39,24 +40,24 @@ with marks as (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[])
     as i(session_id, kind, person_id, seq, tenant_id)
 ), target as (
-  select me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
+  select me.tenant_id, me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
   from marks i
   join participants me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
     and me.tenant_id = i.tenant_id
-  join sessions c on c.id = me.session_id
+  join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id
   for update of me skip locked
 ), moved as (
   update members m set delivered_seq = t.wanted from target t
-  where m.session_id = t.session_id and m.kind = t.kind and m.person_id = t.person_id
-    and t.wanted > m.delivered_seq
-  returning m.session_id, m.kind, m.person_id, m.delivered_seq
+  where m.tenant_id = t.tenant_id and m.session_id = t.session_id and m.kind = t.kind
+    and m.person_id = t.person_id and t.wanted > m.delivered_seq
+  returning m.tenant_id, m.session_id, m.kind, m.person_id, m.delivered_seq
 )
 select session_id, kind, person_id, tenant_id, coalesce(moved.delivered_seq, marks.seq) as seq,
   target.session_id is null as locked
 from marks
 join participants using (session_id, kind, person_id, tenant_id)
-left join target using (session_id, kind, person_id)
-left join moved using (session_id, kind, person_id)
+left join target using (session_id, kind, person_id, tenant_id)
+left join moved using (session_id, kind, person_id, tenant_id)
 where target.session_id is null or moved.session_id is not null";
 
 #[async_trait]

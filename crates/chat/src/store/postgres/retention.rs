@@ -11,12 +11,12 @@ use db::StoreError;
 /// $1 minimum age in seconds, $2 limit.
 const FORGET: &str = "
 with old as (
-  select session_id, seq, number from message_edits
+  select tenant_id, session_id, seq, number from message_edits
   where replaced_at < statement_timestamp() - make_interval(secs => $1)
   order by replaced_at limit $2 for update skip locked
 )
 delete from message_edits e using old
-where e.session_id = old.session_id and e.seq = old.seq and e.number = old.number
+where e.tenant_id = old.tenant_id and e.session_id = old.session_id and e.seq = old.seq and e.number = old.number
 returning 1";
 
 #[async_trait]

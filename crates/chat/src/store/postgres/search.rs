@@ -34,8 +34,8 @@ const REDUCE: &str =
 
 /// $1 and $2 the member, $3 the limit, $4 the tenant: the member's messages that wait to be indexed.
 const WAITING: &str = "select m.session_id, m.seq, m.id, m.body from participants me \
-    join search_queue q on q.session_id = me.session_id \
-    join messages m on m.session_id = q.session_id and m.seq = q.seq \
+    join search_queue q on q.tenant_id = me.tenant_id and q.session_id = me.session_id \
+    join messages m on m.tenant_id = q.tenant_id and m.session_id = q.session_id and m.seq = q.seq \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and not m.bodiless \
     order by q.id desc limit $3";
 
@@ -48,7 +48,7 @@ macro_rules! search {
            from unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::text[]) as w(session_id, seq, id, words) \
          ), matching as ( \
            (select m.session_id, m.seq, m.id, m.search \
-            from participants me join messages m on m.session_id = me.session_id \
+            from participants me join messages m on m.tenant_id = me.tenant_id and m.session_id = me.session_id \
             where me.tenant_id = $11 and me.kind = $1 and me.person_id = $2 and m.search @@ $3::text::tsquery \
               and not m.bodiless and m.id <> all($7) \
             order by m.id desc limit {ranked}) \
@@ -60,10 +60,11 @@ macro_rules! search {
          ), sized as ( \
            select p.session_id, p.seq, row_number() over best as place, count(*) over () as hits, \
              sum(octet_length(m.body) + {around}) over best as bytes \
-           from page p join messages m on m.session_id = p.session_id and m.seq = p.seq \
+           from page p join messages m on m.tenant_id = $11 and m.session_id = p.session_id and m.seq = p.seq \
            window best as (order by p.rank desc, p.id desc) \
          ) \
-         select {columns}, z.hits from {messages} join sized z on z.session_id = m.session_id and z.seq = m.seq \
+         select {columns}, z.hits from sized z \
+         join messages m on m.tenant_id = $11 and m.session_id = z.session_id and m.seq = z.seq {sender} \
          where z.place = 1 or (z.bytes <= {page} and z.place <= $10) order by z.place"
     };
 }
@@ -186,7 +187,7 @@ impl RunningSearch {
             around = AROUND_A_TEXT,
             page = PAGE_BYTES,
             columns = sql::COLUMNS,
-            messages = sql::MESSAGES,
+            sender = sql::SENDER,
         );
         let (offset, limit) = (i64::from(self.offset), i64::from(self.limit));
         let params: Params<'_> = &[

@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
 
-use super::{Postgres, rows, search::is_of_its_input};
+use super::{Params, Postgres, rows, search::is_of_its_input};
 use crate::store::{
     search::tokens::cleaned,
     search_queue::{ATTEMPTS_MAX, COUNTED_MAX, Indexed, SearchBacklog, SearchQueue},
@@ -20,28 +20,30 @@ use db::postgres::{
     STATEMENT_TIMEOUT,
     failure::{classify, unavailable},
 };
+use model::ids::TenantId;
 
-const TIDY: &str = "select frontdesk_tidy_search()";
+const TIDY: &str = "select frontdesk_tidy_search(), frontdesk_look_at_growth()";
 
 /// Takes waiting rows, new messages first. Rows locked by another node are left to it. A row that
 /// has failed before is taken alone.
 const TAKE: &str = "with next as materialized ( \
-      select attempts, id, session_id, seq from search_queue order by attempts, id limit $1 \
+      select attempts, id, tenant_id, session_id, seq from search_queue order by attempts, id limit $1 \
       for no key update skip locked \
     ), taken as (select * from next where attempts = 0 union all \
       (select * from next where not exists (select from next where attempts = 0) limit 1)) \
-    select t.attempts, t.id, t.session_id, t.seq, m.body, m.edited_at \
-    from taken t left join messages m on m.session_id = t.session_id and m.seq = t.seq and not m.bodiless";
+    select t.attempts, t.id, t.tenant_id, t.session_id, t.seq, m.body, m.edited_at from taken t \
+    left join messages m on m.tenant_id = t.tenant_id and m.session_id = t.session_id and m.seq = t.seq \
+      and not m.bodiless";
 
 /// A text that was edited meanwhile waits in a row of its own. The comparison uses the edit time,
 /// because a reaction changes the revision but not the text. Most texts that are indexed again have
 /// the same index as before, and are not written.
 const INDEX: &str = "update messages m set search = t.search \
-    from (select distinct on (session_id, seq) session_id, seq, edited_at, \
+    from (select distinct on (tenant_id, session_id, seq) tenant_id, session_id, seq, edited_at, \
         to_tsvector('frontdesk', words) as search \
-      from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[]) \
-        as t(session_id, seq, edited_at, words)) t \
-    where m.session_id = t.session_id and m.seq = t.seq \
+      from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[], $5::int[]) \
+        as t(session_id, seq, edited_at, words, tenant_id)) t \
+    where m.tenant_id = t.tenant_id and m.session_id = t.session_id and m.seq = t.seq \
       and m.edited_at is not distinct from t.edited_at and not m.bodiless \
       and m.search is distinct from t.search";
 
@@ -61,12 +63,12 @@ const BACKLOG: &str = "select count(*) as messages, \
     from (select queued_at from search_queue order by attempts, id limit $1) waiting";
 
 /// Progress of putting the messages from before the migration into `search_again`; one node at a
-/// time.
+/// time. They are all of tenant `main`.
 const BACKFILL: &str = "select session_id, seq from search_backfill for no key update skip locked";
 
-const BACKFILL_NEXT: &str = "with next as (select session_id, seq from messages \
-      where (session_id, seq) < ($1, $2) order by session_id desc, seq desc limit $3), \
-    added as (insert into search_again (session_id, seq) select session_id, seq from next) \
+const BACKFILL_NEXT: &str = "with next as (select tenant_id, session_id, seq from messages \
+      where tenant_id = $4 and (session_id, seq) < ($1, $2) order by session_id desc, seq desc limit $3), \
+    added as (insert into search_again (tenant_id, session_id, seq) select tenant_id, session_id, seq from next) \
     select session_id, seq from next order by session_id, seq limit 1";
 
 const BACKFILL_MOVED: &str = "update search_backfill set session_id = $1, seq = $2";
@@ -94,6 +96,7 @@ impl Queue {
 struct Taken {
     attempts: Vec<i16>,
     ids: Vec<i64>,
+    tenants: Vec<i32>,
     session_ids: Vec<Uuid>,
     seqs: Vec<i64>,
     edited_at: Vec<Option<Timestamp>>,
@@ -128,7 +131,8 @@ impl SearchQueue for Postgres {
 }
 
 impl Postgres {
-    /// Moves the new entries of the search index into its tree. What a failure leaves is moved the next time.
+    /// Moves the new entries of the search index into its tree, and has the database look at tables that have grown. What a
+    /// failure leaves is done the next time.
     async fn tidy(&self) {
         let Ok(client) = self.search.pool.get().await else { return };
         let tidied = timeout(STATEMENT_TIMEOUT, client.execute(TIDY, &[])).await;
@@ -159,7 +163,8 @@ async fn backfill(client: &mut Object, limit: u32) -> Result<bool, tokio_postgre
     let Some(at) = transaction.query_opt(BACKFILL, &[]).await? else { return Ok(false) };
     let (session_id, seq): (Uuid, i64) = (at.try_get(0)?, at.try_get(1)?);
     let next = transaction.prepare_cached(BACKFILL_NEXT).await?;
-    let last = transaction.query_opt(&next, &[&session_id, &seq, &i64::from(limit)]).await?;
+    let main = TenantId::MAIN.number();
+    let last = transaction.query_opt(&next, &[&session_id, &seq, &i64::from(limit), &main]).await?;
     if let Some(last) = &last {
         let (session_id, seq): (Uuid, i64) = (last.try_get(0)?, last.try_get(1)?);
         transaction.execute(BACKFILL_MOVED, &[&session_id, &seq]).await?;
@@ -201,9 +206,9 @@ async fn write(
 ) -> Result<(), tokio_postgres::Error> {
     let index = transaction.prepare_cached(INDEX).await?;
     let done = transaction.prepare_cached(&queue.of(DONE)).await?;
-    transaction
-        .execute(&index, &[&taken.session_ids, &taken.seqs, &taken.edited_at, &taken.words])
-        .await?;
+    let rows: Params<'_> =
+        &[&taken.session_ids, &taken.seqs, &taken.edited_at, &taken.words, &taken.tenants];
+    transaction.execute(&index, rows).await?;
     transaction.execute(&done, &[&taken.attempts, &taken.ids]).await?;
     transaction.commit().await
 }
@@ -245,6 +250,7 @@ impl Taken {
         for row in rows {
             taken.attempts.push(rows::get(row, "attempts")?);
             taken.ids.push(rows::get(row, "id")?);
+            taken.tenants.push(rows::get(row, "tenant_id")?);
             taken.session_ids.push(rows::get(row, "session_id")?);
             taken.seqs.push(rows::get(row, "seq")?);
             taken.edited_at.push(rows::get(row, "edited_at")?);

@@ -40,42 +40,42 @@ const HEADS: &str = "select c.tenant_id, c.id, c.last_seq, c.rev \
     from unnest($1::int[], $2::uuid[]) as k(tenant_id, id) \
     join sessions c on c.id = k.id and c.tenant_id = k.tenant_id";
 
-/// End of [`sql::VIEWS`]: $1 tenants, $2 sessions.
-const VIEWED: &str =
-    "where (me.tenant_id, me.session_id) in (select * from unnest($1::int[], $2::uuid[]))";
+/// Members of the sessions $2 of the tenants $1, between [`sql::VIEW`] and [`sql::BESIDE_ME`].
+const VIEWERS: &str = "unnest($1::int[], $2::uuid[]) as k(tenant_id, session_id) \
+    join participants me on me.tenant_id = k.tenant_id and me.session_id = k.session_id ";
 
 /// $4 a status or '', $5 whether it is muted, $7 what it waits for, $8 when it wakes, $9 the assignee: nothing is changed
 /// if that is none of the session's professionals. The revision stays if the customer shall notice no change.
 const SET_SESSION: &str = "
 with me as (
-  select m.session_id, m.kind, m.person_id, c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id
-  from participants m join sessions c on c.id = m.session_id
+  select m.tenant_id, m.session_id, m.kind, m.person_id, c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id
+  from participants m join sessions c on c.tenant_id = m.tenant_id and c.id = m.session_id
   where m.tenant_id = $6 and m.kind = $1 and m.person_id = $2 and m.session_id = $3
   for no key update of c, m nowait
 ), wanted as (
-  select me.session_id, coalesce(nullif($4::text, ''), me.status) as status,
+  select me.tenant_id, me.session_id, coalesce(nullif($4::text, ''), me.status) as status,
     case $4::text when '' then me.waiting else $7::text end as waiting,
     case $4::text when '' then me.snoozed_until else $8::timestamptz end as snoozed_until,
     case when $9::text is null then me.assignee_id else nullif($9::text, me.dentist_id) end as assignee_id,
-    $9::text is null or exists (select from participants a
-      where a.tenant_id = $6 and a.session_id = me.session_id and a.kind = 'dentist'
-        and a.person_id = $9::text) as is_participant
+    $9::text is null or (select true from participants a
+      where a.tenant_id = me.tenant_id and a.session_id = me.session_id and a.kind = 'dentist'
+        and a.person_id = $9::text limit 1) is not null as is_participant
   from me
 ), muting as (
-  update members m set muted = $5::boolean from me join wanted w using (session_id)
-  where m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
+  update members m set muted = $5::boolean from me join wanted w using (tenant_id, session_id)
+  where m.tenant_id = me.tenant_id and m.session_id = me.session_id and m.kind = me.kind and m.person_id = me.person_id
     and w.is_participant and $5::boolean is not null and m.muted <> $5::boolean
   returning 1
 ), setting as (
   update sessions c set status = w.status, waiting = w.waiting, snoozed_until = w.snoozed_until,
     assignee_id = w.assignee_id, rev = case when c.status = w.status then c.rev else c.rev + 1 end
   from wanted w
-  where c.id = w.session_id and w.is_participant
+  where c.tenant_id = w.tenant_id and c.id = w.session_id and w.is_participant
     and (c.status, c.waiting, c.snoozed_until, c.assignee_id)
       is distinct from (w.status, w.waiting, w.snoozed_until, w.assignee_id)
-    and (c.status = 'open' or w.status = 'closed' or not exists (
-      select from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
-        and o.dentist_id = c.dentist_id and o.status = 'open'))
+    and (c.status = 'open' or w.status = 'closed' or (
+      select true from sessions o where o.tenant_id = c.tenant_id and o.customer_id = c.customer_id
+        and o.dentist_id = c.dentist_id and o.status = 'open' limit 1) is null)
   returning 1
 )
 select exists (select from setting) as changed, exists (select from muting) as muted,
@@ -215,7 +215,10 @@ impl Sessions for Postgres {
 
     async fn views(&self, keys: &[SessionKey]) -> Result<Vec<(Person, Session)>, StoreError> {
         let (tenants, ids) = columns(keys);
-        let rows = self.db.query(&format!("{}{VIEWED}", sql::VIEWS), &[&tenants, &ids]).await?;
+        let rows = self
+            .db
+            .query(&format!("{}{VIEWERS}{}", sql::VIEW, sql::BESIDE_ME), &[&tenants, &ids])
+            .await?;
         let view = |row| Ok((rows::me(row)?, rows::session(row)?));
         let mut views = rows.iter().map(view).collect::<Result<Vec<_>, StoreError>>()?;
         self.participants().complete(views.iter_mut().map(|(me, session)| (&*me, session))).await?;

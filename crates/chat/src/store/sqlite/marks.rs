@@ -40,7 +40,8 @@ impl Marks for Sqlite {
             let member = params![person.side.as_str(), person.id.as_str(), id.0.to_string(), tenant];
             let found: Option<(i64, i64)> = transaction
                 .query_row(
-                    "select me.read_seq, c.last_seq from participants me join sessions c on c.id = me.session_id \
+                    "select me.read_seq, c.last_seq from participants me \
+                     join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
                      where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
                     member,
                     |row| Ok((row.get(0)?, row.get(1)?)),
@@ -71,9 +72,9 @@ impl Marks for Sqlite {
                 let seq: Option<i64> = transaction
                     .prepare_cached(
                         "update members as m set delivered_seq = \
-                           (select min(?4, c.last_seq) from sessions c where c.id = m.session_id) \
+                           (select min(?4, c.last_seq) from sessions c where c.tenant_id = ?5 and c.id = ?3) \
                          where tenant_id = ?5 and kind = ?1 and person_id = ?2 and session_id = ?3 and left_at is null and delivered_seq < \
-                           (select min(?4, c.last_seq) from sessions c where c.id = m.session_id) \
+                           (select min(?4, c.last_seq) from sessions c where c.tenant_id = ?5 and c.id = ?3) \
                          returning delivered_seq",
                     )?
                     .query_row(

@@ -35,16 +35,16 @@ const RANKED_BYTES: usize = 512 * 1024;
 /// The newest matches first. FTS5 is read in the order of its rows, and only as far as needed.
 const MATCHING: &str = "select m.rowid, m.body from message_search f \
     cross join messages m on m.rowid = f.rowid \
-    cross join participants me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
-      and me.tenant_id = ?5 \
+    cross join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
+      and me.kind = ?1 and me.person_id = ?2 and me.tenant_id = ?5 \
     where f.message_search match ?3 order by f.rowid desc limit ?4";
 
 /// Only the newest 10,000 of the queue, so that the time is bounded however many wait.
 const WAITING: &str = "select m.rowid, m.body \
     from (select message from search_queue order by message desc limit 10000) q \
     cross join messages m on m.rowid = q.message and not m.bodiless \
-    cross join participants me on me.session_id = m.session_id and me.kind = ?1 and me.person_id = ?2 \
-      and me.tenant_id = ?4 \
+    cross join participants me on me.tenant_id = m.tenant_id and me.session_id = m.session_id \
+      and me.kind = ?1 and me.person_id = ?2 and me.tenant_id = ?4 \
     order by q.message desc limit ?3";
 
 /// Connections for search, which no other query uses.
@@ -223,9 +223,9 @@ fn found(
     matcher: &Matcher,
 ) -> rusqlite::Result<Option<Found>> {
     let sql = format!(
-        "select {} from {} where m.tenant_id = $2 and m.rowid = $1",
+        "select {} from messages m {}where m.tenant_id = $2 and m.rowid = $1",
         sql::COLUMNS,
-        sql::MESSAGES
+        sql::SENDER
     );
     let mut statement = db.prepare_cached(&numbered(&sql))?;
     let message = statement.query_row(params![rowid, tenant.number()], rows::message).optional()?;

@@ -177,8 +177,11 @@ impl Sessions for Sqlite {
             .db
             .read(move |db| {
                 let of_session = "where me.tenant_id = $2 and me.session_id = $1";
-                let mut statement =
-                    db.prepare_cached(&numbered(&format!("{}{of_session}", sql::VIEWS)))?;
+                let mut statement = db.prepare_cached(&numbered(&format!(
+                    "{}participants me {}{of_session}",
+                    sql::VIEW,
+                    sql::BESIDE_ME
+                )))?;
                 let mut views = Vec::new();
                 for key in keys {
                     let view = |row: &Row<'_>| Ok((rows::me(row)?, rows::session(row)?));
@@ -214,7 +217,7 @@ fn set_session(
     let before = transaction
         .query_row(
             "select c.status, c.waiting, c.snoozed_until, c.assignee_id, c.dentist_id \
-             from participants me join sessions c on c.id = me.session_id \
+             from participants me join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
              where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and me.session_id = ?3",
             params![me.side.as_str(), me.id.as_str(), id, tenant],
             |row| {

@@ -24,7 +24,7 @@ use model::{
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
-    from sessions c join participants me on me.session_id = c.id \
+    from sessions c join participants me on me.tenant_id = c.tenant_id and me.session_id = c.id \
     where me.tenant_id = $4 and me.kind = $1 and me.person_id = $2 and c.id = $3 for no key update of c, me nowait";
 
 const EDITS: &str = "select count(*) as edits from message_edits where tenant_id = $3 and session_id = $1 and seq = $2";

@@ -22,81 +22,85 @@ const SHORT_TEXT: usize = 512;
 
 /// Locks the sessions' rows, except those that another transaction has locked: a batch waits for no
 /// session. The next statement's snapshot is therefore younger than any commit in the locked
-/// sessions. It reads their ids from a setting of this transaction. Only sessions of the senders
+/// sessions. It reads their keys from a setting of this transaction, a JSON object, because a join with a list would
+/// compare each draft with each session. Only sessions of the senders
 /// are locked: a send into a session of others never meets its lock, so its answer does not show
 /// how busy that session is.
 const LOCK: &str = "
 with locked as (
-  select s.id from sessions s where s.id in (
-    select m.session_id from unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
+  select s.tenant_id, s.id from sessions s where (s.tenant_id, s.id) in (
+    select m.tenant_id, m.session_id from unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
       as i(session_id, kind, person_id, tenant_id)
     join participants m using (session_id, kind, person_id, tenant_id))
   for no key update of s skip locked)
-select set_config('frontdesk.locked', coalesce(string_agg(id::text, ','), ''), true) from locked";
+select set_config('frontdesk.locked', coalesce(json_object_agg(tenant_id || '/' || id, 1)::text, '{}'), true)
+from locked";
 
 /// Outcomes of a batch. Only sends whose session is locked by this transaction are written, which
 /// keeps law I6. If pushes are enabled, their jobs are inserted at the mark. A note may answer a
 /// message of the session to which it belongs.
 pub(in crate::store::postgres) const APPEND: &str = "
-with mine as (
-  select unnest(string_to_array(current_setting('frontdesk.locked', true), ',')::uuid[]) as id
+with mine as materialized (
+  select current_setting('frontdesk.locked', true)::jsonb as sessions
 ), input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                        $7::bool[], $8::text[], $9::uuid[], $10::int[], $11::text[]) with ordinality
     as i(session_id, id, sender_kind, sender_id, client_id, body, bodiless, image, reply_to, tenant_id,
          words, ord)
-), judged as (
+), judged as materialized (
   select i.*, c.last_seq, me.name, old.seq as old_seq,
     case
       when me.session_id is null then 'absent'
-      when mine.id is null then 'locked'
+      when not (select sessions from mine) ? (i.tenant_id || '/' || i.session_id) then 'locked'
       when old.seq is not null then 'repeat'
       when c.status <> 'open' then 'closed'
-      when i.reply_to is not null and not exists (
-        select from messages r
-        where r.session_id in (i.session_id, c.notes_of) and r.id = i.reply_to) then 'no_reply'
+      when i.reply_to is not null
+        and (select true from messages r where r.tenant_id = i.tenant_id
+          and r.session_id = i.session_id and r.id = i.reply_to limit 1) is null
+        and (select true from messages r where r.tenant_id = i.tenant_id
+          and r.session_id = c.notes_of and r.id = i.reply_to limit 1) is null then 'no_reply'
       when i.image is not null and (
-        not exists (select from uploads u where u.key = i.image::jsonb ->> 'key'
+        (select true from uploads u where u.key = i.image::jsonb ->> 'key'
           and u.tenant_id = i.tenant_id and u.session_id = i.session_id and u.kind = i.sender_kind and u.person_id = i.sender_id
-          and u.message_id is null)
-        or exists (select from input e where e.ord < i.ord and e.session_id = i.session_id
-          and e.image::jsonb ->> 'key' = i.image::jsonb ->> 'key')) then 'no_image'
+          and u.message_id is null limit 1) is null
+        or exists (select from input e where e.ord < i.ord and e.tenant_id = i.tenant_id
+          and e.session_id = i.session_id and e.image::jsonb ->> 'key' = i.image::jsonb ->> 'key')) then 'no_image'
       else 'new'
     end as outcome
   from input i
   left join participants me on me.session_id = i.session_id and me.kind = i.sender_kind
     and me.person_id = i.sender_id and me.tenant_id = i.tenant_id
-  left join mine on mine.id = i.session_id
-  left join sessions c on c.id = i.session_id
-  left join messages old on old.session_id = i.session_id and old.sender_kind = i.sender_kind
-    and old.sender_id = i.sender_id and old.client_id = i.client_id
+  left join sessions c on c.tenant_id = i.tenant_id and c.id = i.session_id
+  left join messages old on old.tenant_id = i.tenant_id and old.session_id = i.session_id
+    and old.sender_kind = i.sender_kind and old.sender_id = i.sender_id and old.client_id = i.client_id
 ), numbered as (
-  select *, last_seq + row_number() over (partition by session_id order by ord) as seq,
-    case when words is not null then frontdesk_vector(words) end as search
-  from judged where outcome = 'new'
+  select *,
+    last_seq + count(*) filter (where outcome = 'new') over (partition by tenant_id, session_id order by ord) as seq,
+    case when outcome = 'new' and words is not null then frontdesk_vector(words) end as search
+  from judged
 ), inserted as (
   insert into messages (tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, kind, body,
                         bodiless, image, reply_to, created_at, search)
   select tenant_id, session_id, seq, id, sender_kind, sender_id, client_id, 'text', body, bodiless,
          image::jsonb, reply_to, statement_timestamp(), search
-  from numbered
+  from numbered where outcome = 'new'
 ), queued as (
   insert into search_queue (tenant_id, session_id, seq)
-  select tenant_id, session_id, seq from numbered where search is null and not bodiless
+  select tenant_id, session_id, seq from numbered where outcome = 'new' and search is null and not bodiless
 ), shown as (
   update uploads u set message_id = n.id
-  from numbered n where n.image is not null and u.key = n.image::jsonb ->> 'key'
+  from numbered n where n.outcome = 'new' and n.image is not null and u.tenant_id = n.tenant_id and u.key = n.image::jsonb ->> 'key'
 ), bumped as (
   update sessions c set last_seq = top.seq, active_at = statement_timestamp(),
     contact_messages = c.contact_messages + top.of_contact,
     waiting = case when c.waiting = 'snoozed' and top.of_contact > 0 then null else c.waiting end,
     snoozed_until = case when top.of_contact > 0 then null else c.snoozed_until end
-  from (select session_id, max(seq) as seq, count(*) filter (where sender_kind = 'customer') as of_contact
-        from numbered group by session_id) top
-  where c.id = top.session_id
+  from (select tenant_id, session_id, max(seq) as seq,
+          count(*) filter (where sender_kind = 'customer') as of_contact
+        from numbered where outcome = 'new' group by tenant_id, session_id) top
+  where c.tenant_id = top.tenant_id and c.id = top.session_id
 ) /* pushes */
-select j.outcome, j.name, coalesce(n.seq, j.old_seq) as seq, statement_timestamp() as created_at
-from judged j left join numbered n using (ord) order by j.ord";
+select outcome, name, coalesce(old_seq, seq) as seq, statement_timestamp() as created_at from numbered order by ord";
 
 /// Mark in [`APPEND`] that [`PUSHED`] replaces.
 const PUSHES_MARK: &str = "/* pushes */";
@@ -111,8 +115,9 @@ const PUSHED: &str = ", pushed as (
          json_build_object('sessionId', n.session_id, 'kind', m.kind, 'personId', m.person_id,
                            'seq', min(n.seq))::text,
          statement_timestamp() + interval 'DELAY milliseconds'
-  from numbered n join participants m on m.session_id = n.session_id and m.kind <> n.sender_kind
-    and not m.muted
+  from numbered n join participants m on m.tenant_id = n.tenant_id and m.session_id = n.session_id
+    and m.kind <> n.sender_kind and not m.muted
+  where n.outcome = 'new'
   group by n.tenant_id, n.session_id, m.kind, m.person_id
   on conflict (tenant_id, queue, key) where state = 'waiting' do nothing
 )";
@@ -180,7 +185,7 @@ impl Postgres {
         let tenants: Vec<i32> = places.iter().map(|(key, _)| key.tenant.number()).collect();
         let (ids, seqs): (Vec<Uuid>, Vec<i64>) =
             places.iter().map(|(key, seq)| (key.id.0, *seq)).unzip();
-        let sql = format!("select {} from {} {STORED}", sql::COLUMNS, sql::MESSAGES);
+        let sql = format!("select {} from {STORED}{}", sql::COLUMNS, sql::SENDER);
         let rows = self.db.query_at_once(&sql, &[&tenants, &ids, &seqs]).await?;
         let message = |row| {
             let message = rows::message(row)?;
@@ -191,8 +196,8 @@ impl Postgres {
     }
 }
 
-const STORED: &str = "where (m.tenant_id, m.session_id, m.seq) in (\
-    select * from unnest($1::int[], $2::uuid[], $3::bigint[]))";
+const STORED: &str = "unnest($1::int[], $2::uuid[], $3::bigint[]) as k(tenant_id, session_id, seq) \
+    join messages m on m.tenant_id = k.tenant_id and m.session_id = k.session_id and m.seq = k.seq ";
 
 /// The drafts, column by column, as `unnest` takes them.
 struct Columns<'a> {

@@ -24,7 +24,8 @@ pub(super) fn amend(
     let (id, tenant) = (id.0.to_string(), me.tenant.number());
     let session: Option<(String, i64)> = transaction
         .query_row(
-            "select c.status, c.rev from sessions c join participants me on me.session_id = c.id \
+            "select c.status, c.rev from sessions c \
+             join participants me on me.tenant_id = c.tenant_id and me.session_id = c.id \
              where me.tenant_id = ?4 and me.kind = ?1 and me.person_id = ?2 and c.id = ?3",
             params![me.side.as_str(), me.id.as_str(), id, tenant],
             |row| Ok((row.get(0)?, row.get(1)?)),

@@ -49,7 +49,7 @@ fn append_one(
     let member = db
         .prepare_cached(
             "select c.status, c.last_seq, me.name from participants me \
-             join sessions c on c.id = me.session_id \
+             join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id \
              where me.tenant_id = ?4 and me.session_id = ?1 and me.kind = ?2 and me.person_id = ?3",
         )?
         .query_row(sender, |row| {
@@ -179,8 +179,8 @@ fn stored(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Message>> {
     let session_id = draft.session_id.0.to_string();
     let seq: Option<i64> = db
         .prepare_cached(
-            "select seq from messages where session_id = ?1 and sender_kind = ?2 \
-             and sender_id = ?3 and client_id = ?4 and tenant_id = ?5",
+            "select seq from messages where tenant_id = ?5 and session_id = ?1 and sender_kind = ?2 \
+             and sender_id = ?3 and client_id = ?4",
         )?
         .query_row(
             params![

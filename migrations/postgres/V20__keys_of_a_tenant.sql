@@ -1,0 +1,112 @@
+-- Primary keys and unique indexes of sessions and what they hold begin with the tenant (law I15): the same id in two
+-- tenants is two sessions. The keys of a database in use are replaced while its nodes run, by `frontdesk migrate
+-- --finish`, as nodes of the version before find their conflicts by the old ones. Statements and triggers name the
+-- tenant from this version on, so they use either.
+
+-- Statistics that are gathered while sessions begin would show a message in each: then any key of a session looks as good
+-- as the one that names the row.
+alter table messages alter column session_id set (n_distinct = -0.05);
+
+alter table push_jobs drop constraint push_jobs_session_id_fkey;
+
+create or replace function frontdesk_seat_in_notes() returns trigger language plpgsql as $$
+begin
+    insert into members (tenant_id, session_id, kind, person_id, name, avatar_url)
+        select new.tenant_id, n.id, new.kind, new.person_id, new.name, new.avatar_url
+        from sessions n where n.tenant_id = new.tenant_id and n.notes_of = new.session_id
+        on conflict do nothing;
+    return null;
+end $$;
+
+create or replace function frontdesk_leave_notes() returns trigger language plpgsql as $$
+begin
+    update members m set left_at = new.left_at from sessions n
+        where n.tenant_id = new.tenant_id and n.notes_of = new.session_id
+          and m.tenant_id = new.tenant_id and m.session_id = n.id
+          and m.kind = new.kind and m.person_id = new.person_id;
+    update sessions set rev = rev + 1 where tenant_id = new.tenant_id and notes_of = new.session_id;
+    return null;
+end $$;
+
+create or replace function frontdesk_count_new() returns trigger language plpgsql as $$
+begin
+    update sessions s set contact_messages = s.contact_messages + n.messages
+    from (select tenant_id, session_id, count(*) as messages from added where sender_kind = 'customer'
+        group by tenant_id, session_id) n
+    where s.tenant_id = n.tenant_id and s.id = n.session_id;
+    return null;
+end $$;
+
+create or replace function frontdesk_count_read() returns trigger language plpgsql as $$
+begin
+    -- An operator may set a mark back.
+    new.read_messages := case when new.read_seq > old.read_seq then old.read_messages else 0 end
+        + (select count(*) from messages where tenant_id = new.tenant_id and session_id = new.session_id
+            and sender_kind <> new.kind
+            and seq > case when new.read_seq > old.read_seq then old.read_seq else 0 end and seq <= new.read_seq);
+    return new;
+end $$;
+
+create or replace function frontdesk_count_seated() returns trigger language plpgsql as $$
+begin
+    new.read_messages := (select count(*) from messages where tenant_id = new.tenant_id
+        and session_id = new.session_id and sender_kind <> new.kind and seq <= new.read_seq);
+    return new;
+end $$;
+
+create or replace function frontdesk_queue_new() returns trigger language plpgsql as $$
+begin
+    insert into search_queue (tenant_id, session_id, seq)
+        select tenant_id, session_id, seq from added where not bodiless;
+    return null;
+end $$;
+
+create or replace function frontdesk_queue_changed() returns trigger language plpgsql as $$
+begin
+    new.search := null;
+    if not new.bodiless then
+        insert into search_queue (tenant_id, session_id, seq) values (new.tenant_id, new.session_id, new.seq);
+    end if;
+    return new;
+end $$;
+
+create or replace function frontdesk_index_again() returns trigger language plpgsql as $$
+begin
+    insert into search_again (tenant_id, session_id, seq) select tenant_id, session_id, seq from left_queue;
+    return null;
+end $$;
+
+-- Edited texts of other tenants waited as if they were of tenant main.
+update search_queue q set tenant_id = s.tenant_id from sessions s
+    where s.id = q.session_id and s.tenant_id <> q.tenant_id;
+
+-- Keys that begin with the tenant need statistics: without them PostgreSQL takes it that two hundred tenants share the rows,
+-- and that any key of a session names one row. It looks at a table once a minute at most. Nodes call this once a second: it
+-- looks at a table that has become ten times as large since, of which there is one in a long time.
+do $do$
+declare
+    home text;
+begin
+    select n.nspname into home
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = 'messages'::regclass;
+    execute format($create$
+        create function frontdesk_look_at_growth() returns integer language plpgsql security definer
+            set search_path = pg_catalog, pg_temp as $body$
+        declare
+            grown regclass;
+            looked integer := 0;
+        begin
+            if not pg_try_advisory_xact_lock(7203114826) then
+                return 0;
+            end if;
+            for grown in select c.oid from pg_class c
+                join pg_namespace n on n.oid = c.relnamespace and n.nspname = %L
+                where c.relname in ('sessions', 'members', 'messages', 'uploads', 'deleted_messages') and c.relkind = 'r'
+                  and pg_relation_size(c.oid) > 10 * 8192 * greatest(c.relpages, 1)
+            loop
+                execute format('analyze %%s', grown);
+                looked := looked + 1;
+            end loop;
+            return looked;
+        end $body$ $create$, home);
+end $do$;
