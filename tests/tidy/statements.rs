@@ -78,18 +78,19 @@ fn binds_tenant(sql: &str) -> bool {
 /// Tables that a statement names without comparing the tenant of each: their keys begin with it, so that another tenant's
 /// row would be read, or all rows.
 fn unbound_tables(sql: &str, tables: &BTreeSet<String>) -> Vec<String> {
-    let words: Vec<_> = sql.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).collect();
+    let mut words = sql.split([' ', '(', ')', ',']).filter(|word| !word.is_empty());
     let mut unbound = Vec::new();
-    for at in 0..words.len().saturating_sub(1) {
-        let (verb, table) = (words[at], words[at + 1]);
+    while let Some(verb) = words.next() {
+        let mut after = words.clone();
+        let Some(table) = after.next() else { break };
         if !["from", "join", "into", "update"].contains(&verb) || !tables.contains(table) {
             continue;
         }
-        let alias = words[at + 2..].iter().find(|word| **word != "as");
+        let alias = after.find(|word| *word != "as");
         let alias = alias.filter(|alias| {
             let keywords = "where set on order using limit values select returning";
             alias.chars().all(|char| char.is_ascii_lowercase())
-                && !keywords.split(' ').any(|keyword| keyword == **alias)
+                && !keywords.split(' ').any(|keyword| keyword == *alias)
                 && sql.contains(&format!("{alias}."))
         });
         let is_bound = match alias {
