@@ -174,7 +174,7 @@ fn i15_a_statement_binds_the_tenant() {
 
 /// Uses of the table `members`, which has a row for everybody who has ever taken part, by the words behind its name
 /// and file. Everything else reads `participants`.
-const OF_FORMER_MEMBERS: [(&str, &str); 14] = [
+const OF_FORMER_MEMBERS: [(&str, &str); 15] = [
     ("s on s.tenant_id = m.tenant_id + 0 and s.session_id = m.session_id", ""), // the sender's name
     ("other on other.tenant_id", "chat/src/store/sql.rs"),
     ("(tenant_id, session_id, kind, person_id, name, avatar_url", ""), // a new member
@@ -182,6 +182,7 @@ const OF_FORMER_MEMBERS: [(&str, &str); 14] = [
     ("set muted = ?4 where tenant_id", "sqlite/sessions.rs"),
     ("set read_seq = ?4 where tenant_id", "sqlite/marks.rs"),
     ("as m set delivered_seq", "sqlite/marks.rs"),
+    ("m where m.tenant_id = i.tenant_id", "postgres/marks.rs"), // locks the row of one who takes part
     ("m on m.tenant_id = cast(substr(each.value, 37)", "participants.rs"),
     ("d on d.tenant_id = s.tenant_id", "participants.rs"),
     ("as m set read_messages", "unread.rs"),

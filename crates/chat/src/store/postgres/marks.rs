@@ -31,34 +31,29 @@ with target as (
 )
 select greatest(read_seq, wanted) as seq, wanted > read_seq as moved from target";
 
-/// Maximum of marks in a statement: it compares each with each.
+/// Maximum of marks in a statement: it locks the rows of all.
 const MARKS_AT_ONCE: usize = 100;
 
 /// Rows locked by other transactions are left out: one locked session delays only its own marks.
 const MARK_DELIVERED: &str = "
-with marks as (
-  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[])
+with looked as materialized (
+  select i.*, least(i.seq, c.last_seq) as wanted, me.delivered_seq, me.delivered_seq is null as locked
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[])
     as i(session_id, kind, person_id, seq, tenant_id)
-), target as (
-  select me.tenant_id, me.session_id, me.kind, me.person_id, least(i.seq, c.last_seq) as wanted
-  from marks i
-  join participants me on me.session_id = i.session_id and me.kind = i.kind and me.person_id = i.person_id
-    and me.tenant_id = i.tenant_id
-  join sessions c on c.tenant_id = me.tenant_id and c.id = me.session_id
-  for update of me skip locked
+  join participants p using (session_id, kind, person_id, tenant_id)
+  join sessions c on c.tenant_id = i.tenant_id and c.id = i.session_id
+  left join lateral (
+    select m.delivered_seq from members m
+    where m.tenant_id = i.tenant_id and m.session_id = i.session_id and m.kind = i.kind
+      and m.person_id = i.person_id and m.left_at is null
+    for no key update skip locked) me on true
 ), moved as (
-  update members m set delivered_seq = t.wanted from target t
-  where m.tenant_id = t.tenant_id and m.session_id = t.session_id and m.kind = t.kind
-    and m.person_id = t.person_id and t.wanted > m.delivered_seq
-  returning m.tenant_id, m.session_id, m.kind, m.person_id, m.delivered_seq
+  update members m set delivered_seq = l.wanted from looked l
+  where m.tenant_id = l.tenant_id and m.session_id = l.session_id and m.kind = l.kind
+    and m.person_id = l.person_id and l.wanted > l.delivered_seq
 )
-select session_id, kind, person_id, tenant_id, coalesce(moved.delivered_seq, marks.seq) as seq,
-  target.session_id is null as locked
-from marks
-join participants using (session_id, kind, person_id, tenant_id)
-left join target using (session_id, kind, person_id, tenant_id)
-left join moved using (session_id, kind, person_id, tenant_id)
-where target.session_id is null or moved.session_id is not null";
+select session_id, kind, person_id, tenant_id, case when locked then seq else wanted end as seq, locked
+from looked where locked or wanted > delivered_seq";
 
 #[async_trait]
 impl Marks for Postgres {
