@@ -3,6 +3,16 @@
 -- --finish`, as nodes of the version before find their conflicts by the old ones. Statements and triggers name the
 -- tenant from this version on, so they use either.
 
+-- How far the sessions of version 14 and before have been counted in each tenant, by their ids: ids are ordered within a
+-- tenant now. A row goes when all are. The version before goes on in unread_backfill, and may count a session again.
+create table uncounted_tenants (
+    tenant_id  integer primary key,
+    session_id uuid    not null
+);
+
+insert into uncounted_tenants (tenant_id, session_id)
+    select t.id, b.session_id from tenants t, unread_backfill b;
+
 -- Statistics that are gathered while sessions begin would show a message in each: then any key of a session looks as good
 -- as the one that names the row.
 alter table messages alter column session_id set (n_distinct = -0.05);
@@ -82,7 +92,8 @@ update search_queue q set tenant_id = s.tenant_id from sessions s
 
 -- Keys that begin with the tenant need statistics: without them PostgreSQL takes it that two hundred tenants share the rows,
 -- and that any key of a session names one row. It looks at a table once a minute at most. Nodes call this once a second: it
--- looks at a table that has become ten times as large since, of which there is one in a long time.
+-- looks at a small table that has become ten times as large since, and does not wait for others who do. Above 64 MB, the
+-- server's own looks are often enough.
 do $do$
 declare
     home text;
@@ -91,7 +102,7 @@ begin
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = 'messages'::regclass;
     execute format($create$
         create function frontdesk_look_at_growth() returns integer language plpgsql security definer
-            set search_path = pg_catalog, pg_temp as $body$
+            set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $body$
         declare
             grown regclass;
             looked integer := 0;
@@ -102,10 +113,14 @@ begin
             for grown in select c.oid from pg_class c
                 join pg_namespace n on n.oid = c.relnamespace and n.nspname = %L
                 where c.relname in ('sessions', 'members', 'messages', 'uploads', 'deleted_messages') and c.relkind = 'r'
-                  and pg_relation_size(c.oid) > 10 * 8192 * greatest(c.relpages, 1)
+                  and pg_relation_size(c.oid) between 10 * 8192 * greatest(c.relpages, 1) + 1 and 64 * 1024 * 1024
             loop
-                execute format('analyze %%s', grown);
-                looked := looked + 1;
+                begin
+                    execute format('analyze %%s', grown);
+                    looked := looked + 1;
+                exception when lock_not_available then
+                    null;
+                end;
             end loop;
             return looked;
         end $body$ $create$, home);

@@ -170,6 +170,16 @@ alter table new_deleted_messages rename to deleted_messages;
 alter table new_uploads rename to uploads;
 alter table new_push_jobs rename to push_jobs;
 
+-- How far the sessions of version 14 and before have been counted in each tenant, by their ids: ids are ordered within a
+-- tenant now. A row goes when all are. The version before goes on in unread_backfill, and may count a session again.
+create table uncounted_tenants (
+    tenant_id  integer primary key,
+    session_id text    not null
+) strict;
+
+insert into uncounted_tenants (tenant_id, session_id)
+    select t.id, b.session_id from tenants t, unread_backfill b;
+
 -- One open session for each customer and dentist.
 create unique index sessions_open on sessions (tenant_id, customer_id, dentist_id) where status = 'open';
 create unique index sessions_notes on sessions (tenant_id, notes_of) where notes_of is not null;

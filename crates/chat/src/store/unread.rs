@@ -6,13 +6,15 @@ use db::{
     Database, StoreError,
     text::{Statement, Value},
 };
+use identity::rows::tenant;
 
-/// Position of the count: sessions with higher ids are counted. No row if all are.
-const POSITION: &str = "select session_id from unread_backfill";
+/// Position of the count in a tenant that is not counted yet: its sessions with higher ids are.
+const POSITION: &str = "select cast(tenant_id as bigint) as tenant, session_id from uncounted_tenants \
+    order by tenant_id limit 1";
 
-/// $1 the position, $2 the maximum.
-const NEXT: &str = "select s.id, cast(s.tenant_id as bigint) as tenant from tenants t \
-    join sessions s on s.tenant_id = t.id and s.id < $1 order by s.id desc limit $2";
+/// $1 the tenant, $2 the position, $3 the maximum.
+const NEXT: &str =
+    "select id from sessions where tenant_id = $1 and id < $2 order by id desc limit $3";
 
 /// $1 the session, $2 its tenant. It locks the session, so that no message comes meanwhile. No row if it is counted.
 const OF_SESSION: &str = "select status from sessions \
@@ -35,10 +37,12 @@ const NOTE_DELETED: &str = "insert into deleted_messages (tenant_id, session_id,
     where session_id = $1 and tenant_id = $2 and rev is not null and deleted_at is not null \
     on conflict do nothing returning seq";
 
-/// $1 the new position.
-const MOVE: &str = "update unread_backfill set session_id = $1 where session_id > $1";
+/// $1 the tenant, $2 the new position.
+const MOVE: &str =
+    "update uncounted_tenants set session_id = $2 where tenant_id = $1 and session_id > $2";
 
-const END: &str = "delete from unread_backfill";
+/// $1 the tenant.
+const END: &str = "delete from uncounted_tenants where tenant_id = $1";
 
 /// The counts in the database.
 #[derive(Clone, Debug)]
@@ -50,12 +54,14 @@ impl UnreadCounts {
     pub async fn count_earlier(&self, limit: u32) -> Result<bool, StoreError> {
         let position = self.0.read(Statement::new(POSITION, [])).await?;
         let Some(position) = position.first() else { return Ok(false) };
+        let of_tenant = tenant(position)?.number();
         let position: uuid::Uuid = position.get("session_id")?;
-        let next = self.0.read(Statement::new(NEXT, [position.into(), limit.into()])).await?;
+        let next = [of_tenant.into(), position.into(), limit.into()];
+        let next = self.0.read(Statement::new(NEXT, next)).await?;
         let (mut last, mut is_left) = (None, false);
         for row in &next {
-            let (session, tenant): (uuid::Uuid, i64) = (row.get("id")?, row.get("tenant")?);
-            let of_session: [Value; 2] = [session.into(), tenant.into()];
+            let session: uuid::Uuid = row.get("id")?;
+            let of_session: [Value; 2] = [session.into(), of_tenant.into()];
             let statements = [OF_SESSION, COUNT_READ, COUNT, NOTE_DELETED];
             let statements = statements.map(|sql| Statement::new(sql, of_session.clone()));
             match self.0.write_while_found(statements).await {
@@ -66,10 +72,12 @@ impl UnreadCounts {
             }
         }
         match last {
-            Some(last) => drop(self.0.write(Statement::new(MOVE, [last.into()])).await?),
+            Some(last) => {
+                drop(self.0.write(Statement::new(MOVE, [of_tenant.into(), last.into()])).await?);
+            }
             None if is_left => {}
-            None => drop(self.0.write(Statement::new(END, [])).await?),
+            None => drop(self.0.write(Statement::new(END, [of_tenant.into()])).await?),
         }
-        Ok(!next.is_empty())
+        Ok(true)
     }
 }

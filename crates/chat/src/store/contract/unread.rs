@@ -6,7 +6,7 @@ use super::{
 };
 use crate::store::{HistoryRange, participants::ParticipantTable, unread::UnreadCounts};
 use model::{
-    ids::SessionId,
+    ids::{SessionId, TenantId},
     message::{Message, amend::Amendment},
     person::{Person, Side},
     session::Member,
@@ -198,7 +198,13 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     let counts = UnreadCounts(world.another_handle().await);
     assert!(counts.count_earlier(10).await.unwrap(), "a session of this version, too");
     check(&world, &[&customer, &dana], id, 0).await;
-    let again = "update unread_backfill set session_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'";
+    // Another tenant has a session with the same id.
+    let [theirs, their_dana] = [&customer, &dana]
+        .map(|person| Person::new(TenantId::new(2).unwrap(), person.side, person.id.clone()));
+    world.open_as(id, &theirs, &their_dana).await;
+    world.say(id, &theirs, 3).await;
+    let again = "update uncounted_tenants set session_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'; \
+        insert into uncounted_tenants values (2, 'ffffffff-ffff-ffff-ffff-ffffffffffff')";
     assert!(world.execute(again).await);
     assert!(world.execute(uncounted).await);
     check(&world, &[&customer, &dana], id, 0).await;
@@ -206,13 +212,15 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     world.store.mark_read(&customer, id, 8).await.unwrap();
     world.say(id, &customer, 2).await;
     check(&world, &[&customer, &dana], id, 0).await;
-    for more in [true, false, false] {
+    // A batch of each tenant, and its end.
+    for more in [true, true, true, true, false, false] {
         assert_eq!(counts.count_earlier(10).await.unwrap(), more);
     }
     let left = "select count(*) from sessions where contact_messages is null";
     assert_eq!(world.count(left).await, 0);
     assert_eq!(world.count("select count(*) from deleted_messages").await, 2);
     check(&world, &[&customer, &dana], id, 0).await;
+    check(&world, &[&theirs, &their_dana], id, 0).await;
     world.say(id, &customer, 150).await;
     world.store.mark_read(&dana, id, 13).await.unwrap();
     check(&world, &[&customer, &dana], id, 0).await;
