@@ -116,9 +116,9 @@ const NOTIFICATION: &str = "select s.name as sender_name, m.body, m.bodiless fro
 const HASTEN: &str = "update jobs set run_at = {now} where tenant_id = $3 and id in (select id from jobs \
     where tenant_id = $3 and subject in (select value from {each:$1}) and queue = 'pushes' and state = 'taken' \
       and attempts = 1 and error = $2 \
-      and exists (select 1 from participants me where me.tenant_id = $3 \
+      and exists (select 1 from participants me where me.tenant_id = jobs.tenant_id + 0 \
         and me.session_id = {id:substr(jobs.key, 1, 36)} and me.kind || ':' || me.person_id = jobs.subject \
-        and exists (select 1 from messages m where m.tenant_id = $3 \
+        and exists (select 1 from messages m where m.tenant_id = me.tenant_id \
           and m.session_id = me.session_id and m.sender_kind <> me.kind and m.seq > me.delivered_seq)) \
     order by id {skip_locked}) returning id";
 

@@ -21,7 +21,7 @@ pub trait Openings: Send + Sync + 'static {
 pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
     select 1 as one from sessions c \
     where c.tenant_id = $3 and c.customer_id = $1 and c.status = 'open' and not exists ( \
-      select 1 from messages w where w.tenant_id = $3 and w.session_id = c.id and w.sender_kind = 'dentist') \
+      select 1 from messages w where w.tenant_id = c.tenant_id + 0 and w.session_id = c.id and w.sender_kind = 'dentist') \
     limit $2) waiting";
 
 /// $1 the session, $2 and $3 the person, $4 the tenant.
