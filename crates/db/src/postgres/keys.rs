@@ -1,8 +1,11 @@
 //! Keys of sessions and of what they hold begin with the tenant (law I15). Databases of version 19 and before get them
 //! while nodes run: the new indexes are built beside the old ones, and then take their place in one transaction.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use deadpool_postgres::Object;
+use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 
 /// A new index, its table, and its columns behind the tenant.
@@ -17,9 +20,11 @@ const INDEXES: [(&str, &str, &str); 8] = [
     ("sessions_notes_of_tenant", "sessions", "notes_of"),
 ];
 
-/// Replaces the keys. Names of primary keys stay, as statements find conflicts by `members_pkey`.
+/// Replaces the keys. Names of primary keys stay, as statements find conflicts by `members_pkey`. Tables are locked in the
+/// order in which a send uses them, so that one under way passes. Everybody waits meanwhile, for less than their own limit.
 const SWAP: &str = "begin;
-    set local lock_timeout = '2s';
+    set local lock_timeout = '200ms';
+    lock table sessions, members, messages, message_edits, deleted_messages, uploads in access exclusive mode;
     alter table message_edits drop constraint message_edits_session_id_seq_fkey,
         drop constraint message_edits_pkey,
         add constraint message_edits_pkey primary key using index message_edits_of_tenant;
@@ -42,8 +47,9 @@ const SWAP: &str = "begin;
         add constraint sessions_pkey primary key using index sessions_of_tenant;
     commit";
 
-/// Number of tries to get the locks of the swap, which everybody else waits for: 2 s each.
-const TRIES: usize = 30;
+/// Number of tries to get the locks of the swap, and the pause between two: sends go on in it.
+const TRIES: usize = 60;
+const PAUSE: Duration = Duration::from_secs(1);
 
 const ARE_OF_TENANT: &str = "select exists (select from pg_index i join pg_attribute a \
     on a.attrelid = i.indrelid and a.attnum = i.indkey[0] \
@@ -68,13 +74,18 @@ pub(super) async fn replace(client: &Object) -> anyhow::Result<bool> {
     swap(client, "concurrently").await
 }
 
+/// Whether all keys begin with the tenant, in a database that is migrated.
+pub(super) async fn are_of_tenant(client: &Object) -> Result<bool, tokio_postgres::Error> {
+    client.query_one(ARE_OF_TENANT, &[]).await?.try_get(0)
+}
+
 async fn swap(client: &Object, way: &str) -> anyhow::Result<bool> {
-    if client.query_one(ARE_OF_TENANT, &[]).await?.try_get(0)? {
+    if are_of_tenant(client).await? {
         return Ok(false);
     }
     for (name, table, columns) in INDEXES {
         if client.query_one(IS_BROKEN, &[&name]).await?.try_get(0)? {
-            client.batch_execute(&format!("drop index {name}")).await?;
+            client.batch_execute(&format!("drop index {way} {name}")).await?;
         }
         let some =
             if name == "sessions_notes_of_tenant" { "where notes_of is not null" } else { "" };
@@ -92,10 +103,11 @@ async fn swap(client: &Object, way: &str) -> anyhow::Result<bool> {
             Ok(()) => return Ok(true),
             Err(error) => {
                 client.batch_execute("rollback").await?;
-                let is_held = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
-                if !is_held {
+                let held = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+                if !error.code().is_some_and(|code| held.contains(code)) {
                     return Err(error).context("the keys were not replaced");
                 }
+                sleep(PAUSE).await;
             }
         }
     }

@@ -1,11 +1,12 @@
 //! The migrations of the schema, at the start of a node.
 
-use std::ops::DerefMut;
+use std::{ops::DerefMut, time::Duration};
 
 use anyhow::{Context, bail};
 use deadpool_postgres::{Object, Pool};
 use refinery::Migration;
-use tokio_postgres::Row;
+use tokio::time::sleep;
+use tokio_postgres::{GenericClient, Row};
 
 use super::{
     connect::first_client,
@@ -14,7 +15,8 @@ use super::{
 };
 
 /// Advisory lock of the migrating node. The number is arbitrary, but must never change.
-pub(crate) const MIGRATION_LOCK: i64 = 7_203_114_825;
+const MIGRATION_LOCK: i64 = 7_203_114_825;
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Migrations whose text was shortened after databases were migrated by it, with the checksum of the longer
 /// text. The checksum stays recorded, because earlier versions of the program expect it. Version 2 also wrote
 /// each message again, in one transaction; version 8 indexes all messages behind the commits.
@@ -49,7 +51,9 @@ pub(crate) async fn describe(pool: &Pool, name: &str) -> anyhow::Result<String> 
     let (version, connections): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let missing = missing(&client).await?;
     let migrated = match missing.as_slice() {
-        [] => "migrations up to date".to_owned(),
+        [] if keys::are_of_tenant(&client).await? => "migrations up to date".to_owned(),
+        [] => "migrations up to date, but keys without a tenant (frontdesk migrate --finish)"
+            .to_owned(),
         missing => format!("not migrated: {} (frontdesk migrate)", missing.join(", ")),
     };
     Ok(format!("PostgreSQL {version}, {connections} connections at most, {migrated}"))
@@ -120,7 +124,7 @@ pub(crate) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     }
     // The lock ends with its transaction or its connection, even if this node crashes.
     client.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
-    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    lock(&**client, "select pg_try_advisory_lock($1)").await?;
     refuse_others(&client).await?;
     let report = migrations::runner()
         // A database that a newer node has migrated is usable for this node.
@@ -149,18 +153,32 @@ pub(crate) async fn migrate(pool: &Pool) -> anyhow::Result<()> {
 pub(super) async fn finish(pool: &Pool) -> anyhow::Result<bool> {
     let client = pool.get().await?;
     client.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
-    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+    lock(&**client, "select pg_try_advisory_lock($1)").await?;
+    let outcome = end(&client).await;
+    drop(Object::take(client));
+    outcome.context("the upgrade has not ended (POSTGRES_USER must own the database)")
+}
+
+async fn end(client: &Object) -> anyhow::Result<bool> {
+    let replaced = keys::replace(client).await?;
     let query = "select allowed from tenant_changes";
     let ended: bool = client.query_one(query, &[]).await?.try_get(0)?;
-    let outcome = if ended { Ok(()) } else { client.batch_execute(FINISH).await };
-    let outcome = match outcome {
-        Ok(()) => keys::replace(&client).await,
-        Err(error) => Err(error.into()),
-    };
-    drop(Object::take(client));
-    let replaced =
-        outcome.context("the upgrade has not ended (POSTGRES_USER must own the database)")?;
+    if !ended {
+        client.batch_execute(FINISH).await?;
+    }
     Ok(!ended || replaced)
+}
+
+/// Waits for the lock of the migrating node by asking for it: a statement that waits holds a snapshot, and an index that is
+/// built concurrently waits for those.
+pub(super) async fn lock(
+    client: &impl GenericClient,
+    ask: &str,
+) -> Result<(), tokio_postgres::Error> {
+    while !client.query_one(ask, &[&MIGRATION_LOCK]).await?.try_get::<_, bool>(0)? {
+        sleep(ASK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Applies the migrations up to a version, as an earlier program would have.

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use tokio_postgres::Transaction;
 
 use super::config::NodeRole;
-use super::{Postgres, migrations::MIGRATION_LOCK};
+use super::{Postgres, migrations};
 
 /// Script that operators may also run themselves. It names the role as psql's variable `node`.
 const GRANTS: &str = include_str!("../../../../deploy/postgres/grants.sql");
@@ -22,7 +22,7 @@ impl Postgres {
         let transaction = client.transaction().await?;
         transaction.batch_execute("set local lock_timeout = 0").await?;
         // Two at once would change the same rows of the catalogue, and one would fail.
-        transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+        migrations::lock(&*transaction, "select pg_try_advisory_xact_lock($1)").await?;
         if let Some(password) = &role.password {
             set_password(&transaction, &role.name, password.expose_secret()).await?;
         }

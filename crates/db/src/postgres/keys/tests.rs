@@ -77,16 +77,18 @@ async fn a_database_in_use_gets_its_keys_beside_other_transactions() {
     let broken = "create unique index messages_by_id on messages (tenant_id, session_id, id);
         update pg_index set indisvalid = false where indexrelid = 'messages_by_id'::regclass";
     client.batch_execute(broken).await.unwrap();
-    // A transaction goes on meanwhile, and is not lost.
+    // A transaction goes on meanwhile, and is not lost. Another operator does the same.
     let other = client.transaction().await.unwrap();
     other.execute(MESSAGE, &[&id, &2_i64]).await.unwrap();
     let finishing =
         tokio::spawn(async move { postgres.finish_upgrade().await.map(|done| (done, postgres)) });
+    let another = open(&database).await.unwrap();
+    let too = tokio::spawn(async move { another.finish_upgrade().await });
     sleep(Duration::from_secs(3)).await;
-    assert!(!finishing.is_finished());
+    assert!(!finishing.is_finished() && !too.is_finished());
     other.commit().await.unwrap();
     let (replaced, postgres) = finishing.await.unwrap().unwrap();
-    assert!(replaced);
+    assert_ne!(replaced, too.await.unwrap().unwrap(), "one of them");
     assert_eq!(begin_with_something_else(&database).await, exempt());
     assert!(!postgres.finish_upgrade().await.unwrap(), "once");
     let count = "select (select count(*) from messages), (select count(*) from message_edits)";
