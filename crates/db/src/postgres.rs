@@ -97,8 +97,8 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Ends the upgrade, for ever: programs of version 19 and before can't add members or open notes from then on, those
-    /// of version 11 and before can't use the database. Returns whether it had not ended.
+    /// Ends the upgrade, for ever: programs of version 19 and before can't use the database from then on. Returns
+    /// whether it had not ended.
     pub async fn finish_upgrade(&self) -> anyhow::Result<bool> {
         migrations::finish(&self.pool).await
     }
