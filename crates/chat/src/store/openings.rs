@@ -17,7 +17,7 @@ pub trait Openings: Send + Sync + 'static {
 }
 
 /// $1 the customer, $2 the limit, $3 the tenant. It uses the index of open sessions, then the index of
-/// `client_id`s, which begins with the session and the sender.
+/// `client_id`s, which begins with the tenant, the session and the sender.
 pub(super) const UNANSWERED: &str = "select count(*) as sessions from ( \
     select 1 as one from sessions c \
     where c.tenant_id = $3 and c.customer_id = $1 and c.status = 'open' and not exists ( \

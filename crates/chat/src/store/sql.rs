@@ -1,7 +1,8 @@
 //! Queries that both databases run, in their common dialect. Parameters are written as in
 //! PostgreSQL.
 //!
-//! A join compares the tenant with `tenant_id + 0` of the row before, where that row's tenant is a parameter: PostgreSQL
+//! A join compares the tenant with `tenant_id + 0` of the row before, where that row's tenant is a parameter and the rest
+//! of the key is not: PostgreSQL
 //! would see that the parameter is the tenant of the joined table too. As long as it has no statistics of that table, it may
 //! then read all rows of the tenant there, instead of those that the row before names. For the same reason a condition asks
 //! `(select … limit 1) is null` where it means `not exists`, which PostgreSQL may answer by reading the table once for all.

@@ -21,7 +21,7 @@ const INDEXES: [(&str, &str, &str); 8] = [
 ];
 
 /// Replaces the keys. Names of primary keys stay, as statements find conflicts by `members_pkey`. Tables are locked in the
-/// order in which a send uses them, so that one under way passes. Everybody waits meanwhile, for less than their own limit.
+/// order in which a send uses them, so that one under way passes. Everybody waits meanwhile: the limit counts for each table.
 const SWAP: &str = "begin;
     set local lock_timeout = '200ms';
     lock table sessions, members, messages, message_edits, deleted_messages, uploads in access exclusive mode;

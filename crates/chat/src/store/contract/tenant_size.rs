@@ -1,4 +1,4 @@
-//! What a statement reads in PostgreSQL does not grow with its tenant, though all keys begin with the tenant, and though
+//! The work of a statement in PostgreSQL does not grow with its tenant, though all keys begin with the tenant, and though
 //! the database knows nothing of its tables yet: plans are made on empty tables, and no statistics follow. Nodes have the
 //! database look at tables that have grown.
 
@@ -131,7 +131,7 @@ async fn everything(
     costs
 }
 
-/// What has been read so far. The store uses one connection, as its calls follow each other.
+/// Rows and entries of indexes that were read so far. The store uses one connection, as its calls follow each other.
 async fn read(world: &World) -> i64 {
     let flush = "select 1 as one from (select pg_stat_force_next_flush()) flush";
     world.handle.read(Statement::new(flush, [])).await.unwrap();

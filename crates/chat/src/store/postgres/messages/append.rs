@@ -23,9 +23,8 @@ const SHORT_TEXT: usize = 512;
 /// Locks the sessions' rows, except those that another transaction has locked: a batch waits for no
 /// session. The next statement's snapshot is therefore younger than any commit in the locked
 /// sessions. It reads their keys from a setting of this transaction, a JSON object, because a join with a list would
-/// compare each draft with each session. Only sessions of the senders
-/// are locked: a send into a session of others never meets its lock, so its answer does not show
-/// how busy that session is.
+/// compare each draft with each session. Only sessions of the senders are locked: a send into a session of others never
+/// meets its lock, so its answer does not show how busy that session is.
 const LOCK: &str = "
 with locked as (
   select s.tenant_id, s.id from sessions s where (s.tenant_id, s.id) in (
