@@ -17,7 +17,8 @@ insert into uncounted_tenants (tenant_id, session_id)
 -- as the one that names the row.
 alter table messages alter column session_id set (n_distinct = -0.05);
 
-alter table push_jobs drop constraint push_jobs_session_id_fkey;
+-- Sends and edits wait until the end: no text is queued by the functions of before, which knew no tenant. Reads go on.
+lock table messages in share row exclusive mode;
 
 create or replace function frontdesk_seat_in_notes() returns trigger language plpgsql as $$
 begin
@@ -92,8 +93,8 @@ update search_queue q set tenant_id = s.tenant_id from sessions s
 
 -- Keys that begin with the tenant need statistics: without them PostgreSQL takes it that two hundred tenants share the rows,
 -- and that any key of a session names one row. It looks at a table once a minute at most. Nodes call this once a second: it
--- looks at a small table that has become ten times as large since, and does not wait for others who do. Above 64 MB, the
--- server's own looks are often enough.
+-- looks at a small table that has become ten times as large since, and does not wait for others who do. Above 16 MB, the
+-- server's own looks are often enough. It looks at one table a call.
 do $do$
 declare
     home text;
@@ -113,7 +114,8 @@ begin
             for grown in select c.oid from pg_class c
                 join pg_namespace n on n.oid = c.relnamespace and n.nspname = %L
                 where c.relname in ('sessions', 'members', 'messages', 'uploads', 'deleted_messages') and c.relkind = 'r'
-                  and pg_relation_size(c.oid) between 10 * 8192 * greatest(c.relpages, 1) + 1 and 64 * 1024 * 1024
+                  and pg_relation_size(c.oid) between 10 * 8192 * greatest(c.relpages, 1) + 1 and 16 * 1024 * 1024
+                limit 1
             loop
                 begin
                     execute format('analyze %%s', grown);

@@ -21,10 +21,14 @@ const INDEXES: [(&str, &str, &str); 8] = [
 ];
 
 /// Replaces the keys. Names of primary keys stay, as statements find conflicts by `members_pkey`. Tables are locked in the
-/// order in which a send uses them, so that one under way passes. Everybody waits meanwhile: the limit counts for each table.
+/// order in which a send uses them, so that one under way passes. The first lock stops no send, and has an autovacuum end;
+/// for the second everybody waits, for less than their own limit.
 const SWAP: &str = "begin;
-    set local lock_timeout = '200ms';
-    lock table sessions, members, messages, message_edits, deleted_messages, uploads in access exclusive mode;
+    lock table sessions, members, messages, message_edits, deleted_messages, uploads in share update exclusive mode;
+    set local statement_timeout = '200ms';
+    lock table sessions, members, messages, message_edits, deleted_messages, uploads, push_jobs in access exclusive mode;
+    set local statement_timeout = 0;
+    alter table push_jobs drop constraint if exists push_jobs_session_id_fkey;
     alter table message_edits drop constraint message_edits_session_id_seq_fkey,
         drop constraint message_edits_pkey,
         add constraint message_edits_pkey primary key using index message_edits_of_tenant;
@@ -103,7 +107,7 @@ async fn swap(client: &Object, way: &str) -> anyhow::Result<bool> {
             Ok(()) => return Ok(true),
             Err(error) => {
                 client.batch_execute("rollback").await?;
-                let held = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+                let held = [SqlState::QUERY_CANCELED, SqlState::T_R_DEADLOCK_DETECTED];
                 if !error.code().is_some_and(|code| held.contains(code)) {
                     return Err(error).context("the keys were not replaced");
                 }

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use frontdesk_test_support::{PostgresDatabase, Servers};
 use rusqlite::Connection;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::super::migrations;
@@ -35,6 +35,11 @@ async fn begin_with_something_else(database: &PostgresDatabase) -> BTreeSet<Stri
     assert!(rows.len() > 20, "{}", rows.len());
     let others = rows.iter().filter(|row| row.get::<_, &str>("first") != "tenant_id");
     others.map(|row| row.get("name")).collect()
+}
+
+async fn has_all_indexes(database: &PostgresDatabase) -> bool {
+    let last = "select from pg_index where indexrelid = to_regclass('sessions_notes_of_tenant') and indisvalid";
+    !database.client().await.query(last, &[]).await.unwrap().is_empty()
 }
 
 fn exempt() -> BTreeSet<String> {
@@ -73,6 +78,10 @@ async fn a_database_in_use_gets_its_keys_beside_other_transactions() {
     let before = "insert into members (session_id, kind, person_id, name) values ($1, 'customer', 'ada', 'Ada') \
         on conflict (session_id, kind, person_id) do update set name = excluded.name";
     client.execute(before, &[&id]).await.unwrap();
+    // One who reads for long does not prevent the builds, but the swap, which is tried again.
+    let mut reader = database.client().await;
+    let reading = reader.transaction().await.unwrap();
+    reading.batch_execute("lock table uploads in access share mode").await.unwrap();
     // A build was interrupted.
     let broken = "create unique index messages_by_id on messages (tenant_id, session_id, id);
         update pg_index set indisvalid = false where indexrelid = 'messages_by_id'::regclass";
@@ -87,6 +96,15 @@ async fn a_database_in_use_gets_its_keys_beside_other_transactions() {
     sleep(Duration::from_secs(3)).await;
     assert!(!finishing.is_finished() && !too.is_finished());
     other.commit().await.unwrap();
+    let built = async {
+        while !has_all_indexes(&database).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), built).await.expect("no index");
+    sleep(Duration::from_secs(2)).await;
+    assert!(!finishing.is_finished(), "somebody reads");
+    reading.commit().await.unwrap();
     let (replaced, postgres) = finishing.await.unwrap().unwrap();
     assert_ne!(replaced, too.await.unwrap().unwrap(), "one of them");
     assert_eq!(begin_with_something_else(&database).await, exempt());
