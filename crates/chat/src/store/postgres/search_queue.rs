@@ -22,7 +22,7 @@ use db::postgres::{
 };
 use model::ids::TenantId;
 
-const TIDY: &str = "select frontdesk_tidy_search(), frontdesk_look_at_growth()";
+const TIDY: [&str; 2] = ["select frontdesk_tidy_search()", "select frontdesk_look_at_growth()"];
 
 /// Takes waiting rows, new messages first. Rows locked by another node are left to it. A row that
 /// has failed before is taken alone.
@@ -134,10 +134,12 @@ impl Postgres {
     /// Moves the new entries of the search index into its tree, and has the database look at tables that have grown. What a
     /// failure leaves is done the next time.
     async fn tidy(&self) {
-        let Ok(client) = self.search.pool.get().await else { return };
-        let tidied = timeout(STATEMENT_TIMEOUT, client.execute(TIDY, &[])).await;
-        if let Err(error) = self.db.settle_answer(tidied, client) {
-            tracing::debug!(%error, "search index not tidied; retried later");
+        for sql in TIDY {
+            let Ok(client) = self.search.pool.get().await else { return };
+            let tidied = timeout(STATEMENT_TIMEOUT, client.execute(sql, &[])).await;
+            if let Err(error) = self.db.settle_answer(tidied, client) {
+                tracing::debug!(%error, "search index or statistics not tidied; retried later");
+            }
         }
     }
 

@@ -40,7 +40,7 @@ from locked";
 /// message of the session to which it belongs.
 pub(in crate::store::postgres) const APPEND: &str = "
 with mine as materialized (
-  select current_setting('frontdesk.locked', true)::jsonb as sessions
+  select nullif(current_setting('frontdesk.locked', true), '')::jsonb as sessions
 ), input as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
                        $7::bool[], $8::text[], $9::uuid[], $10::int[], $11::text[]) with ordinality
@@ -50,7 +50,7 @@ with mine as materialized (
   select i.*, c.last_seq, me.name, old.seq as old_seq,
     case
       when me.session_id is null then 'absent'
-      when not (select sessions from mine) ? (i.tenant_id || '/' || i.session_id) then 'locked'
+      when ((select sessions from mine) ? (i.tenant_id || '/' || i.session_id)) is not true then 'locked'
       when old.seq is not null then 'repeat'
       when c.status <> 'open' then 'closed'
       when i.reply_to is not null
