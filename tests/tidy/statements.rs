@@ -97,7 +97,9 @@ fn unbound_tables(sql: &str, tables: &BTreeSet<String>) -> Vec<String> {
             Some(alias) => {
                 let column = format!("{alias}.tenant_id");
                 let used = format!("{alias} using (");
-                sql.contains(&format!("{column} = "))
+                // The alias is a whole word: `me.tenant_id` compares no `e.tenant_id`.
+                sql.contains(&format!(" {column} = "))
+                    || sql.contains(&format!("({column} = "))
                     || sql.contains(&format!("= {column}"))
                     || sql.contains(&format!("({column}, "))
                     || sql.split(&used).skip(1).any(|rest| {
@@ -127,6 +129,9 @@ fn i15_a_statement_binds_the_tenant() {
     let joined = "select from participants me join messages m on m.session_id = me.session_id \
         where me.tenant_id = $1";
     assert_eq!(unbound_tables(joined, &tables), ["join messages"]);
+    let ending_alike = "select from participants me join message_edits e on e.session_id = me.session_id \
+        where me.tenant_id = $1";
+    assert_eq!(unbound_tables(ending_alike, &tables), ["join message_edits"]);
     for table in ["messages", "jobs", "participants"] {
         assert!(tables.contains(table), "{table}: {tables:?}");
     }
