@@ -109,7 +109,7 @@ impl NodeGauges {
         let mut longest = Duration::ZERO;
         let mut by_tenant = HashMap::<_, i64>::new();
         for outbound in modules.chat.hub.connections() {
-            *by_tenant.entry(outbound.person().tenant).or_default() += 1;
+            *by_tenant.entry(outbound.scope().tenant).or_default() += 1;
             if let Some(count) = counts.get_mut(place(outbound.framing())) {
                 *count += 1;
             }

@@ -1,12 +1,12 @@
 //! Editing, deletion and reactions: a message changes for everyone in the session.
 
 use crate::Chat;
-use model::{message::amend::Amendment, person::Person};
+use model::{message::amend::Amendment, scope::Scope};
 use protocol::{Amend, answers::Changed, error::Error};
 
 impl Chat {
     /// Changes a message. Idempotent.
-    pub async fn amend(&self, me: &Person, amend: Amend) -> Result<Changed, Error> {
+    pub async fn amend(&self, me: &Scope, amend: Amend) -> Result<Changed, Error> {
         self.still_admits(me)?;
         let Amend { session_id, message_id, amendment } = amend;
         let amended = self.store.amend(me, session_id, message_id, &amendment).await?;

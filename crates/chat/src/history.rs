@@ -8,7 +8,7 @@ use crate::{
 use model::{
     ids::SessionId,
     message::{Body, Message},
-    person::Person,
+    scope::Scope,
 };
 use protocol::error::Error;
 
@@ -18,7 +18,7 @@ impl Chat {
     pub async fn history(
         &self,
         _permit: &ReadPermit,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         range: HistoryRange,
         limit: u32,
@@ -30,7 +30,7 @@ impl Chat {
     pub async fn changes(
         &self,
         _permit: &ReadPermit,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         rev: u64,
         limit: u32,

@@ -1,36 +1,34 @@
 //! Opening a session.
 
-use crate::{Chat, store::NewSession};
+use crate::{
+    Chat,
+    store::{NewSession, sessions::sides},
+};
 use bus::broadcast::Broadcast;
 use model::{
     ids::SessionId,
     person::{Person, Side},
+    scope::Scope,
     session::{Desk, Member, Session},
 };
 use platform::new_id;
 use protocol::error::Error;
 
-/// The customer and the dentist of two people.
-fn sides<'a>(me: &'a Person, other: &'a Person) -> (&'a Person, &'a Person) {
-    if me.side == Side::Contact { (me, other) } else { (other, me) }
-}
-
 impl Chat {
     /// The open session between `me` and `other`. It is found without the directory, which may be
     /// unavailable.
-    pub async fn find_open(&self, me: &Person, other: &Person) -> Result<Option<Session>, Error> {
-        let (customer, dentist) = sides(me, other);
-        let Some(id) = self.store.open_between(customer, dentist).await? else { return Ok(None) };
+    pub async fn find_open(&self, me: &Scope, other: &Person) -> Result<Option<Session>, Error> {
+        let Some(id) = self.store.open_between(me, other).await? else { return Ok(None) };
         self.store.session(me, id).await?.ok_or(Error::SessionNotFound).map(Some)
     }
 
-    /// Number of open sessions in which this customer waits for a first answer, up to `limit`.
-    pub async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, Error> {
-        Ok(self.store.unanswered(customer, limit).await?)
+    /// Number of open sessions in which `me`, a customer, waits for a first answer, up to `limit`.
+    pub async fn unanswered(&self, me: &Scope, limit: u32) -> Result<u32, Error> {
+        Ok(self.store.unanswered(me, limit).await?)
     }
 
     /// Opens a session between `me` and `other`, or finds the open one. Also returns whether it is new.
-    pub async fn open(&self, me: &Person, other: Person) -> Result<(Session, bool), Error> {
+    pub async fn open(&self, me: &Scope, other: Person) -> Result<(Session, bool), Error> {
         let (customer, dentist) = sides(me, &other);
         // The same look-up, and so the same answer, for people whom `me` may not talk to and for unknown
         // people.
@@ -42,13 +40,13 @@ impl Chat {
         let (customer, dentist) =
             if me.side == Side::Contact { (mine, theirs) } else { (theirs, mine) };
         let new = NewSession { id: SessionId(new_id()), customer, dentist };
-        let (id, opened) = self.store.open_session(&new).await?;
+        let (id, opened) = self.store.open_session(me, &new).await?;
         let session = self.store.session(me, id).await?.ok_or(Error::SessionNotFound)?;
         if opened {
             // Each side's inbox receives its own view. Both views of an empty session are alike, but for how the desk
             // handles it, which may have begun.
             let new = Session { desk: Desk::default(), ..session.clone() };
-            self.bus.publish(Broadcast::session_new(me.clone(), &new));
+            self.bus.publish(Broadcast::session_new(me.actor().clone(), &new));
             self.bus.publish(Broadcast::session_new(other, &new));
         }
         Ok((session, opened))

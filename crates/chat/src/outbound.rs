@@ -29,7 +29,7 @@ use crate::{
     receipts::Receipts,
 };
 use bus::broadcast::{Broadcast, Room};
-use model::account::Account;
+use model::{account::Account, scope::Scope};
 use model::{ids::SessionId, message::ClientId, person::Person};
 use protocol::{
     CloseCode, Framing,
@@ -64,7 +64,7 @@ pub struct ConnectionId(pub u64);
 #[derive(Debug)]
 pub struct Outbound {
     id: ConnectionId,
-    person: Person,
+    scope: Scope,
     framing: Framing,
     queue: mpsc::Sender<Queued>,
     receipts: Arc<Receipts>,
@@ -88,8 +88,8 @@ pub struct Outbound {
 pub struct OutboundParts {
     /// Number of the connection on this node.
     pub id: ConnectionId,
-    /// The person whose token opened it.
-    pub person: Person,
+    /// The person whose token opened it. Their grants are left out: no event needs one.
+    pub scope: Scope,
     /// Form of the frames.
     pub framing: Framing,
     /// Queue of frames, whose other end writes them.
@@ -105,12 +105,12 @@ pub struct OutboundParts {
 impl Outbound {
     /// Frames go to `queue`, whose other end writes them.
     pub fn new(parts: OutboundParts) -> Arc<Self> {
-        let OutboundParts { id, person, framing, queue, receipts, counts, memory } = parts;
+        let OutboundParts { id, scope, framing, queue, receipts, counts, memory } = parts;
         let ending = Arc::default();
-        let reader = memory.reader(Account::User(person.clone()), &ending);
+        let reader = memory.reader(Account::User(scope.actor().clone()), &ending);
         Arc::new(Self {
             id,
-            person,
+            scope: scope.without_grants(),
             framing,
             queue,
             receipts,
@@ -133,9 +133,9 @@ impl Outbound {
         self.id
     }
 
-    /// The person whose token opened it.
-    pub fn person(&self) -> &Person {
-        &self.person
+    /// The person whose token opened it, without grants.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Sessions without presence events yet.
@@ -199,7 +199,7 @@ impl Outbound {
     /// Records a sign of life. The client has all messages written before.
     pub fn alive(&self) {
         for (session_id, seq) in self.liveness.alive() {
-            self.receipts.delivered(session_id, &self.person, seq);
+            self.receipts.delivered(session_id, &self.scope, seq);
         }
     }
 
@@ -237,7 +237,7 @@ impl Outbound {
         self.room.notify_one();
         self.taken.notify_waiters();
         // Messages by the person's own side are not deliveries from the other side.
-        let is_theirs = |author: &Person| author.side != self.person.side;
+        let is_theirs = |author: &Person| author.side != self.scope.side;
         written.delivered.retain(|(_, author, _)| author.as_ref().is_none_or(is_theirs));
         for (id, author, _) in &written.delivered {
             if let Some(author) = author {
@@ -304,7 +304,7 @@ impl Outbound {
     }
 
     fn is_own(&self, broadcast: &Broadcast) -> bool {
-        if broadcast.author() != Some(&self.person) {
+        if broadcast.author() != Some(&self.scope) {
             return false;
         }
         match (&broadcast.room, broadcast.client_id()) {

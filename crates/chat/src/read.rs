@@ -2,14 +2,14 @@
 
 use crate::Chat;
 use bus::broadcast::Broadcast;
-use model::{ids::SessionId, person::Person};
+use model::{ids::SessionId, scope::Scope};
 use protocol::{answers::Position, error::Error};
 
 impl Chat {
     /// Sets the read position of `me`, at most to the session's end.
     pub async fn read(
         &self,
-        me: &Person,
+        me: &Scope,
         session_id: SessionId,
         seq: u64,
     ) -> Result<Position, Error> {

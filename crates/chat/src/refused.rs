@@ -36,7 +36,7 @@ impl Connections for RefusedConnections {
 
     fn close_refused(&self, is_refused: &(dyn Fn(&Person) -> bool + Sync)) {
         for outbound in self.hub.connections() {
-            if is_refused(outbound.person()) {
+            if is_refused(outbound.scope()) {
                 outbound.close(CloseCode::NotAllowed);
             }
         }

@@ -16,7 +16,7 @@ use model::{
     ids::SessionId,
     image::{ImageKey, ObjectKey},
     message::{Draft, Image, Message},
-    person::Person,
+    scope::Scope,
 };
 use platform::new_id;
 use protocol::{Content, What, answers::Sent, error::Error};
@@ -26,13 +26,13 @@ impl Chat {
     /// has decided. A picture is queued after its check, so its order is that of the end of the check.
     pub fn send(
         self: &Arc<Self>,
-        sender: Person,
+        me: &Scope,
         session_id: SessionId,
         content: Content,
     ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
-        let admitted = self.still_admits(&sender);
+        let admitted = self.still_admits(me);
         let Content { client_id, what, reply_to } = content;
-        let (id, image) = (new_id(), None);
+        let (id, sender, image) = (new_id(), me.actor().clone(), None);
         match what {
             What::Text(body) => {
                 let body = Some(body);
@@ -45,19 +45,19 @@ impl Chat {
             What::Image { key, caption } => {
                 let body = caption;
                 let draft = Draft { id, session_id, sender, client_id, body, image, reply_to };
-                let chat = Arc::clone(self);
+                let (chat, me) = (Arc::clone(self), me.clone());
                 async move {
                     admitted?;
-                    chat.send_picture(draft, key).await
+                    chat.send_picture(&me, draft, key).await
                 }
                 .right_future()
             }
         }
     }
 
-    async fn send_picture(&self, mut draft: Draft, key: String) -> Result<Sent, Error> {
+    async fn send_picture(&self, me: &Scope, mut draft: Draft, key: String) -> Result<Sent, Error> {
         let began = Instant::now();
-        let looked = self.check_upload(&draft.sender, draft.session_id, &key).await;
+        let looked = self.check_upload(me, draft.session_id, &key).await;
         self.delivery.picture.took(began.elapsed());
         let (wanted, problem) = match looked {
             Ok((image, format)) => {
@@ -76,7 +76,7 @@ impl Chat {
             message.body == body && message.image.as_ref().is_some_and(|image| image.key == key)
         };
         // The sender may have been blocked during the check.
-        self.still_admits(&draft.sender)?;
+        self.still_admits(me)?;
         let pending = self.writer.submit(draft)?;
         let sent = decided(pending, is_same).await;
         match (&sent, wanted, key.parse()) {
@@ -98,21 +98,21 @@ impl Chat {
     /// Checks the upload under this key. Returns the picture for the message.
     async fn check_upload(
         &self,
-        sender: &Person,
+        me: &Scope,
         session_id: SessionId,
         key: &str,
     ) -> Result<(Image, Format), Error> {
         let image_key: ImageKey = key.parse().map_err(|_| no_such_image())?;
-        let upload = self.uploads.upload(sender, session_id, &image_key).await?;
+        let upload = self.uploads.upload(me, session_id, &image_key).await?;
         let sendable = |upload: &Upload| upload.mine && upload.waiting && !upload.is_late();
         let upload = upload.filter(sendable).ok_or_else(no_such_image)?;
         let object = ObjectKey::new(session_id, image_key);
-        let permit = self.reads.permit(Operation::Picture, sender).await?;
+        let permit = self.reads.permit(Operation::Picture, me).await?;
         let checked = self.images.check(&object, upload.size).await;
         drop(permit);
         if let Err(ImagesError::Wrong(_)) = checked {
             // A second check would cost as much, with the same result.
-            self.uploads.refuse_upload(sender.tenant, &object).await?;
+            self.uploads.refuse_upload(me, &object).await?;
             self.images.withdrawn.notify_one();
         }
         let Checked { format, width, height } = checked?;

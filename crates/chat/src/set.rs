@@ -8,7 +8,8 @@ use crate::{
 };
 use model::{
     ids::SessionId,
-    person::{Person, Side},
+    person::Side,
+    scope::Scope,
     session::{DeskStatus, Session},
 };
 use protocol::error::Error;
@@ -18,7 +19,7 @@ impl Chat {
     /// receives no event of it unless it is closed or opened.
     pub async fn set(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Session, Error> {
@@ -42,7 +43,7 @@ impl Chat {
     /// aside and assigned.
     async fn check_desk(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         patch: &SessionPatch,
     ) -> Result<(), Error> {

@@ -1,5 +1,9 @@
 //! The store of sessions and messages: one trait for each noun, two databases, one contract suite.
 //!
+//! A function that acts for somebody takes their [`model::scope::Scope`] first, and finds what this actor is a member
+//! of. A function that checks no membership takes an administrator's. The server's own work goes by sessions with their
+//! tenants, or in batches in which each row names its person.
+//!
 //! The store keeps law I6: in its session a message's `seq` is 1, 2, 3 … without gaps, and a
 //! `clientId` that its sender has used before returns the first result again.
 //!

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::joins::JoinNumber;
 use crate::store::openings::Openings;
 use db::StoreError;
-use model::{ids::SessionId, message::Message, person::Person, session::Session};
+use model::{ids::SessionId, message::Message, person::Person, scope::Scope, session::Session};
 
 /// Other side of an open session, as seen by a member who joins it.
 #[derive(Clone, Debug)]
@@ -26,14 +26,14 @@ impl OtherSide {
     /// higher number and arrives later.
     pub async fn of(
         store: &dyn Openings,
-        me: &Person,
+        me: &Scope,
         session: &Session,
         read: &[Message],
     ) -> Result<Option<Self>, StoreError> {
         let Some(person) = session.watched_by(me) else { return Ok(None) };
         let mut at_hand = session.last_message.iter().chain(read);
         let has_written = at_hand.any(|message| message.sender.person == person)
-            || (session.last_seq > 0 && store.has_written(&person, session.id).await?);
+            || (session.last_seq > 0 && store.has_written(me, session.id, &person).await?);
         Ok(Some(Self { person, has_written }))
     }
 

@@ -36,6 +36,7 @@ use model::{
     ids::{SessionId, SessionKey, TenantId},
     message::Draft,
     person::{Person, Side},
+    scope::{Grants, Scope},
 };
 use platform::{jobs::JobsDue, new_id, tasks::Tasks};
 use protocol::Framing;
@@ -64,7 +65,7 @@ impl Recipient {
         let (queue, frames) = mpsc::channel(QUEUE);
         let outbound = Outbound::new(OutboundParts {
             id: hub.new_connection_id(),
-            person: person(Side::Desk, &format!("dentist-{number}")),
+            scope: Scope::new(person(Side::Desk, &format!("dentist-{number}")), Grants::default()),
             framing: Framing::SocketIo,
             queue,
             receipts: Arc::default(),

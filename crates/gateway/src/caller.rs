@@ -16,7 +16,7 @@ use chat::joins::{JoinNumber, Joins};
 use chat::outbound::{ConnectionId, Mark, Outbound};
 use chat::strangers::{Met, OtherSide};
 use identity::auth::Identity;
-use model::{ids::SessionId, person::Person};
+use model::{ids::SessionId, scope::Scope};
 use token::{Older, Token};
 pub(crate) use typing::Typing;
 
@@ -37,8 +37,9 @@ impl Caller {
         Self { gateway, outbound, joins: Arc::default(), typing: Arc::default(), token }
     }
 
-    pub(crate) fn person(&self) -> &Person {
-        self.outbound.person()
+    /// The person, without grants.
+    pub(crate) fn scope(&self) -> &Scope {
+        self.outbound.scope()
     }
 
     pub(crate) fn conn(&self) -> ConnectionId {
@@ -54,7 +55,7 @@ impl Caller {
     /// Publishes that the client stopped typing in the session, if it was typing.
     pub(crate) fn stop_typing(&self, id: SessionId) {
         if self.typing.stop(id) {
-            self.gateway.chat.bus.publish(Broadcast::typing(id, self.person(), false));
+            self.gateway.chat.bus.publish(Broadcast::typing(id, self.scope(), false));
         }
     }
 
@@ -64,7 +65,7 @@ impl Caller {
             self.gateway.chat.presence.unwatch(&other, self.conn());
         }
         self.outbound.strangers().forget(id);
-        self.gateway.chat.hub.leave(&Room::Session(self.person().session(id)), self.conn());
+        self.gateway.chat.hub.leave(&Room::Session(self.scope().session(id)), self.conn());
         self.outbound.mark(Mark::Left { session_id: id });
     }
 

@@ -39,17 +39,17 @@ pub(crate) async fn live(
         typing: Arc::clone(&caller.typing),
         ended: None,
     };
-    gateway.chat.people.seen(outbound.person());
+    gateway.chat.people.seen(outbound.scope());
     // Both wait for the bus, within bounds.
     tokio::join!(
         gateway.chat.hub.connect(outbound),
-        gateway.chat.presence.connect(outbound.person())
+        gateway.chat.presence.connect(outbound.scope())
     );
     if gateway.is_draining() {
         outbound.close(CloseCode::Draining);
     }
     // The person may have been shut out since the handshake, before this connection could be closed for it.
-    if gateway.chat.admission.check(outbound.person()).is_err() {
+    if gateway.chat.admission.check(outbound.scope()).is_err() {
         outbound.close(CloseCode::NotAllowed);
     }
     connected.ended = reading::run(&caller, resumed, incoming, opened).await;
@@ -70,8 +70,8 @@ impl Drop for Connected {
         self.gateway.counts.connections.closed(self.ended);
         self.gateway.chat.hub.disconnect(self.outbound.id());
         for id in self.typing.end() {
-            self.gateway.chat.bus.publish(Broadcast::typing(id, self.outbound.person(), false));
+            self.gateway.chat.bus.publish(Broadcast::typing(id, self.outbound.scope(), false));
         }
-        self.gateway.chat.presence.disconnect(self.outbound.person(), self.outbound.id());
+        self.gateway.chat.presence.disconnect(self.outbound.scope(), self.outbound.id());
     }
 }

@@ -30,6 +30,7 @@ use limits::Limits;
 use model::{
     ids::SessionId,
     person::{Person, Side},
+    scope::Scope,
     session::Session,
 };
 use peers::{NodeConnections, NodeTls};
@@ -177,7 +178,7 @@ impl Gateway {
     pub(crate) async fn identify(&self, token: &str) -> Result<Identity, AuthError> {
         let verified = self.verifier.verify(token).await;
         let admitted = verified
-            .and_then(|identity| self.chat.admission.check(&identity.person).map(|()| identity));
+            .and_then(|identity| self.chat.admission.check(&identity.scope).map(|()| identity));
         self.counts.tokens.count(&admitted);
         admitted
     }
@@ -192,12 +193,11 @@ impl Gateway {
     /// Sends a message within the limits. It is queued at once.
     pub(crate) fn send(
         &self,
-        sender: &Person,
+        me: &Scope,
         session_id: SessionId,
         content: Content,
     ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
-        let sending =
-            self.may_write(sender).map(|()| self.chat.send(sender.clone(), session_id, content));
+        let sending = self.may_write(me).map(|()| self.chat.send(me, session_id, content));
         match sending {
             Ok(sending) => sending.left_future(),
             Err(error) => std::future::ready(Err(error)).right_future(),
@@ -207,21 +207,21 @@ impl Gateway {
     /// Notes into which this person writes a private message, within the limits: the send counts here.
     pub(crate) async fn notes_to_write(
         &self,
-        sender: &Person,
+        me: &Scope,
         session_id: SessionId,
     ) -> Result<SessionId, Error> {
-        self.may_write(sender)?;
-        self.chat.notes_id(sender, session_id).await.map(|(notes, _)| notes)
+        self.may_write(me)?;
+        self.chat.notes_id(me, session_id).await.map(|(notes, _)| notes)
     }
 
     /// Changes a message within the limits.
-    pub(crate) async fn amend(&self, me: &Person, amend: Amend) -> Result<Changed, Error> {
+    pub(crate) async fn amend(&self, me: &Scope, amend: Amend) -> Result<Changed, Error> {
         self.may_write(me)?;
         self.chat.amend(me, amend).await
     }
 
     /// Opens a session within the limits, or finds the open one. Also returns whether it is new.
-    pub(crate) async fn open(&self, me: &Person, other: Person) -> Result<(Session, bool), Error> {
+    pub(crate) async fn open(&self, me: &Scope, other: Person) -> Result<(Session, bool), Error> {
         if let Some(session) = self.chat.find_open(me, &other).await? {
             return Ok((session, false));
         }
@@ -235,9 +235,9 @@ impl Gateway {
 
     /// Whether this customer may open one more session without an answer. Dentists are not limited: many of
     /// their sessions need no answer, and they close finished ones.
-    async fn may_wait(&self, customer: &Person) -> Result<(), Error> {
+    async fn may_wait(&self, me: &Scope) -> Result<(), Error> {
         let Some(limit) = self.limits.unanswered().map(NonZeroU32::get) else { return Ok(()) };
-        if self.chat.unanswered(customer, limit).await? < limit {
+        if self.chat.unanswered(me, limit).await? < limit {
             return Ok(());
         }
         Err(self.limits.refuse_unanswered())

@@ -9,10 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use model::account::Address;
+use model::{account::Address, scope::AdminScope};
 use model::{
     ids::{MessageId, SessionId},
-    person::Person,
+    person::{Person, PersonName},
 };
 use platform::new_id;
 
@@ -20,7 +20,7 @@ use platform::new_id;
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// The administrator.
-    pub person: Person,
+    pub scope: AdminScope,
     /// Address of their request.
     pub address: Address,
     /// Id of their request.
@@ -67,8 +67,8 @@ pub struct NewEntry {
     pub actor: Actor,
     /// The act.
     pub act: Act,
-    /// The affected person.
-    pub user: Option<Person>,
+    /// The affected person of the same tenant.
+    pub user: Option<PersonName>,
     /// The affected session.
     pub session_id: Option<SessionId>,
     /// The affected message, in that session.
@@ -77,13 +77,13 @@ pub struct NewEntry {
 
 impl NewEntry {
     /// Entry for an act on a user.
-    pub fn of_user(actor: &Actor, act: Act, user: &Person) -> Self {
-        let (id, actor, user) = (new_id(), actor.clone(), Some(user.clone()));
+    pub fn of_user(actor: &Actor, act: Act, user: PersonName) -> Self {
+        let (id, actor, user) = (new_id(), actor.clone(), Some(user));
         Self { id, actor, act, user, session_id: None, message_id: None }
     }
 
     /// Entry for an act on a member of a session.
-    pub fn of_member(actor: &Actor, act: Act, session_id: SessionId, member: &Person) -> Self {
+    pub fn of_member(actor: &Actor, act: Act, session_id: SessionId, member: PersonName) -> Self {
         Self { session_id: Some(session_id), ..Self::of_user(actor, act, member) }
     }
 

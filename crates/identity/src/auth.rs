@@ -36,7 +36,7 @@ use cognito::Cognito;
 use django::Django;
 use issuers::{IssuerConfig, Issuers, TenantIssuer};
 use jwks::{KeySetClients, KeySets};
-use model::{ids::TenantId, person::Person};
+use model::{ids::TenantId, scope::Scope};
 use platform::tasks::Tasks;
 use protocol::error::Error;
 
@@ -50,10 +50,8 @@ pub const LEEWAY: i64 = 60;
 /// Bearer of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The person.
-    pub person: Person,
-    /// Whether they are an administrator.
-    pub admin: bool,
+    /// The person, with their rights.
+    pub scope: Scope,
     /// End of the token, in seconds since 1970.
     pub expires_at: i64,
 }

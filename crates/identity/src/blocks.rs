@@ -15,7 +15,10 @@ use crate::{
     connections::{Connections, Held, keep_refreshing},
 };
 use db::StoreError;
-use model::{ids::TenantId, person::Person};
+use model::{
+    person::{Person, PersonName},
+    scope::AdminScope,
+};
 use platform::tasks::{Stage, Tasks};
 use table::{Block, BlockPlace, BlockTable, Blocked};
 
@@ -84,31 +87,31 @@ impl Blocks {
     /// Blocks a person. On return they are disconnected on this node, and soon on all others.
     pub async fn block(
         &self,
-        person: &Person,
-        reason: Option<&Reason>,
         by: &Actor,
+        person: &PersonName,
+        reason: Option<&Reason>,
     ) -> Result<Block, StoreError> {
-        let block = self.table.block(person, reason, by).await?;
-        self.changed(person).await;
+        let block = self.table.block(by, person, reason).await?;
+        self.changed(&block.person).await;
         Ok(block)
     }
 
     /// Removes a block.
-    pub async fn unblock(&self, person: &Person, by: &Actor) -> Result<(), StoreError> {
-        if self.table.unblock(person, by).await? {
-            self.changed(person).await;
+    pub async fn unblock(&self, by: &Actor, person: PersonName) -> Result<(), StoreError> {
+        if self.table.unblock(by, &person).await? {
+            self.changed(&person.of(by.scope.tenant)).await;
         }
         Ok(())
     }
 
-    /// The blocks of a tenant, the latest first.
+    /// The blocks of the admin's tenant, the latest first.
     pub async fn list(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         after: Option<&BlockPlace>,
         limit: u32,
     ) -> Result<Vec<Block>, StoreError> {
-        self.table.blocks(tenant, after, limit).await
+        self.table.blocks(admin, after, limit).await
     }
 
     async fn changed(&self, person: &Person) {

@@ -13,7 +13,7 @@ use db::{
 use model::{
     ids::{SessionId, TenantId},
     image::{FileName, ImageKey, ObjectKey},
-    person::Person,
+    scope::Scope,
 };
 use protocol::error::Error;
 
@@ -29,8 +29,6 @@ pub struct NewUpload {
     pub session_id: SessionId,
     /// Name of the picture in the session.
     pub key: ImageKey,
-    /// The sender.
-    pub by: Person,
     /// Announced format.
     pub format: Format,
     /// Announced size, in bytes.
@@ -159,10 +157,13 @@ const LATE_WRITE_WINDOW: Duration = UPLOAD_EXPIRES.saturating_mul(2);
 pub struct UploadTable(pub Database);
 
 impl UploadTable {
-    /// Records that a member may upload a picture.
-    pub async fn note_upload(&self, new: &NewUpload) -> Result<Result<(), Declined>, StoreError> {
-        let member =
-            || [new.by.side.as_str().into(), new.by.id.as_str().into(), new.session_id.0.into()];
+    /// Records that `me` may upload a picture, as a member of the session.
+    pub async fn note_upload(
+        &self,
+        me: &Scope,
+        new: &NewUpload,
+    ) -> Result<Result<(), Declined>, StoreError> {
+        let member = || [me.side.as_str().into(), me.id.as_str().into(), new.session_id.0.into()];
         let [kind, person, session] = member();
         let params = [
             kind,
@@ -174,13 +175,13 @@ impl UploadTable {
             new.file_name.as_ref().map(FileName::as_str).into(),
             DAILY_MAX.into(),
             DAILY_BYTES_MAX.into(),
-            new.by.tenant.number().into(),
+            me.tenant.number().into(),
         ];
         if !self.0.write(Statement::new(NOTE, params)).await?.is_empty() {
             return Ok(Ok(()));
         }
         let [kind, person, session] = member();
-        let params = [kind, person, session, new.by.tenant.number().into()];
+        let params = [kind, person, session, me.tenant.number().into()];
         let rows = self.0.read(Statement::new(STATUS, params)).await?;
         let status = rows.first().map(|row| row.get::<String>("status")).transpose()?;
         Ok(Err(match status.as_deref() {
@@ -193,7 +194,7 @@ impl UploadTable {
     /// A picture of a session that `me` is a member of, shown by a message or not.
     pub async fn upload(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         key: &ImageKey,
     ) -> Result<Option<Upload>, StoreError> {
@@ -248,8 +249,8 @@ impl UploadTable {
     }
 
     /// Records that the uploaded object is not a picture.
-    pub async fn refuse_upload(&self, tenant: TenantId, key: &ObjectKey) -> Result<(), StoreError> {
-        let params = [key.image().to_string().into(), tenant.number().into()];
+    pub async fn refuse_upload(&self, me: &Scope, key: &ObjectKey) -> Result<(), StoreError> {
+        let params = [key.image().to_string().into(), me.tenant.number().into()];
         self.0.write(Statement::new(REFUSE, params)).await.map(drop)
     }
 }

@@ -9,5 +9,6 @@ pub mod image;
 pub mod message;
 pub mod person;
 pub mod profile;
+pub mod scope;
 pub mod session;
 pub mod tenant;

@@ -223,8 +223,8 @@ impl Hub {
         let subscribers: Vec<_> = self.engine().subscribers(&Room::Session(key)).collect();
         for conn in subscribers {
             let outbound = self.connections.get(&conn).map(|entry| Arc::clone(entry.value()));
-            if let Some(outbound) = outbound.filter(|it| !members.contains(it.person())) {
-                tracing::info!(session = %key, person = %outbound.person(), "connection of a former participant closed");
+            if let Some(outbound) = outbound.filter(|it| !members.contains(it.scope())) {
+                tracing::info!(session = %key, person = %outbound.scope().actor(), "connection of a former participant closed");
                 // A close waits for answers that are under way; nothing more may come meanwhile.
                 self.leave(&Room::Session(key), conn);
                 outbound.close(CloseCode::Draining);

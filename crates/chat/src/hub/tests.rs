@@ -18,6 +18,7 @@ use super::*;
 use crate::{
     memory::{Memory, counts::MemoryCounts},
     outbound::{Frame, OutboundParts, QUEUE, Queued},
+    store::contract::world::Acting,
     store::{HistoryRange, NewSession, sqlite::Sqlite},
     writer::{Writer, WriterParts, counts::WriterCounts},
 };
@@ -105,7 +106,7 @@ impl World {
         };
         let session = SessionId(new_id());
         let new = NewSession { id: session, customer: member(&patient), dentist: member(&dentist) };
-        store.open_session(&new).await.unwrap();
+        store.open_session(&patient.scope(), &new).await.unwrap();
         Self { hub, bus, heard, store, due, patient, dentist, session, dir }
     }
 
@@ -147,7 +148,10 @@ impl World {
     async fn commit(&self, count: usize) -> Vec<Message> {
         let drafts: Vec<_> = (0..count).map(|number| self.draft(number)).collect();
         self.store.append(&drafts).await.unwrap();
-        self.store.history(&self.patient, self.session, HistoryRange::After(0), 200).await.unwrap()
+        self.store
+            .history(&self.patient.scope(), self.session, HistoryRange::After(0), 200)
+            .await
+            .unwrap()
     }
 
     async fn hear(&self, message: &Message) {
@@ -166,7 +170,7 @@ fn outbound(hub: &Hub, person: &Person) -> (Arc<Outbound>, mpsc::Receiver<Queued
     (
         Outbound::new(OutboundParts {
             id,
-            person: person.clone(),
+            scope: person.scope(),
             framing,
             queue,
             receipts,
@@ -327,7 +331,8 @@ async fn f5_i7_a_change_that_the_bus_lost_is_told_within_5_s_and_one_that_was_he
     let edit = async |seq: usize, body: &str| {
         let edit = Amendment::Edit(body.to_owned().try_into().unwrap());
         let (me, id) = (&world.patient, messages[seq - 1].id);
-        let amended = world.store.amend(me, world.session, id, &edit).await.unwrap().unwrap();
+        let amended =
+            world.store.amend(&me.scope(), world.session, id, &edit).await.unwrap().unwrap();
         amended.message
     };
     let _superseded = edit(1, "first").await;

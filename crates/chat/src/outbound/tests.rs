@@ -2,6 +2,7 @@
 
 use crate::memory::counts::MemoryCounts;
 use crate::outbound::*;
+use crate::store::contract::world::Acting;
 use model::{ids::TenantId, person::Side};
 use platform::new_id;
 
@@ -14,7 +15,7 @@ fn outbound() -> (Arc<Outbound>, mpsc::Receiver<Queued>) {
     (
         Outbound::new(OutboundParts {
             id,
-            person,
+            scope: person.scope(),
             framing: Framing::Native,
             queue,
             receipts,

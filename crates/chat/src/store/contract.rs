@@ -54,7 +54,7 @@ use uploads::{
     an_upload_that_is_no_picture_is_removed_at_once,
     b39_b51_a_picture_is_its_uploaders_and_its_sessions,
 };
-use world::{Database, World, append, customer, dentist, draft, new_session};
+use world::{Acting, Database, World, append, customer, dentist, draft, new_session};
 
 /// Runs each of the suite's functions on each store.
 macro_rules! contract {
@@ -156,7 +156,7 @@ async fn i6_a_session_counts_1_2_3_in_the_order_of_arrival(world: World) {
     assert_eq!(acknowledged[0].sender.name, "Ada");
     assert_eq!(acknowledged[1].sender.name, "Dana");
     // Stored messages equal the acknowledged ones, to the microsecond.
-    let read = world.store.history(&dentist, id, HistoryRange::After(0), 10).await.unwrap();
+    let read = world.store.history(&dentist.scope(), id, HistoryRange::After(0), 10).await.unwrap();
     assert_eq!(read, acknowledged);
     assert_eq!(
         world.store.backfill_messages(dentist.session(id), 1, 10).await.unwrap(),
@@ -287,8 +287,8 @@ async fn one_session_is_open_between_two_people(world: World) {
     let node = world.another_node().await;
     let opening = (0..16).map(|at| {
         let store = if at % 2 == 0 { Arc::clone(&world.store) } else { Arc::clone(&node) };
-        let new = new_session(&customer, &dentist);
-        tokio::spawn(async move { store.open_session(&new).await.unwrap() })
+        let (me, new) = (customer.scope(), new_session(&customer, &dentist));
+        tokio::spawn(async move { store.open_session(&me, &new).await.unwrap() })
     });
     let opened = futures_util::future::join_all(opening).await;
     let opened: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
@@ -299,7 +299,8 @@ async fn one_session_is_open_between_two_people(world: World) {
     assert!(
         world.execute(&format!("update sessions set status = 'closed' where id = '{id}'")).await
     );
-    let (second, new) = node.open_session(&new_session(&customer, &dentist)).await.unwrap();
+    let (second, new) =
+        node.open_session(&dentist.scope(), &new_session(&customer, &dentist)).await.unwrap();
     assert!(new && second.0 != id);
 }
 
@@ -309,14 +310,14 @@ async fn b39_what_one_is_no_member_of_can_not_be_seen_or_changed(world: World) {
     // The same id on the other side is another person.
     let twin = Person::new(TenantId::MAIN, Side::Desk, customer.id.clone());
     for stranger in [self::customer(), self::dentist(), twin] {
-        assert!(world.store.session(&stranger, id).await.unwrap().is_none());
-        assert!(world.store.head(&stranger, id).await.unwrap().is_none());
+        assert!(world.store.session(&stranger.scope(), id).await.unwrap().is_none());
+        assert!(world.store.head(&stranger.scope(), id).await.unwrap().is_none());
         assert!(world.history(&stranger, id, HistoryRange::After(0), 10).await.is_empty());
         assert!(world.history(&stranger, id, HistoryRange::Before(9), 10).await.is_empty());
-        assert!(world.store.mark_read(&stranger, id, 1).await.unwrap().is_none());
-        assert!(world.store.unread(&stranger).await.unwrap().is_empty());
+        assert!(world.store.mark_read(&stranger.scope(), id, 1).await.unwrap().is_none());
+        assert!(world.store.unread(&stranger.scope()).await.unwrap().is_empty());
         let page = SessionPage { status: None, after: None, since: None, limit: 10 };
-        assert!(world.store.sessions(&stranger, &page).await.unwrap().sessions.is_empty());
+        assert!(world.store.sessions(&stranger.scope(), &page).await.unwrap().sessions.is_empty());
         let sent = world.store.append(&[draft(id, &stranger, "x")]).await.unwrap();
         assert_eq!(refused(&sent[0]), Refusal::SessionNotFound);
     }
@@ -328,18 +329,18 @@ async fn a_read_mark_only_moves_forward(world: World) {
     world.say(id, &customer, 5).await;
     world.say(id, &dentist, 1).await;
     let mark = async |seq| {
-        let mark = world.store.mark_read(&dentist, id, seq).await.unwrap().unwrap();
+        let mark = world.store.mark_read(&dentist.scope(), id, seq).await.unwrap().unwrap();
         (mark.seq, mark.moved)
     };
-    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 5)]);
+    assert_eq!(world.store.unread(&dentist.scope()).await.unwrap(), [(id, 5)]);
     assert_eq!(mark(2).await, (2, true));
     assert_eq!(mark(1).await, (2, false));
-    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 3)]);
+    assert_eq!(world.store.unread(&dentist.scope()).await.unwrap(), [(id, 3)]);
     assert_eq!(mark(u64::MAX).await, (6, true), "at most to the end");
-    assert!(world.store.unread(&dentist).await.unwrap().is_empty());
-    let seen = world.store.session(&customer, id).await.unwrap().unwrap();
+    assert!(world.store.unread(&dentist.scope()).await.unwrap().is_empty());
+    let seen = world.store.session(&customer.scope(), id).await.unwrap().unwrap();
     assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (0, 6, 1));
-    let seen = world.store.session(&dentist, id).await.unwrap().unwrap();
+    let seen = world.store.session(&dentist.scope(), id).await.unwrap().unwrap();
     assert_eq!((seen.read_seq, seen.other_read_seq, seen.unread), (6, 0, 0));
 }
 

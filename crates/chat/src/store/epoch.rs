@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use db::StoreError;
 use model::{
     ids::{EpochId, SessionId},
-    person::Person,
+    scope::Scope,
 };
 
 /// Time after a cut in which clients that name no epoch receive everything since the cut again.
@@ -56,7 +56,7 @@ pub trait Epochs: Send + Sync + 'static {
     /// member of; 0 if there is none.
     async fn last_before(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
         time: Timestamp,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use db::StoreError;
-use model::{ids::SessionId, person::Person, session::Delivered};
+use model::{ids::SessionId, scope::Scope, session::Delivered};
 
 /// Read position of a member, after a read mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub struct DeliveryMarks {
 #[async_trait]
 pub trait Marks: Send + Sync + 'static {
     /// Unread counts of the sessions of `me` that have unread messages: of the 1,000 with the latest activity.
-    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError>;
+    async fn unread(&self, me: &Scope) -> Result<Vec<(SessionId, u64)>, StoreError>;
 
     /// Moves the read position of `me` forward, at most to the session's end. `None` if not a
     /// member.
     async fn mark_read(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError>;

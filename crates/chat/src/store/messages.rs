@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use db::StoreError;
 use model::{
-    ids::{MessageId, SessionId, SessionKey, TenantId},
+    ids::{MessageId, SessionId, SessionKey},
     message::{
         Body, Draft, Message,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::Person,
+    scope::{AdminScope, Scope},
 };
 
 /// Outcome of one draft.
@@ -89,7 +89,7 @@ pub trait Messages: Send + Sync + 'static {
     /// Messages of a session; empty if `me` is not a member.
     async fn history(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         range: HistoryRange,
         limit: u32,
@@ -99,7 +99,7 @@ pub trait Messages: Send + Sync + 'static {
     /// their last change.
     async fn changes(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         rev: u64,
         limit: u32,
@@ -108,16 +108,16 @@ pub trait Messages: Send + Sync + 'static {
     /// Changes a message of a session that `me` is a member of, if the rules allow it.
     async fn amend(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         message_id: MessageId,
         amendment: &Amendment,
     ) -> Result<Result<Amended, Unamendable>, StoreError>;
 
-    /// Earlier texts of a message of this tenant, for its admins only: membership is not checked.
+    /// Earlier texts of a message of the admin's tenant. Membership is not checked.
     async fn past_bodies(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError>;

@@ -7,10 +7,7 @@ use db::{
     Database, StoreError,
     text::{Statement, Value},
 };
-use model::{
-    ids::SessionId,
-    person::{Person, Side},
-};
+use model::{ids::SessionId, person::Side, scope::Scope};
 use platform::new_id;
 
 /// $1 the session or its notes, $2 the tenant, $3 the professional.
@@ -51,7 +48,7 @@ impl NotesTable {
     /// Notes of a session that `me` is a member of, as a professional. Notes have themselves.
     pub(crate) async fn find(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
     ) -> Result<Option<SessionId>, StoreError> {
         if me.side == Side::Contact {
@@ -65,7 +62,7 @@ impl NotesTable {
     /// professional.
     pub(crate) async fn open(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
     ) -> Result<Option<(SessionId, bool)>, StoreError> {
         // Two tries: another request may make them after the first look.
@@ -103,6 +100,6 @@ impl NotesTable {
     }
 }
 
-fn of_member(me: &Person, id: SessionId) -> [Value; 3] {
+fn of_member(me: &Scope, id: SessionId) -> [Value; 3] {
     [id.0.into(), me.tenant.number().into(), me.id.as_str().into()]
 }

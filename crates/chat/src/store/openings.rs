@@ -4,16 +4,21 @@
 use async_trait::async_trait;
 
 use db::StoreError;
-use model::{ids::SessionId, person::Person};
+use model::{ids::SessionId, person::Person, scope::Scope};
 
 /// The part of a store that answers these questions.
 #[async_trait]
 pub trait Openings: Send + Sync + 'static {
-    /// Number of open sessions of this customer without a message of a dentist, up to `limit`.
-    async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, StoreError>;
+    /// Number of open sessions of `me`, a customer, without a message of a dentist, up to `limit`.
+    async fn unanswered(&self, me: &Scope, limit: u32) -> Result<u32, StoreError>;
 
-    /// Whether this person has ever written in the session.
-    async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError>;
+    /// Whether a person has ever written in a session of the tenant.
+    async fn has_written(
+        &self,
+        me: &Scope,
+        id: SessionId,
+        person: &Person,
+    ) -> Result<bool, StoreError>;
 }
 
 /// $1 the customer, $2 the limit, $3 the tenant. It uses the index of open sessions, then the index of

@@ -173,21 +173,21 @@ impl ParticipantTable {
     /// Lets a professional take part in a session, and records it in the audit log.
     pub async fn add(
         &self,
+        by: &Actor,
         id: SessionId,
         professional: &Member,
-        by: &Actor,
         push_delay: Option<Duration>,
     ) -> Result<Shared, StoreError> {
-        let [of_session, tenant] = places(id, professional);
+        let [of_session, tenant] = places(by, id);
         let mut statements = vec![
             Statement::new(UPGRADED, []),
             Statement::new(OF_SESSION, [of_session.clone(), tenant.clone()]),
-            has_room(id, professional),
-            seated(ADD, id, professional),
+            has_room(by, id, professional),
+            seated(ADD, by, id, professional),
             Statement::new(SHARE, [of_session, tenant]),
             note(by, Act::AddParticipant, id, professional),
         ];
-        statements.extend(push_delay.map(|delay| push(id, professional, delay)));
+        statements.extend(push_delay.map(|delay| push(by, id, professional, delay)));
         let rows = self.0.write_while_found(statements).await?;
         // The first statement without a row is the last one that ran.
         Ok(match rows.len() {
@@ -203,25 +203,25 @@ impl ParticipantTable {
     /// participant, without pushes.
     pub async fn transfer(
         &self,
+        by: &Actor,
         id: SessionId,
         to: &Member,
-        by: &Actor,
         push_delay: Option<Duration>,
     ) -> Result<Shared, StoreError> {
-        let [of_session, tenant] = places(id, to);
+        let [of_session, tenant] = places(by, id);
         let person = || to.person.id.as_str().into();
         let mut statements = vec![
             Statement::new(UPGRADED, []),
             Statement::new(OF_SESSION, [of_session.clone(), tenant.clone()]),
             Statement::new(IS_ANOTHERS, [of_session.clone(), tenant.clone(), person()]),
             Statement::new(IS_FREE, [of_session.clone(), tenant.clone(), person()]),
-            has_room(id, to),
-            seated(TAKE_OVER, id, to),
+            has_room(by, id, to),
+            seated(TAKE_OVER, by, id, to),
             Statement::new(MUTE_DENTIST, [of_session.clone(), tenant.clone()]),
             Statement::new(HAND_OVER, [of_session, tenant, person()]),
             note(by, Act::TransferSession, id, to),
         ];
-        statements.extend(push_delay.map(|delay| push(id, to, delay)));
+        statements.extend(push_delay.map(|delay| push(by, id, to, delay)));
         let rows = self.0.write_while_found(statements).await?;
         Ok(match rows.len() {
             1 => Shared::TooEarly,
@@ -236,11 +236,11 @@ impl ParticipantTable {
     /// Ends a professional's part in a session, and records it in the audit log. Their messages stay.
     pub async fn remove(
         &self,
+        by: &Actor,
         id: SessionId,
         professional: &Person,
-        by: &Actor,
     ) -> Result<Shared, StoreError> {
-        let of_session: [Value; 2] = [id.0.into(), professional.tenant.number().into()];
+        let of_session = places(by, id);
         let [session, tenant] = of_session.clone();
         let of_person = [session, tenant, professional.id.as_str().into()];
         let statements = [
@@ -249,7 +249,12 @@ impl ParticipantTable {
             Statement::new(IS_ANOTHERS, of_person.clone()),
             Statement::new(REMOVE, of_person.clone()),
             Statement::new(RELEASE, of_person),
-            audit::table::note(&NewEntry::of_member(by, Act::RemoveParticipant, id, professional)),
+            audit::table::note(&NewEntry::of_member(
+                by,
+                Act::RemoveParticipant,
+                id,
+                professional.name(),
+            )),
         ];
         let rows = self.0.write_while_found(statements).await?;
         Ok(match rows.len() {
@@ -273,26 +278,26 @@ fn with_customer(session: &Session) -> SessionKey {
     session.key().tenant.session(session.notes_of.unwrap_or(session.id))
 }
 
-/// The session and its tenant, as parameters.
-fn places(id: SessionId, professional: &Member) -> [Value; 2] {
-    [id.0.into(), professional.person.tenant.number().into()]
+/// The session and the admin's tenant, as parameters.
+fn places(by: &Actor, id: SessionId) -> [Value; 2] {
+    [id.0.into(), by.scope.tenant.number().into()]
 }
 
-fn has_room(id: SessionId, professional: &Member) -> Statement {
-    let [of_session, tenant] = places(id, professional);
+fn has_room(by: &Actor, id: SessionId, professional: &Member) -> Statement {
+    let [of_session, tenant] = places(by, id);
     let person = professional.person.id.as_str().into();
     Statement::new(HAS_ROOM, [of_session, tenant, (MEMBERS_MAX as u64).into(), person])
 }
 
-fn push(id: SessionId, professional: &Member, delay: Duration) -> Statement {
-    let [of_session, tenant] = places(id, professional);
+fn push(by: &Actor, id: SessionId, professional: &Member, delay: Duration) -> Statement {
+    let [of_session, tenant] = places(by, id);
     let person = professional.person.id.as_str().into();
     let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     Statement::new(PUSH, [of_session, tenant, person, new_id().into(), delay.into()])
 }
 
-fn seated(sql: &'static str, id: SessionId, professional: &Member) -> Statement {
-    let [of_session, tenant] = places(id, professional);
+fn seated(sql: &'static str, by: &Actor, id: SessionId, professional: &Member) -> Statement {
+    let [of_session, tenant] = places(by, id);
     let person = professional.person.id.as_str().into();
     let (name, avatar) = (professional.name.as_str().into(), professional.avatar_url().into());
     // A bot has no device.
@@ -301,7 +306,7 @@ fn seated(sql: &'static str, id: SessionId, professional: &Member) -> Statement 
 }
 
 fn note(by: &Actor, act: Act, id: SessionId, professional: &Member) -> Statement {
-    audit::table::note(&NewEntry::of_member(by, act, id, &professional.person))
+    audit::table::note(&NewEntry::of_member(by, act, id, professional.person.name()))
 }
 
 fn read(row: &Row) -> Result<Seat, StoreError> {

@@ -68,7 +68,10 @@ mod tests {
     use tokio::time::pause;
 
     use super::*;
-    use crate::store::{contract::world::postgres, messages::Messages};
+    use crate::store::{
+        contract::world::{Acting, postgres},
+        messages::Messages,
+    };
     use model::ids::TenantId;
     use model::{
         ids::SessionId,
@@ -84,7 +87,7 @@ mod tests {
         let me = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         let amend = async || {
             let (id, message_id) = (SessionId(new_id()), new_id());
-            postgres.amend(&me, id, message_id, &Amendment::Delete).await
+            postgres.amend(&me.scope(), id, message_id, &Amendment::Delete).await
         };
         let counted = || (postgres.db.counts.unavailable.get(), postgres.db.counts.refused.get());
         assert!(amend().await.unwrap().is_err(), "there is no such message");

@@ -11,6 +11,7 @@ use db::{
 use model::{
     ids::{SessionId, TenantId},
     person::Side,
+    scope::AdminScope,
     session::{Desk, Member, SessionStatus},
 };
 
@@ -37,12 +38,13 @@ pub struct Roster {
 }
 
 impl ParticipantTable {
-    /// All members of a session of this tenant.
+    /// All members of a session of the admin's tenant.
     pub async fn roster(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         id: SessionId,
     ) -> Result<Option<Roster>, StoreError> {
+        let tenant = admin.tenant;
         let rows =
             self.0.read(Statement::new(OF_SESSION, [id.0.into(), tenant.number().into()])).await?;
         let Some(row) = rows.first() else { return Ok(None) };

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use self::terms::Terms;
 use db::StoreError;
-use model::{message::Message, person::Person};
+use model::{message::Message, scope::Scope};
 use protocol::error::Error;
 
 /// Number of newest matches that are ranked. Older ones are not found.
@@ -84,7 +84,7 @@ pub trait Search: Send + Sync + 'static {
     /// error of the caller's query, not of the database.
     async fn search(
         &self,
-        me: &Person,
+        me: &Scope,
         terms: &Terms,
         offset: u32,
         limit: u32,

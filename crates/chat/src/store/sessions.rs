@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use db::StoreError;
 use model::{
     ids::{EpochId, SessionId, SessionKey},
-    person::{Person, PersonId},
+    person::{Person, PersonId, Side},
+    scope::Scope,
     session::{DeskStatus, Member, Session},
 };
 
@@ -85,29 +86,37 @@ pub enum PatchOutcome {
     NoParticipant,
 }
 
+/// The customer and the dentist of two people on either side.
+pub(crate) fn sides<'a>(me: &'a Person, other: &'a Person) -> (&'a Person, &'a Person) {
+    if me.side == Side::Contact { (me, other) } else { (other, me) }
+}
+
 /// The part of a store that keeps the sessions. Every query for a person checks the membership.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
-    /// Opens a session, or finds the open one of these two people. Returns its id, and whether it
-    /// is new.
-    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError>;
+    /// Opens a session between `me` and another person of the tenant, or finds their open one. Returns its id, and
+    /// whether it is new.
+    async fn open_session(
+        &self,
+        me: &Scope,
+        new: &NewSession,
+    ) -> Result<(SessionId, bool), StoreError>;
 
-    /// The open session of these two people.
+    /// The open session of `me` and another person of the tenant.
     async fn open_between(
         &self,
-        customer: &Person,
-        dentist: &Person,
+        me: &Scope,
+        other: &Person,
     ) -> Result<Option<SessionId>, StoreError>;
 
     /// A session that `me` is a member of.
-    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError>;
+    async fn session(&self, me: &Scope, id: SessionId) -> Result<Option<Session>, StoreError>;
 
     /// Head of a session that `me` is a member of, and its epoch.
-    async fn head(&self, me: &Person, id: SessionId)
-    -> Result<Option<(Head, EpochId)>, StoreError>;
+    async fn head(&self, me: &Scope, id: SessionId) -> Result<Option<(Head, EpochId)>, StoreError>;
 
     /// The sessions that `me` is a member of.
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError>;
+    async fn sessions(&self, me: &Scope, page: &SessionPage) -> Result<Listed, StoreError>;
 
     /// Heads of these sessions.
     async fn heads(&self, keys: &[SessionKey]) -> Result<Vec<Head>, StoreError>;
@@ -118,7 +127,7 @@ pub trait Sessions: Send + Sync + 'static {
     /// Changes a session. `None` if `me` is not a member.
     async fn set_session(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Option<PatchOutcome>, StoreError>;

@@ -67,11 +67,12 @@ mod tests {
     use super::*;
     use model::ids::TenantId;
     use model::person::{Person, Side};
+    use model::scope::{Grants, Scope};
 
     fn identity(expires_in: i64) -> Identity {
+        let person = Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap());
         Identity {
-            person: Person::new(TenantId::MAIN, Side::Desk, "7".parse().unwrap()),
-            admin: false,
+            scope: Scope::new(person, Grants::default()),
             expires_at: Timestamp::now().as_second() + expires_in,
         }
     }

@@ -204,14 +204,14 @@ async fn run(
     let mut lingers = true;
     let code = match entered {
         Ok(Entered { identity, resumed, slots: _slots }) => {
-            let (id, person) = (gateway.chat.hub.new_connection_id(), identity.person.clone());
+            let (id, scope) = (gateway.chat.hub.new_connection_id(), identity.scope.clone());
             let outbound = {
                 let (receipts, counts) =
                     (Arc::clone(&gateway.chat.receipts), Arc::clone(&gateway.counts.connections));
                 let (framing, queue) = (Framing::SocketIo, queue.clone());
                 Outbound::new(OutboundParts {
                     id,
-                    person,
+                    scope,
                     framing,
                     queue,
                     receipts,

@@ -222,11 +222,7 @@ impl Reading<'_> {
         let token = self.token(now).map_err(End::Closed)?;
         let (silent, typing_until) = self.caller.typing.expired(now);
         for id in silent {
-            self.caller.gateway.chat.bus.publish(Broadcast::typing(
-                id,
-                self.caller.person(),
-                false,
-            ));
+            self.caller.gateway.chat.bus.publish(Broadcast::typing(id, self.caller.scope(), false));
         }
         let wake = wake.min(self.pinged + config.ping_interval).min(token);
         Ok(typing_until.map_or(wake, |until| wake.min(until)))

@@ -47,12 +47,12 @@ pub(crate) async fn run(
     // Held to the end: a draining node waits for the last frames.
     let _open = gateway.sockets.subscribe();
     let (queue, mut frames) = mpsc::channel(QUEUE);
-    let (id, person) = (gateway.chat.hub.new_connection_id(), identity.person.clone());
+    let (id, scope) = (gateway.chat.hub.new_connection_id(), identity.scope.clone());
     let (receipts, counts) =
         (Arc::clone(&gateway.chat.receipts), Arc::clone(&gateway.counts.connections));
     let outbound = Outbound::new(OutboundParts {
         id,
-        person,
+        scope,
         framing: Framing::Native,
         queue,
         receipts,

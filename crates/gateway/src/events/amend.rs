@@ -5,6 +5,6 @@ use crate::caller::Caller;
 use protocol::{Amend, error::Error};
 
 pub(super) async fn run(caller: Caller, amend: Amend) -> Result<Reply, Error> {
-    let changed = caller.gateway.amend(caller.person(), amend).await?;
+    let changed = caller.gateway.amend(caller.scope(), amend).await?;
     Ok(Reply::with(&changed))
 }

@@ -22,7 +22,7 @@ use chat::{
 use db::StoreError;
 use model::{
     ids::{EpochId, SessionId},
-    person::Person,
+    scope::Scope,
     session::Session,
 };
 use protocol::{
@@ -78,7 +78,7 @@ pub(crate) struct Resumed {
 /// Sessions of an offset, or `None` if one of them cannot be resumed.
 pub(crate) async fn look_up(
     gateway: &Gateway,
-    me: &Person,
+    me: &Scope,
     offset: Offset,
 ) -> Result<Option<Vec<Resumed>>, StoreError> {
     let _permit = gateway.chat.reads.permit_rest(Operation::Join, me).await;
@@ -118,7 +118,7 @@ pub(crate) fn resume(
     }
     async move {
         let Some(number) = begun else { return Ok(Reply::Silent) };
-        let key = caller.person().session(session_id);
+        let key = caller.scope().session(session_id);
         if caller.joins.is_current(session_id, number) {
             caller.gateway.chat.hub.enter_session(key, caller.conn(), last_seq, rev).await;
         }
@@ -142,7 +142,7 @@ pub(crate) fn resume(
 /// Whether the caller is a member of a session that they resume, as far as it is still wanted. Tries until the
 /// database answers.
 async fn is_member(caller: &Caller, id: SessionId, number: JoinNumber) -> bool {
-    let (chat, me) = (&caller.gateway.chat, caller.person());
+    let (chat, me) = (&caller.gateway.chat, caller.scope());
     while caller.joins.is_current(id, number) {
         let permit = chat.reads.permit_rest(Operation::CatchUp, me).await;
         let head = chat.store.head(me, id).await;
@@ -182,7 +182,7 @@ pub(super) fn start(
 }
 
 async fn run(caller: &Caller, join: &Join, number: JoinNumber) -> Result<Reply, Error> {
-    let (gateway, me, id) = (&caller.gateway, caller.person(), join.session_id);
+    let (gateway, me, id) = (&caller.gateway, caller.scope(), join.session_id);
     let mut turn = caller.outbound.page().await.ok_or(Error::Draining)?;
     let permit = gateway.chat.reads.permit(Operation::Join, me).await?;
     let (position, _) = gateway.chat.store.head(me, id).await?.ok_or(Error::SessionNotFound)?;
@@ -238,7 +238,7 @@ struct Begin {
 /// everything since then.
 async fn begin(
     gateway: &Gateway,
-    me: &Person,
+    me: &Scope,
     session: &Session,
     known: Option<u64>,
     epoch: Option<EpochId>,
@@ -266,7 +266,7 @@ async fn begin(
 pub(crate) async fn go_live(caller: Caller, catch_up: CatchUp) -> Result<Reply, Error> {
     let CatchUp { session_id: id, number, mut read_up_to, beyond, .. } = catch_up;
     let (gateway, me, room) =
-        (&caller.gateway, caller.person(), Room::Session(caller.person().session(id)));
+        (&caller.gateway, caller.scope(), Room::Session(caller.scope().session(id)));
     // Messages in `beyond` are skipped here, so they must be read here and not received live.
     let at_least = beyond.last().copied().unwrap_or(0);
     while caller.joins.is_current(id, number)

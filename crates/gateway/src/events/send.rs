@@ -19,18 +19,18 @@ pub(super) fn run(caller: &Caller, send: Send) -> BoxFuture<'static, Result<Repl
         Visibility::Public => {
             caller.stop_typing(session_id);
             let client_id = before(caller, session_id, &content);
-            let sending = caller.gateway.send(caller.person(), session_id, content);
+            let sending = caller.gateway.send(caller.scope(), session_id, content);
             after(caller.clone(), session_id, client_id, sending).boxed()
         }
         Visibility::Private => {
             let caller = caller.clone();
             async move {
-                let (gateway, me) = (&caller.gateway, caller.person());
+                let (gateway, me) = (&caller.gateway, caller.scope());
                 let notes = gateway.notes_to_write(me, session_id).await?;
                 // Its end in the session would show the customer that something was written.
                 caller.stop_typing(notes);
                 let client_id = before(&caller, notes, &content);
-                let sending = gateway.chat.send(me.clone(), notes, content);
+                let sending = gateway.chat.send(me, notes, content);
                 after(caller.clone(), notes, client_id, sending.boxed()).await
             }
             .boxed()

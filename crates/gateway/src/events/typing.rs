@@ -16,7 +16,7 @@ pub(super) fn run(
     typing: &InSession,
     on: bool,
 ) -> impl Future<Output = Result<Reply, Error>> + use<> {
-    let room = Room::Session(caller.person().session(typing.session_id));
+    let room = Room::Session(caller.scope().session(typing.session_id));
     if !caller.gateway.chat.hub.is_in(&room, caller.conn()) {
         return ready(Err(Error::SessionNotFound));
     }
@@ -24,7 +24,7 @@ pub(super) fn run(
     if !on {
         caller.stop_typing(id);
     } else if caller.typing.start(id, Instant::now()) {
-        caller.gateway.chat.bus.publish(Broadcast::typing(id, caller.person(), true));
+        caller.gateway.chat.bus.publish(Broadcast::typing(id, caller.scope(), true));
     }
     ready(Ok(Reply::with(&Nothing {})))
 }

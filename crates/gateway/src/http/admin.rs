@@ -32,12 +32,11 @@ pub(crate) async fn edits(
     ActingAdmin(admin): ActingAdmin,
     OfMessage(session_id, message_id): OfMessage,
 ) -> Result<JsonBody<Edits>, Error> {
-    let tenant = admin.person.tenant;
-    let items = gateway.chat.store.past_bodies(tenant, session_id, message_id).await?;
+    let items = gateway.chat.store.past_bodies(&admin.scope, session_id, message_id).await?;
     let items = items.ok_or(Error::MessageNotFound)?;
     // Reading texts that patients took back is recorded first. If that fails, nothing is shown.
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     AuditTable(gateway.database.clone()).note_act(&looked).await?;
-    tracing::info!(admin = %admin.person, session = %session_id.0, message = %message_id, "message edits read by an admin");
+    tracing::info!(admin = %admin.scope.actor(), session = %session_id.0, message = %message_id, "message edits read by an admin");
     Ok(JsonBody(Edits { items }))
 }

@@ -26,8 +26,6 @@ pub(crate) async fn list(
     Params(paging): Params<Paging>,
 ) -> Result<JsonBody<Page<Entry>>, Error> {
     let (after, limit) = paging.read(cursor::to_act)?;
-    let items = AuditTable(gateway.database.clone())
-        .acts(admin.person.tenant, after.as_ref(), limit)
-        .await?;
+    let items = AuditTable(gateway.database.clone()).acts(&admin, after.as_ref(), limit).await?;
     Ok(JsonBody(Page::of(items, limit, |last| cursor::of_act((last.at, last.id)))))
 }

@@ -57,13 +57,12 @@ pub(crate) async fn block(
     OfUser(user): OfUser,
     JsonOrNothing(because): JsonOrNothing<Because>,
 ) -> Result<JsonBody<Block>, Error> {
-    let user = user.of(admin.person.tenant);
     // Nobody might be left to undo it.
-    if user == admin.person {
+    if user == admin.scope.name() {
         return Err(Error::BlocksItself);
     }
-    let block = gateway.chat.admission.blocks.block(&user, because.reason.as_ref(), &admin).await?;
-    tracing::info!(admin = %admin.person, %user, "user blocked by an admin");
+    let block = gateway.chat.admission.blocks.block(&admin, &user, because.reason.as_ref()).await?;
+    tracing::info!(admin = %admin.scope.actor(), user = %block.person, "user blocked by an admin");
     Ok(JsonBody(block.into()))
 }
 
@@ -77,9 +76,9 @@ pub(crate) async fn unblock(
     ActingAdmin(admin): ActingAdmin,
     OfUser(user): OfUser,
 ) -> Result<StatusCode, Error> {
-    let user = user.of(admin.person.tenant);
-    gateway.chat.admission.blocks.unblock(&user, &admin).await?;
-    tracing::info!(admin = %admin.person, %user, "user unblocked by an admin");
+    let person = user.clone().of(admin.scope.tenant);
+    gateway.chat.admission.blocks.unblock(&admin, user).await?;
+    tracing::info!(admin = %admin.scope.actor(), user = %person, "user unblocked by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,7 +93,6 @@ pub(crate) async fn list(
     Params(paging): Params<Paging>,
 ) -> Result<JsonBody<Page<Block>>, Error> {
     let (after, limit) = paging.read(cursor::to_block)?;
-    let items =
-        gateway.chat.admission.blocks.list(admin.person.tenant, after.as_ref(), limit).await?;
+    let items = gateway.chat.admission.blocks.list(&admin, after.as_ref(), limit).await?;
     Ok(JsonBody(Page::of(items, limit, |last| cursor::of_block(last.at, &last.person))))
 }

@@ -88,9 +88,9 @@ pub(crate) async fn open(
     Authenticated(me): Authenticated,
     Json(open): Json<Open>,
 ) -> Result<(StatusCode, JsonBody<Session>), Error> {
-    let other = match (me.person.side, open.customer_id, open.dentist_id) {
-        (Side::Contact, None, Some(id)) => Person::new(me.person.tenant, Side::Desk, id),
-        (Side::Desk, Some(id), None) => Person::new(me.person.tenant, Side::Contact, id),
+    let other = match (me.side, open.customer_id, open.dentist_id) {
+        (Side::Contact, None, Some(id)) => Person::new(me.tenant, Side::Desk, id),
+        (Side::Desk, Some(id), None) => Person::new(me.tenant, Side::Contact, id),
         (Side::Contact, ..) => {
             return Err(Error::invalid(
                 "dentistId",
@@ -104,8 +104,8 @@ pub(crate) async fn open(
             ));
         }
     };
-    let _permit = gateway.chat.reads.permit(Operation::Open, &me.person).await?;
-    let (session, opened) = gateway.open(&me.person, other).await?;
+    let _permit = gateway.chat.reads.permit(Operation::Open, &me).await?;
+    let (session, opened) = gateway.open(&me, other).await?;
     let status = if opened { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(session)))
 }
@@ -159,12 +159,11 @@ pub(crate) async fn list(
     Authenticated(me): Authenticated,
     Params(list): Params<List>,
 ) -> Result<JsonBody<Page<Session>>, Error> {
-    let (status, place, limit) = list.page(me.person.side)?;
+    let (status, place, limit) = list.page(me.side)?;
     let after = place.map(|place| (place.active_at, place.id));
     let page = SessionPage { status, after, since: None, limit };
-    let _permit = gateway.chat.reads.permit(Operation::List, &me.person).await?;
-    let Listed { sessions: mut items, is_cut } =
-        gateway.chat.store.sessions(&me.person, &page).await?;
+    let _permit = gateway.chat.reads.permit(Operation::List, &me).await?;
+    let Listed { sessions: mut items, is_cut } = gateway.chat.store.sessions(&me, &page).await?;
     for session in &items {
         gateway.chat.people.shown(session);
     }
@@ -180,7 +179,7 @@ pub(crate) async fn list(
         // Sessions that became active meanwhile have moved up, past the cursor. They must not be missed.
         let since = Some(began);
         let moved = SessionPage { status, after: None, since, limit: PAGE_MAX };
-        items.extend(gateway.chat.store.sessions(&me.person, &moved).await?.sessions);
+        items.extend(gateway.chat.store.sessions(&me, &moved).await?.sessions);
     }
     Ok(JsonBody(Page { items, next_cursor: None }))
 }
@@ -198,10 +197,9 @@ pub(crate) async fn get(
     Authenticated(me): Authenticated,
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
-    let mut session =
-        gateway.chat.store.session(&me.person, id).await?.ok_or(Error::SessionNotFound)?;
+    let mut session = gateway.chat.store.session(&me, id).await?.ok_or(Error::SessionNotFound)?;
     gateway.chat.people.shown(&session);
-    gateway.chat.people.disclose(&me.person, &mut session).await;
+    gateway.chat.people.disclose(&me, &mut session).await;
     Ok(JsonBody(session))
 }
 
@@ -253,7 +251,7 @@ pub(crate) async fn set(
     Json(Change { status, snoozed_until, assignee_id: assignee, muted }): Json<Change>,
 ) -> Result<JsonBody<Session>, Error> {
     let patch = SessionPatch { status, snoozed_until, assignee, muted };
-    gateway.chat.set(&me.person, id, patch).await.map(JsonBody)
+    gateway.chat.set(&me, id, patch).await.map(JsonBody)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -273,8 +271,7 @@ pub(crate) async fn unread(
     State(gateway): State<Arc<Gateway>>,
     Authenticated(me): Authenticated,
 ) -> Result<JsonBody<Unread>, Error> {
-    let _permit = gateway.chat.reads.permit(Operation::Unread, &me.person).await?;
-    let sessions: BTreeMap<_, _> =
-        gateway.chat.store.unread(&me.person).await?.into_iter().collect();
+    let _permit = gateway.chat.reads.permit(Operation::Unread, &me).await?;
+    let sessions: BTreeMap<_, _> = gateway.chat.store.unread(&me).await?.into_iter().collect();
     Ok(JsonBody(Unread { total: sessions.values().sum(), sessions }))
 }

@@ -72,16 +72,15 @@ pub(crate) async fn presign_upload(
         return Err(Error::invalid("size", format!("must be from 1 to {SIZE_MAX} bytes")));
     }
     let origin = origin(&headers)?;
-    let (key, by) = (ImageKey::new(rand::random()), me.person);
+    let key = ImageKey::new(rand::random());
     let new = NewUpload {
         session_id,
         key: key.clone(),
-        by,
         format,
         size: ask.size,
         file_name: ask.file_name,
     };
-    gateway.chat.uploads.note_upload(&new).await??;
+    gateway.chat.uploads.note_upload(&me, &new).await??;
     let object = ObjectKey::new(session_id, key);
     let upload = gateway.chat.images.presign_upload(&object, format, ask.size, &origin).await?;
     let image_key = object.image().to_string();
@@ -139,7 +138,7 @@ pub(crate) async fn fetch(
     };
     let origin = origin(&headers)?;
     let (id, key) = named(path).ok_or(Error::ImageNotFound)?;
-    let upload = gateway.chat.uploads.upload(&me.person, id, &key).await?;
+    let upload = gateway.chat.uploads.upload(&me, id, &key).await?;
     let upload = upload.filter(|upload| upload.shown).ok_or(Error::ImageNotFound)?;
     let (object, name) = (ObjectKey::new(id, key), upload.file_name.as_ref());
     let url = if thumbnail {

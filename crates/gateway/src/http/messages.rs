@@ -82,7 +82,6 @@ pub(crate) async fn history(
 ) -> Result<JsonBody<HistoryPage>, Error> {
     let range = params.range()?;
     let limit = cursor::limit(params.limit.as_deref())?;
-    let me = me.person;
     let permit = answering.page(gateway.chat.reads.permit(Operation::History, &me)).await?;
     let (head, epoch) = gateway.chat.store.head(&me, id).await?.ok_or(Error::SessionNotFound)?;
     let items = gateway.chat.history(&permit, &me, id, range, limit).await?;
@@ -118,10 +117,10 @@ pub(crate) async fn send(
 ) -> Result<(StatusCode, JsonBody<Sent>), Error> {
     let (content, visibility) = post.into_content()?;
     let sent = match visibility {
-        Visibility::Public => gateway.send(&me.person, id, content).await?,
+        Visibility::Public => gateway.send(&me, id, content).await?,
         Visibility::Private => {
-            let notes = gateway.notes_to_write(&me.person, id).await?;
-            gateway.chat.send(me.person, notes, content).await?
+            let notes = gateway.notes_to_write(&me, id).await?;
+            gateway.chat.send(&me, notes, content).await?
         }
     };
     let status = if sent.duplicate { StatusCode::OK } else { StatusCode::CREATED };
@@ -150,7 +149,7 @@ pub(crate) async fn edit(
 ) -> Result<JsonBody<Changed>, Error> {
     let amendment = Amendment::Edit(edit.body);
     let amend = Amend { session_id, message_id, amendment };
-    gateway.amend(&me.person, amend).await.map(JsonBody)
+    gateway.amend(&me, amend).await.map(JsonBody)
 }
 
 /// Deletes the caller's own message within 24 hours. A tombstone remains.
@@ -167,7 +166,7 @@ pub(crate) async fn delete(
     OfMessage(session_id, message_id): OfMessage,
 ) -> Result<JsonBody<Changed>, Error> {
     let amend = Amend { session_id, message_id, amendment: Amendment::Delete };
-    gateway.amend(&me.person, amend).await.map(JsonBody)
+    gateway.amend(&me, amend).await.map(JsonBody)
 }
 
 /// Reacts with an emoji. Each person may have up to 10 on a message.
@@ -210,7 +209,7 @@ async fn set_reaction(
 ) -> Result<JsonBody<Changed>, Error> {
     let amendment = Amendment::React { emoji, on };
     let amend = Amend { session_id, message_id, amendment };
-    gateway.amend(&me.person, amend).await.map(JsonBody)
+    gateway.amend(&me, amend).await.map(JsonBody)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -232,5 +231,5 @@ pub(crate) async fn read(
     InSession(id): InSession,
     Json(read): Json<Read>,
 ) -> Result<JsonBody<Position>, Error> {
-    gateway.chat.read(&me.person, id, read.seq).await.map(JsonBody)
+    gateway.chat.read(&me, id, read.seq).await.map(JsonBody)
 }

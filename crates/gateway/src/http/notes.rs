@@ -27,7 +27,7 @@ pub(crate) async fn get(
     Authenticated(me): Authenticated,
     InSession(id): InSession,
 ) -> Result<JsonBody<Session>, Error> {
-    let notes = gateway.chat.notes(&me.person, id).await?;
+    let notes = gateway.chat.notes(&me, id).await?;
     gateway.chat.people.shown(&notes);
     Ok(JsonBody(notes))
 }
@@ -49,7 +49,7 @@ pub(crate) async fn open(
     Authenticated(me): Authenticated,
     InSession(id): InSession,
 ) -> Result<(StatusCode, JsonBody<Session>), Error> {
-    let (notes, is_new) = gateway.chat.open_notes(&me.person, id).await?;
+    let (notes, is_new) = gateway.chat.open_notes(&me, id).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(notes)))
 }

@@ -90,9 +90,9 @@ pub(crate) async fn add(
     InSession(id): InSession,
     Json(professional): Json<Professional>,
 ) -> Result<(StatusCode, JsonBody<Roster>), Error> {
-    let person = professional.of(admin.person.tenant);
-    let (roster, is_new) = gateway.chat.add_participant(id, &person, &admin).await?;
-    tracing::info!(admin = %admin.person, %person, session = %id.0, is_new, "participant added by an admin");
+    let person = professional.of(admin.scope.tenant);
+    let (roster, is_new) = gateway.chat.add_participant(&admin, id, &person).await?;
+    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, is_new, "participant added by an admin");
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(Roster::of(id, roster))))
 }
@@ -114,9 +114,9 @@ pub(crate) async fn remove(
     ActingAdmin(admin): ActingAdmin,
     OfParticipant(id, professional): OfParticipant,
 ) -> Result<StatusCode, Error> {
-    let person = Person::new(admin.person.tenant, Side::Desk, professional);
-    let was_member = gateway.chat.remove_participant(id, &person, &admin).await?;
-    tracing::info!(admin = %admin.person, %person, session = %id.0, was_member, "participant removed by an admin");
+    let person = Person::new(admin.scope.tenant, Side::Desk, professional);
+    let was_member = gateway.chat.remove_participant(&admin, id, &person).await?;
+    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, was_member, "participant removed by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -137,8 +137,8 @@ pub(crate) async fn transfer(
     InSession(id): InSession,
     Json(professional): Json<Professional>,
 ) -> Result<JsonBody<Roster>, Error> {
-    let person = professional.of(admin.person.tenant);
-    let (roster, is_new) = gateway.chat.transfer(id, &person, &admin).await?;
-    tracing::info!(admin = %admin.person, %person, session = %id.0, is_new, "session transferred by an admin");
+    let person = professional.of(admin.scope.tenant);
+    let (roster, is_new) = gateway.chat.transfer(&admin, id, &person).await?;
+    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, is_new, "session transferred by an admin");
     Ok(JsonBody(Roster::of(id, roster)))
 }

@@ -17,11 +17,11 @@ use utoipa::{
 
 use super::{answers::Answering, problem::RequestId};
 use crate::Gateway;
-use identity::{
-    audit::Actor,
-    auth::{Identity, from_headers},
+use identity::{audit::Actor, auth::from_headers};
+use model::{
+    account::Address,
+    scope::{AdminScope, Scope},
 };
-use model::account::Address;
 use model::{
     ids::{MessageId, SessionId},
     message::Emoji,
@@ -31,7 +31,7 @@ use platform::openapi::in_path;
 use protocol::{error::Error, message_id};
 
 /// The person whose token the request carries.
-pub(crate) struct Authenticated(pub Identity);
+pub(crate) struct Authenticated(pub Scope);
 
 impl FromRequestParts<Arc<Gateway>> for Authenticated {
     type Rejection = Error;
@@ -40,29 +40,25 @@ impl FromRequestParts<Arc<Gateway>> for Authenticated {
         let token = from_headers(&parts.headers)?;
         let identity = gateway.identify(token.expose_secret()).await?;
         if let Some(answering) = parts.extensions.get::<Answering>() {
-            answering.is_for(&identity.person);
+            answering.is_for(&identity.scope);
             // Writes remain allowed: their answers are small.
             if parts.method == Method::GET {
-                answering.may_ask(&identity.person)?;
+                answering.may_ask(&identity.scope)?;
             }
         }
-        Ok(Self(identity))
+        Ok(Self(identity.scope))
     }
 }
 
 /// The caller, if they are an admin.
-pub struct Admin(pub Identity);
+pub struct Admin(pub AdminScope);
 
 impl FromRequestParts<Arc<Gateway>> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
-        let Authenticated(identity) = Authenticated::from_request_parts(parts, gateway).await?;
-        if identity.admin {
-            Ok(Self(identity))
-        } else {
-            Err(Error::Forbidden("only an admin can do this"))
-        }
+        let Authenticated(scope) = Authenticated::from_request_parts(parts, gateway).await?;
+        scope.into_admin().map(Self).ok_or(Error::Forbidden("only an admin can do this"))
     }
 }
 
@@ -73,14 +69,14 @@ impl FromRequestParts<Arc<Gateway>> for ActingAdmin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
-        let Admin(Identity { person, .. }) = Admin::from_request_parts(parts, gateway).await?;
+        let Admin(scope) = Admin::from_request_parts(parts, gateway).await?;
         // Both are set before any handler runs.
         let address = parts.extensions.get::<Address>().copied();
         let request_id = parts.extensions.get::<RequestId>().cloned();
         let (Some(address), Some(RequestId(request_id))) = (address, request_id) else {
             return Err(Error::Internal);
         };
-        Ok(Self(Actor { person, address, request_id }))
+        Ok(Self(Actor { scope, address, request_id }))
     }
 }
 

@@ -68,8 +68,8 @@ pub(crate) async fn search(
         return Ok(JsonBody(Page { items: Vec::new(), next_cursor: None }));
     };
     let began = Instant::now();
-    let _permit = gateway.chat.reads.permit(Operation::Search, &me.person).await?;
-    let searched = gateway.chat.store.search(&me.person, &terms, offset, limit).await?;
+    let _permit = gateway.chat.reads.permit(Operation::Search, &me).await?;
+    let searched = gateway.chat.store.search(&me, &terms, offset, limit).await?;
     let counts = &gateway.counts.search;
     counts.took.took(began.elapsed());
     let outcome = if searched.is_ok() { &counts.answered } else { &counts.too_costly };

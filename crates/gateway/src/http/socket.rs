@@ -67,7 +67,8 @@ pub(crate) async fn connect(
     let upgrade = limited(upgrade).protocols([SUBPROTOCOL]);
     match identity {
         Ok(identity) => {
-            let accounts = [Account::User(identity.person.clone()), Account::Address(address)];
+            let accounts =
+                [Account::User(identity.scope.actor().clone()), Account::Address(address)];
             match gateway.limits.slots(accounts).await {
                 Ok(slots) => {
                     Ok(upgrade

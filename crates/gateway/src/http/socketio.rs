@@ -213,7 +213,7 @@ async fn go_on(
         && !session.began_with(&token)
     {
         match gateway.identify(token.expose_secret()).await {
-            Ok(bearer) if bearer.person == *outbound.person() => {}
+            Ok(bearer) if bearer.scope.actor() == outbound.scope().actor() => {}
             Err(AuthError::IssuerUnavailable) => {}
             _ => return Err(Refused::Forbidden),
         }
@@ -222,9 +222,9 @@ async fn go_on(
     if let (Some(outbound), Some(answering)) =
         (session.outbound(), request.extensions().get::<Answering>())
     {
-        answering.is_for(outbound.person());
+        answering.is_for(outbound.scope());
         if request.method() == Method::GET {
-            answering.may_ask(outbound.person())?;
+            answering.may_ask(outbound.scope())?;
         }
     }
     match (transport, request.method()) {

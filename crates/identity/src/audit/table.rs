@@ -10,10 +10,7 @@ use db::{
     Database, StoreError,
     text::{Row, Statement},
 };
-use model::{
-    ids::{SessionId, TenantId},
-    person::Person,
-};
+use model::{ids::SessionId, person::Person, scope::AdminScope};
 
 /// Position in the log.
 pub type AuditPlace = (Timestamp, Uuid);
@@ -34,15 +31,15 @@ pub fn note(entry: &NewEntry) -> Statement {
     let params = [
         entry.id.into(),
         entry.act.as_str().into(),
-        actor.person.side.as_str().into(),
-        actor.person.id.as_str().into(),
+        actor.scope.side.as_str().into(),
+        actor.scope.id.as_str().into(),
         user.map(|user| user.side.as_str()).into(),
         user.map(|user| user.id.as_str()).into(),
         entry.session_id.map(|id| id.0).into(),
         entry.message_id.into(),
         actor.address.to_string().into(),
         actor.request_id.as_str().into(),
-        actor.person.tenant.number().into(),
+        actor.scope.tenant.number().into(),
     ];
     Statement::new(NOTE, params)
 }
@@ -57,15 +54,15 @@ impl AuditTable {
         self.0.write(note(entry)).await.map(drop)
     }
 
-    /// Acts in a tenant, the latest first.
+    /// Acts in the admin's tenant, the latest first.
     pub async fn acts(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         after: Option<&AuditPlace>,
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
         let (at, id) = after.copied().unwrap_or((Timestamp::MAX, Uuid::max()));
-        let place = [at.into(), id.into(), limit.into(), tenant.number().into()];
+        let place = [at.into(), id.into(), limit.into(), admin.tenant.number().into()];
         self.0.read(Statement::new(ACTS, place)).await?.iter().map(entry).collect()
     }
 }

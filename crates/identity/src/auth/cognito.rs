@@ -15,6 +15,7 @@ use crate::auth::config::CognitoConfig;
 use model::{
     ids::TenantId,
     person::{Person, PersonId, Side},
+    scope::{Grants, Scope},
 };
 
 #[derive(Debug)]
@@ -80,10 +81,9 @@ impl Cognito {
         if !self.client_ids.is_empty() && !client.is_some_and(|id| self.client_ids.contains(&id)) {
             return Err(AuthError::Invalid("it was issued to another client"));
         }
-        Ok(Identity {
-            person: Person::new(self.tenant, Side::Contact, claims.sub),
-            admin: claims.groups.iter().any(|group| group == "admin"),
-            expires_at: claims.exp.0,
-        })
+        let person = Person::new(self.tenant, Side::Contact, claims.sub);
+        let admin = claims.groups.iter().any(|group| group == "admin");
+        let scope = Scope::new(person, Grants { admin });
+        Ok(Identity { scope, expires_at: claims.exp.0 })
     }
 }

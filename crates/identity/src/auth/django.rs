@@ -17,6 +17,7 @@ use crate::auth::config::DjangoConfig;
 use model::{
     ids::TenantId,
     person::{Person, PersonId, Side},
+    scope::{Grants, Scope},
 };
 
 pub(super) struct Django {
@@ -78,10 +79,9 @@ impl Django {
         if claims.token_type != "access" {
             return Err(AuthError::Invalid("its token_type is not access"));
         }
-        Ok(Identity {
-            person: Person::new(self.tenant, Side::Desk, claims.user_id),
-            admin: claims.is_staff || claims.role.as_deref() == Some("admin"),
-            expires_at: claims.exp.0,
-        })
+        let person = Person::new(self.tenant, Side::Desk, claims.user_id);
+        let admin = claims.is_staff || claims.role.as_deref() == Some("admin");
+        let scope = Scope::new(person, Grants { admin });
+        Ok(Identity { scope, expires_at: claims.exp.0 })
     }
 }

@@ -110,7 +110,7 @@ fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) 
     let (last, told) = (jiff::Timestamp::MAX.as_second() as f64, identity.expires_at as f64);
     assert!((ends.min(last) - told).abs() < 1.0, "{ends} is told as {told}");
     assert!(identity.expires_at + LEEWAY >= jiff::Timestamp::now().as_second() - 1);
-    let (id, purpose) = match identity.person.side {
+    let (id, purpose) = match identity.scope.side {
         Side::Contact => {
             assert_eq!((algorithm, &claims["iss"]), (Algorithm::RS256, &Value::from(ISSUER)));
             assert!(claims["client_id"] == "app" || claims["aud"] == "app");
@@ -120,7 +120,7 @@ fn claims(claims: &[u8], header: &str, algorithm: Algorithm, key: &EncodingKey) 
     };
     assert!(purpose == "access" || purpose == "id");
     let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    assert_eq!(id, identity.person.id.as_str());
+    assert_eq!(id, identity.scope.id.as_str());
 }
 
 fn handshake(bytes: &[u8]) {

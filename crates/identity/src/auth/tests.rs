@@ -83,19 +83,19 @@ fn text(part: &Value) -> String {
 async fn each_kind_of_person_is_known_by_their_own_kind_of_token() {
     let world = World::new().await;
     let ada = world.verifier.verify(&world.issuer.customer("ada")).await.unwrap();
-    assert_eq!((ada.person.side, ada.person.id.as_str()), (Side::Contact, "ada"));
-    assert!(!ada.admin);
+    assert_eq!((ada.scope.side, ada.scope.id.as_str()), (Side::Contact, "ada"));
+    assert!(!ada.scope.grants().admin);
     let dana = world.verifier.verify(&Issuer::dentist("7")).await.unwrap();
-    assert_eq!((dana.person.side, dana.person.id.as_str()), (Side::Desk, "7"));
+    assert_eq!((dana.scope.side, dana.scope.id.as_str()), (Side::Desk, "7"));
     let numbered = world.verifier.verify(&dentist_with("user_id", json!(7))).await.unwrap();
-    assert_eq!(numbered.person, dana.person, "Django's id is a number or a string");
+    assert_eq!(numbered.scope, dana.scope, "Django's id is a number or a string");
     let by_keys = World::with_django_keys().await;
     let token = by_keys.issuer.sign(&Issuer::dentist_claims("7"));
-    assert_eq!(by_keys.verifier.verify(&token).await.unwrap().person, dana.person);
+    assert_eq!(by_keys.verifier.verify(&token).await.unwrap().scope, dana.scope);
     let by_curve = World::with_django_keys().await;
     by_curve.issuer.rotate_to_ec("key-2");
     let token = by_curve.issuer.sign(&Issuer::dentist_claims("7"));
-    assert_eq!(by_curve.verifier.verify(&token).await.unwrap().person, dana.person);
+    assert_eq!(by_curve.verifier.verify(&token).await.unwrap().scope, dana.scope);
     let id = with(world.issuer.customer_claims("ada"), "token_use", json!("id"));
     assert!(world.verifier.verify(&world.issuer.sign(&id)).await.is_ok());
 }
@@ -108,7 +108,7 @@ async fn an_admin_is_named_by_either_issuer() {
         dentist_with("role", json!("admin")),
         dentist_with("is_staff", json!(true)),
     ] {
-        assert!(world.verifier.verify(&token).await.unwrap().admin);
+        assert!(world.verifier.verify(&token).await.unwrap().scope.grants().admin);
     }
     for token in [
         world.customer_with("cognito:groups", json!(["administrators"])),
@@ -116,7 +116,7 @@ async fn an_admin_is_named_by_either_issuer() {
         dentist_with("role", json!("Admin")),
         dentist_with("is_staff", json!(false)),
     ] {
-        assert!(!world.verifier.verify(&token).await.unwrap().admin);
+        assert!(!world.verifier.verify(&token).await.unwrap().scope.grants().admin);
     }
 }
 

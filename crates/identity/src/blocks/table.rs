@@ -12,8 +12,8 @@ use db::{
     text::{Row, Statement},
 };
 use model::{
-    ids::TenantId,
     person::{Person, PersonName},
+    scope::AdminScope,
 };
 
 /// A person who is blocked.
@@ -70,28 +70,28 @@ impl BlockTable {
     /// and the admin of the first block stay; a new reason replaces the old one.
     pub async fn block(
         &self,
-        person: &Person,
-        reason: Option<&Reason>,
         by: &Actor,
+        person: &PersonName,
+        reason: Option<&Reason>,
     ) -> Result<Block, StoreError> {
         let params = [
             person.side.as_str().into(),
             person.id.as_str().into(),
             reason.map(Reason::as_str).into(),
-            by.person.side.as_str().into(),
-            by.person.id.as_str().into(),
-            person.tenant.number().into(),
+            by.scope.side.as_str().into(),
+            by.scope.id.as_str().into(),
+            by.scope.tenant.number().into(),
         ];
-        let noted = audit::table::note(&NewEntry::of_user(by, Act::BlockUser, person));
+        let noted = audit::table::note(&NewEntry::of_user(by, Act::BlockUser, person.clone()));
         let rows = self.0.write_while_found([Statement::new(BLOCK, params), noted]).await?;
         block(rows.first().and_then(|rows| rows.first()).ok_or_else(StoreError::no_row)?)
     }
 
     /// Unblocks a person. Returns whether there was a block; only then the audit log records it.
-    pub async fn unblock(&self, person: &Person, by: &Actor) -> Result<bool, StoreError> {
-        let tenant = person.tenant.number().into();
+    pub async fn unblock(&self, by: &Actor, person: &PersonName) -> Result<bool, StoreError> {
+        let tenant = by.scope.tenant.number().into();
         let params = [person.side.as_str().into(), person.id.as_str().into(), tenant];
-        let noted = audit::table::note(&NewEntry::of_user(by, Act::UnblockUser, person));
+        let noted = audit::table::note(&NewEntry::of_user(by, Act::UnblockUser, person.clone()));
         let rows = self.0.write_while_found([Statement::new(UNBLOCK, params), noted]).await?;
         Ok(rows.first().is_some_and(|removed| !removed.is_empty()))
     }
@@ -110,10 +110,10 @@ impl BlockTable {
         Ok(blocked)
     }
 
-    /// The blocks of a tenant, the latest first.
+    /// The blocks of the admin's tenant, the latest first.
     pub async fn blocks(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         after: Option<&BlockPlace>,
         limit: u32,
     ) -> Result<Vec<Block>, StoreError> {
@@ -121,7 +121,7 @@ impl BlockTable {
             Some((at, person)) => (*at, person.side.as_str(), person.id.as_str()),
             None => (Timestamp::MAX, "", ""),
         };
-        let tenant = tenant.number().into();
+        let tenant = admin.tenant.number().into();
         let place = [at.into(), kind.into(), id.into(), limit.into(), tenant];
         let rows = self.0.read(Statement::new(BLOCKS, place)).await?;
         rows.iter().map(block).collect()

@@ -57,7 +57,8 @@ async fn f32_changes_after_a_cut_are_told_though_their_revisions_were_heard_befo
     let message = world.commit(1).await.remove(0);
     let edit = async |body: &str| {
         let edit = Amendment::Edit(body.to_owned().try_into().unwrap());
-        let amended = world.store.amend(&world.patient, world.session, message.id, &edit).await;
+        let amended =
+            world.store.amend(&world.patient.scope(), world.session, message.id, &edit).await;
         amended.unwrap().unwrap();
     };
     edit("one").await;

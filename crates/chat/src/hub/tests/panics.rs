@@ -61,7 +61,7 @@ async fn i7_a_backfill_of_changes_that_panicked_is_repeated() {
     assert_eq!(listener.seq().await, 1);
     let (panicked, _installed) = PanicsOnce::install();
     let edit = Amendment::Edit("edited".to_owned().try_into().unwrap());
-    let amended = world.store.amend(&world.patient, world.session, message.id, &edit).await;
+    let amended = world.store.amend(&world.patient.scope(), world.session, message.id, &edit).await;
     let rev = amended.unwrap().unwrap().message.rev.unwrap();
     assert_eq!(listener.revs(1).await, [rev]);
     assert!(panicked.load(Ordering::Relaxed));

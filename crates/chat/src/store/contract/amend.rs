@@ -2,7 +2,7 @@
 
 use super::{
     committed,
-    world::{World, customer, draft},
+    world::{Acting, World, customer, draft},
 };
 use crate::store::HistoryRange;
 use model::{
@@ -28,7 +28,8 @@ async fn amend(
     message: &Message,
     amendment: &Amendment,
 ) -> Result<(Message, bool), Unamendable> {
-    let amended = world.store.amend(me, message.session_id, message.id, amendment).await.unwrap();
+    let amended =
+        world.store.amend(&me.scope(), message.session_id, message.id, amendment).await.unwrap();
     amended.map(|amended| (amended.message, amended.changed))
 }
 
@@ -45,9 +46,10 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
     assert_eq!(liked.reactions[0].by, [dentist.clone(), customer.clone()]);
     let (deleted, _) = amend(&world, &dentist, &second, &Amendment::Delete).await.unwrap();
     // Stored messages equal the results, and changes are found by revision.
-    let history = world.store.history(&dentist, id, HistoryRange::After(0), 10).await.unwrap();
+    let history =
+        world.store.history(&dentist.scope(), id, HistoryRange::After(0), 10).await.unwrap();
     assert_eq!(history, [liked.clone(), deleted.clone()]);
-    let since = async |rev| world.store.changes(&customer, id, rev, 10).await.unwrap();
+    let since = async |rev| world.store.changes(&customer.scope(), id, rev, 10).await.unwrap();
     assert_eq!(since(0).await, [liked, deleted.clone()]);
     assert_eq!(since(3).await, std::slice::from_ref(&deleted));
     assert!(since(4).await.is_empty());
@@ -59,7 +61,7 @@ pub(super) async fn a_change_is_kept_with_what_was_before(world: World) {
         world.store.backfill_changes(customer.session(id), 0, 1).await.unwrap(),
         since(0).await[..1]
     );
-    assert_eq!(world.store.session(&dentist, id).await.unwrap().unwrap().rev, 4);
+    assert_eq!(world.store.session(&dentist.scope(), id).await.unwrap().unwrap().rev, 4);
     assert!(deleted.body.is_none() && deleted.deleted_at.is_some());
     // A node of an earlier version reads a placeholder, never the text. The text is kept for
     // admins.
@@ -90,7 +92,7 @@ pub(super) async fn b39_only_members_change_messages_and_only_their_own(world: W
     }
     let foreign = amend(&world, &dentist, &message, &edit("x")).await;
     assert_eq!(foreign, Err(Unamendable::NotItsSender));
-    assert!(world.store.changes(&self::customer(), id, 0, 10).await.unwrap().is_empty());
+    assert!(world.store.changes(&(self::customer()).scope(), id, 0, 10).await.unwrap().is_empty());
     assert!(world.execute("update sessions set status = 'closed'").await);
     let closed = amend(&world, &customer, &message, &edit("x")).await;
     assert_eq!(closed, Err(Unamendable::SessionClosed));

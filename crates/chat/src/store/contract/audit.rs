@@ -3,7 +3,6 @@
 use super::world::{Database, World, actor, customer};
 use identity::audit::{Act, Entry, NewEntry};
 use model::ids::SessionId;
-use model::ids::TenantId;
 use platform::new_id;
 
 contract!(
@@ -15,14 +14,17 @@ contract!(
 async fn what_an_admin_does_is_noted_with_whom_from_where_and_by_which_request(world: World) {
     let (rude, admin) = (customer(), actor());
     let (session_id, message_id) = (SessionId(new_id()), new_id());
-    world.blocks().block(&rude, None, &admin).await.unwrap();
+    world.blocks().block(&admin, &rude.name(), None).await.unwrap();
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     world.audit().note_act(&looked).await.unwrap();
-    assert!(world.blocks().unblock(&rude, &admin).await.unwrap());
-    assert!(!world.blocks().unblock(&rude, &admin).await.unwrap(), "nothing is done, or noted");
+    assert!(world.blocks().unblock(&admin, &rude.name()).await.unwrap());
+    assert!(
+        !world.blocks().unblock(&admin, &rude.name()).await.unwrap(),
+        "nothing is done, or noted"
+    );
     let (mut acts, mut place) = (Vec::new(), None);
     loop {
-        let page = world.audit().acts(TenantId::MAIN, place.as_ref(), 2).await.unwrap();
+        let page = world.audit().acts(&actor().scope, place.as_ref(), 2).await.unwrap();
         let Some(last) = page.last() else { break };
         place = Some((last.at, last.id));
         acts.extend(page);
@@ -30,7 +32,7 @@ async fn what_an_admin_does_is_noted_with_whom_from_where_and_by_which_request(w
     let named: Vec<&str> = acts.iter().map(|entry| entry.act.as_str()).collect();
     assert_eq!(named, ["unblock_user", "read_edits", "block_user"], "the latest first");
     for Entry { actor, address, request_id, .. } in &acts {
-        assert_eq!((actor, address.as_str()), (&admin.person, "192.0.2.7"));
+        assert_eq!((actor, address.as_str()), (admin.scope.actor(), "192.0.2.7"));
         assert_eq!(request_id, &admin.request_id);
     }
     for entry in [&acts[0], &acts[2]] {
@@ -53,19 +55,19 @@ async fn an_act_that_can_not_be_noted_is_not_done(world: World) {
         ),
     };
     assert!(world.execute(refuse).await);
-    assert!(world.blocks().block(&rude, None, &admin).await.is_err());
-    assert!(world.blocks().blocks(TenantId::MAIN, None, 10).await.unwrap().is_empty());
+    assert!(world.blocks().block(&admin, &rude.name(), None).await.is_err());
+    assert!(world.blocks().blocks(&actor().scope, None, 10).await.unwrap().is_empty());
     assert!(world.execute(allow).await);
-    world.blocks().block(&rude, None, &admin).await.unwrap();
+    world.blocks().block(&admin, &rude.name(), None).await.unwrap();
     assert!(world.execute(refuse).await);
-    assert!(world.blocks().unblock(&rude, &admin).await.is_err());
-    assert_eq!(world.blocks().blocks(TenantId::MAIN, None, 10).await.unwrap().len(), 1);
-    assert_eq!(world.audit().acts(TenantId::MAIN, None, 10).await.unwrap().len(), 1);
+    assert!(world.blocks().unblock(&admin, &rude.name()).await.is_err());
+    assert_eq!(world.blocks().blocks(&actor().scope, None, 10).await.unwrap().len(), 1);
+    assert_eq!(world.audit().acts(&actor().scope, None, 10).await.unwrap().len(), 1);
 }
 
 async fn the_audit_log_is_append_only(world: World) {
-    world.blocks().block(&customer(), None, &actor()).await.unwrap();
-    let before = world.audit().acts(TenantId::MAIN, None, 10).await.unwrap();
+    world.blocks().block(&actor(), &customer().name(), None).await.unwrap();
+    let before = world.audit().acts(&actor().scope, None, 10).await.unwrap();
     let mut forbidden = vec![
         "update audit set act = 'nothing'",
         "delete from audit",
@@ -82,5 +84,5 @@ async fn the_audit_log_is_append_only(world: World) {
     for sql in forbidden {
         assert!(!world.execute(sql).await, "{sql}");
     }
-    assert_eq!(world.audit().acts(TenantId::MAIN, None, 10).await.unwrap(), before);
+    assert_eq!(world.audit().acts(&actor().scope, None, 10).await.unwrap(), before);
 }

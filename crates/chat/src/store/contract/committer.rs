@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     committed,
-    world::{Database, World, draft},
+    world::{Acting, Database, World, draft},
 };
 use crate::{
     store::{Appended, HistoryRange, PatchOutcome, SessionPatch, Store},
@@ -212,18 +212,18 @@ async fn c6_changes_of_a_locked_session_hold_up_nobody_elses() {
         let (me, edit) = (customer.clone(), edit(&number.to_string()));
         let reader = dentist.clone();
         stuck.push(tokio::spawn(async move {
-            let read = store.mark_read(&reader, locked, 1).await.map(drop);
-            read.and(store.amend(&me, locked, message, &edit).await.map(drop))
+            let read = store.mark_read(&reader.scope(), locked, 1).await.map(drop);
+            read.and(store.amend(&me.scope(), locked, message, &edit).await.map(drop))
         }));
     }
     for number in 0..20 {
         let began = Instant::now();
         let edit = edit(&number.to_string());
-        let changed = world.store.amend(&other, free, messages[1], &edit).await.unwrap();
+        let changed = world.store.amend(&other.scope(), free, messages[1], &edit).await.unwrap();
         assert!(changed.is_ok());
-        world.store.mark_read(&other, free, 1).await.unwrap().unwrap();
+        world.store.mark_read(&other.scope(), free, 1).await.unwrap().unwrap();
         let muted = SessionPatch { muted: Some(number % 2 == 0), ..SessionPatch::default() };
-        let set = world.store.set_session(&other, free, muted).await.unwrap();
+        let set = world.store.set_session(&other.scope(), free, muted).await.unwrap();
         assert!(matches!(set, Some(PatchOutcome::Done { .. })));
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         sleep(Duration::from_millis(20)).await;
@@ -239,7 +239,7 @@ async fn c6_changes_of_a_locked_session_hold_up_nobody_elses() {
     }
     let done = world.store.mark_delivered(&marks).await.unwrap();
     assert!(done.locked.is_empty());
-    let changed = world.store.amend(&customer, locked, messages[0], &edit("at last")).await;
+    let changed = world.store.amend(&customer.scope(), locked, messages[0], &edit("at last")).await;
     assert!(changed.unwrap().is_ok());
 }
 

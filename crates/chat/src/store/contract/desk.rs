@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{
     committed,
-    world::{World, actor, append, customer, dentist, draft},
+    world::{Acting, World, actor, append, customer, dentist, draft},
 };
 use crate::{
     inbox::Inbox,
@@ -36,11 +36,11 @@ contract!(
 );
 
 async fn seen(world: &World, me: &Person, id: SessionId) -> Session {
-    world.store.session(me, id).await.unwrap().unwrap()
+    world.store.session(&me.scope(), id).await.unwrap().unwrap()
 }
 
 async fn set(world: &World, me: &Person, id: SessionId, patch: SessionPatch) -> PatchOutcome {
-    world.store.set_session(me, id, patch).await.unwrap().unwrap()
+    world.store.set_session(&me.scope(), id, patch).await.unwrap().unwrap()
 }
 
 fn status(status: DeskStatus) -> SessionPatch {
@@ -70,7 +70,7 @@ async fn add(world: &World, id: SessionId, person: &Person) {
     let member =
         Member { person: person.clone(), name: "Eve".to_owned(), avatar_url: None, email: None };
     let table = ParticipantTable(world.handle.clone());
-    let added = table.add(id, &member, &actor(), Some(Duration::ZERO)).await.unwrap();
+    let added = table.add(&actor(), id, &member, Some(Duration::ZERO)).await.unwrap();
     assert_eq!(added, Shared::Done);
 }
 
@@ -95,7 +95,8 @@ async fn a_session_is_put_aside_and_its_customer_sees_nothing_of_it(world: World
         }
         assert!(seen(&world, &customer, id).await.desk.is_plain());
         for listed in [DeskStatus::Open, DeskStatus::Pending, DeskStatus::Snoozed] {
-            let found = world.store.sessions(&dentist, &page(listed)).await.unwrap().sessions;
+            let found =
+                world.store.sessions(&dentist.scope(), &page(listed)).await.unwrap().sessions;
             let fits = listed == DeskStatus::Open || listed == wanted;
             assert_eq!(found.len(), usize::from(fits), "{wanted:?} in {listed:?}");
         }
@@ -112,7 +113,8 @@ async fn a_session_is_put_aside_and_its_customer_sees_nothing_of_it(world: World
     let closed = format!("update sessions set status = 'closed' where id = '{}'", id.0);
     assert!(world.execute(&closed).await);
     assert!(seen(&world, &dentist, id).await.desk.is_plain());
-    let found = world.store.sessions(&dentist, &page(DeskStatus::Pending)).await.unwrap().sessions;
+    let found =
+        world.store.sessions(&dentist.scope(), &page(DeskStatus::Pending)).await.unwrap().sessions;
     assert!(found.is_empty());
     assert_eq!(set(&world, &dentist, id, status(DeskStatus::Open)).await, TURNED);
     assert!(seen(&world, &dentist, id).await.desk.is_plain());
@@ -207,19 +209,19 @@ async fn a_session_is_assigned_to_someone_who_takes_part(world: World) {
     );
     assert!(world.execute(&gone).await);
     assert_eq!(assignee(&dentist).await, None);
-    let roster = table.roster(TenantId::MAIN, id).await.unwrap().unwrap();
+    let roster = table.roster(&actor().scope, id).await.unwrap().unwrap();
     assert!(roster.desk.is_plain());
     add(&world, id, &eve).await;
-    let roster = table.roster(TenantId::MAIN, id).await.unwrap().unwrap();
+    let roster = table.roster(&actor().scope, id).await.unwrap().unwrap();
     assert_eq!(roster.desk.assignee.as_ref(), Some(&eve));
-    assert_eq!(table.remove(id, &eve, &actor()).await.unwrap(), Shared::Done);
+    assert_eq!(table.remove(&actor(), id, &eve).await.unwrap(), Shared::Done);
     add(&world, id, &eve).await;
     assert_eq!(assignee(&dentist).await, None, "a return is no assignment");
     // A session that is handed over is its new dentist's.
     set(&world, &dentist, id, to_assign(&eve)).await;
     let member =
         Member { person: eve.clone(), name: "Eve".to_owned(), avatar_url: None, email: None };
-    assert_eq!(table.transfer(id, &member, &actor(), None).await.unwrap(), Shared::Done);
+    assert_eq!(table.transfer(&actor(), id, &member, None).await.unwrap(), Shared::Done);
     assert_eq!(assignee(&eve).await, None);
     assert_eq!(set(&world, &eve, id, to_assign(&dentist)).await, both);
     assert_eq!(assignee(&eve).await.as_ref(), Some(&dentist));
@@ -227,7 +229,8 @@ async fn a_session_is_assigned_to_someone_who_takes_part(world: World) {
 
 async fn bots_take_part_on_the_desks_side(world: World) {
     let (customer, dentist, id) = world.pair().await;
-    let (private, _) = NotesTable(world.handle.clone()).open(&dentist, id).await.unwrap().unwrap();
+    let (private, _) =
+        NotesTable(world.handle.clone()).open(&dentist.scope(), id).await.unwrap().unwrap();
     let person = |id: &str| Person::new(TenantId::MAIN, Side::Desk, id.parse().unwrap());
     let (bot, system) = (person("bot:assistant"), person("system:desk"));
     world.say(id, &customer, 1).await;
@@ -249,23 +252,25 @@ async fn bots_take_part_on_the_desks_side(world: World) {
     };
     assert_eq!((subjects(&customer).await, subjects(&dentist).await), (1, 1));
     assert_eq!((subjects(&bot).await, subjects(&system).await), (0, 0), "they have no device");
-    let said = world.store.history(&customer, id, HistoryRange::After(1), 10).await.unwrap();
+    let said =
+        world.store.history(&customer.scope(), id, HistoryRange::After(1), 10).await.unwrap();
     let shown = serde_json::to_value(&said[0].sender).unwrap();
     let expected = serde_json::json!({ "kind": "dentist", "id": "bot:assistant", "actor": "bot", "name": "Eve" });
     assert_eq!(shown, expected, "today's apps know two kinds");
     // They read nothing of the notes, whether they came before or after.
-    assert!(store.session(&bot, private).await.unwrap().is_none());
+    assert!(store.session(&bot.scope(), private).await.unwrap().is_none());
     let (_, other, id) = world.pair().await;
     // A person may have such a name.
     let namesake = person("Bot:7");
     for one in [&bot, &namesake] {
         add(&world, id, one).await;
     }
-    let (private, _) = NotesTable(world.handle.clone()).open(&other, id).await.unwrap().unwrap();
+    let (private, _) =
+        NotesTable(world.handle.clone()).open(&other.scope(), id).await.unwrap().unwrap();
     add(&world, id, &person("SYSTEM:x")).await;
-    assert!(store.session(&bot, private).await.unwrap().is_none());
+    assert!(store.session(&bot.scope(), private).await.unwrap().is_none());
     for one in [&other, &namesake, &person("SYSTEM:x")] {
-        assert!(store.session(one, private).await.unwrap().is_some(), "{one}");
+        assert!(store.session(&one.scope(), private).await.unwrap().is_some(), "{one}");
     }
 }
 

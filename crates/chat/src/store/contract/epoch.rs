@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::world::{World, customer};
+use super::world::{Acting, World, customer};
 use crate::store::epoch::Epoch;
-use model::ids::EpochId;
+use model::{ids::EpochId, person::Person};
 use platform::new_id;
 
 contract!(
@@ -31,9 +31,9 @@ async fn an_epoch_is_renewed_once_by_those_who_saw_it(world: World) {
 async fn sessions_and_heads_carry_the_epoch(world: World) {
     let (customer, _, id) = world.pair().await;
     let epoch = world.store.epoch().await.unwrap().id;
-    assert_eq!(world.store.session(&customer, id).await.unwrap().unwrap().epoch, epoch);
+    assert_eq!(world.store.session(&customer.scope(), id).await.unwrap().unwrap().epoch, epoch);
     let renewed = world.store.renew_epoch(epoch, 1).await.unwrap().id;
-    let (_, head) = world.store.head(&customer, id).await.unwrap().unwrap();
+    let (_, head) = world.store.head(&customer.scope(), id).await.unwrap().unwrap();
     assert_eq!(head, renewed);
 }
 
@@ -41,7 +41,9 @@ async fn messages_before_a_time_are_found_for_members_alone(world: World) {
     let (member, _, id) = world.pair().await;
     world.say(id, &member, 3).await;
     let (now, hour) = (Timestamp::now(), SignedDuration::from_hours(1));
-    let before = async |me, seq, time| world.store.last_before(me, id, seq, time).await.unwrap();
+    let before = async |me: &Person, seq, time| {
+        world.store.last_before(&me.scope(), id, seq, time).await.unwrap()
+    };
     assert_eq!(before(&member, 2, now + hour).await, 2);
     assert_eq!(before(&member, u64::MAX, now + hour).await, 3);
     assert_eq!(before(&member, 3, now - hour).await, 0);

@@ -1,6 +1,6 @@
 //! Members.
 
-use super::world::{World, customer, dentist, new_session};
+use super::world::{Acting, World, customer, dentist, new_session};
 use crate::store::{Head, HistoryRange, PatchOutcome, SessionPatch};
 use model::{
     ids::SessionId,
@@ -12,16 +12,16 @@ pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let set = async |status, muted| {
         let patch = SessionPatch { status, muted, ..SessionPatch::default() };
-        world.store.set_session(&dentist, id, patch).await.unwrap()
+        world.store.set_session(&dentist.scope(), id, patch).await.unwrap()
     };
     let done = |status, muted| Some(PatchOutcome::Done { status, desk: false, muted });
     assert_eq!(set(None, None).await, done(false, false));
     assert_eq!(set(Some(DeskStatus::Open), Some(false)).await, done(false, false));
     assert_eq!(set(Some(DeskStatus::Closed), Some(true)).await, done(true, true));
     assert_eq!(set(Some(DeskStatus::Closed), Some(true)).await, done(false, false));
-    let seen = world.store.session(&customer, id).await.unwrap().unwrap();
+    let seen = world.store.session(&customer.scope(), id).await.unwrap().unwrap();
     assert!(seen.status == SessionStatus::Closed && !seen.muted && seen.rev == 1);
-    world.store.open_session(&new_session(&customer, &dentist)).await.unwrap();
+    world.store.open_session(&customer.scope(), &new_session(&customer, &dentist)).await.unwrap();
     assert_eq!(set(Some(DeskStatus::Open), None).await, Some(PatchOutcome::AnotherIsOpen));
     let patch = SessionPatch {
         status: Some(DeskStatus::Closed),
@@ -29,7 +29,7 @@ pub(super) async fn a_session_is_closed_opened_and_muted(world: World) {
         ..SessionPatch::default()
     };
     let stranger = self::customer();
-    assert_eq!(world.store.set_session(&stranger, id, patch).await.unwrap(), None);
+    assert_eq!(world.store.set_session(&stranger.scope(), id, patch).await.unwrap(), None);
 }
 
 pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
@@ -54,7 +54,7 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
         .unwrap();
     assert_eq!(views.len(), 2);
     for (member, session) in views {
-        let own = world.store.session(&member, id).await.unwrap().unwrap();
+        let own = world.store.session(&member.scope(), id).await.unwrap().unwrap();
         assert_eq!((own.unread, own.delivered_seq), (session.unread, session.delivered_seq));
         let expected = if member == dentist { (3, 3, 0) } else { (0, 0, 3) };
         let seen = (session.unread, session.delivered_seq, session.other_delivered_seq);
@@ -62,9 +62,9 @@ pub(super) async fn each_member_has_a_view_and_a_delivery_mark(world: World) {
     }
     // A person who never reads has more than a page of them.
     world.say(id, &customer, 250).await;
-    let waiting = world.store.session(&dentist, id).await.unwrap().unwrap();
+    let waiting = world.store.session(&dentist.scope(), id).await.unwrap().unwrap();
     assert_eq!((waiting.last_seq, waiting.unread), (253, 253));
-    assert_eq!(world.store.unread(&dentist).await.unwrap(), [(id, 253)]);
+    assert_eq!(world.store.unread(&dentist.scope()).await.unwrap(), [(id, 253)]);
 }
 
 pub(super) async fn when_someone_was_last_seen_is_kept(world: World) {
@@ -87,17 +87,17 @@ pub(super) async fn a_new_name_is_seen_wherever_its_bearer_is_a_member(world: Wo
         world.people().rename(&customer, "Ada King", avatar_url.as_ref()).await.unwrap();
     }
     for (me, id) in [(&customer, id), (&dentist, id), (&customer, second)] {
-        let session = world.store.session(me, id).await.unwrap().unwrap();
+        let session = world.store.session(&me.scope(), id).await.unwrap().unwrap();
         assert_eq!(session.customer.name, "Ada King");
         assert_eq!(session.customer.avatar_url, avatar_url);
         assert_eq!(session.dentist.name, "Dana");
     }
-    let said = world.store.history(&dentist, id, HistoryRange::After(0), 1).await.unwrap();
+    let said = world.store.history(&dentist.scope(), id, HistoryRange::After(0), 1).await.unwrap();
     assert_eq!(said[0].sender.name, "Ada King");
     world.people().rename(&dentist, "Dana", None).await.unwrap();
-    let session = world.store.session(&dentist, id).await.unwrap().unwrap();
+    let session = world.store.session(&dentist.scope(), id).await.unwrap().unwrap();
     assert_eq!(session.dentist.avatar_url, None);
-    let session = world.store.session(&other, elsewhere).await.unwrap().unwrap();
+    let session = world.store.session(&other.scope(), elsewhere).await.unwrap().unwrap();
     assert_eq!(session.customer.name, "Ada", "another customer keeps theirs");
     assert!(session.customer.avatar_url.is_some() && session.customer.email.is_none());
 }
@@ -107,7 +107,7 @@ pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {
     let (member, _, quiet) = world.pair().await;
     world.say(busy, &customer, 3).await;
     let closed = SessionPatch { status: Some(DeskStatus::Closed), ..SessionPatch::default() };
-    let closed = world.store.set_session(&member, quiet, closed).await.unwrap();
+    let closed = world.store.set_session(&member.scope(), quiet, closed).await.unwrap();
     assert!(closed.is_some());
     let [quiet, busy, none] = [quiet, busy, SessionId(new_id())].map(|id| member.session(id));
     let mut heads = world.store.heads(&[quiet, busy, none]).await.unwrap();

@@ -13,7 +13,7 @@ use frontdesk_test_support::{eventually, unique};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::store::{NewSession, Store, sqlite::Sqlite};
+use crate::store::{NewSession, Store, contract::world::Acting, sqlite::Sqlite};
 use identity::{
     directory::{
         Directory, DirectoryError, Entry,
@@ -113,13 +113,13 @@ impl World {
         let session = SessionId(new_id());
         let new =
             NewSession { id: session, customer: member(&customer), dentist: member(&dentist) };
-        store.open_session(&new).await.unwrap();
+        store.open_session(&customer.scope(), &new).await.unwrap();
         Self { directory, store, people, customer, dentist, session, _dir: dir }
     }
 
     /// The session as the member sees it.
     async fn shown_to(&self, me: &Person) -> Session {
-        let mut session = self.store.session(me, self.session).await.unwrap().unwrap();
+        let mut session = self.store.session(&me.scope(), self.session).await.unwrap().unwrap();
         self.people.shown(&session);
         self.people.disclose(me, &mut session).await;
         session

@@ -1,6 +1,6 @@
 //! Replies between people.
 
-use super::world::{World, customer, dentist};
+use super::world::{Acting, World, customer, dentist};
 use model::{
     ids::TenantId,
     person::{Person, Side},
@@ -13,7 +13,7 @@ contract!(
 
 async fn c8_sessions_wait_until_their_dentist_writes_or_they_are_closed(world: World) {
     let me = customer();
-    let waiting = async |limit| world.store.unanswered(&me, limit).await.unwrap();
+    let waiting = async |limit| world.store.unanswered(&me.scope(), limit).await.unwrap();
     assert_eq!(waiting(50).await, 0);
     let mut opened = Vec::new();
     for _ in 0..4 {
@@ -38,7 +38,8 @@ async fn c8_sessions_wait_until_their_dentist_writes_or_they_are_closed(world: W
 
 async fn who_has_written_in_a_session_is_known(world: World) {
     let (customer, dentist, id) = world.pair().await;
-    let has_written = async |who: &Person| world.store.has_written(who, id).await.unwrap();
+    let has_written =
+        async |who: &Person| world.store.has_written(&customer.scope(), id, who).await.unwrap();
     world.say(id, &customer, 1).await;
     assert!(has_written(&customer).await && !has_written(&dentist).await);
     // The same id on the other side is another person.

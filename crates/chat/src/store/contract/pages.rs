@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::world::{World, customer, dentist, draft};
+use super::world::{Acting, World, customer, dentist, draft};
 use crate::store::{AROUND_A_BODY, HistoryRange, Listed, PAGE_BYTES, PAGE_MAX, SessionPage};
 use model::{ids::SessionId, message::Draft, person::Person, session::DeskStatus};
 
@@ -55,7 +55,7 @@ pub(super) async fn a_page_of_long_messages_ends_where_it_is_full(world: World) 
     for changed in [
         world.store.backfill_messages(dentist.session(id), 0, PAGE_MAX).await.unwrap(),
         world.store.backfill_changes(dentist.session(id), 0, PAGE_MAX).await.unwrap(),
-        world.store.changes(&dentist, id, 0, PAGE_MAX).await.unwrap(),
+        world.store.changes(&dentist.scope(), id, 0, PAGE_MAX).await.unwrap(),
     ] {
         assert_eq!(changed.iter().map(|message| message.seq).collect::<Vec<_>>(), all(1..=FIT));
     }
@@ -74,10 +74,10 @@ pub(super) async fn a_list_of_long_last_messages_ends_where_it_is_full(world: Wo
         world.say_at_length(id, &customer, 1).await;
     }
     let mut page = SessionPage { status: None, after: None, since: None, limit: PAGE_MAX };
-    let Listed { sessions, is_cut } = world.store.sessions(&me, &page).await.unwrap();
+    let Listed { sessions, is_cut } = world.store.sessions(&me.scope(), &page).await.unwrap();
     assert!(is_cut && (20..40).contains(&sessions.len()), "{}", sessions.len());
     page.after = sessions.last().map(|last| (last.active_at, last.id));
-    let rest = world.store.sessions(&me, &page).await.unwrap();
+    let rest = world.store.sessions(&me.scope(), &page).await.unwrap();
     assert!(!rest.is_cut);
     assert_eq!(sessions.len() + rest.sessions.len(), 40);
 }
@@ -100,7 +100,7 @@ pub(super) async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     let mut page = SessionPage { status: None, after: None, since: None, limit: 2 };
     let mut listed = Vec::new();
     loop {
-        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
+        let sessions = world.store.sessions(&me.scope(), &page).await.unwrap().sessions;
         let Some(last) = sessions.last() else { break };
         page.after = Some((last.active_at, last.id));
         listed.extend(sessions.iter().map(|session| session.id));
@@ -108,11 +108,11 @@ pub(super) async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     assert_eq!(listed, expected);
     for (status, count) in [(DeskStatus::Open, 4), (DeskStatus::Closed, 1)] {
         let page = SessionPage { status: Some(status), after: None, since: None, limit: 10 };
-        let sessions = world.store.sessions(&me, &page).await.unwrap().sessions;
+        let sessions = world.store.sessions(&me.scope(), &page).await.unwrap().sessions;
         assert_eq!(sessions.len(), count);
         assert!(sessions.iter().all(|session| session.status == status.plain()));
     }
-    let session = world.store.session(&me, ids[1]).await.unwrap().unwrap();
+    let session = world.store.session(&me.scope(), ids[1]).await.unwrap().unwrap();
     assert_eq!(session.last_message.map(|message| message.seq), Some(1));
     assert_eq!((session.dentist.person, session.dentist.name.as_str()), (me, "Dana"));
 }

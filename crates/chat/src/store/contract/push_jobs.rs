@@ -4,7 +4,7 @@ use std::{ops::Deref, slice::from_ref, sync::Arc, time::Duration};
 
 use super::{
     committed,
-    world::{Database, World, append, draft},
+    world::{Acting, Database, World, append, draft},
 };
 use crate::{
     pushes::{CONNECTED, Push, PushNotification, PushTable, QUEUE},
@@ -156,18 +156,18 @@ async fn what_is_read_or_deleted_is_not_told(world: World) {
     let node = Node::of(&world, AT_ONCE).await;
     let (customer, dentist, id) = world.pair().await;
     node.say(id, &customer, "one").await;
-    node.mark_read(&dentist, id, 1).await.unwrap();
+    node.mark_read(&dentist.scope(), id, 1).await.unwrap();
     let job = node.take_one().await;
     assert_eq!(node.told(&job).await, None, "it was read on another device");
     node.finish(&job).await;
     node.say(id, &customer, "two").await;
     let three = node.say(id, &customer, "three").await;
-    node.amend(&customer, id, three.id, &Amendment::Delete).await.unwrap().unwrap();
+    node.amend(&customer.scope(), id, three.id, &Amendment::Delete).await.unwrap().unwrap();
     let job = node.take_one().await;
     assert_eq!(node.told(&job).await.as_deref(), Some("two"), "what was deleted is gone");
     node.finish(&job).await;
     let four = node.say(id, &customer, "four").await;
-    node.amend(&customer, id, four.id, &Amendment::Delete).await.unwrap().unwrap();
+    node.amend(&customer.scope(), id, four.id, &Amendment::Delete).await.unwrap().unwrap();
     let job = node.take_one().await;
     assert_eq!(node.told(&job).await, None, "what was told before is not told again");
 }

@@ -3,7 +3,7 @@
 use super::{
     committed,
     committer::writer,
-    world::{Database, World, draft},
+    world::{Acting, Database, World, draft},
 };
 use model::{ids::SessionId, person::Person};
 
@@ -26,7 +26,7 @@ async fn f16_i8_what_does_not_fit_the_queue_is_answered_busy_and_the_rest_is_com
         seq += 1;
         assert_eq!(committed(&pending.unwrap().decided().await.unwrap()).seq, seq);
     }
-    let head = world.store.session(&dentist, id).await.unwrap().unwrap().last_seq;
+    let head = world.store.session(&dentist.scope(), id).await.unwrap().unwrap().last_seq;
     assert_eq!(head, seq, "what was refused is not there");
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::{
     committed,
     search::{index_all, search},
-    world::{Database, World, draft},
+    world::{Acting, Database, World, actor, draft},
 };
-use model::ids::TenantId;
 use model::message::amend::Amendment;
 
 contract!(what_was_edited_or_deleted_long_ago_is_removed_in_batches);
@@ -27,10 +26,10 @@ async fn what_was_edited_or_deleted_long_ago_is_removed_in_batches(world: World)
         (ids[1], Amendment::Delete),
         (ids[2], edit("third")),
     ] {
-        world.store.amend(&customer, id, message, &amendment).await.unwrap().unwrap();
+        world.store.amend(&customer.scope(), id, message, &amendment).await.unwrap().unwrap();
     }
     let past = async |at: usize| {
-        let past = world.store.past_bodies(TenantId::MAIN, id, ids[at]).await.unwrap().unwrap();
+        let past = world.store.past_bodies(&actor().scope, id, ids[at]).await.unwrap().unwrap();
         past.iter().map(|past| past.body.as_str().to_owned()).collect::<Vec<_>>()
     };
     let forget = async |limit| world.store.forget_past_bodies(DAY, limit).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::{
     committed,
-    world::{Database, World, append, config, draft},
+    world::{Acting, Database, World, append, config, draft},
 };
 use crate::store::{
     Store,
@@ -39,7 +39,7 @@ pub(super) async fn page(
     limit: u32,
 ) -> Vec<Found> {
     let Some(terms) = Terms::parse(typed) else { return Vec::new() };
-    store.search(me, &terms, offset, limit).await.unwrap().unwrap().found
+    store.search(&me.scope(), &terms, offset, limit).await.unwrap().unwrap().found
 }
 
 pub(super) async fn search(store: &dyn Store, me: &Person, typed: &str) -> Vec<u64> {
@@ -65,7 +65,7 @@ pub(super) async fn a_reaction_while_a_text_is_indexed_takes_it_from_no_search(w
         // The reaction is committed at the very moment when the text is indexed.
         let reacting = async {
             tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
-            world.store.amend(&customer, id, message, &like).await.unwrap().unwrap();
+            world.store.amend(&customer.scope(), id, message, &like).await.unwrap().unwrap();
         };
         tokio::join!(reacting, index_all(&*world.store));
         index_all(&*world.store).await;
@@ -97,8 +97,8 @@ pub(super) async fn b39_search_finds_ones_own_messages_best_first(world: World) 
     // An edited text is found by its new words, a deleted one not at all.
     let edit = Amendment::Edit("My bridge".to_owned().try_into().unwrap());
     let [second, third] = [committed(&appended[1]).id, committed(&appended[2]).id];
-    store.amend(&customer, id, second, &edit).await.unwrap().unwrap();
-    store.amend(&customer, id, third, &Amendment::Delete).await.unwrap().unwrap();
+    store.amend(&customer.scope(), id, second, &edit).await.unwrap().unwrap();
+    store.amend(&customer.scope(), id, third, &Amendment::Delete).await.unwrap().unwrap();
     for waiting in [1, 0] {
         assert_eq!(search(store, &dentist, "bridge").await, [2]);
         for gone in ["crown", "gums", "deleted"] {
@@ -107,7 +107,7 @@ pub(super) async fn b39_search_finds_ones_own_messages_best_first(world: World) 
         assert_eq!(index_all(store).await, waiting);
     }
     let like = Amendment::React { emoji: "👍".parse().unwrap(), on: true };
-    store.amend(&customer, id, second, &like).await.unwrap().unwrap();
+    store.amend(&customer.scope(), id, second, &like).await.unwrap().unwrap();
     assert_eq!(index_all(store).await, 0, "a reaction changes no text");
     assert_eq!(search(store, &dentist, "bridge").await, [2]);
 }
@@ -150,8 +150,8 @@ async fn finds(store: &dyn Store, customer: &Person, dentist: &Person, other: &P
     assert!("My crown and a tooth".contains(&text) && text.len() > 5, "{text}");
     // In pages, each hit once.
     let terms = Terms::parse("tooth").unwrap();
-    let first = store.search(customer, &terms, 0, 2).await.unwrap().unwrap();
-    let second = store.search(customer, &terms, 2, 2).await.unwrap().unwrap();
+    let first = store.search(&customer.scope(), &terms, 0, 2).await.unwrap().unwrap();
+    let second = store.search(&customer.scope(), &terms, 2, 2).await.unwrap().unwrap();
     assert!(first.more && !second.more);
     let both = first.found.iter().chain(&second.found);
     let mut seqs: Vec<_> = both.map(|found| found.message.seq).collect();
@@ -169,7 +169,8 @@ pub(super) async fn a_page_of_hits_has_as_many_bytes_as_fit(world: World) {
     let (mut seqs, mut pages) = (Vec::new(), 0);
     loop {
         let offset = u32::try_from(seqs.len()).unwrap();
-        let hits = world.store.search(&customer, &terms, offset, 200).await.unwrap().unwrap();
+        let hits =
+            world.store.search(&customer.scope(), &terms, offset, 200).await.unwrap().unwrap();
         let bytes: usize = hits
             .found
             .iter()
@@ -351,7 +352,8 @@ pub(super) async fn c3_no_query_makes_the_database_fail(world: World) {
         ] {
             let Some(terms) = Terms::parse(&typed) else { continue };
             for me in [&customer, &stranger] {
-                let found: Result<_, StoreError> = world.store.search(me, &terms, 0, 10).await;
+                let found: Result<_, StoreError> =
+                    world.store.search(&me.scope(), &terms, 0, 10).await;
                 assert!(found.unwrap().is_ok(), "{typed}");
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     search::index_all,
-    world::{World, draft},
+    world::{Acting, World, draft},
 };
 use crate::store::Appended;
 use model::{ids::SessionId, message::amend::Amendment, person::Person};
@@ -65,7 +65,7 @@ impl Cost {
         let Appended::Committed(first) = &sent[0] else { panic!("not committed") };
         let edited: String = texts[0].chars().skip(1).chain(['x']).collect();
         let edit = Amendment::Edit(edited.try_into().unwrap());
-        self.world.store.amend(&self.me, self.id, first.id, &edit).await.unwrap().unwrap();
+        self.world.store.amend(&self.me.scope(), self.id, first.id, &edit).await.unwrap().unwrap();
         assert!(index_all(&*self.world.store).await as usize >= TOGETHER);
         began.elapsed()
     }

@@ -3,7 +3,7 @@
 use super::{
     committed,
     search::{index_all, page, search, search_sorted},
-    world::{Database, World, config, draft},
+    world::{Acting, Database, World, config, draft},
 };
 use crate::store::{Store, postgres::Postgres};
 use model::{ids::SessionId, message::amend::Amendment, person::Person};
@@ -185,8 +185,8 @@ pub(super) async fn a_changed_part_of_a_text_is_found_no_more(world: World) {
     let [first, second] = [0, 1].map(|at| committed(&appended[at]).id);
     index_all(store).await;
     let edit = Amendment::Edit("牙医 5550000".to_owned().try_into().unwrap());
-    store.amend(&customer, id, first, &edit).await.unwrap().unwrap();
-    store.amend(&customer, id, second, &Amendment::Delete).await.unwrap().unwrap();
+    store.amend(&customer.scope(), id, first, &edit).await.unwrap().unwrap();
+    store.amend(&customer.scope(), id, second, &Amendment::Delete).await.unwrap().unwrap();
     for _ in 0..2 {
         assert_eq!(search(store, &customer, "牙医").await, [1]);
         assert_eq!(search(store, &customer, "555").await, [1]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::world::{World, actor, draft};
+use super::world::{Acting, World, actor, draft};
 use crate::{
     pushes::PushTable,
     store::{
@@ -79,19 +79,19 @@ async fn everything(
     cost!("append a reply", store.append(std::slice::from_ref(&reply)));
     cost!("append again", store.append(&drafts));
     for me in [customer, dentist] {
-        cost!("session", store.session(me, id));
-        cost!("head", store.head(me, id));
-        cost!("sessions", store.sessions(me, &page));
-        cost!("unread", store.unread(me));
-        cost!("history after", store.history(me, id, HistoryRange::After(0), 10));
-        cost!("history before", store.history(me, id, HistoryRange::Before(9), 10));
-        cost!("changes", store.changes(me, id, 0, 10));
-        cost!("has_written", store.has_written(me, id));
-        cost!("last_before", store.last_before(me, id, 9, later));
-        cost!("mark_read", store.mark_read(me, id, 1));
+        cost!("session", store.session(&me.scope(), id));
+        cost!("head", store.head(&me.scope(), id));
+        cost!("sessions", store.sessions(&me.scope(), &page));
+        cost!("unread", store.unread(&me.scope()));
+        cost!("history after", store.history(&me.scope(), id, HistoryRange::After(0), 10));
+        cost!("history before", store.history(&me.scope(), id, HistoryRange::Before(9), 10));
+        cost!("changes", store.changes(&me.scope(), id, 0, 10));
+        cost!("has_written", store.has_written(&me.scope(), id, me));
+        cost!("last_before", store.last_before(&me.scope(), id, 9, later));
+        cost!("mark_read", store.mark_read(&me.scope(), id, 1));
     }
-    cost!("unanswered", store.unanswered(customer, 10));
-    cost!("open_between", store.open_between(customer, dentist));
+    cost!("unanswered", store.unanswered(&customer.scope(), 10));
+    cost!("open_between", store.open_between(&customer.scope(), dentist));
     cost!("heads", store.heads(&[key]));
     cost!("members", store.members(key));
     cost!("views", store.views(&[key]));
@@ -100,32 +100,31 @@ async fn everything(
     let delivered = Delivered { session_id: id, to: dentist.clone(), seq: 1 };
     cost!("mark_delivered", store.mark_delivered(&[delivered]));
     let edit = Amendment::Edit("other".to_owned().try_into().unwrap());
-    cost!("amend", store.amend(customer, id, drafts[0].id, &edit));
-    cost!("past_bodies", store.past_bodies(customer.tenant, id, drafts[0].id));
+    cost!("amend", store.amend(&customer.scope(), id, drafts[0].id, &edit));
+    cost!("past_bodies", store.past_bodies(&customer.admin(), id, drafts[0].id));
     let assignee = Some(dentist.id.clone());
     let wait =
         SessionPatch { status: Some(DeskStatus::Pending), assignee, ..SessionPatch::default() };
-    cost!("set_session", store.set_session(dentist, id, wait));
+    cost!("set_session", store.set_session(&dentist.scope(), id, wait));
     let table = ParticipantTable(world.handle.clone());
-    cost!("roster", table.roster(customer.tenant, id));
+    cost!("roster", table.roster(&customer.admin(), id));
     let eve = member("8");
-    cost!("remove", table.remove(id, &eve.person, &actor()));
-    cost!("add", table.add(id, &eve, &actor(), Some(Duration::ZERO)));
-    cost!("transfer", table.transfer(id, &eve, &actor(), Some(Duration::ZERO)));
-    cost!("transfer back", table.transfer(id, &member(dentist.id.as_str()), &actor(), None));
+    cost!("remove", table.remove(&actor(), id, &eve.person));
+    cost!("add", table.add(&actor(), id, &eve, Some(Duration::ZERO)));
+    cost!("transfer", table.transfer(&actor(), id, &eve, Some(Duration::ZERO)));
+    cost!("transfer back", table.transfer(&actor(), id, &member(dentist.id.as_str()), None));
     let notes = NotesTable(world.handle.clone());
-    cost!("open notes", notes.open(dentist, id));
-    cost!("find notes", notes.open(dentist, id));
+    cost!("open notes", notes.open(&dentist.scope(), id));
+    cost!("find notes", notes.open(&dentist.scope(), id));
     let upload = NewUpload {
         session_id: id,
         key: ImageKey::new(rand::random()),
-        by: customer.clone(),
         format: media::Format::Png,
         size: 1,
         file_name: None,
     };
-    cost!("note_upload", world.uploads().note_upload(&upload));
-    cost!("upload", world.uploads().upload(customer, id, &ImageKey::new(7)));
+    cost!("note_upload", world.uploads().note_upload(&customer.scope(), &upload));
+    cost!("upload", world.uploads().upload(&customer.scope(), id, &ImageKey::new(7)));
     cost!("rename", world.people().rename(customer, "Another", None));
     cost!("hasten", PushTable(world.handle.clone()).hasten(std::slice::from_ref(dentist)));
     costs
@@ -143,7 +142,7 @@ async fn i15_what_a_statement_reads_does_not_grow_with_the_tenant() {
     let world = World::on_postgres().await;
     assert!(world.execute(NO_STATISTICS).await);
     let (customer, dentist, id) = world.pair().await;
-    ParticipantTable(world.handle.clone()).add(id, &member("8"), &actor(), None).await.unwrap();
+    ParticipantTable(world.handle.clone()).add(&actor(), id, &member("8"), None).await.unwrap();
     everything(&world, &customer, &dentist, id).await;
     assert!(world.execute(FILL).await);
     let costs = everything(&world, &customer, &dentist, id).await;

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     committed,
     search::index_all,
-    world::{World, actor, append, draft},
+    world::{Acting, World, actor, actor_of, append, draft},
 };
 use crate::store::{
     Appended, HistoryRange, PatchOutcome, Refusal, SessionPage, SessionPatch,
@@ -14,6 +14,7 @@ use crate::store::{
     search::terms::Terms,
 };
 use db::jobs::JobTable;
+use identity::audit::Actor;
 use media::uploads::{Declined, NewUpload};
 use model::{
     ids::{MessageId, SessionId, TenantId},
@@ -46,20 +47,20 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
     for me in [twin(&customer), twin(&dentist)] {
         let store = &world.store;
         let all = SessionPage { after: None, status: None, since: None, limit: 10 };
-        assert!(store.session(&me, id).await.unwrap().is_none());
-        assert!(store.head(&me, id).await.unwrap().is_none());
-        assert!(store.sessions(&me, &all).await.unwrap().sessions.is_empty());
-        assert!(store.unread(&me).await.unwrap().is_empty());
+        assert!(store.session(&me.scope(), id).await.unwrap().is_none());
+        assert!(store.head(&me.scope(), id).await.unwrap().is_none());
+        assert!(store.sessions(&me.scope(), &all).await.unwrap().sessions.is_empty());
+        assert!(store.unread(&me.scope()).await.unwrap().is_empty());
         for range in [HistoryRange::After(0), HistoryRange::Before(u64::MAX)] {
             assert!(world.history(&me, id, range, 10).await.is_empty());
         }
-        assert!(store.changes(&me, id, 0, 10).await.unwrap().is_empty());
+        assert!(store.changes(&me.scope(), id, 0, 10).await.unwrap().is_empty());
         let terms = Terms::parse("toothache").unwrap();
-        let hits = store.search(&me, &terms, 0, 10).await.unwrap().unwrap();
+        let hits = store.search(&me.scope(), &terms, 0, 10).await.unwrap().unwrap();
         assert!(hits.found.is_empty());
-        assert!(!store.has_written(&me, id).await.unwrap());
+        assert!(!store.has_written(&me.scope(), id, &me).await.unwrap());
         let later = Timestamp::now() + SignedDuration::from_hours(1);
-        assert_eq!(store.last_before(&me, id, 9, later).await.unwrap(), 0);
+        assert_eq!(store.last_before(&me.scope(), id, 9, later).await.unwrap(), 0);
         // Nor by the parts of the server that read for everybody in a room.
         let key = me.session(id);
         assert!(store.heads(&[key]).await.unwrap().is_empty());
@@ -67,7 +68,7 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         assert!(store.backfill_messages(key, 0, 10).await.unwrap().is_empty());
         assert!(store.backfill_changes(key, 0, 10).await.unwrap().is_empty());
         // Nothing is changed either.
-        assert!(store.mark_read(&me, id, 1).await.unwrap().is_none());
+        assert!(store.mark_read(&me.scope(), id, 1).await.unwrap().is_none());
         let delivered = Delivered { session_id: id, to: me.clone(), seq: 2 };
         assert!(store.mark_delivered(&[delivered]).await.unwrap().moved.is_empty());
         let close = SessionPatch {
@@ -75,8 +76,8 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
             muted: Some(true),
             ..SessionPatch::default()
         };
-        assert!(store.set_session(&me, id, close).await.unwrap().is_none());
-        let amended = store.amend(&me, id, first.id, &Amendment::Delete).await.unwrap();
+        assert!(store.set_session(&me.scope(), id, close).await.unwrap().is_none());
+        let amended = store.amend(&me.scope(), id, first.id, &Amendment::Delete).await.unwrap();
         assert!(matches!(amended, Err(Unamendable::NotFound)));
         let sent = append(&**store, vec![draft(id, &me, "hello")]).await.remove(0);
         assert!(matches!(sent, Appended::Refused(Refusal::SessionNotFound)), "{sent:?}");
@@ -84,29 +85,23 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         let colleague = member(Person::new(me.tenant, Side::Desk, "8".parse().unwrap()));
         let table = ParticipantTable(world.handle.clone());
         for shared in [
-            table.add(id, &colleague, &actor(), None).await.unwrap(),
-            table.transfer(id, &colleague, &actor(), None).await.unwrap(),
+            table.add(&actor_of(me.tenant), id, &colleague, None).await.unwrap(),
+            table.transfer(&actor_of(me.tenant), id, &colleague, None).await.unwrap(),
         ] {
             assert_eq!(shared, Shared::NotFound);
         }
-        assert!(table.roster(me.tenant, id).await.unwrap().is_none());
-        let past = store.past_bodies(me.tenant, id, first.id).await.unwrap();
+        assert!(table.roster(&me.admin(), id).await.unwrap().is_none());
+        let past = store.past_bodies(&me.admin(), id, first.id).await.unwrap();
         assert!(past.is_none());
         let key = ImageKey::new(7);
-        assert!(world.uploads().upload(&me, id, &key).await.unwrap().is_none());
-        let upload = NewUpload {
-            session_id: id,
-            key,
-            by: me.clone(),
-            format: media::Format::Png,
-            size: 1,
-            file_name: None,
-        };
-        let noted = world.uploads().note_upload(&upload).await.unwrap();
+        assert!(world.uploads().upload(&me.scope(), id, &key).await.unwrap().is_none());
+        let upload =
+            NewUpload { session_id: id, key, format: media::Format::Png, size: 1, file_name: None };
+        let noted = world.uploads().note_upload(&me.scope(), &upload).await.unwrap();
         assert_eq!(noted, Err(Declined::SessionNotFound));
         world.people().rename(&me, "Somebody else", None).await.unwrap();
     }
-    let session = world.store.session(&customer, id).await.unwrap().unwrap();
+    let session = world.store.session(&customer.scope(), id).await.unwrap().unwrap();
     assert_eq!((session.last_seq, session.read_seq, session.delivered_seq), (2, 0, 0));
     assert_eq!((session.status, session.muted), (SessionStatus::Open, false));
     assert_eq!((&*session.customer.name, &*session.dentist.name), ("Ada", "Dana"));
@@ -133,19 +128,19 @@ async fn equal_sessions(world: &World) -> ([Person; 4], SessionId, MessageId) {
 async fn i15_twins_have_their_own_sessions(world: World) {
     let ([customer, dentist, their_customer, their_dentist], id, _) = equal_sessions(&world).await;
     for (one, two) in [(&customer, &dentist), (&their_customer, &their_dentist)] {
-        assert_eq!(world.store.open_between(one, two).await.unwrap(), Some(id));
+        assert_eq!(world.store.open_between(&one.scope(), two).await.unwrap(), Some(id));
     }
     let stranger = Person::new(their_dentist.tenant, Side::Desk, "8".parse().unwrap());
-    assert_eq!(world.store.open_between(&their_customer, &stranger).await.unwrap(), None);
+    assert_eq!(world.store.open_between(&their_customer.scope(), &stranger).await.unwrap(), None);
     for (me, body) in [(&dentist, "our pain"), (&their_dentist, "their pain")] {
-        let session = world.store.session(me, id).await.unwrap().unwrap();
+        let session = world.store.session(&me.scope(), id).await.unwrap().unwrap();
         assert_eq!(session.dentist.person, *me);
         let last = session.last_message.unwrap();
         assert_eq!(last.sender.person.tenant, me.tenant);
         assert_eq!(last.body.as_ref().unwrap().as_str(), body);
-        assert_eq!(world.store.unread(me).await.unwrap(), [(id, 1)]);
+        assert_eq!(world.store.unread(&me.scope()).await.unwrap(), [(id, 1)]);
         let found = async || {
-            let hits = world.store.search(me, &Terms::parse("pain").unwrap(), 0, 10).await;
+            let hits = world.store.search(&me.scope(), &Terms::parse("pain").unwrap(), 0, 10).await;
             let found = hits.unwrap().unwrap().found;
             found.into_iter().map(|found| found.message.sender.person.tenant).collect::<Vec<_>>()
         };
@@ -154,17 +149,17 @@ async fn i15_twins_have_their_own_sessions(world: World) {
         assert_eq!(found().await, [me.tenant]);
         // Reactions are read with their tenant.
         let react = Amendment::React { emoji: "👍".parse().unwrap(), on: true };
-        let amended = world.store.amend(me, id, last.id, &react).await.unwrap().unwrap();
+        let amended = world.store.amend(&me.scope(), id, last.id, &react).await.unwrap().unwrap();
         assert_eq!(amended.message.reactions[0].by, std::slice::from_ref(me));
-        let stored = world.store.history(me, id, HistoryRange::After(0), 1).await.unwrap();
+        let stored = world.store.history(&me.scope(), id, HistoryRange::After(0), 1).await.unwrap();
         assert_eq!(stored[0].reactions[0].by, std::slice::from_ref(me));
     }
-    assert_eq!(world.store.unanswered(&customer, 10).await.unwrap(), 1);
-    assert_eq!(world.store.unanswered(&their_customer, 10).await.unwrap(), 1);
+    assert_eq!(world.store.unanswered(&customer.scope(), 10).await.unwrap(), 1);
+    assert_eq!(world.store.unanswered(&their_customer.scope(), 10).await.unwrap(), 1);
     let close = SessionPatch { status: Some(DeskStatus::Closed), ..SessionPatch::default() };
-    let closed = world.store.set_session(&their_dentist, id, close).await.unwrap();
+    let closed = world.store.set_session(&their_dentist.scope(), id, close).await.unwrap();
     assert_eq!(closed, Some(PatchOutcome::Done { status: true, desk: false, muted: false }));
-    let ours = world.store.session(&dentist, id).await.unwrap().unwrap();
+    let ours = world.store.session(&dentist.scope(), id).await.unwrap().unwrap();
     assert_eq!(ours.status, SessionStatus::Open);
     // Each member's view is in their own tenant.
     let keys = [customer.session(id), their_customer.session(id)];
@@ -181,30 +176,34 @@ async fn i15_twins_have_their_own_sessions(world: World) {
 
 async fn i15_what_changes_in_a_session_does_not_change_its_twin(world: World) {
     let ([customer, dentist, _, their_dentist], id, message_id) = equal_sessions(&world).await;
-    let read = world.store.mark_read(&dentist, id, 1).await.unwrap().unwrap();
+    let read = world.store.mark_read(&dentist.scope(), id, 1).await.unwrap().unwrap();
     assert!(read.moved);
     let delivered = Delivered { session_id: id, to: dentist.clone(), seq: 1 };
     assert_eq!(world.store.mark_delivered(&[delivered]).await.unwrap().moved.len(), 1);
-    let deleted = world.store.amend(&customer, id, message_id, &Amendment::Delete).await.unwrap();
+    let deleted =
+        world.store.amend(&customer.scope(), id, message_id, &Amendment::Delete).await.unwrap();
     assert!(deleted.unwrap().changed);
-    let theirs = world.store.session(&their_dentist, id).await.unwrap().unwrap();
+    let theirs = world.store.session(&their_dentist.scope(), id).await.unwrap().unwrap();
     assert_eq!((theirs.read_seq, theirs.delivered_seq, theirs.unread), (0, 0, 1));
     assert!(theirs.last_message.unwrap().deleted_at.is_none());
-    let past =
-        async |tenant| world.store.past_bodies(tenant, id, message_id).await.unwrap().unwrap();
-    assert_eq!((past(TenantId::MAIN).await.len(), past(their_dentist.tenant).await.len()), (1, 0));
+    let past = async |admin: &Person| {
+        world.store.past_bodies(&admin.admin(), id, message_id).await.unwrap().unwrap()
+    };
+    assert_eq!((past(&dentist).await.len(), past(&their_dentist).await.len()), (1, 0));
     let ours = committed(&append(&*world.store, vec![draft(id, &customer, "more")]).await[0]).seq;
     assert_eq!(ours, 2);
     assert_eq!(world.history(&their_dentist, id, HistoryRange::After(0), 10).await, [1]);
     // A professional who joins, and their notes, are in one of them.
     let table = ParticipantTable(world.handle.clone());
     let eve = member(Person::new(TenantId::MAIN, Side::Desk, "8".parse().unwrap()));
-    assert_eq!(table.add(id, &eve, &actor(), None).await.unwrap(), Shared::Done);
-    let roster = async |tenant| table.roster(tenant, id).await.unwrap().unwrap().participants.len();
-    assert_eq!((roster(TenantId::MAIN).await, roster(their_dentist.tenant).await), (1, 0));
+    assert_eq!(table.add(&actor(), id, &eve, None).await.unwrap(), Shared::Done);
+    let roster = async |admin: &Person| {
+        table.roster(&admin.admin(), id).await.unwrap().unwrap().participants.len()
+    };
+    assert_eq!((roster(&dentist).await, roster(&their_dentist).await), (1, 0));
     let notes = NotesTable(world.handle.clone());
-    let (of_ours, _) = notes.open(&eve.person, id).await.unwrap().unwrap();
-    let (of_theirs, is_new) = notes.open(&their_dentist, id).await.unwrap().unwrap();
+    let (of_ours, _) = notes.open(&eve.person.scope(), id).await.unwrap().unwrap();
+    let (of_theirs, is_new) = notes.open(&their_dentist.scope(), id).await.unwrap().unwrap();
     assert!(is_new && of_theirs != of_ours);
 }
 
@@ -215,15 +214,14 @@ async fn i15_what_is_kept_of_a_person_is_not_their_twins(world: World) {
     assert!(world.people().last_seen(&customer).await.unwrap().is_some());
     assert!(world.people().last_seen(&other).await.unwrap().is_none());
     let admin = actor();
-    world.blocks().block(&customer, None, &admin).await.unwrap();
+    world.blocks().block(&admin, &customer.name(), None).await.unwrap();
     let blocked = world.blocks().blocked(-1).await.unwrap().unwrap();
     assert!(blocked.people.contains(&customer) && !blocked.people.contains(&other));
-    let listed = async |tenant| world.blocks().blocks(tenant, None, 10).await.unwrap();
-    assert_eq!(listed(TenantId::MAIN).await.len(), 1);
-    assert!(listed(other.tenant).await.is_empty());
-    assert!(!world.blocks().unblock(&other, &admin).await.unwrap());
-    assert_eq!(listed(TenantId::MAIN).await.len(), 1, "another tenant's admin can't unblock");
-    let acts = async |tenant| world.audit().acts(tenant, None, 10).await.unwrap();
-    assert_eq!(acts(TenantId::MAIN).await.len(), 1);
-    assert!(acts(other.tenant).await.is_empty());
+    let theirs = actor_of(other.tenant);
+    let listed = async |by: &Actor| world.blocks().blocks(&by.scope, None, 10).await.unwrap();
+    assert_eq!((listed(&admin).await.len(), listed(&theirs).await.len()), (1, 0));
+    assert!(!world.blocks().unblock(&theirs, &customer.name()).await.unwrap());
+    assert_eq!(listed(&admin).await.len(), 1, "another tenant's admin can't unblock");
+    let acts = async |by: &Actor| world.audit().acts(&by.scope, None, 10).await.unwrap();
+    assert_eq!((acts(&admin).await.len(), acts(&theirs).await.len()), (1, 0));
 }

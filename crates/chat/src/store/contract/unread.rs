@@ -2,7 +2,7 @@
 
 use super::{
     committed,
-    world::{Database, World, actor, append, draft},
+    world::{Acting, Database, World, actor, append, draft},
 };
 use crate::store::{HistoryRange, participants::ParticipantTable, unread::UnreadCounts};
 use model::{
@@ -35,11 +35,12 @@ impl Dice {
 
 /// Messages of the other side beyond the read position, without deleted ones.
 async fn counted(world: &World, me: &Person, id: SessionId) -> u64 {
-    let read_seq = world.store.session(me, id).await.unwrap().unwrap().read_seq;
+    let read_seq = world.store.session(&me.scope(), id).await.unwrap().unwrap().read_seq;
     let mut unread = 0;
     let mut after = read_seq;
     loop {
-        let page = world.store.history(me, id, HistoryRange::After(after), 200).await.unwrap();
+        let page =
+            world.store.history(&me.scope(), id, HistoryRange::After(after), 200).await.unwrap();
         let Some(last) = page.last() else { return unread };
         after = last.seq;
         let is_unread = |message: &&Message| {
@@ -54,12 +55,12 @@ async fn check(world: &World, members: &[&Person], id: SessionId, seed: u64) {
     let views = world.store.views(&[members[0].session(id)]).await.unwrap();
     for me in members {
         let expected = counted(world, me, id).await;
-        let own = world.store.session(me, id).await.unwrap().unwrap();
+        let own = world.store.session(&me.scope(), id).await.unwrap().unwrap();
         assert_eq!(own.unread, expected, "{me}, seed {seed}");
         let view = views.iter().find(|(member, _)| member == *me).unwrap();
         assert_eq!(view.1.unread, expected, "{me}, seed {seed}");
         let listed: u64 =
-            world.store.unread(me).await.unwrap().iter().map(|(_, count)| count).sum();
+            world.store.unread(&me.scope()).await.unwrap().iter().map(|(_, count)| count).sum();
         assert_eq!(listed, expected, "{me}, seed {seed}");
     }
 }
@@ -84,18 +85,19 @@ async fn unread_is_what_a_count_gives_after_any_acts(world: World) {
             5..=7 => {
                 // Before the end, at it, or beyond.
                 let seq = dice.below(said.len() as u64 + 3);
-                world.store.mark_read(me, id, seq).await.unwrap().unwrap();
+                world.store.mark_read(&me.scope(), id, seq).await.unwrap().unwrap();
             }
             8 if !said.is_empty() => {
                 let message = &said[usize::try_from(dice.below(said.len() as u64)).unwrap()];
                 let sender = &message.sender.person;
-                let amended = world.store.amend(sender, id, message.id, &Amendment::Delete).await;
+                let amended =
+                    world.store.amend(&sender.scope(), id, message.id, &Amendment::Delete).await;
                 drop(amended.unwrap());
             }
             _ if step > 60 && members.len() == 2 => {
                 let (person, name) = (eve.clone(), "Eve".to_owned());
                 let member = Member { person, name, avatar_url: None, email: None };
-                table.add(id, &member, &actor(), None).await.unwrap();
+                table.add(&actor(), id, &member, None).await.unwrap();
                 members.push(&eve);
             }
             _ => {}
@@ -105,7 +107,7 @@ async fn unread_is_what_a_count_gives_after_any_acts(world: World) {
     // More than a hundred are exact, too.
     world.say(id, &customer, 130).await;
     check(&world, &members, id, seed).await;
-    assert!(world.store.session(&dana, id).await.unwrap().unwrap().unread >= 130);
+    assert!(world.store.session(&dana.scope(), id).await.unwrap().unwrap().unread >= 130);
 }
 
 async fn unread_is_exact_while_nodes_write_read_and_delete_at_once(world: World) {
@@ -121,7 +123,9 @@ async fn unread_is_exact_while_nodes_write_read_and_delete_at_once(world: World)
             if let Some(message) = said.get(said.len() / 3)
                 && said.len() % 6 == 0
             {
-                drop(nodes[node].amend(me, id, *message, &Amendment::Delete).await.unwrap());
+                drop(
+                    nodes[node].amend(&me.scope(), id, *message, &Amendment::Delete).await.unwrap(),
+                );
             }
         }
     };
@@ -129,7 +133,7 @@ async fn unread_is_exact_while_nodes_write_read_and_delete_at_once(world: World)
         for seq in 0..80 {
             // Now to the end, now behind it.
             let seq = if seq % 2 == 0 { seq } else { u64::MAX };
-            nodes[2].mark_read(me, id, seq).await.unwrap().unwrap();
+            nodes[2].mark_read(&me.scope(), id, seq).await.unwrap().unwrap();
         }
     };
     tokio::join!(writing(0, &customer), writing(1, &dana), reading(&dana), reading(&customer));
@@ -185,11 +189,15 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     let (customer, dana, id) = world.pair().await;
     world.say(id, &customer, 7).await;
     world.say(id, &dana, 3).await;
-    world.store.mark_read(&dana, id, 4).await.unwrap();
-    let said = world.store.history(&customer, id, HistoryRange::After(0), 10).await.unwrap();
+    world.store.mark_read(&dana.scope(), id, 4).await.unwrap();
+    let said =
+        world.store.history(&customer.scope(), id, HistoryRange::After(0), 10).await.unwrap();
     for at in [1, 5] {
-        let deleted =
-            world.store.amend(&customer, id, said[at].id, &Amendment::Delete).await.unwrap();
+        let deleted = world
+            .store
+            .amend(&customer.scope(), id, said[at].id, &Amendment::Delete)
+            .await
+            .unwrap();
         assert!(deleted.unwrap().changed);
     }
     // As the migration leaves what was there.
@@ -209,7 +217,7 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     assert!(world.execute(uncounted).await);
     check(&world, &[&customer, &dana], id, 0).await;
     // Reads and messages before the count change nothing about it.
-    world.store.mark_read(&customer, id, 8).await.unwrap();
+    world.store.mark_read(&customer.scope(), id, 8).await.unwrap();
     world.say(id, &customer, 2).await;
     check(&world, &[&customer, &dana], id, 0).await;
     // A batch of each tenant, and its end.
@@ -222,6 +230,6 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     check(&world, &[&customer, &dana], id, 0).await;
     check(&world, &[&theirs, &their_dana], id, 0).await;
     world.say(id, &customer, 150).await;
-    world.store.mark_read(&dana, id, 13).await.unwrap();
+    world.store.mark_read(&dana.scope(), id, 13).await.unwrap();
     check(&world, &[&customer, &dana], id, 0).await;
 }

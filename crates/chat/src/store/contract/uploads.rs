@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{
     committed, refused,
-    world::{World, draft},
+    world::{Acting, World, draft},
 };
 use crate::store::{Appended, HistoryRange, Refusal};
 use media::{
@@ -19,11 +19,10 @@ use model::{
 };
 use platform::new_id;
 
-fn new_upload(session_id: SessionId, by: &Person) -> NewUpload {
+fn new_upload(session_id: SessionId) -> NewUpload {
     NewUpload {
         session_id,
         key: ImageKey::new(rand::random()),
-        by: by.clone(),
         format: Format::Png,
         size: 70,
         file_name: Some("Zähne.png".to_owned().try_into().unwrap()),
@@ -31,8 +30,8 @@ fn new_upload(session_id: SessionId, by: &Person) -> NewUpload {
 }
 
 async fn noted(world: &World, session_id: SessionId, by: &Person) -> ImageKey {
-    let new = new_upload(session_id, by);
-    world.uploads().note_upload(&new).await.unwrap().unwrap();
+    let new = new_upload(session_id);
+    world.uploads().note_upload(&by.scope(), &new).await.unwrap().unwrap();
     new.key
 }
 
@@ -51,7 +50,7 @@ fn showing(session_id: SessionId, sender: &Person, key: &ImageKey) -> Draft {
 pub(super) async fn a_picture_is_taken_by_one_message(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let key = noted(&world, id, &customer).await;
-    let upload = world.uploads().upload(&customer, id, &key).await.unwrap().unwrap();
+    let upload = world.uploads().upload(&customer.scope(), id, &key).await.unwrap().unwrap();
     assert!(upload.mine && upload.waiting && !upload.shown && !upload.is_late());
     assert_eq!((upload.format, upload.size), (Format::Png, 70));
     assert_eq!(upload.file_name.unwrap().as_str(), "Zähne.png");
@@ -68,7 +67,7 @@ pub(super) async fn a_picture_is_taken_by_one_message(world: World) {
     assert_eq!(refused(&appended[2]), Refusal::ImageNotFound, "in one batch");
     let late = world.another_node().await.append(&[second]).await.unwrap();
     assert_eq!(refused(&late[0]), Refusal::ImageNotFound, "and on another node");
-    let read = world.store.history(&dentist, id, HistoryRange::After(0), 1).await.unwrap();
+    let read = world.store.history(&dentist.scope(), id, HistoryRange::After(0), 1).await.unwrap();
     assert_eq!(&read[0], message);
     // A retry returns the first result, although its picture is taken, and whatever picture it
     // names now.
@@ -76,7 +75,7 @@ pub(super) async fn a_picture_is_taken_by_one_message(world: World) {
     let again = world.store.append(&[again]).await.unwrap();
     assert!(matches!(&again[0], Appended::Repeated(first) if first == message));
 
-    let seen = world.uploads().upload(&dentist, id, &key).await.unwrap().unwrap();
+    let seen = world.uploads().upload(&dentist.scope(), id, &key).await.unwrap().unwrap();
     assert!(seen.shown && !seen.waiting && !seen.mine);
 }
 
@@ -84,10 +83,10 @@ pub(super) async fn b39_b51_a_picture_is_its_uploaders_and_its_sessions(world: W
     let (customer, dentist, id) = world.pair().await;
     let (stranger, _, elsewhere) = world.pair().await;
     let key = noted(&world, id, &customer).await;
-    let declined = world.uploads().note_upload(&new_upload(id, &stranger)).await.unwrap();
+    let declined = world.uploads().note_upload(&stranger.scope(), &new_upload(id)).await.unwrap();
     assert_eq!(declined, Err(Declined::SessionNotFound));
     for (me, session_id) in [(&stranger, id), (&stranger, elsewhere), (&customer, elsewhere)] {
-        assert_eq!(world.uploads().upload(me, session_id, &key).await.unwrap(), None);
+        assert_eq!(world.uploads().upload(&me.scope(), session_id, &key).await.unwrap(), None);
     }
     let others = [
         showing(id, &dentist, &key),
@@ -100,21 +99,21 @@ pub(super) async fn b39_b51_a_picture_is_its_uploaders_and_its_sessions(world: W
     }
     let absent = world.store.append(&[showing(id, &stranger, &key)]).await.unwrap();
     assert_eq!(refused(&absent[0]), Refusal::SessionNotFound);
-    assert!(world.uploads().upload(&customer, id, &key).await.unwrap().unwrap().waiting);
+    assert!(world.uploads().upload(&customer.scope(), id, &key).await.unwrap().unwrap().waiting);
 
     for _ in 1..DAILY_MAX {
         noted(&world, id, &customer).await;
     }
-    let declined = world.uploads().note_upload(&new_upload(id, &customer)).await.unwrap();
+    let declined = world.uploads().note_upload(&customer.scope(), &new_upload(id)).await.unwrap();
     assert_eq!(declined, Err(Declined::TooMany));
-    let large = NewUpload { size: DAILY_BYTES_MAX, ..new_upload(id, &dentist) };
-    world.uploads().note_upload(&large).await.unwrap().unwrap();
-    let declined = world.uploads().note_upload(&new_upload(id, &dentist)).await.unwrap();
+    let large = NewUpload { size: DAILY_BYTES_MAX, ..new_upload(id) };
+    world.uploads().note_upload(&dentist.scope(), &large).await.unwrap().unwrap();
+    let declined = world.uploads().note_upload(&dentist.scope(), &new_upload(id)).await.unwrap();
     assert_eq!(declined, Err(Declined::TooMany), "they are counted by their bytes too");
     assert!(world.execute("update uploads set size = 1").await);
     noted(&world, id, &dentist).await;
     assert!(world.execute("update sessions set status = 'closed'").await);
-    let declined = world.uploads().note_upload(&new_upload(id, &dentist)).await.unwrap();
+    let declined = world.uploads().note_upload(&dentist.scope(), &new_upload(id)).await.unwrap();
     assert_eq!(declined, Err(Declined::SessionClosed));
 }
 
@@ -131,12 +130,13 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
     assert_eq!(orphans().await, [object(&waiting)]);
     // A picture that was sent meanwhile stays.
     world.uploads().forget_uploads(&[object(&shown), object(&waiting)], later).await.unwrap();
-    assert_eq!(world.uploads().upload(&customer, id, &waiting).await.unwrap(), None);
-    assert!(world.uploads().upload(&dentist, id, &shown).await.unwrap().unwrap().shown);
+    assert_eq!(world.uploads().upload(&customer.scope(), id, &waiting).await.unwrap(), None);
+    assert!(world.uploads().upload(&dentist.scope(), id, &shown).await.unwrap().unwrap().shown);
     // A deleted message shows no picture.
-    let deleted = world.store.amend(&customer, id, message.id, &Amendment::Delete).await.unwrap();
+    let deleted =
+        world.store.amend(&customer.scope(), id, message.id, &Amendment::Delete).await.unwrap();
     assert!(deleted.unwrap().message.image.is_none());
-    let withdrawn = world.uploads().upload(&customer, id, &shown).await.unwrap().unwrap();
+    let withdrawn = world.uploads().upload(&customer.scope(), id, &shown).await.unwrap().unwrap();
     assert!(!withdrawn.shown && !withdrawn.waiting, "nor can it be sent again");
     // Its objects are due for removal, and its row counts for the daily quota.
     let early = Timestamp::now() - 1.hour();
@@ -144,7 +144,7 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
     assert_eq!(removable().await, [object(&shown)]);
     world.uploads().forget_uploads(&[object(&shown)], early).await.unwrap();
     assert!(removable().await.is_empty(), "they are gone");
-    assert!(world.uploads().upload(&customer, id, &shown).await.unwrap().is_some());
+    assert!(world.uploads().upload(&customer.scope(), id, &shown).await.unwrap().is_some());
     // Its URL may have stored objects again: they are removed once more.
     assert!(world.execute("update uploads set remove_at = created_at").await);
     assert_eq!(removable().await, [object(&shown)]);
@@ -157,9 +157,9 @@ pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World
     let object = ObjectKey::new(id, noted(&world, id, &customer).await);
     let early = Timestamp::now() - 1.hour();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty());
-    let another = TenantId::new(2).unwrap();
-    world.uploads().refuse_upload(another, &object).await.unwrap();
+    let another = Person { tenant: TenantId::new(2).unwrap(), ..customer.clone() };
+    world.uploads().refuse_upload(&another.scope(), &object).await.unwrap();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty(), "it is not theirs");
-    world.uploads().refuse_upload(customer.tenant, &object).await.unwrap();
+    world.uploads().refuse_upload(&customer.scope(), &object).await.unwrap();
     assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [(customer.tenant, object)]);
 }

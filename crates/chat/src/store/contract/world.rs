@@ -18,6 +18,7 @@ use model::{
     ids::{SessionId, TenantId},
     message::Draft,
     person::{Person, Side},
+    scope::{AdminScope, Grants, Scope},
     session::Member,
 };
 use platform::new_id;
@@ -155,13 +156,13 @@ impl World {
     }
 
     pub(super) async fn open(&self, customer: &Person, dentist: &Person) -> SessionId {
-        self.store.open_session(&new_session(customer, dentist)).await.unwrap().0
+        self.store.open_session(&customer.scope(), &new_session(customer, dentist)).await.unwrap().0
     }
 
     /// Opens a session with this id, as another tenant may have one.
     pub(super) async fn open_as(&self, id: SessionId, customer: &Person, dentist: &Person) {
         let new = NewSession { id, ..new_session(customer, dentist) };
-        assert_eq!(self.store.open_session(&new).await.unwrap(), (id, true));
+        assert_eq!(self.store.open_session(&customer.scope(), &new).await.unwrap(), (id, true));
     }
 
     pub(super) async fn pair(&self) -> (Person, Person, SessionId) {
@@ -182,7 +183,7 @@ impl World {
         range: HistoryRange,
         limit: u32,
     ) -> Vec<u64> {
-        let messages = self.store.history(me, id, range, limit).await.unwrap();
+        let messages = self.store.history(&me.scope(), id, range, limit).await.unwrap();
         messages.iter().map(|message| message.seq).collect()
     }
 }
@@ -209,10 +210,35 @@ pub(crate) fn dentist() -> Person {
     Person::new(TenantId::MAIN, Side::Desk, unique("d").parse().unwrap())
 }
 
+/// Scopes of people, as their tokens give them.
+pub(crate) trait Acting {
+    /// Their scope, without grants.
+    fn scope(&self) -> Scope;
+
+    /// Their scope as an admin.
+    fn admin(&self) -> AdminScope;
+}
+
+impl Acting for Person {
+    fn scope(&self) -> Scope {
+        Scope::new(self.clone(), Grants::default())
+    }
+
+    fn admin(&self) -> AdminScope {
+        Scope::new(self.clone(), Grants { admin: true }).into_admin().unwrap()
+    }
+}
+
+/// An admin, in this tenant.
+pub(crate) fn actor_of(tenant: TenantId) -> Actor {
+    let scope = Person { tenant, ..dentist() }.admin();
+    let address = IpAddr::from([192, 0, 2, 7]).into();
+    Actor { scope, address, request_id: unique("request") }
+}
+
 /// An admin.
 pub(crate) fn actor() -> Actor {
-    let address = IpAddr::from([192, 0, 2, 7]).into();
-    Actor { person: dentist(), address, request_id: unique("request") }
+    actor_of(TenantId::MAIN)
 }
 
 pub(crate) fn new_session(customer: &Person, dentist: &Person) -> NewSession {

@@ -14,7 +14,7 @@ use db::StoreError;
 use db::postgres::fitness::SETTLE_TIMEOUT;
 use model::{
     ids::{EpochId, SessionId},
-    person::Person,
+    scope::Scope,
 };
 
 /// The system identifier, and the timeline of the next record of the write-ahead log. Null on a
@@ -94,7 +94,7 @@ impl Epochs for Postgres {
 
     async fn last_before(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
         time: Timestamp,

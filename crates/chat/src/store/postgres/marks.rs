@@ -9,7 +9,7 @@ use crate::store::{
     sql,
 };
 use db::StoreError;
-use model::{ids::SessionId, person::Person, session::Delivered};
+use model::{ids::SessionId, person::Person, scope::Scope, session::Delivered};
 
 /// To the end, all of the other side's messages are read; up to an earlier position they are counted, each once.
 const MARK_READ: &str = "
@@ -57,7 +57,7 @@ from looked where locked or wanted > delivered_seq";
 
 #[async_trait]
 impl Marks for Postgres {
-    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
+    async fn unread(&self, me: &Scope) -> Result<Vec<(SessionId, u64)>, StoreError> {
         let rows = self
             .db
             .query(sql::UNREAD, &[&me.side.as_str(), &me.id.as_str(), &me.tenant.number()])
@@ -71,7 +71,7 @@ impl Marks for Postgres {
 
     async fn mark_read(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {

@@ -16,12 +16,12 @@ use crate::store::{
 };
 use db::StoreError;
 use model::{
-    ids::{MessageId, SessionId, SessionKey, TenantId},
+    ids::{MessageId, SessionId, SessionKey},
     message::{
         Draft, Message,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::Person,
+    scope::{AdminScope, Scope},
 };
 
 #[async_trait]
@@ -70,7 +70,7 @@ impl Messages for Postgres {
 
     async fn history(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         range: HistoryRange,
         limit: u32,
@@ -93,7 +93,7 @@ impl Messages for Postgres {
 
     async fn changes(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         rev: u64,
         limit: u32,
@@ -112,7 +112,7 @@ impl Messages for Postgres {
 
     async fn amend(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         message_id: MessageId,
         amendment: &Amendment,
@@ -125,11 +125,12 @@ impl Messages for Postgres {
 
     async fn past_bodies(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError> {
-        let rows = self.db.query(sql::PAST_BODIES, &[&id.0, &message_id, &tenant.number()]).await?;
+        let rows =
+            self.db.query(sql::PAST_BODIES, &[&id.0, &message_id, &admin.tenant.number()]).await?;
         if rows.is_empty() {
             return Ok(None);
         }

@@ -26,7 +26,7 @@ use db::postgres::{
     fitness::Fitness,
 };
 use db::{StoreError, postgres::config::PostgresConfig};
-use model::person::Person;
+use model::scope::Scope;
 
 /// The query with its words reduced by the database. The planner of the next statement sees it.
 const REDUCE: &str =
@@ -81,7 +81,7 @@ const GENERAL_CONNECTIONS_MIN: usize = 3;
 
 /// One search with all its inputs: it may outlive its caller.
 struct RunningSearch {
-    me: Person,
+    me: Scope,
     terms: Terms,
     offset: u32,
     limit: u32,
@@ -107,7 +107,7 @@ enum Failure {
 impl Search for Postgres {
     async fn search(
         &self,
-        me: &Person,
+        me: &Scope,
         terms: &Terms,
         offset: u32,
         limit: u32,

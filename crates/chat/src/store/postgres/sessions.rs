@@ -9,13 +9,16 @@ use uuid::Uuid;
 use super::{Params, Postgres, rows};
 use crate::store::{
     participants::ParticipantTable,
-    sessions::{Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions},
+    sessions::{
+        Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions, sides,
+    },
     sql,
 };
 use db::{Database, StoreError};
 use model::{
     ids::{EpochId, SessionId, SessionKey},
     person::{Person, PersonId},
+    scope::Scope,
     session::{DeskStatus, Session, SessionStatus},
 };
 
@@ -95,7 +98,11 @@ impl Postgres {
 
 #[async_trait]
 impl Sessions for Postgres {
-    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
+    async fn open_session(
+        &self,
+        me: &Scope,
+        new: &NewSession,
+    ) -> Result<(SessionId, bool), StoreError> {
         let (customer, dentist) = (&new.customer, &new.dentist);
         let params: Params<'_> = &[
             &new.id.0,
@@ -105,7 +112,7 @@ impl Sessions for Postgres {
             &dentist.person.id.as_str(),
             &dentist.name,
             &dentist.avatar_url(),
-            &customer.person.tenant.number(),
+            &me.tenant.number(),
         ];
         // The open session may be closed between the two statements: then the next try opens a new
         // one.
@@ -113,8 +120,8 @@ impl Sessions for Postgres {
             if !self.db.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));
             }
-            let found = self.open_between(&customer.person, &dentist.person).await?;
-            if let Some(id) = found {
+            let other = if customer.person == **me { dentist } else { customer };
+            if let Some(id) = self.open_between(me, &other.person).await? {
                 return Ok((id, false));
             }
         }
@@ -122,34 +129,33 @@ impl Sessions for Postgres {
 
     async fn open_between(
         &self,
-        customer: &Person,
-        dentist: &Person,
+        me: &Scope,
+        other: &Person,
     ) -> Result<Option<SessionId>, StoreError> {
+        let (customer, dentist) = sides(me, other);
         let params: Params<'_> =
-            &[&customer.id.as_str(), &dentist.id.as_str(), &customer.tenant.number()];
+            &[&customer.id.as_str(), &dentist.id.as_str(), &me.tenant.number()];
         let rows = self.db.query(OPEN_BETWEEN, params).await?;
         rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
     }
 
-    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
+    async fn session(&self, me: &Scope, id: SessionId) -> Result<Option<Session>, StoreError> {
         let params: Params<'_> = &[&me.side.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
         let rows = self.db.query(sql::SESSION, params).await?;
         let mut session = rows.first().map(rows::session).transpose()?;
-        self.participants().complete(session.iter_mut().map(|session| (me, session))).await?;
+        self.participants()
+            .complete(session.iter_mut().map(|session| (me.actor(), session)))
+            .await?;
         Ok(session)
     }
 
-    async fn head(
-        &self,
-        me: &Person,
-        id: SessionId,
-    ) -> Result<Option<(Head, EpochId)>, StoreError> {
+    async fn head(&self, me: &Scope, id: SessionId) -> Result<Option<(Head, EpochId)>, StoreError> {
         let params: Params<'_> = &[&me.side.as_str(), &me.id.as_str(), &id.0, &me.tenant.number()];
         let rows = self.db.query(sql::HEAD, params).await?;
         rows.first().map(|row| Ok((rows::head(row)?, rows::epoch(row)?))).transpose()
     }
 
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
+    async fn sessions(&self, me: &Scope, page: &SessionPage) -> Result<Listed, StoreError> {
         let (active_at, id) = page.after.unwrap_or((Timestamp::MAX, SessionId(Uuid::max())));
         let status = page.status.map_or("", |status| status.as_str());
         let (limit, since) = (i64::from(page.limit), page.since.unwrap_or(Timestamp::UNIX_EPOCH));
@@ -166,7 +172,9 @@ impl Sessions for Postgres {
         let rows = self.db.query(sql::SESSIONS, params).await?;
         let listed = rows.first().map(|row| rows::seq(row, "listed")).transpose()?.unwrap_or(0);
         let mut sessions: Vec<_> = rows.iter().map(rows::session).collect::<Result<_, _>>()?;
-        self.participants().complete(sessions.iter_mut().map(|session| (me, session))).await?;
+        self.participants()
+            .complete(sessions.iter_mut().map(|session| (me.actor(), session)))
+            .await?;
         Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
     }
 
@@ -181,7 +189,7 @@ impl Sessions for Postgres {
 
     async fn set_session(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Option<PatchOutcome>, StoreError> {

@@ -11,7 +11,7 @@ use db::StoreError;
 use db::sqlite::{numbered, position};
 use model::{
     ids::{EpochId, SessionId},
-    person::Person,
+    scope::Scope,
 };
 
 /// ?1 the stored id, ?2 the new id, ?3 the number to exceed, ?4 now. Numbers may have been given
@@ -37,7 +37,7 @@ impl Epochs for Sqlite {
 
     async fn last_before(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
         time: Timestamp,

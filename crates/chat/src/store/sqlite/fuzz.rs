@@ -16,6 +16,7 @@ use db::sqlite::{connect, migrate};
 use model::{
     ids::TenantId,
     person::{Person, Side},
+    scope::{Grants, Scope},
 };
 
 const SESSION: &str = "0193c3a0-0000-7000-8000-000000000001";
@@ -55,7 +56,10 @@ pub fn searches(bytes: &[u8]) {
     }
     let Some(terms) = Terms::parse(typed) else { return };
     let mut db = DATABASE.lock().unwrap_or_else(PoisonError::into_inner);
-    let me = |id: &str| Person::new(TenantId::MAIN, Side::Contact, id.parse().expect("an id"));
+    let me = |id: &str| {
+        let person = Person::new(TenantId::MAIN, Side::Contact, id.parse().expect("an id"));
+        Scope::new(person, Grants::default())
+    };
     let hits = search::search(&mut db, &me("ada"), &terms, 0, 2).expect("a search");
     assert!(hits.found.len() <= 2);
     // The index and our own matcher agree. For other letters they may use different versions of

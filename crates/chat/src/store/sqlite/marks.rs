@@ -10,11 +10,11 @@ use crate::store::{
 };
 use db::StoreError;
 use db::sqlite::{begin, numbered, position};
-use model::{ids::SessionId, person::Person, session::Delivered};
+use model::{ids::SessionId, scope::Scope, session::Delivered};
 
 #[async_trait]
 impl Marks for Sqlite {
-    async fn unread(&self, me: &Person) -> Result<Vec<(SessionId, u64)>, StoreError> {
+    async fn unread(&self, me: &Scope) -> Result<Vec<(SessionId, u64)>, StoreError> {
         let me = me.clone();
         self.db
             .read(move |db| {
@@ -29,7 +29,7 @@ impl Marks for Sqlite {
 
     async fn mark_read(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         seq: u64,
     ) -> Result<Option<ReadMark>, StoreError> {

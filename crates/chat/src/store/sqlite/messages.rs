@@ -17,12 +17,12 @@ use crate::store::{
 use db::StoreError;
 use db::sqlite::{numbered, position};
 use model::{
-    ids::{MessageId, SessionId, SessionKey, TenantId},
+    ids::{MessageId, SessionId, SessionKey},
     message::{
         Draft, Message,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::Person,
+    scope::{AdminScope, Scope},
 };
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl Messages for Sqlite {
 
     async fn history(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         range: HistoryRange,
         limit: u32,
@@ -60,7 +60,7 @@ impl Messages for Sqlite {
 
     async fn changes(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         rev: u64,
         limit: u32,
@@ -75,7 +75,7 @@ impl Messages for Sqlite {
 
     async fn amend(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         message_id: MessageId,
         amendment: &Amendment,
@@ -89,14 +89,15 @@ impl Messages for Sqlite {
 
     async fn past_bodies(
         &self,
-        tenant: TenantId,
+        admin: &AdminScope,
         id: SessionId,
         message_id: MessageId,
     ) -> Result<Option<Vec<PastBody>>, StoreError> {
+        let tenant = admin.tenant.number();
         self.db
             .read(move |db| {
                 let mut statement = db.prepare_cached(&numbered(sql::PAST_BODIES))?;
-                let params = params![id.0.to_string(), message_id.to_string(), tenant.number()];
+                let params = params![id.0.to_string(), message_id.to_string(), tenant];
                 let rows: Vec<_> = statement
                     .query_map(params, rows::past_body)?
                     .collect::<rusqlite::Result<_>>()?;

@@ -6,33 +6,32 @@ use super::Sqlite;
 use crate::store::openings::{HAS_WRITTEN, Openings, UNANSWERED};
 use db::StoreError;
 use db::sqlite::numbered;
-use model::{ids::SessionId, person::Person};
+use model::{ids::SessionId, person::Person, scope::Scope};
 
 #[async_trait]
 impl Openings for Sqlite {
-    async fn unanswered(&self, customer: &Person, limit: u32) -> Result<u32, StoreError> {
-        let customer = customer.clone();
+    async fn unanswered(&self, me: &Scope, limit: u32) -> Result<u32, StoreError> {
+        let me = me.clone();
         self.db
             .read(move |db| {
                 let mut statement = db.prepare_cached(&numbered(UNANSWERED))?;
-                statement
-                    .query_row((customer.id.as_str(), limit, customer.tenant.number()), |row| {
-                        row.get("sessions")
-                    })
+                statement.query_row((me.id.as_str(), limit, me.tenant.number()), |row| {
+                    row.get("sessions")
+                })
             })
             .await
     }
 
-    async fn has_written(&self, person: &Person, id: SessionId) -> Result<bool, StoreError> {
-        let person = person.clone();
+    async fn has_written(
+        &self,
+        me: &Scope,
+        id: SessionId,
+        person: &Person,
+    ) -> Result<bool, StoreError> {
+        let (tenant, person) = (me.tenant.number(), person.clone());
         self.db
             .read(move |db| {
-                let who = (
-                    id.0.to_string(),
-                    person.side.as_str(),
-                    person.id.as_str(),
-                    person.tenant.number(),
-                );
+                let who = (id.0.to_string(), person.side.as_str(), person.id.as_str(), tenant);
                 db.prepare_cached(&numbered(HAS_WRITTEN))?.exists(who)
             })
             .await

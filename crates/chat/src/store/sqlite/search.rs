@@ -25,7 +25,7 @@ use crate::store::{
 };
 use db::StoreError;
 use db::sqlite::{classify, connect, numbered};
-use model::{ids::TenantId, person::Person};
+use model::{ids::TenantId, scope::Scope};
 
 /// Time limit of a search's wait for its permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,7 +135,7 @@ impl Timer {
 impl Search for Sqlite {
     async fn search(
         &self,
-        me: &Person,
+        me: &Scope,
         terms: &Terms,
         offset: u32,
         limit: u32,
@@ -149,7 +149,7 @@ impl Search for Sqlite {
 /// A page of hits, from one snapshot of the database.
 pub(super) fn search(
     db: &mut Connection,
-    me: &Person,
+    me: &Scope,
     terms: &Terms,
     offset: u32,
     limit: u32,
@@ -180,7 +180,7 @@ fn length(text: &str) -> i64 {
 /// The newest matches, the best first: score and row.
 fn ranked(
     db: &Connection,
-    me: &Person,
+    me: &Scope,
     terms: &Terms,
     matcher: &Matcher,
 ) -> rusqlite::Result<Vec<(f64, i64)>> {

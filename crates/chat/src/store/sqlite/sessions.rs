@@ -10,14 +10,17 @@ use uuid::Uuid;
 use super::{Sqlite, rows};
 use crate::store::{
     participants::ParticipantTable,
-    sessions::{Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions},
+    sessions::{
+        Head, Listed, NewSession, PatchOutcome, SessionPage, SessionPatch, Sessions, sides,
+    },
     sql,
 };
 use db::sqlite::{begin, numbered};
 use db::{Database, StoreError};
 use model::{
-    ids::{EpochId, SessionId, SessionKey},
+    ids::{EpochId, SessionId, SessionKey, TenantId},
     person::Person,
+    scope::Scope,
     session::{Session, SessionStatus},
 };
 
@@ -29,16 +32,20 @@ impl Sqlite {
 
 #[async_trait]
 impl Sessions for Sqlite {
-    async fn open_session(&self, new: &NewSession) -> Result<(SessionId, bool), StoreError> {
-        let new = new.clone();
+    async fn open_session(
+        &self,
+        me: &Scope,
+        new: &NewSession,
+    ) -> Result<(SessionId, bool), StoreError> {
+        let (tenant, new) = (me.tenant, new.clone());
         self.db
             .write(move |db| {
                 let (customer, dentist) = (&new.customer.person, &new.dentist.person);
                 let transaction = begin(db)?;
-                if let Some(id) = open_between(&transaction, customer, dentist)? {
+                if let Some(id) = open_between(&transaction, tenant, customer, dentist)? {
                     return Ok((id, false));
                 }
-                let tenant = customer.tenant.number();
+                let tenant = tenant.number();
                 let (customer, dentist) = (customer.id.as_str(), dentist.id.as_str());
                 let (id, now) = (new.id.0.to_string(), rows::now().as_microsecond());
                 transaction.execute(
@@ -68,14 +75,18 @@ impl Sessions for Sqlite {
 
     async fn open_between(
         &self,
-        customer: &Person,
-        dentist: &Person,
+        me: &Scope,
+        other: &Person,
     ) -> Result<Option<SessionId>, StoreError> {
-        let (customer, dentist) = (customer.clone(), dentist.clone());
-        self.db.read(move |db| open_between(db, &customer, &dentist)).await
+        let (me, other) = (me.clone(), other.clone());
+        let found = move |db: &mut Connection| {
+            let (customer, dentist) = sides(&me, &other);
+            open_between(db, me.tenant, customer, dentist)
+        };
+        self.db.read(found).await
     }
 
-    async fn session(&self, me: &Person, id: SessionId) -> Result<Option<Session>, StoreError> {
+    async fn session(&self, me: &Scope, id: SessionId) -> Result<Option<Session>, StoreError> {
         let person = me.clone();
         let mut session = self
             .db
@@ -87,15 +98,13 @@ impl Sessions for Sqlite {
                 statement.query_row(params, rows::session).optional()
             })
             .await?;
-        self.participants().complete(session.iter_mut().map(|session| (me, session))).await?;
+        self.participants()
+            .complete(session.iter_mut().map(|session| (me.actor(), session)))
+            .await?;
         Ok(session)
     }
 
-    async fn head(
-        &self,
-        me: &Person,
-        id: SessionId,
-    ) -> Result<Option<(Head, EpochId)>, StoreError> {
+    async fn head(&self, me: &Scope, id: SessionId) -> Result<Option<(Head, EpochId)>, StoreError> {
         let me = me.clone();
         self.db
             .read(move |db| {
@@ -109,7 +118,7 @@ impl Sessions for Sqlite {
             .await
     }
 
-    async fn sessions(&self, me: &Person, page: &SessionPage) -> Result<Listed, StoreError> {
+    async fn sessions(&self, me: &Scope, page: &SessionPage) -> Result<Listed, StoreError> {
         let (person, page) = (me.clone(), page.clone());
         let mut listed = self
             .db
@@ -136,7 +145,7 @@ impl Sessions for Sqlite {
                 Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
             })
             .await?;
-        let views = listed.sessions.iter_mut().map(|session| (me, session));
+        let views = listed.sessions.iter_mut().map(|session| (me.actor(), session));
         self.participants().complete(views).await?;
         Ok(listed)
     }
@@ -163,7 +172,7 @@ impl Sessions for Sqlite {
 
     async fn set_session(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         patch: SessionPatch,
     ) -> Result<Option<PatchOutcome>, StoreError> {
@@ -208,7 +217,7 @@ struct Before {
 /// As for PostgreSQL.
 fn set_session(
     db: &mut Connection,
-    me: &Person,
+    me: &Scope,
     id: SessionId,
     patch: &SessionPatch,
 ) -> rusqlite::Result<Option<PatchOutcome>> {
@@ -280,6 +289,7 @@ fn set_session(
 
 fn open_between(
     db: &Connection,
+    tenant: TenantId,
     customer: &Person,
     dentist: &Person,
 ) -> rusqlite::Result<Option<SessionId>> {
@@ -287,7 +297,7 @@ fn open_between(
         "select id from sessions where tenant_id = ?3 and customer_id = ?1 and dentist_id = ?2 \
          and status = 'open'",
     )?
-    .query_row((customer.id.as_str(), dentist.id.as_str(), customer.tenant.number()), |row| {
+    .query_row((customer.id.as_str(), dentist.id.as_str(), tenant.number()), |row| {
         rows::uuid(row, "id").map(SessionId)
     })
     .optional()

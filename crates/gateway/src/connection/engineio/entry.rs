@@ -130,7 +130,7 @@ impl Known {
 
     /// Takes a slot for one more connection of this user.
     async fn admit(gateway: &Gateway, identity: Identity) -> Result<Self, Error> {
-        let slots = gateway.limits.slots([Account::User(identity.person.clone())]).await?;
+        let slots = gateway.limits.slots([Account::User(identity.scope.actor().clone())]).await?;
         Ok(Self { identity, slots })
     }
 }
@@ -229,7 +229,7 @@ async fn recover(
     auth: &Auth,
 ) -> Result<(String, Vec<Resumed>), CloseCode> {
     if let Some((pid, offset)) = auth.recovery() {
-        let resumed = join::look_up(gateway, &identity.person, offset).await;
+        let resumed = join::look_up(gateway, &identity.scope, offset).await;
         // Without the database the result is unknown. The client keeps its state and tries again.
         if let Some(resumed) = resumed.map_err(|_| CloseCode::Draining)? {
             return Ok((pid.to_owned(), resumed));

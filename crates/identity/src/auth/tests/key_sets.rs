@@ -20,7 +20,7 @@ async fn c15_a_broken_entry_of_a_key_set_leaves_the_others_usable() {
     let world = World::new().await;
     world.issuer.show_too(broken());
     let ada = world.verifier.verify(&world.issuer.customer("ada")).await.unwrap();
-    assert_eq!(ada.person.id.as_str(), "ada");
+    assert_eq!(ada.scope.id.as_str(), "ada");
     // The broken entries add no key either.
     let eve = Issuer::start().await;
     assert!(world.refuses(&eve.sign(&world.issuer.customer_claims("ada"))).await);

@@ -20,7 +20,7 @@ use model::{
         Message,
         amend::{Amended, Amendment, Unamendable},
     },
-    person::Person,
+    scope::Scope,
 };
 
 const SESSION: &str = "select c.status, c.rev, statement_timestamp() as now \
@@ -43,7 +43,7 @@ const REVISE: &str = "update sessions set rev = $2 where tenant_id = $3 and id =
 impl Postgres {
     pub(super) async fn amend_once(
         &self,
-        me: &Person,
+        me: &Scope,
         id: SessionId,
         message_id: MessageId,
         amendment: &Amendment,
@@ -64,7 +64,7 @@ impl Postgres {
 
 async fn amend(
     db: &Transaction<'_>,
-    me: &Person,
+    me: &Scope,
     id: SessionId,
     message_id: MessageId,
     amendment: &Amendment,

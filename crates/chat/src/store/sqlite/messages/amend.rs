@@ -10,12 +10,12 @@ use media::uploads::WITHDRAW;
 use model::{
     ids::{MessageId, SessionId},
     message::amend::{Amended, Amendment, Unamendable},
-    person::Person,
+    scope::Scope,
 };
 
 pub(super) fn amend(
     db: &mut Connection,
-    me: &Person,
+    me: &Scope,
     id: SessionId,
     message_id: MessageId,
     amendment: &Amendment,
