@@ -14,7 +14,7 @@ use chat::{
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
     recount, snoozes,
-    store::{Store, postgres::Postgres, unread::UnreadCounts},
+    store::{Store, postgres::Postgres, unread::UnreadTable},
 };
 use db::{
     Database,
@@ -126,7 +126,7 @@ impl Modules {
 
     /// Starts the workers of all domains: a line for each.
     pub(crate) fn start_jobs(&self) -> anyhow::Result<()> {
-        let recount = recount::module(UnreadCounts(self.jobs.table.0.clone()));
+        let recount = recount::module(UnreadTable(self.jobs.table.0.clone()));
         let snoozes = snoozes::module(self.jobs.table.0.clone(), Arc::clone(&self.chat.inbox));
         let mut domains = vec![self.housekeeping(), recount, snoozes];
         domains.extend(self.pushes().transpose()?);

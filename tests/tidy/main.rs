@@ -4,6 +4,7 @@
 
 mod scopes;
 mod statements;
+mod wire_names;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,24 +4,24 @@ use std::collections::BTreeSet;
 
 use super::{product, root};
 
-/// Texts between quotes, without those in raw strings.
-fn literals(code: &str) -> Vec<String> {
-    let (mut literals, mut current) = (Vec::new(), None::<String>);
+/// Texts between quotes, and the code around them. Raw strings are taken for others.
+pub(super) fn literals(code: &str) -> (Vec<String>, String) {
+    let (mut literals, mut around, mut current) = (Vec::new(), String::new(), None::<String>);
     let mut chars = code.chars().peekable();
     let mut before = ' ';
     while let Some(char) = chars.next() {
         match (&mut current, char) {
             // A quote as a character.
-            (None, '"') if before == '\'' && chars.peek() == Some(&'\'') => {}
+            (None, '"') if before == '\'' && chars.peek() == Some(&'\'') => around.push(char),
             (None, '"') => current = Some(String::new()),
             (Some(_), '"') => literals.extend(current.take()),
             (Some(text), '\\') => text.extend(chars.next().filter(|next| *next != '\n')),
             (Some(text), char) => text.push(char),
-            (None, _) => {}
+            (None, _) => around.push(char),
         }
         before = char;
     }
-    literals
+    (literals, around)
 }
 
 /// Statements that work for all tenants at once, by file and beginning, with the reason.
@@ -149,7 +149,7 @@ fn i15_a_statement_binds_the_tenant() {
     };
     let (mut checked, mut unbound, mut used) = (0, Vec::new(), BTreeSet::new());
     for (path, code) in product() {
-        for sql in literals(&code) {
+        for sql in literals(&code).0 {
             let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             let begins = ["select ", "insert ", "update ", "delete ", "with "];
             let is_statement =
@@ -201,7 +201,7 @@ const OF_FORMER_MEMBERS: [(&str, &str); 15] = [
 fn membership_is_looked_up_among_those_who_take_part() {
     let (mut used, mut unknown) = (BTreeSet::new(), Vec::new());
     for (path, code) in product() {
-        for sql in literals(&code) {
+        for sql in literals(&code).0 {
             let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             for verb in ["from members ", "join members ", "into members ", "update members "] {
                 for rest in sql.split(verb).skip(1) {

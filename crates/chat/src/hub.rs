@@ -146,7 +146,7 @@ impl Hub {
     /// Registers a connection and subscribes it to its person's inbox.
     pub async fn connect(&self, outbound: &Arc<Outbound>) {
         self.connections.insert(outbound.id(), Arc::clone(outbound));
-        let inbox = Room::User(outbound.scope().actor().clone());
+        let inbox = Room::User(outbound.scope().person().clone());
         self.enter(&inbox, outbound.id()).await;
         self.go_live(&inbox, outbound.id(), 0);
     }

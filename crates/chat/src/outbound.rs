@@ -88,7 +88,7 @@ pub struct Outbound {
 pub struct OutboundParts {
     /// Number of the connection on this node.
     pub id: ConnectionId,
-    /// The person whose token opened it. Their grants are left out: no event needs one.
+    /// The person whose token opened it. [`Outbound::new`] removes their grants: no event needs one.
     pub scope: Scope,
     /// Form of the frames.
     pub framing: Framing,
@@ -107,7 +107,7 @@ impl Outbound {
     pub fn new(parts: OutboundParts) -> Arc<Self> {
         let OutboundParts { id, scope, framing, queue, receipts, counts, memory } = parts;
         let ending = Arc::default();
-        let reader = memory.reader(Account::User(scope.actor().clone()), &ending);
+        let reader = memory.reader(Account::User(scope.person().clone()), &ending);
         Arc::new(Self {
             id,
             scope: scope.without_grants(),

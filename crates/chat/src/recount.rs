@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::store::unread::UnreadCounts;
+use crate::store::unread::UnreadTable;
 use db::StoreError;
 use platform::jobs::{Job, JobHandler, Module, Outcome, Schedule};
 
@@ -17,10 +17,10 @@ const BATCH: u32 = 200;
 /// Time of one job. The next one goes on.
 const WORK_TIME: Duration = Duration::from_secs(50);
 
-struct Recount(UnreadCounts);
+struct Recount(UnreadTable);
 
 /// The periodic job.
-pub fn module(counts: UnreadCounts) -> Module {
+pub fn module(counts: UnreadTable) -> Module {
     Module { handlers: vec![Arc::new(Recount(counts))], schedules: vec![COUNT] }
 }
 

@@ -32,7 +32,7 @@ impl Chat {
     ) -> impl Future<Output = Result<Sent, Error>> + Send + use<> {
         let admitted = self.still_admits(me);
         let Content { client_id, what, reply_to } = content;
-        let (id, sender, image) = (new_id(), me.actor().clone(), None);
+        let (id, sender, image) = (new_id(), me.person().clone(), None);
         match what {
             What::Text(body) => {
                 let body = Some(body);
@@ -112,7 +112,7 @@ impl Chat {
         drop(permit);
         if let Err(ImagesError::Wrong(_)) = checked {
             // A second check would cost as much, with the same result.
-            self.uploads.refuse_upload(me, &object).await?;
+            self.uploads.refuse_upload(me, session_id, object.image()).await?;
             self.images.withdrawn.notify_one();
         }
         let Checked { format, width, height } = checked?;

@@ -70,6 +70,7 @@ impl Chat {
                 self.due.written(delay);
             }
             // If it can't be read now, `session:updated` brings the session.
+            // The admin is no member, and nobody has the professional's scope.
             let views = self.store.views(&[by.scope.session(id)]).await.unwrap_or_default();
             if let Some((_, session)) = views.iter().find(|(member, _)| member == professional) {
                 self.bus.publish(Broadcast::session_new(professional.clone(), session));
@@ -87,7 +88,7 @@ impl Chat {
             Shared::NotFound => return Err(Error::SessionNotFound),
             Shared::Full => return Err(Error::LimitReached("a session has at most 20 members")),
             Shared::AnotherIsOpen => return Err(Error::AnotherIsOpen),
-            Shared::IsTheDentist => return Err(Error::SessionIsTheirs),
+            Shared::IsTheirs => return Err(Error::SessionIsTheirs),
         }
         Ok(())
     }

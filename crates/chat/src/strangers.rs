@@ -33,7 +33,7 @@ impl OtherSide {
         let Some(person) = session.watched_by(me) else { return Ok(None) };
         let mut at_hand = session.last_message.iter().chain(read);
         let has_written = at_hand.any(|message| message.sender.person == person)
-            || (session.last_seq > 0 && store.has_written(me, session.id, &person).await?);
+            || (session.last_seq > 0 && store.has_written(me, session.id, &person.name()).await?);
         Ok(Some(Self { person, has_written }))
     }
 

@@ -197,9 +197,9 @@ impl Verifier {
 
     /// One fetch per key set, named by the group of users. Each returns the number of usable keys.
     pub fn fetches(&self) -> Vec<(&'static str, BoxFuture<'static, anyhow::Result<usize>>)> {
-        let customers = self.cognito.as_ref().map(|cognito| ("customers", cognito.keys()));
-        let dentists = self.django.as_ref().and_then(|django| Some(("dentists", django.keys()?)));
-        let sets = customers.into_iter().chain(dentists);
+        let contacts = self.cognito.as_ref().map(|cognito| ("customers", cognito.keys()));
+        let agents = self.django.as_ref().and_then(|django| Some(("dentists", django.keys()?)));
+        let sets = contacts.into_iter().chain(agents);
         sets.map(|(whose, keys)| (whose, async move { keys.probe().await }.boxed())).collect()
     }
 

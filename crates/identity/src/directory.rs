@@ -42,7 +42,7 @@ pub struct Entry {
     pub name: String,
     /// Picture of the person.
     pub avatar_url: Option<AvatarUrl>,
-    /// E-mail address, shown to a dentist only.
+    /// E-mail address, shown to a professional only.
     pub email: Option<Email>,
 }
 

@@ -139,9 +139,10 @@ const REMOVED: &str = "update uploads set remove_at = case when created_at > $2 
 const FORGET: &str = "delete from uploads \
     where tenant_id = $3 and key in (select value from {each:$1}) and message_id is null and created_at < $2";
 
-/// $1 key, $2 tenant.
+/// $1, $2 the uploader, $3 session, $4 key, $5 tenant.
 const REFUSE: &str = "update uploads set refused = true, remove_at = {now} \
-    where tenant_id = $2 and key = $1";
+    where tenant_id = $5 and key = $4 and session_id = $3 and kind = $1 and person_id = $2 \
+      and message_id is null";
 
 /// $1 key, $2 session, $3 now, $4 tenant. The message that showed it is deleted; it can't be sent again. A part of
 /// the transaction that deletes the message.
@@ -248,9 +249,20 @@ impl UploadTable {
         Ok(())
     }
 
-    /// Records that the uploaded object is not a picture.
-    pub async fn refuse_upload(&self, me: &Scope, key: &ObjectKey) -> Result<(), StoreError> {
-        let params = [key.image().to_string().into(), me.tenant.number().into()];
+    /// Records that an object that `me` uploaded is not a picture, unless a message shows it.
+    pub async fn refuse_upload(
+        &self,
+        me: &Scope,
+        id: SessionId,
+        key: &ImageKey,
+    ) -> Result<(), StoreError> {
+        let params = [
+            me.side.as_str().into(),
+            me.id.as_str().into(),
+            id.0.into(),
+            key.to_string().into(),
+            me.tenant.number().into(),
+        ];
         self.0.write(Statement::new(REFUSE, params)).await.map(drop)
     }
 }

@@ -13,8 +13,9 @@ use utoipa::{
 
 use crate::ids::{SessionId, SessionKey, TenantId};
 
-/// Side of the desk. The names in tokens, rows, channels and answers are from the time when the only
-/// organisation was a dental group.
+/// Side of the desk. In tokens, rows, channels and answers the sides are `customer` and `dentist`, from the time when the
+/// only organisation was a dental group. A message is encoded once, below `gateway` (law I9), so these names are here
+/// and in [`crate::session::Session`]. Code between the database and the wire has contacts and agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[schema(as = PersonKind)]
 pub enum Side {

@@ -2,17 +2,17 @@
 
 use std::ops::Deref;
 
-use crate::{ids::TenantId, person::Person};
+use crate::person::Person;
 
-/// Rights of an actor beyond the part that they take in sessions.
+/// Rights of an actor beyond those of a member of their sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Whether they administer their tenant.
     pub admin: bool,
 }
 
-/// An actor of a tenant, with their rights. Each function of a store that acts for somebody takes it first, and binds
-/// its tenant. `identity` alone makes one, from a verified token.
+/// An actor of a tenant, with their rights. A function of a store that acts for one actor takes it first, and binds its
+/// tenant; `tests/tidy/scopes.rs` lists the others. Only `identity` makes one, from a verified token.
 ///
 /// It dereferences to its actor, for functions that need a person and no rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +27,8 @@ impl Scope {
         Self { actor, grants }
     }
 
-    /// The tenant.
-    pub fn tenant(&self) -> TenantId {
-        self.actor.tenant
-    }
-
     /// The actor.
-    pub fn actor(&self) -> &Person {
+    pub fn person(&self) -> &Person {
         &self.actor
     }
 
@@ -76,7 +71,7 @@ impl Deref for AdminScope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::person::Side;
+    use crate::{ids::TenantId, person::Side};
 
     #[test]
     fn only_an_admin_has_the_scope_of_one() {
@@ -84,7 +79,7 @@ mod tests {
         let of = |admin| Scope::new(dana.clone(), Grants { admin });
         assert_eq!(of(false).into_admin(), None);
         let admin = of(true).into_admin().unwrap();
-        assert_eq!((admin.actor(), admin.tenant()), (&dana, TenantId::MAIN));
+        assert_eq!((admin.person(), admin.tenant), (&dana, TenantId::MAIN));
         assert_eq!(of(true).without_grants().into_admin(), None);
     }
 }

@@ -205,9 +205,11 @@ pub struct Session {
     /// Open or closed.
     pub status: SessionStatus,
     /// The customer.
-    pub customer: Member,
+    #[serde(rename = "customer")]
+    pub contact: Member,
     /// The professional.
-    pub dentist: Member,
+    #[serde(rename = "dentist")]
+    pub agent: Member,
     /// The session to which these private notes belong. Absent in a session with a customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notes_of: Option<SessionId>,
@@ -253,14 +255,14 @@ pub struct Session {
 impl Session {
     /// Key of the session.
     pub fn key(&self) -> SessionKey {
-        self.customer.person.session(self.id)
+        self.contact.person.session(self.id)
     }
 
     /// The member on this side of the desk.
     pub fn member(&self, side: Side) -> &Person {
         match side {
-            Side::Contact => &self.customer.person,
-            Side::Desk => &self.dentist.person,
+            Side::Contact => &self.contact.person,
+            Side::Desk => &self.agent.person,
         }
     }
 

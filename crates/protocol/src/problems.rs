@@ -71,7 +71,7 @@ lists! {
     /// Error of a change that comes too late.
     Late = TooOld;
     /// Error of a change that only a dentist may make.
-    NotTheDentist = Forbidden("only a dentist can set a session's status or assignee"),
+    NotTheAgent = Forbidden("only a dentist can set a session's status or assignee"),
         Forbidden("notes are neither put aside nor assigned");
     /// Error of a list that only a dentist has.
     NotListed = Forbidden("only a dentist can list pending or snoozed sessions");

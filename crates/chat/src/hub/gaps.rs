@@ -224,7 +224,7 @@ impl Hub {
         for conn in subscribers {
             let outbound = self.connections.get(&conn).map(|entry| Arc::clone(entry.value()));
             if let Some(outbound) = outbound.filter(|it| !members.contains(it.scope())) {
-                tracing::info!(session = %key, person = %outbound.scope().actor(), "connection of a former participant closed");
+                tracing::info!(session = %key, person = %outbound.scope().person(), "connection of a former participant closed");
                 // A close waits for answers that are under way; nothing more may come meanwhile.
                 self.leave(&Room::Session(key), conn);
                 outbound.close(CloseCode::Draining);

@@ -105,7 +105,7 @@ impl World {
             email: None,
         };
         let session = SessionId(new_id());
-        let new = NewSession { id: session, customer: member(&patient), dentist: member(&dentist) };
+        let new = NewSession { id: session, contact: member(&patient), agent: member(&dentist) };
         store.open_session(&patient.scope(), &new).await.unwrap();
         Self { hub, bus, heard, store, due, patient, dentist, session, dir }
     }

@@ -287,7 +287,8 @@ async fn one_session_is_open_between_two_people(world: World) {
     let node = world.another_node().await;
     let opening = (0..16).map(|at| {
         let store = if at % 2 == 0 { Arc::clone(&world.store) } else { Arc::clone(&node) };
-        let (me, new) = (customer.scope(), new_session(&customer, &dentist));
+        let me = if at % 3 == 0 { &dentist } else { &customer };
+        let (me, new) = (me.scope(), new_session(&customer, &dentist));
         tokio::spawn(async move { store.open_session(&me, &new).await.unwrap() })
     });
     let opened = futures_util::future::join_all(opening).await;

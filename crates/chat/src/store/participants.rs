@@ -81,7 +81,7 @@ const IS_FREE: &str = "select 1 as free from sessions s where s.tenant_id = $2 a
       and o.customer_id = s.customer_id and o.dentist_id = $3 and o.status = 'open' limit 1) is null)";
 
 /// $1 the session, $2 its tenant. A dentist who hands over gets no pushes for it any more.
-const MUTE_DENTIST: &str = "update members set muted = true \
+const MUTE_AGENT: &str = "update members set muted = true \
     where tenant_id = $2 and session_id = $1 and kind = 'dentist' \
       and person_id = (select dentist_id from sessions where tenant_id = $2 and id = $1) returning kind";
 
@@ -117,14 +117,14 @@ pub enum Shared {
     Unchanged,
     /// Nodes of an earlier version may run.
     TooEarly,
-    /// The tenant has no such session.
+    /// The admin's tenant has no such session, or no such professional.
     NotFound,
     /// The session has [`MEMBERS_MAX`] members.
     Full,
     /// The professional has another open session with this customer.
     AnotherIsOpen,
-    /// The professional is the session's dentist.
-    IsTheDentist,
+    /// It is the professional's session.
+    IsTheirs,
 }
 
 /// A member and how far they are.
@@ -150,10 +150,10 @@ impl ParticipantTable {
         if views.is_empty() {
             return Ok(());
         }
-        let keys: BTreeSet<_> = views.iter().map(|(_, session)| with_customer(session)).collect();
+        let keys: BTreeSet<_> = views.iter().map(|(_, session)| with_contact(session)).collect();
         let seats = self.seats(keys).await?;
         for (me, session) in views {
-            let key = with_customer(session);
+            let key = with_contact(session);
             seat(session, me, seats.iter().filter(|seat| seat.session == key));
         }
         Ok(())
@@ -178,6 +178,9 @@ impl ParticipantTable {
         professional: &Member,
         push_delay: Option<Duration>,
     ) -> Result<Shared, StoreError> {
+        if professional.person.tenant != by.scope.tenant {
+            return Ok(Shared::NotFound);
+        }
         let [of_session, tenant] = places(by, id);
         let mut statements = vec![
             Statement::new(UPGRADED, []),
@@ -208,6 +211,9 @@ impl ParticipantTable {
         to: &Member,
         push_delay: Option<Duration>,
     ) -> Result<Shared, StoreError> {
+        if to.person.tenant != by.scope.tenant {
+            return Ok(Shared::NotFound);
+        }
         let [of_session, tenant] = places(by, id);
         let person = || to.person.id.as_str().into();
         let mut statements = vec![
@@ -217,7 +223,7 @@ impl ParticipantTable {
             Statement::new(IS_FREE, [of_session.clone(), tenant.clone(), person()]),
             has_room(by, id, to),
             seated(TAKE_OVER, by, id, to),
-            Statement::new(MUTE_DENTIST, [of_session.clone(), tenant.clone()]),
+            Statement::new(MUTE_AGENT, [of_session.clone(), tenant.clone()]),
             Statement::new(HAND_OVER, [of_session, tenant, person()]),
             note(by, Act::TransferSession, id, to),
         ];
@@ -240,6 +246,9 @@ impl ParticipantTable {
         id: SessionId,
         professional: &Person,
     ) -> Result<Shared, StoreError> {
+        if professional.tenant != by.scope.tenant {
+            return Ok(Shared::NotFound);
+        }
         let of_session = places(by, id);
         let [session, tenant] = of_session.clone();
         let of_person = [session, tenant, professional.id.as_str().into()];
@@ -260,7 +269,7 @@ impl ParticipantTable {
         Ok(match rows.len() {
             1 => Shared::TooEarly,
             2 => Shared::NotFound,
-            3 => Shared::IsTheDentist,
+            3 => Shared::IsTheirs,
             4 => Shared::Unchanged,
             _ => Shared::Done,
         })
@@ -274,7 +283,7 @@ impl ParticipantTable {
 }
 
 /// The session whose members a view shows: of notes, the one to which they belong.
-fn with_customer(session: &Session) -> SessionKey {
+fn with_contact(session: &Session) -> SessionKey {
     session.key().tenant.session(session.notes_of.unwrap_or(session.id))
 }
 
@@ -336,9 +345,9 @@ fn seat<'a>(session: &mut Session, me: &Person, seats: impl Iterator<Item = &'a 
         if *has_left {
             continue;
         }
-        if member.person == session.dentist.person {
-            session.dentist = member.clone();
-        } else if member.person != session.customer.person {
+        if member.person == session.agent.person {
+            session.agent = member.clone();
+        } else if member.person != session.contact.person {
             session.participants.push(member.clone());
         }
     }

@@ -28,9 +28,9 @@ pub struct Roster {
     /// Whether messages may be sent.
     pub status: SessionStatus,
     /// The customer.
-    pub customer: Member,
-    /// The session's dentist.
-    pub dentist: Member,
+    pub contact: Member,
+    /// The professional whose session it is.
+    pub agent: Member,
     /// Further professionals.
     pub participants: Vec<Member>,
     /// How the desk handles it.
@@ -48,26 +48,26 @@ impl ParticipantTable {
         let rows =
             self.0.read(Statement::new(OF_SESSION, [id.0.into(), tenant.number().into()])).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let (status, dentist_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
-        let mut customer = None;
-        let mut dentist = None;
+        let (status, agent_id): (_, String) = (row.parsed("status")?, row.get("dentist_id")?);
+        let mut contact = None;
+        let mut agent = None;
         let mut participants = Vec::new();
         let seats = self.seats([tenant.session(id)]).await?;
         for Seat { member, .. } in seats.into_iter().filter(|seat| !seat.has_left) {
             match member.person.side {
-                Side::Contact => customer = Some(member),
-                Side::Desk if member.person.id.as_str() == dentist_id => {
-                    dentist = Some(member);
+                Side::Contact => contact = Some(member),
+                Side::Desk if member.person.id.as_str() == agent_id => {
+                    agent = Some(member);
                 }
                 Side::Desk => participants.push(member),
             }
         }
-        let (Some(customer), Some(dentist)) = (customer, dentist) else {
+        let (Some(contact), Some(agent)) = (contact, agent) else {
             return Err(StoreError::no_row());
         };
         let mut desk = desk(row, tenant)?;
         desk.assignee.take_if(|assignee| !takes_part(&participants, assignee));
-        Ok(Some(Roster { status, customer, dentist, participants, desk }))
+        Ok(Some(Roster { status, contact, agent, participants, desk }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sessions: opening, reading, listing and changing them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -17,9 +19,9 @@ pub struct NewSession {
     /// Id of the session, if it is new.
     pub id: SessionId,
     /// The customer.
-    pub customer: Member,
-    /// The dentist.
-    pub dentist: Member,
+    pub contact: Member,
+    /// The professional.
+    pub agent: Member,
 }
 
 /// Filter of the session list, latest activity first.
@@ -86,27 +88,40 @@ pub enum PatchOutcome {
     NoParticipant,
 }
 
-/// The customer and the dentist of two people on either side.
-pub(crate) fn sides<'a>(me: &'a Person, other: &'a Person) -> (&'a Person, &'a Person) {
-    if me.side == Side::Contact { (me, other) } else { (other, me) }
+impl NewSession {
+    /// Checks that it is a session of `me` with another person of their tenant.
+    pub(super) fn check(&self, me: &Scope) -> Result<(), StoreError> {
+        let people = [&self.contact.person, &self.agent.person];
+        let is_mine = people.contains(&me.person());
+        if is_mine && people.iter().all(|person| person.tenant == me.tenant) {
+            return Ok(());
+        }
+        let problem = "a session can be opened by its own people only";
+        Err(StoreError::Refused(Arc::new(std::io::Error::other(problem))))
+    }
+}
+
+/// The customer's and the professional's, of what belongs to a person on this side and to the other one.
+pub(crate) fn sides<T>(side: Side, mine: T, theirs: T) -> (T, T) {
+    if side == Side::Contact { (mine, theirs) } else { (theirs, mine) }
 }
 
 /// The part of a store that keeps the sessions. Every query for a person checks the membership.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Opens a session between `me` and another person of the tenant, or finds their open one. Returns its id, and
-    /// whether it is new.
+    /// whether it is new. [`StoreError::Refused`] if `me` is neither of its people.
     async fn open_session(
         &self,
         me: &Scope,
         new: &NewSession,
     ) -> Result<(SessionId, bool), StoreError>;
 
-    /// The open session of `me` and another person of the tenant.
+    /// The open session of `me` and a person on the other side.
     async fn open_between(
         &self,
         me: &Scope,
-        other: &Person,
+        other: &PersonId,
     ) -> Result<Option<SessionId>, StoreError>;
 
     /// A session that `me` is a member of.

@@ -46,9 +46,9 @@ const END: &str = "delete from uncounted_tenants where tenant_id = $1";
 
 /// The counts in the database.
 #[derive(Clone, Debug)]
-pub struct UnreadCounts(pub Database);
+pub struct UnreadTable(pub Database);
 
-impl UnreadCounts {
+impl UnreadTable {
     /// Counts the next sessions, up to `limit`, each in a transaction of its own. Returns whether there may be more. A kill
     /// repeats a batch, which changes nothing. A session that others have locked is left for the next call.
     pub async fn count_earlier(&self, limit: u32) -> Result<bool, StoreError> {

@@ -8,7 +8,7 @@ use protocol::{AuthRefresh, answers::Refreshed, error::Error};
 
 pub(super) async fn run(caller: Caller, refresh: AuthRefresh) -> Result<Reply, Error> {
     let identity = caller.gateway.identify(&refresh.token).await?;
-    if identity.scope.actor() != caller.scope().actor() {
+    if identity.scope.person() != caller.scope().person() {
         return Err(Error::Forbidden("the token belongs to another person"));
     }
     let expires_at = Timestamp::from_second(identity.expires_at).unwrap_or(Timestamp::MAX);

@@ -37,6 +37,6 @@ pub(crate) async fn edits(
     // Reading texts that patients took back is recorded first. If that fails, nothing is shown.
     let looked = NewEntry::of_message(&admin, Act::ReadEdits, session_id, message_id);
     AuditTable(gateway.database.clone()).note_act(&looked).await?;
-    tracing::info!(admin = %admin.scope.actor(), session = %session_id.0, message = %message_id, "message edits read by an admin");
+    tracing::info!(admin = %admin.scope.person(), session = %session_id.0, message = %message_id, "message edits read by an admin");
     Ok(JsonBody(Edits { items }))
 }

@@ -62,7 +62,7 @@ pub(crate) async fn block(
         return Err(Error::BlocksItself);
     }
     let block = gateway.chat.admission.blocks.block(&admin, &user, because.reason.as_ref()).await?;
-    tracing::info!(admin = %admin.scope.actor(), user = %block.person, "user blocked by an admin");
+    tracing::info!(admin = %admin.scope.person(), user = %block.person, "user blocked by an admin");
     Ok(JsonBody(block.into()))
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn unblock(
 ) -> Result<StatusCode, Error> {
     let person = user.clone().of(admin.scope.tenant);
     gateway.chat.admission.blocks.unblock(&admin, user).await?;
-    tracing::info!(admin = %admin.scope.actor(), user = %person, "user unblocked by an admin");
+    tracing::info!(admin = %admin.scope.person(), user = %person, "user unblocked by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 

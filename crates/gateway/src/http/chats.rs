@@ -29,7 +29,7 @@ use platform::openapi;
 use protocol::{
     error::Error,
     problems::{
-        Authentication, Body, BusyNow, Input, NoPerson, NoSession, NotListed, NotTheDentist,
+        Authentication, Body, BusyNow, Input, NoPerson, NoSession, NotListed, NotTheAgent,
         Problems, TooManyUnanswered, TwoOpen,
     },
 };
@@ -241,7 +241,7 @@ fn assignee_schema() -> RefOr<Schema> {
     patch, path = "", tag = "chats", params(InSession), request_body = Change,
     responses(
         (status = 200, body = Session, description = "The session after the change."),
-        Problems<(Authentication, NoSession, Body, NotTheDentist, TwoOpen)>,
+        Problems<(Authentication, NoSession, Body, NotTheAgent, TwoOpen)>,
     )
 )]
 pub(crate) async fn set(

@@ -66,8 +66,8 @@ pub(crate) struct Roster {
 
 impl Roster {
     fn of(session_id: SessionId, roster: roster::Roster) -> Self {
-        let roster::Roster { status, customer, dentist, participants, desk } = roster;
-        Self { session_id, status, customer, dentist, participants, desk }
+        let roster::Roster { status, contact, agent, participants, desk } = roster;
+        Self { session_id, status, customer: contact, dentist: agent, participants, desk }
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn add(
 ) -> Result<(StatusCode, JsonBody<Roster>), Error> {
     let person = professional.of(admin.scope.tenant);
     let (roster, is_new) = gateway.chat.add_participant(&admin, id, &person).await?;
-    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, is_new, "participant added by an admin");
+    tracing::info!(admin = %admin.scope.person(), %person, session = %id.0, is_new, "participant added by an admin");
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, JsonBody(Roster::of(id, roster))))
 }
@@ -116,7 +116,7 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Error> {
     let person = Person::new(admin.scope.tenant, Side::Desk, professional);
     let was_member = gateway.chat.remove_participant(&admin, id, &person).await?;
-    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, was_member, "participant removed by an admin");
+    tracing::info!(admin = %admin.scope.person(), %person, session = %id.0, was_member, "participant removed by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -139,6 +139,6 @@ pub(crate) async fn transfer(
 ) -> Result<JsonBody<Roster>, Error> {
     let person = professional.of(admin.scope.tenant);
     let (roster, is_new) = gateway.chat.transfer(&admin, id, &person).await?;
-    tracing::info!(admin = %admin.scope.actor(), %person, session = %id.0, is_new, "session transferred by an admin");
+    tracing::info!(admin = %admin.scope.person(), %person, session = %id.0, is_new, "session transferred by an admin");
     Ok(JsonBody(Roster::of(id, roster)))
 }

@@ -68,7 +68,7 @@ pub(crate) async fn connect(
     match identity {
         Ok(identity) => {
             let accounts =
-                [Account::User(identity.scope.actor().clone()), Account::Address(address)];
+                [Account::User(identity.scope.person().clone()), Account::Address(address)];
             match gateway.limits.slots(accounts).await {
                 Ok(slots) => {
                     Ok(upgrade

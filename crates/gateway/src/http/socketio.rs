@@ -213,7 +213,7 @@ async fn go_on(
         && !session.began_with(&token)
     {
         match gateway.identify(token.expose_secret()).await {
-            Ok(bearer) if bearer.scope.actor() == outbound.scope().actor() => {}
+            Ok(bearer) if bearer.scope.person() == outbound.scope().person() => {}
             Err(AuthError::IssuerUnavailable) => {}
             _ => return Err(Refused::Forbidden),
         }

@@ -107,13 +107,9 @@ impl Directory for Mysql {
         self.may_talk_query.is_some()
     }
 
-    async fn may_talk(
-        &self,
-        customer: &PersonId,
-        dentist: &PersonId,
-    ) -> Result<bool, DirectoryError> {
+    async fn may_talk(&self, contact: &PersonId, agent: &PersonId) -> Result<bool, DirectoryError> {
         let Some(query) = &self.may_talk_query else { return Ok(true) };
-        let ids = (customer.as_str(), dentist.as_str());
+        let ids = (contact.as_str(), agent.as_str());
         let row: Option<Row> =
             self.look_up(|mut conn| async move { conn.exec_first(query, ids).await }).await?;
         Ok(row.is_some())

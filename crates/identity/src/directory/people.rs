@@ -125,18 +125,18 @@ impl People {
 
     /// Records that the members of a session were shown.
     pub fn shown(&self, session: &Session) {
-        self.seen(&session.customer.person);
-        self.seen(&session.dentist.person);
+        self.seen(&session.contact.person);
+        self.seen(&session.agent.person);
         for participant in &session.participants {
             self.seen(&participant.person);
         }
     }
 
-    /// Adds data for this member only: a dentist sees the customer's e-mail address, if it is cached.
+    /// Adds data for this member only: a professional sees the customer's e-mail address, if it is cached.
     pub async fn disclose(&self, me: &Person, session: &mut Session) {
         if me.side == Side::Desk {
-            let customer = self.found.get(&session.customer.person).await.flatten();
-            session.customer.email = customer.and_then(|entry| entry.email.clone());
+            let contact = self.found.get(&session.contact.person).await.flatten();
+            session.contact.email = contact.and_then(|entry| entry.email.clone());
         }
     }
 

@@ -92,7 +92,7 @@ pub(super) async fn b39_only_members_change_messages_and_only_their_own(world: W
     }
     let foreign = amend(&world, &dentist, &message, &edit("x")).await;
     assert_eq!(foreign, Err(Unamendable::NotItsSender));
-    assert!(world.store.changes(&(self::customer()).scope(), id, 0, 10).await.unwrap().is_empty());
+    assert!(world.store.changes(&self::customer().scope(), id, 0, 10).await.unwrap().is_empty());
     assert!(world.execute("update sessions set status = 'closed'").await);
     let closed = amend(&world, &customer, &message, &edit("x")).await;
     assert_eq!(closed, Err(Unamendable::SessionClosed));

@@ -32,7 +32,7 @@ async fn what_an_admin_does_is_noted_with_whom_from_where_and_by_which_request(w
     let named: Vec<&str> = acts.iter().map(|entry| entry.act.as_str()).collect();
     assert_eq!(named, ["unblock_user", "read_edits", "block_user"], "the latest first");
     for Entry { actor, address, request_id, .. } in &acts {
-        assert_eq!((actor, address.as_str()), (admin.scope.actor(), "192.0.2.7"));
+        assert_eq!((actor, address.as_str()), (admin.scope.person(), "192.0.2.7"));
         assert_eq!(request_id, &admin.request_id);
     }
     for entry in [&acts[0], &acts[2]] {

@@ -37,7 +37,7 @@ async fn a_block_is_one_whoever_repeats_it(world: World) {
     let (rude, admin, other) = (customer(), actor(), actor());
     let reason = "rude".to_owned().try_into().ok();
     let first = world.blocks().block(&admin, &rude.name(), reason.as_ref()).await.unwrap();
-    assert_eq!((&first.person, &first.reason, &first.by), (&rude, &reason, admin.scope.actor()));
+    assert_eq!((&first.person, &first.reason, &first.by), (&rude, &reason, admin.scope.person()));
     let again = world.blocks().block(&other, &rude.name(), None).await.unwrap();
     assert_eq!(again, first, "it is since then, and theirs");
     let better = "very rude".to_owned().try_into().ok();

@@ -7,7 +7,7 @@ use crate::{
     housekeeping::{self, Housekeeping},
     pushes::PushTable,
     recount,
-    store::unread::UnreadCounts,
+    store::unread::UnreadTable,
 };
 use platform::{
     jobs::{Job, Module, Outcome},
@@ -22,7 +22,7 @@ async fn i17_each_periodic_job_may_run_twice(world: World) {
         edits_kept: Some(Duration::from_secs(60)),
         pushes: PushTable(world.another_handle().await),
     });
-    let recount = recount::module(UnreadCounts(world.another_handle().await));
+    let recount = recount::module(UnreadTable(world.another_handle().await));
     assert_eq!((module.schedules.len(), recount.schedules.len()), (3, 1));
     let run = async |module: &Module, kind: &str| {
         let (id, kind) = (new_id(), kind.to_owned());

@@ -88,18 +88,18 @@ pub(super) async fn a_new_name_is_seen_wherever_its_bearer_is_a_member(world: Wo
     }
     for (me, id) in [(&customer, id), (&dentist, id), (&customer, second)] {
         let session = world.store.session(&me.scope(), id).await.unwrap().unwrap();
-        assert_eq!(session.customer.name, "Ada King");
-        assert_eq!(session.customer.avatar_url, avatar_url);
-        assert_eq!(session.dentist.name, "Dana");
+        assert_eq!(session.contact.name, "Ada King");
+        assert_eq!(session.contact.avatar_url, avatar_url);
+        assert_eq!(session.agent.name, "Dana");
     }
     let said = world.store.history(&dentist.scope(), id, HistoryRange::After(0), 1).await.unwrap();
     assert_eq!(said[0].sender.name, "Ada King");
     world.people().rename(&dentist, "Dana", None).await.unwrap();
     let session = world.store.session(&dentist.scope(), id).await.unwrap().unwrap();
-    assert_eq!(session.dentist.avatar_url, None);
+    assert_eq!(session.agent.avatar_url, None);
     let session = world.store.session(&other.scope(), elsewhere).await.unwrap().unwrap();
-    assert_eq!(session.customer.name, "Ada", "another customer keeps theirs");
-    assert!(session.customer.avatar_url.is_some() && session.customer.email.is_none());
+    assert_eq!(session.contact.name, "Ada", "another customer keeps theirs");
+    assert!(session.contact.avatar_url.is_some() && session.contact.email.is_none());
 }
 
 pub(super) async fn heads_are_the_last_seqs_and_revisions(world: World) {

@@ -111,8 +111,7 @@ impl World {
             email: None,
         };
         let session = SessionId(new_id());
-        let new =
-            NewSession { id: session, customer: member(&customer), dentist: member(&dentist) };
+        let new = NewSession { id: session, contact: member(&customer), agent: member(&dentist) };
         store.open_session(&customer.scope(), &new).await.unwrap();
         Self { directory, store, people, customer, dentist, session, _dir: dir }
     }
@@ -135,10 +134,10 @@ const LONG: Duration = Duration::from_secs(600);
 #[tokio::test]
 async fn who_is_shown_is_looked_up_once_a_lifetime_and_the_store_keeps_what_was_said() {
     let world = World::new(LONG).await;
-    assert_eq!(world.shown_to(&world.customer).await.customer.name, "Last known");
+    assert_eq!(world.shown_to(&world.customer).await.contact.name, "Last known");
     eventually("both have their new names", async || {
         let session = world.shown_to(&world.customer).await;
-        session.customer.name == "Ada Byron" && session.dentist.avatar_url.is_some()
+        session.contact.name == "Ada Byron" && session.agent.avatar_url.is_some()
     })
     .await;
     assert_eq!(world.asked(), 2, "each once");
@@ -152,14 +151,14 @@ async fn after_its_lifetime_an_entry_is_asked_for_again() {
     world.people.look_up(&world.customer).await.unwrap();
     *world.directory.name.lock().unwrap() = Some("Ada Lovelace");
     eventually("the new name", async || {
-        world.shown_to(&world.dentist).await.customer.name == "Ada Lovelace"
+        world.shown_to(&world.dentist).await.contact.name == "Ada Lovelace"
     })
     .await;
     // A person that the directory has forgotten keeps the last known name.
     *world.directory.name.lock().unwrap() = None;
     eventually("nobody", async || world.people.look_up(&world.customer).await.unwrap().is_none())
         .await;
-    assert_eq!(world.shown_to(&world.dentist).await.customer.name, "Ada Lovelace");
+    assert_eq!(world.shown_to(&world.dentist).await.contact.name, "Ada Lovelace");
 }
 
 #[tokio::test]
@@ -202,16 +201,16 @@ async fn a_directory_that_is_down_is_left_alone_for_a_second() {
 async fn an_email_is_for_the_dentist_and_only_where_it_is_at_hand() {
     let world = World::new(LONG).await;
     world.directory.down.store(true, Ordering::Relaxed);
-    assert_eq!(world.shown_to(&world.dentist).await.customer.email, None);
+    assert_eq!(world.shown_to(&world.dentist).await.contact.email, None);
     world.directory.down.store(false, Ordering::Relaxed);
     eventually("the dentist sees the customer's", async || {
-        world.shown_to(&world.dentist).await.customer.email.is_some()
+        world.shown_to(&world.dentist).await.contact.email.is_some()
     })
     .await;
     for me in [&world.customer, &world.dentist] {
         let session = world.shown_to(me).await;
-        assert_eq!(session.dentist.email, None);
-        assert_eq!(session.customer.email.is_some(), me.side == Side::Desk);
+        assert_eq!(session.agent.email, None);
+        assert_eq!(session.contact.email.is_some(), me.side == Side::Desk);
     }
 }
 

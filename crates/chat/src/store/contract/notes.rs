@@ -87,7 +87,7 @@ async fn a_customer_finds_notes_by_no_function(world: World) {
     assert!(store.changes(&me.scope(), private, 0, 10).await.unwrap().is_empty());
     let terms = Terms::parse("cavity").unwrap();
     assert!(store.search(&me.scope(), &terms, 0, 10).await.unwrap().unwrap().found.is_empty());
-    assert!(!store.has_written(&me.scope(), private, me).await.unwrap());
+    assert!(!store.has_written(&me.scope(), private, &dentist.name()).await.unwrap());
     assert!(store.mark_read(&me.scope(), private, 1).await.unwrap().is_none());
     let delivered = Delivered { session_id: private, to: me.clone(), seq: 1 };
     assert!(store.mark_delivered(&[delivered]).await.unwrap().moved.is_empty());
@@ -148,8 +148,8 @@ async fn notes_follow_the_professionals_of_their_session(world: World) {
     // As their session shows them, with own marks and counts.
     let seen = world.store.session(&eve.scope(), private).await.unwrap().unwrap();
     assert_eq!((seen.notes_of, seen.last_seq, seen.unread), (Some(id), 2, 2));
-    assert_eq!((&seen.customer.person, &*seen.customer.name), (&customer, "Ada"));
-    assert_eq!((&seen.dentist.person, &*seen.dentist.name), (&dana, "Dana"));
+    assert_eq!((&seen.contact.person, &*seen.contact.name), (&customer, "Ada"));
+    assert_eq!((&seen.agent.person, &*seen.agent.name), (&dana, "Dana"));
     assert_eq!(seen.participants.len(), 1);
     assert_eq!((seen.other_read_seq, seen.other_delivered_seq), (0, 0));
     world.store.mark_read(&eve.scope(), private, 2).await.unwrap().unwrap();

@@ -38,8 +38,9 @@ async fn c8_sessions_wait_until_their_dentist_writes_or_they_are_closed(world: W
 
 async fn who_has_written_in_a_session_is_known(world: World) {
     let (customer, dentist, id) = world.pair().await;
-    let has_written =
-        async |who: &Person| world.store.has_written(&customer.scope(), id, who).await.unwrap();
+    let has_written = async |who: &Person| {
+        world.store.has_written(&customer.scope(), id, &who.name()).await.unwrap()
+    };
     world.say(id, &customer, 1).await;
     assert!(has_written(&customer).await && !has_written(&dentist).await);
     // The same id on the other side is another person.

@@ -114,5 +114,5 @@ pub(super) async fn a_list_of_sessions_is_by_activity_and_pages(world: World) {
     }
     let session = world.store.session(&me.scope(), ids[1]).await.unwrap().unwrap();
     assert_eq!(session.last_message.map(|message| message.seq), Some(1));
-    assert_eq!((session.dentist.person, session.dentist.name.as_str()), (me, "Dana"));
+    assert_eq!((session.agent.person, session.agent.name.as_str()), (me, "Dana"));
 }

@@ -86,12 +86,12 @@ async fn everything(
         cost!("history after", store.history(&me.scope(), id, HistoryRange::After(0), 10));
         cost!("history before", store.history(&me.scope(), id, HistoryRange::Before(9), 10));
         cost!("changes", store.changes(&me.scope(), id, 0, 10));
-        cost!("has_written", store.has_written(&me.scope(), id, me));
+        cost!("has_written", store.has_written(&me.scope(), id, &me.name()));
         cost!("last_before", store.last_before(&me.scope(), id, 9, later));
         cost!("mark_read", store.mark_read(&me.scope(), id, 1));
     }
     cost!("unanswered", store.unanswered(&customer.scope(), 10));
-    cost!("open_between", store.open_between(&customer.scope(), dentist));
+    cost!("open_between", store.open_between(&customer.scope(), &dentist.id));
     cost!("heads", store.heads(&[key]));
     cost!("members", store.members(key));
     cost!("views", store.views(&[key]));

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     committed,
     search::index_all,
-    world::{Acting, World, actor, actor_of, append, draft},
+    world::{Acting, World, actor, actor_of, append, draft, new_session},
 };
 use crate::store::{
     Appended, HistoryRange, PatchOutcome, Refusal, SessionPage, SessionPatch,
@@ -40,11 +40,36 @@ fn twin(person: &Person) -> Person {
     Person::new(TenantId::new(2).unwrap(), person.side, person.id.clone())
 }
 
+/// Admins of another tenant let nobody in, and read no earlier text.
+async fn their_admins_change_nothing(
+    world: &World,
+    me: &Person,
+    id: SessionId,
+    message_id: MessageId,
+) {
+    let colleague = member(Person::new(me.tenant, Side::Desk, "8".parse().unwrap()));
+    let table = ParticipantTable(world.handle.clone());
+    // Nor does an admin of the session's tenant let in people of another one, or remove them.
+    for by in [actor_of(me.tenant), actor()] {
+        for shared in [
+            table.add(&by, id, &colleague, None).await.unwrap(),
+            table.transfer(&by, id, &colleague, None).await.unwrap(),
+            table.remove(&by, id, &colleague.person).await.unwrap(),
+        ] {
+            assert_eq!(shared, Shared::NotFound);
+        }
+    }
+    assert!(table.roster(&me.admin(), id).await.unwrap().is_none());
+    let past = world.store.past_bodies(&me.admin(), id, message_id).await.unwrap();
+    assert!(past.is_none());
+}
+
 async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: World) {
     let (customer, dentist, id) = world.pair().await;
     let drafts = vec![draft(id, &customer, "toothache"), draft(id, &dentist, "tomorrow")];
     let first = committed(&append(&*world.store, drafts).await[0]).clone();
-    for me in [twin(&customer), twin(&dentist)] {
+    for (me, other) in [(&customer, &dentist), (&dentist, &customer)] {
+        let (me, other) = (twin(me), twin(other));
         let store = &world.store;
         let all = SessionPage { after: None, status: None, since: None, limit: 10 };
         assert!(store.session(&me.scope(), id).await.unwrap().is_none());
@@ -58,7 +83,7 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         let terms = Terms::parse("toothache").unwrap();
         let hits = store.search(&me.scope(), &terms, 0, 10).await.unwrap().unwrap();
         assert!(hits.found.is_empty());
-        assert!(!store.has_written(&me.scope(), id, &me).await.unwrap());
+        assert!(!store.has_written(&me.scope(), id, &me.name()).await.unwrap());
         let later = Timestamp::now() + SignedDuration::from_hours(1);
         assert_eq!(store.last_before(&me.scope(), id, 9, later).await.unwrap(), 0);
         // Nor by the parts of the server that read for everybody in a room.
@@ -81,30 +106,23 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         assert!(matches!(amended, Err(Unamendable::NotFound)));
         let sent = append(&**store, vec![draft(id, &me, "hello")]).await.remove(0);
         assert!(matches!(sent, Appended::Refused(Refusal::SessionNotFound)), "{sent:?}");
-        // Their admins let nobody in, and read no earlier text.
-        let colleague = member(Person::new(me.tenant, Side::Desk, "8".parse().unwrap()));
-        let table = ParticipantTable(world.handle.clone());
-        for shared in [
-            table.add(&actor_of(me.tenant), id, &colleague, None).await.unwrap(),
-            table.transfer(&actor_of(me.tenant), id, &colleague, None).await.unwrap(),
-        ] {
-            assert_eq!(shared, Shared::NotFound);
-        }
-        assert!(table.roster(&me.admin(), id).await.unwrap().is_none());
-        let past = store.past_bodies(&me.admin(), id, first.id).await.unwrap();
-        assert!(past.is_none());
+        their_admins_change_nothing(&world, &me, id, first.id).await;
         let key = ImageKey::new(7);
         assert!(world.uploads().upload(&me.scope(), id, &key).await.unwrap().is_none());
         let upload =
             NewUpload { session_id: id, key, format: media::Format::Png, size: 1, file_name: None };
         let noted = world.uploads().note_upload(&me.scope(), &upload).await.unwrap();
         assert_eq!(noted, Err(Declined::SessionNotFound));
+        assert_eq!(store.open_between(&me.scope(), &other.id).await.unwrap(), None);
+        for (one, two) in [(&customer, &dentist), (&customer, &other), (&me, &dentist)] {
+            assert!(store.open_session(&me.scope(), &new_session(one, two)).await.is_err());
+        }
         world.people().rename(&me, "Somebody else", None).await.unwrap();
     }
     let session = world.store.session(&customer.scope(), id).await.unwrap().unwrap();
     assert_eq!((session.last_seq, session.read_seq, session.delivered_seq), (2, 0, 0));
     assert_eq!((session.status, session.muted), (SessionStatus::Open, false));
-    assert_eq!((&*session.customer.name, &*session.dentist.name), ("Ada", "Dana"));
+    assert_eq!((&*session.contact.name, &*session.agent.name), ("Ada", "Dana"));
 }
 
 /// Two sessions with one id, of twins, and the message with which both begin.
@@ -128,13 +146,19 @@ async fn equal_sessions(world: &World) -> ([Person; 4], SessionId, MessageId) {
 async fn i15_twins_have_their_own_sessions(world: World) {
     let ([customer, dentist, their_customer, their_dentist], id, _) = equal_sessions(&world).await;
     for (one, two) in [(&customer, &dentist), (&their_customer, &their_dentist)] {
-        assert_eq!(world.store.open_between(&one.scope(), two).await.unwrap(), Some(id));
+        for (me, other) in [(one, two), (two, one)] {
+            let found = world.store.open_between(&me.scope(), &other.id).await.unwrap();
+            assert_eq!(found, Some(id));
+        }
     }
     let stranger = Person::new(their_dentist.tenant, Side::Desk, "8".parse().unwrap());
-    assert_eq!(world.store.open_between(&their_customer.scope(), &stranger).await.unwrap(), None);
+    assert_eq!(
+        world.store.open_between(&their_customer.scope(), &stranger.id).await.unwrap(),
+        None
+    );
     for (me, body) in [(&dentist, "our pain"), (&their_dentist, "their pain")] {
         let session = world.store.session(&me.scope(), id).await.unwrap().unwrap();
-        assert_eq!(session.dentist.person, *me);
+        assert_eq!(session.agent.person, *me);
         let last = session.last_message.unwrap();
         assert_eq!(last.sender.person.tenant, me.tenant);
         assert_eq!(last.body.as_ref().unwrap().as_str(), body);
@@ -166,7 +190,7 @@ async fn i15_twins_have_their_own_sessions(world: World) {
     let views = world.store.views(&keys).await.unwrap();
     assert_eq!(views.len(), 4);
     for (member, session) in views {
-        assert_eq!(session.customer.person.tenant, member.tenant);
+        assert_eq!(session.contact.person.tenant, member.tenant);
         let is_open = session.status == SessionStatus::Open;
         assert_eq!(is_open, member.tenant == TenantId::MAIN);
     }

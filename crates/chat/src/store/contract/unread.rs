@@ -4,7 +4,7 @@ use super::{
     committed,
     world::{Acting, Database, World, actor, append, draft},
 };
-use crate::store::{HistoryRange, participants::ParticipantTable, unread::UnreadCounts};
+use crate::store::{HistoryRange, participants::ParticipantTable, unread::UnreadTable};
 use model::{
     ids::{SessionId, TenantId},
     message::{Message, amend::Amendment},
@@ -203,7 +203,7 @@ async fn sessions_of_the_version_before_are_counted_once(world: World) {
     // As the migration leaves what was there.
     let uncounted = "update sessions set contact_messages = null; update members set read_messages = null; \
         delete from deleted_messages;";
-    let counts = UnreadCounts(world.another_handle().await);
+    let counts = UnreadTable(world.another_handle().await);
     assert!(counts.count_earlier(10).await.unwrap(), "a session of this version, too");
     check(&world, &[&customer, &dana], id, 0).await;
     // Another tenant has a session with the same id.

@@ -153,13 +153,15 @@ pub(super) async fn a_picture_that_no_message_shows_is_an_orphan(world: World) {
 }
 
 pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World) {
-    let (customer, _, id) = world.pair().await;
+    let (customer, dentist, id) = world.pair().await;
     let object = ObjectKey::new(id, noted(&world, id, &customer).await);
     let early = Timestamp::now() - 1.hour();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty());
     let another = Person { tenant: TenantId::new(2).unwrap(), ..customer.clone() };
-    world.uploads().refuse_upload(&another.scope(), &object).await.unwrap();
+    for other in [&another, &dentist] {
+        world.uploads().refuse_upload(&other.scope(), id, object.image()).await.unwrap();
+    }
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty(), "it is not theirs");
-    world.uploads().refuse_upload(&customer.scope(), &object).await.unwrap();
+    world.uploads().refuse_upload(&customer.scope(), id, object.image()).await.unwrap();
     assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [(customer.tenant, object)]);
 }

@@ -250,8 +250,8 @@ pub(crate) fn new_session(customer: &Person, dentist: &Person) -> NewSession {
     };
     NewSession {
         id: SessionId(new_id()),
-        customer: member(customer, "Ada"),
-        dentist: member(dentist, "Dana"),
+        contact: member(customer, "Ada"),
+        agent: member(dentist, "Dana"),
     }
 }
 

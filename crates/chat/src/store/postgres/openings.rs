@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Params, Postgres, rows};
 use crate::store::openings::{HAS_WRITTEN, Openings, UNANSWERED};
 use db::StoreError;
-use model::{ids::SessionId, person::Person, scope::Scope};
+use model::{ids::SessionId, person::PersonName, scope::Scope};
 
 #[async_trait]
 impl Openings for Postgres {
@@ -22,10 +22,16 @@ impl Openings for Postgres {
         &self,
         me: &Scope,
         id: SessionId,
-        person: &Person,
+        person: &PersonName,
     ) -> Result<bool, StoreError> {
-        let params: Params<'_> =
-            &[&id.0, &person.side.as_str(), &person.id.as_str(), &me.tenant.number()];
+        let params: Params<'_> = &[
+            &id.0,
+            &person.side.as_str(),
+            &person.id.as_str(),
+            &me.tenant.number(),
+            &me.side.as_str(),
+            &me.id.as_str(),
+        ];
         let rows = self.db.query(HAS_WRITTEN, params).await?;
         Ok(!rows.is_empty())
     }

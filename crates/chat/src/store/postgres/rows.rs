@@ -105,8 +105,8 @@ pub(super) fn session(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         id: SessionId(get(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, Side::Contact, &me)?,
-        dentist: member(row, Side::Desk, &me)?,
+        contact: member(row, Side::Contact, &me)?,
+        agent: member(row, Side::Desk, &me)?,
         notes_of: get::<Option<uuid::Uuid>>(row, "notes_of")?.map(SessionId),
         participants: Vec::new(),
         desk: desk(row, &me)?,

@@ -16,7 +16,7 @@ use crate::store::{
 };
 use db::{Database, StoreError};
 use model::{
-    ids::{EpochId, SessionId, SessionKey},
+    ids::{EpochId, SessionId, SessionKey, TenantId},
     person::{Person, PersonId},
     scope::Scope,
     session::{DeskStatus, Session, SessionStatus},
@@ -91,6 +91,17 @@ fn columns(keys: &[SessionKey]) -> (Vec<i32>, Vec<Uuid>) {
 }
 
 impl Postgres {
+    async fn open_between(
+        &self,
+        tenant: TenantId,
+        contact: &PersonId,
+        agent: &PersonId,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let params: Params<'_> = &[&contact.as_str(), &agent.as_str(), &tenant.number()];
+        let rows = self.db.query(OPEN_BETWEEN, params).await?;
+        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
+    }
+
     fn participants(&self) -> ParticipantTable {
         ParticipantTable(Database::Postgres(Arc::clone(&self.db)))
     }
@@ -103,15 +114,16 @@ impl Sessions for Postgres {
         me: &Scope,
         new: &NewSession,
     ) -> Result<(SessionId, bool), StoreError> {
-        let (customer, dentist) = (&new.customer, &new.dentist);
+        new.check(me)?;
+        let (contact, agent) = (&new.contact, &new.agent);
         let params: Params<'_> = &[
             &new.id.0,
-            &customer.person.id.as_str(),
-            &customer.name,
-            &customer.avatar_url(),
-            &dentist.person.id.as_str(),
-            &dentist.name,
-            &dentist.avatar_url(),
+            &contact.person.id.as_str(),
+            &contact.name,
+            &contact.avatar_url(),
+            &agent.person.id.as_str(),
+            &agent.name,
+            &agent.avatar_url(),
             &me.tenant.number(),
         ];
         // The open session may be closed between the two statements: then the next try opens a new
@@ -120,8 +132,8 @@ impl Sessions for Postgres {
             if !self.db.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));
             }
-            let other = if customer.person == **me { dentist } else { customer };
-            if let Some(id) = self.open_between(me, &other.person).await? {
+            let (contact, agent) = (&contact.person.id, &agent.person.id);
+            if let Some(id) = self.open_between(me.tenant, contact, agent).await? {
                 return Ok((id, false));
             }
         }
@@ -130,13 +142,10 @@ impl Sessions for Postgres {
     async fn open_between(
         &self,
         me: &Scope,
-        other: &Person,
+        other: &PersonId,
     ) -> Result<Option<SessionId>, StoreError> {
-        let (customer, dentist) = sides(me, other);
-        let params: Params<'_> =
-            &[&customer.id.as_str(), &dentist.id.as_str(), &me.tenant.number()];
-        let rows = self.db.query(OPEN_BETWEEN, params).await?;
-        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
+        let (contact, agent) = sides(me.side, &me.id, other);
+        Self::open_between(self, me.tenant, contact, agent).await
     }
 
     async fn session(&self, me: &Scope, id: SessionId) -> Result<Option<Session>, StoreError> {
@@ -144,7 +153,7 @@ impl Sessions for Postgres {
         let rows = self.db.query(sql::SESSION, params).await?;
         let mut session = rows.first().map(rows::session).transpose()?;
         self.participants()
-            .complete(session.iter_mut().map(|session| (me.actor(), session)))
+            .complete(session.iter_mut().map(|session| (me.person(), session)))
             .await?;
         Ok(session)
     }
@@ -173,7 +182,7 @@ impl Sessions for Postgres {
         let listed = rows.first().map(|row| rows::seq(row, "listed")).transpose()?.unwrap_or(0);
         let mut sessions: Vec<_> = rows.iter().map(rows::session).collect::<Result<_, _>>()?;
         self.participants()
-            .complete(sessions.iter_mut().map(|session| (me.actor(), session)))
+            .complete(sessions.iter_mut().map(|session| (me.person(), session)))
             .await?;
         Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
     }

@@ -1,12 +1,13 @@
 //! Replies between people, in SQLite.
 
 use async_trait::async_trait;
+use rusqlite::params;
 
 use super::Sqlite;
 use crate::store::openings::{HAS_WRITTEN, Openings, UNANSWERED};
 use db::StoreError;
 use db::sqlite::numbered;
-use model::{ids::SessionId, person::Person, scope::Scope};
+use model::{ids::SessionId, person::PersonName, scope::Scope};
 
 #[async_trait]
 impl Openings for Sqlite {
@@ -26,12 +27,19 @@ impl Openings for Sqlite {
         &self,
         me: &Scope,
         id: SessionId,
-        person: &Person,
+        person: &PersonName,
     ) -> Result<bool, StoreError> {
-        let (tenant, person) = (me.tenant.number(), person.clone());
+        let (me, person) = (me.clone(), person.clone());
         self.db
             .read(move |db| {
-                let who = (id.0.to_string(), person.side.as_str(), person.id.as_str(), tenant);
+                let who = params![
+                    id.0.to_string(),
+                    person.side.as_str(),
+                    person.id.as_str(),
+                    me.tenant.number(),
+                    me.side.as_str(),
+                    me.id.as_str(),
+                ];
                 db.prepare_cached(&numbered(HAS_WRITTEN))?.exists(who)
             })
             .await

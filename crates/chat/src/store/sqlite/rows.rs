@@ -113,8 +113,8 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session> {
     Ok(Session {
         id: SessionId(uuid(row, "chat_id")?),
         status: parsed(row, "status")?,
-        customer: member(row, Side::Contact, &me)?,
-        dentist: member(row, Side::Desk, &me)?,
+        contact: member(row, Side::Contact, &me)?,
+        agent: member(row, Side::Desk, &me)?,
         notes_of: notes_of.map(|id| id.parse()).transpose().map_err(broken)?.map(SessionId),
         participants: Vec::new(),
         desk: desk(row, &me)?,

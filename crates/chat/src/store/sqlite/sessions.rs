@@ -19,7 +19,7 @@ use db::sqlite::{begin, numbered};
 use db::{Database, StoreError};
 use model::{
     ids::{EpochId, SessionId, SessionKey, TenantId},
-    person::Person,
+    person::{Person, PersonId},
     scope::Scope,
     session::{Session, SessionStatus},
 };
@@ -37,33 +37,34 @@ impl Sessions for Sqlite {
         me: &Scope,
         new: &NewSession,
     ) -> Result<(SessionId, bool), StoreError> {
+        new.check(me)?;
         let (tenant, new) = (me.tenant, new.clone());
         self.db
             .write(move |db| {
-                let (customer, dentist) = (&new.customer.person, &new.dentist.person);
+                let (contact, agent) = (&new.contact.person.id, &new.agent.person.id);
                 let transaction = begin(db)?;
-                if let Some(id) = open_between(&transaction, tenant, customer, dentist)? {
+                if let Some(id) = open_between(&transaction, tenant, contact, agent)? {
                     return Ok((id, false));
                 }
                 let tenant = tenant.number();
-                let (customer, dentist) = (customer.id.as_str(), dentist.id.as_str());
+                let (contact, agent) = (contact.as_str(), agent.as_str());
                 let (id, now) = (new.id.0.to_string(), rows::now().as_microsecond());
                 transaction.execute(
                     "insert into sessions (tenant_id, id, customer_id, dentist_id, created_at, active_at) \
                      values (?5, ?1, ?2, ?3, ?4, ?4)",
-                    params![id, customer, dentist, now, tenant],
+                    params![id, contact, agent, now, tenant],
                 )?;
                 transaction.execute(
                     "insert into members (tenant_id, session_id, kind, person_id, name, avatar_url) \
                      values (?8, ?1, 'customer', ?2, ?3, ?4), (?8, ?1, 'dentist', ?5, ?6, ?7)",
                     params![
                         id,
-                        customer,
-                        new.customer.name,
-                        new.customer.avatar_url(),
-                        dentist,
-                        new.dentist.name,
-                        new.dentist.avatar_url(),
+                        contact,
+                        new.contact.name,
+                        new.contact.avatar_url(),
+                        agent,
+                        new.agent.name,
+                        new.agent.avatar_url(),
                         tenant,
                     ],
                 )?;
@@ -76,12 +77,12 @@ impl Sessions for Sqlite {
     async fn open_between(
         &self,
         me: &Scope,
-        other: &Person,
+        other: &PersonId,
     ) -> Result<Option<SessionId>, StoreError> {
         let (me, other) = (me.clone(), other.clone());
         let found = move |db: &mut Connection| {
-            let (customer, dentist) = sides(&me, &other);
-            open_between(db, me.tenant, customer, dentist)
+            let (contact, agent) = sides(me.side, &me.id, &other);
+            open_between(db, me.tenant, contact, agent)
         };
         self.db.read(found).await
     }
@@ -99,7 +100,7 @@ impl Sessions for Sqlite {
             })
             .await?;
         self.participants()
-            .complete(session.iter_mut().map(|session| (me.actor(), session)))
+            .complete(session.iter_mut().map(|session| (me.person(), session)))
             .await?;
         Ok(session)
     }
@@ -145,7 +146,7 @@ impl Sessions for Sqlite {
                 Ok(Listed { is_cut: listed > sessions.len() as u64, sessions })
             })
             .await?;
-        let views = listed.sessions.iter_mut().map(|session| (me.actor(), session));
+        let views = listed.sessions.iter_mut().map(|session| (me.person(), session));
         self.participants().complete(views).await?;
         Ok(listed)
     }
@@ -211,7 +212,7 @@ struct Before {
     status: SessionStatus,
     /// The columns `waiting`, `snoozed_until` and `assignee_id`.
     desk: (Option<String>, Option<i64>, Option<String>),
-    dentist_id: String,
+    agent_id: String,
 }
 
 /// As for PostgreSQL.
@@ -235,7 +236,7 @@ fn set_session(
                 Ok(Before {
                     status: rows::parsed(row, "status")?,
                     desk,
-                    dentist_id: row.get("dentist_id")?,
+                    agent_id: row.get("dentist_id")?,
                 })
             },
         )
@@ -266,7 +267,7 @@ fn set_session(
         desk.1 = patch.snoozed_until.map(Timestamp::as_microsecond);
     }
     if let Some(assignee) = &patch.assignee {
-        desk.2 = Some(assignee.as_str().to_owned()).filter(|id| *id != before.dentist_id);
+        desk.2 = Some(assignee.as_str().to_owned()).filter(|id| *id != before.agent_id);
     }
     let differs = status != before.status || desk != before.desk;
     let changed = differs
@@ -290,14 +291,14 @@ fn set_session(
 fn open_between(
     db: &Connection,
     tenant: TenantId,
-    customer: &Person,
-    dentist: &Person,
+    contact: &PersonId,
+    agent: &PersonId,
 ) -> rusqlite::Result<Option<SessionId>> {
     db.prepare_cached(
         "select id from sessions where tenant_id = ?3 and customer_id = ?1 and dentist_id = ?2 \
          and status = 'open'",
     )?
-    .query_row((customer.id.as_str(), dentist.id.as_str(), tenant.number()), |row| {
+    .query_row((contact.as_str(), agent.as_str(), tenant.number()), |row| {
         rows::uuid(row, "id").map(SessionId)
     })
     .optional()

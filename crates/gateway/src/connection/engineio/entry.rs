@@ -130,7 +130,7 @@ impl Known {
 
     /// Takes a slot for one more connection of this user.
     async fn admit(gateway: &Gateway, identity: Identity) -> Result<Self, Error> {
-        let slots = gateway.limits.slots([Account::User(identity.scope.actor().clone())]).await?;
+        let slots = gateway.limits.slots([Account::User(identity.scope.person().clone())]).await?;
         Ok(Self { identity, slots })
     }
 }
