@@ -56,7 +56,7 @@ impl Audience {
 #[derive(Debug, Default)]
 pub struct Inbox {
     changed: Throttle<SessionKey, Audience>,
-    amended: Throttle<MessageId, Message>,
+    amended: Throttle<(SessionKey, MessageId), Message>,
 }
 
 impl Inbox {
@@ -91,7 +91,7 @@ impl Inbox {
                 *waiting = message;
             }
         };
-        self.amended.put(message.id, message.clone(), latest);
+        self.amended.put((message.session(), message.id), message.clone(), latest);
     }
 
     async fn keep_updating(self: Arc<Self>, bus: Arc<dyn PubSub>) {
@@ -151,7 +151,10 @@ async fn views(
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::store::contract::world::{customer, draft};
     use model::ids::{SessionId, TenantId};
     use platform::new_id;
 
@@ -180,5 +183,22 @@ mod tests {
         ] {
             assert_eq!([Side::Contact, Side::Desk].map(|side| sees(key, side)), expected);
         }
+    }
+
+    #[test]
+    fn i15_a_changed_message_does_not_take_the_place_of_its_twin() {
+        let (inbox, session_id) = (Inbox::default(), SessionId(new_id()));
+        let ours = draft(session_id, &customer(), "ours");
+        let mut twin = ours.clone();
+        twin.sender.tenant = TenantId::new(2).unwrap();
+        for (rev, draft) in [(7, &ours), (8, &ours), (9, &twin)] {
+            let message = draft.committed(1, "Ada".into(), Timestamp::now());
+            inbox.amended(&Message { rev: Some(rev), ..message });
+        }
+        let taken = inbox.amended.take_all().into_iter();
+        let mut taken: Vec<_> =
+            taken.map(|(_, message)| (message.session().tenant, message.rev)).collect();
+        taken.sort();
+        assert_eq!(taken, [(ours.sender.tenant, Some(8)), (twin.sender.tenant, Some(9))]);
     }
 }
