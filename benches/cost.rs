@@ -1,8 +1,9 @@
 //! Cost of the main job on two nodes, PostgreSQL and Redis: messages at full load and at 1,000 a second, connections,
 //! and their memory. The two ends of each session are on different nodes.
 //!
-//! `cargo bench --bench cost [-- --against BINARY] [--rounds N] [--seconds N] [--only idle|low|full]`: with another
-//! binary of frontdesk, both run in turn, each round on a new database. Clients, nodes and servers share the machine, so the rate and the times
+//! `cargo bench --bench cost [-- --against BINARY] [--rounds N] [--seconds N] [--nodes N] [--only idle|low|full]`: with
+//! another binary of frontdesk, both run in turn, each round on a new database. With more than two nodes, the sessions
+//! are spread over all of them, and each has its ends on two. Clients, nodes and servers share the machine, so the rate and the times
 //! are the machine's. CPU times are read from `/proc`. The benchmark checks that each message arrives once.
 
 #![allow(
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_test_support::{Client, Desk, Framing, Node, PostgresDatabase};
+use frontdesk_test_support::{Client, Desk, Framing, Http, Node, PostgresDatabase};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     sync::Barrier,
@@ -169,8 +170,8 @@ struct Bench {
 type Figures = BTreeMap<&'static str, f64>;
 
 impl Bench {
-    async fn start(binary: &str, seconds: u64) -> Self {
-        let desk = Arc::new(Desk::cluster(binary, 2).await);
+    async fn start(binary: &str, nodes: usize, seconds: u64) -> Self {
+        let desk = Arc::new(Desk::cluster(binary, nodes).await);
         let postgres = postgres_pid(desk.database.as_ref().unwrap()).await;
         Self { desk, postgres, seconds }
     }
@@ -194,7 +195,8 @@ impl Bench {
             });
         }
         let mut joining = JoinSet::new();
-        for (customer, dentist, id) in opening.join_all().await {
+        let all = opening.join_all().await.into_iter().enumerate();
+        for (number, (customer, dentist, id)) in all {
             let desk = Arc::clone(&self.desk);
             joining.spawn(async move {
                 let session = Arc::new(Session { id, sent: AtomicU64::new(0) });
@@ -206,7 +208,9 @@ impl Bench {
                     let next_id = 1_000;
                     End { client, session: Arc::clone(&session), next_id, seqs, delays }
                 };
-                [end(0, &customer).await, end(1, &dentist).await]
+                let nodes = desk.nodes.len();
+                let [one, other] = [number % nodes, (number + 1) % nodes];
+                [end(one, &customer).await, end(other, &dentist).await]
             });
         }
         joining.join_all().await
@@ -235,9 +239,22 @@ impl Bench {
         (delays, messages, costs.map(|us| us / messages))
     }
 
+    /// Events that all nodes have received from the bus so far.
+    async fn received(&self) -> f64 {
+        let mut all = 0.0;
+        for node in &self.desk.nodes {
+            let text = Http::new(node.address, None).get("/metrics").await.text;
+            let line =
+                text.lines().find_map(|line| line.strip_prefix("frontdesk_bus_heard_total "));
+            all += line.unwrap().parse::<f64>().unwrap();
+        }
+        all
+    }
+
     /// Every client sends its next message when the one before is answered.
     async fn full_load(&self, figures: &mut Figures) {
         let sessions = self.sessions(200).await;
+        let received = self.received().await;
         let length = Duration::from_secs(self.seconds);
         let (_, messages, [node, postgres]) = self
             .run(sessions, |[mut one, mut other], _, barrier| async move {
@@ -251,6 +268,8 @@ impl Bench {
         figures.insert("1 full load: messages a second", messages / length.as_secs_f64());
         figures.insert("2 full load: node µs a message", node);
         figures.insert("3 full load: PostgreSQL µs a message", postgres);
+        let received = self.received().await - received;
+        figures.insert("C full load: bus events a message, all nodes", received / messages);
     }
 
     /// 1,000 messages a second in 300 sessions.
@@ -294,19 +313,19 @@ impl Bench {
         figures.insert("B MiB kept after 4,000 closes", (self.memory_kib() - empty) / 1_024.0);
     }
 
-    async fn round(binary: &str, seconds: u64) -> Figures {
+    async fn round(binary: &str, nodes: usize, seconds: u64) -> Figures {
         let mut figures = Figures::new();
         let only = option("--only");
         let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
         // Each on new nodes: the memory of a node that has done nothing else.
         if wanted("idle") {
-            Self::start(binary, seconds).await.idle(&mut figures).await;
+            Self::start(binary, nodes, seconds).await.idle(&mut figures).await;
         }
         if wanted("low") {
-            Self::start(binary, seconds).await.low_load(&mut figures).await;
+            Self::start(binary, nodes, seconds).await.low_load(&mut figures).await;
         }
         if wanted("full") {
-            Self::start(binary, seconds).await.full_load(&mut figures).await;
+            Self::start(binary, nodes, seconds).await.full_load(&mut figures).await;
         }
         figures
     }
@@ -329,13 +348,14 @@ async fn main() {
         option(name).map_or(default, |text| text.parse().expect("a whole number"))
     };
     let (rounds, seconds) = (number("--rounds", 1), number("--seconds", 8));
+    let nodes = usize::try_from(number("--nodes", 2)).expect("a number of nodes");
     let binaries: Vec<String> = std::iter::once(env!("CARGO_BIN_EXE_frontdesk").to_owned())
         .chain(option("--against"))
         .collect();
     let mut figures = vec![Vec::new(); binaries.len()];
     for _ in 0..rounds {
         for (binary, figures) in binaries.iter().zip(&mut figures) {
-            figures.push(Bench::round(binary, seconds).await);
+            figures.push(Bench::round(binary, nodes, seconds).await);
         }
     }
     println!("medians of {rounds} rounds of {seconds} s\n");
