@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{
     committed, refused,
-    world::{Acting, World, draft},
+    world::{self, Acting, World, draft},
 };
 use crate::store::{Appended, HistoryRange, Refusal};
 use media::{
@@ -15,7 +15,7 @@ use model::{
     ids::{SessionId, TenantId},
     image::{ImageKey, ObjectKey},
     message::{Draft, Image, MessageKind, amend::Amendment},
-    person::Person,
+    person::{Person, Side},
 };
 use platform::new_id;
 
@@ -158,10 +158,20 @@ pub(super) async fn an_upload_that_is_no_picture_is_removed_at_once(world: World
     let early = Timestamp::now() - 1.hour();
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty());
     let another = Person { tenant: TenantId::new(2).unwrap(), ..customer.clone() };
-    for other in [&another, &dentist] {
+    let namesake = Person { side: Side::Desk, ..customer.clone() };
+    for other in [&another, &dentist, &namesake, &world::customer()] {
         world.uploads().refuse_upload(&other.scope(), id, object.image()).await.unwrap();
     }
+    let elsewhere = SessionId(new_id());
+    world.uploads().refuse_upload(&customer.scope(), elsewhere, object.image()).await.unwrap();
+    let shown = noted(&world, id, &customer).await;
+    committed(&world.store.append(&[showing(id, &customer, &shown)]).await.unwrap()[0]);
+    world.uploads().refuse_upload(&customer.scope(), id, &shown).await.unwrap();
+    assert_eq!(world.count("select count(*) from uploads where refused").await, 0);
     assert!(world.uploads().orphans(early, 10).await.unwrap().is_empty(), "it is not theirs");
     world.uploads().refuse_upload(&customer.scope(), id, object.image()).await.unwrap();
+    // Another device of the same person may have checked it before.
+    let late = world.store.append(&[showing(id, &customer, object.image())]).await.unwrap();
+    assert_eq!(refused(&late[0]), Refusal::ImageNotFound);
     assert_eq!(world.uploads().orphans(early, 10).await.unwrap(), [(customer.tenant, object)]);
 }

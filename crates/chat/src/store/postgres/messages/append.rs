@@ -61,7 +61,7 @@ with mine as materialized (
       when i.image is not null and (
         (select true from uploads u where u.key = i.image::jsonb ->> 'key'
           and u.tenant_id = i.tenant_id and u.session_id = i.session_id and u.kind = i.sender_kind and u.person_id = i.sender_id
-          and u.message_id is null limit 1) is null
+          and u.message_id is null and not u.refused limit 1) is null
         or exists (select from input e where e.ord < i.ord and e.tenant_id = i.tenant_id
           and e.session_id = i.session_id and e.image::jsonb ->> 'key' = i.image::jsonb ->> 'key')) then 'no_image'
       else 'new'

@@ -161,7 +161,7 @@ fn take_image(db: &Connection, draft: &Draft) -> rusqlite::Result<bool> {
     let taken = db
         .prepare_cached(
             "update uploads set message_id = ?5 where key = ?1 and session_id = ?2 and kind = ?3 \
-             and person_id = ?4 and tenant_id = ?6 and message_id is null",
+             and person_id = ?4 and tenant_id = ?6 and message_id is null and not refused",
         )?
         .execute(params![
             image.key,
