@@ -15,7 +15,11 @@ fn only_the_outside_speaks_of_customers_and_dentists() {
         if NAMING.iter().any(|(start, _)| file.starts_with(start)) {
             continue;
         }
-        let code = literals(&code).1.to_lowercase();
+        let (texts, code) = literals(&code);
+        // Otherwise code and texts have changed places: a raw string has an odd number of quotes in it.
+        let odd = texts.iter().find(|text| text.contains("\nfn ") || text.contains("\nimpl "));
+        assert_eq!(odd, None, "{file}: code was read as a text");
+        let code = code.to_lowercase();
         for name in ["customer", "dentist", "patient"] {
             let line = code.lines().find(|line| line.contains(name));
             assert_eq!(line, None, "{file}");

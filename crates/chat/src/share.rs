@@ -70,7 +70,7 @@ impl Chat {
                 self.due.written(delay);
             }
             // If it can't be read now, `session:updated` brings the session.
-            // The admin is no member, and nobody has the professional's scope.
+            // `views` needs no scope: the admin is no member, and the professional has sent no token.
             let views = self.store.views(&[by.scope.session(id)]).await.unwrap_or_default();
             if let Some((_, session)) = views.iter().find(|(member, _)| member == professional) {
                 self.bus.publish(Broadcast::session_new(professional.clone(), session));

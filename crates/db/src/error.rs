@@ -18,7 +18,7 @@ pub enum StoreError {
     /// The database's disk is full or broken. Nothing was written.
     #[error("disk full or broken: {0}")]
     Disk(Source),
-    /// The database rejected the statement, and would do so again.
+    /// The database rejected the statement, or a check before it did, and would do so again.
     #[error("refused: {0}")]
     Refused(Source),
 }
@@ -26,7 +26,12 @@ pub enum StoreError {
 impl StoreError {
     /// The statement should have returned a row.
     pub fn no_row() -> Self {
-        Self::Refused(Arc::new(std::io::Error::other("the statement returned no row")))
+        Self::refused("the statement returned no row")
+    }
+
+    /// A check before the statement failed: this caller must not run it.
+    pub fn refused(problem: &'static str) -> Self {
+        Self::Refused(Arc::new(std::io::Error::other(problem)))
     }
 
     /// Name of the kind of failure, for traces.

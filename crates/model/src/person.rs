@@ -13,9 +13,10 @@ use utoipa::{
 
 use crate::ids::{SessionId, SessionKey, TenantId};
 
-/// Side of the desk. In tokens, rows, channels and answers the sides are `customer` and `dentist`, from the time when the
-/// only organisation was a dental group. A message is encoded once, below `gateway` (law I9), so these names are here
-/// and in [`crate::session::Session`]. Code between the database and the wire has contacts and agents.
+// The names are from the time when the only organisation was a dental group. A broadcast is encoded once a framing, below
+// `gateway` (law I9), so its names are serde names of this type and of `Session`. Code between the database and the wire
+// has contacts and agents.
+/// Side of the desk: `customer` is the organisation's customers', `dentist` its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[schema(as = PersonKind)]
 pub enum Side {

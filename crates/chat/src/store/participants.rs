@@ -117,7 +117,7 @@ pub enum Shared {
     Unchanged,
     /// Nodes of an earlier version may run.
     TooEarly,
-    /// The admin's tenant has no such session, or no such professional.
+    /// The admin's tenant has no such session, or the professional is another tenant's.
     NotFound,
     /// The session has [`MEMBERS_MAX`] members.
     Full,

@@ -1,7 +1,5 @@
 //! Sessions: opening, reading, listing and changing them.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -89,19 +87,20 @@ pub enum PatchOutcome {
 }
 
 impl NewSession {
-    /// Checks that it is a session of `me` with another person of their tenant.
+    /// Checks that it is a session of `me` with a person of their tenant on the other side.
     pub(super) fn check(&self, me: &Scope) -> Result<(), StoreError> {
-        let people = [&self.contact.person, &self.agent.person];
-        let is_mine = people.contains(&me.person());
-        if is_mine && people.iter().all(|person| person.tenant == me.tenant) {
+        let people = [(&self.contact.person, Side::Contact), (&self.agent.person, Side::Desk)];
+        let is_mine = people.iter().any(|(person, _)| *person == me.person());
+        let fit =
+            |(person, side): &(&Person, Side)| person.side == *side && person.tenant == me.tenant;
+        if is_mine && people.iter().all(fit) {
             return Ok(());
         }
-        let problem = "a session can be opened by its own people only";
-        Err(StoreError::Refused(Arc::new(std::io::Error::other(problem))))
+        Err(StoreError::refused("a session can be opened by its own people only"))
     }
 }
 
-/// The customer's and the professional's, of what belongs to a person on this side and to the other one.
+/// Orders two values as contact and agent. `mine` belongs to a person on this side, `theirs` to the other one.
 pub(crate) fn sides<T>(side: Side, mine: T, theirs: T) -> (T, T) {
     if side == Side::Contact { (mine, theirs) } else { (theirs, mine) }
 }

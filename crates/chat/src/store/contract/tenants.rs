@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     committed,
     search::index_all,
-    world::{Acting, World, actor, actor_of, append, draft, new_session},
+    world::{Acting, World, actor, actor_of, append, customer, dentist, draft, new_session},
 };
 use crate::store::{
     Appended, HistoryRange, PatchOutcome, Refusal, SessionPage, SessionPatch,
@@ -13,7 +13,7 @@ use crate::store::{
     participants::{ParticipantTable, Shared},
     search::terms::Terms,
 };
-use db::jobs::JobTable;
+use db::{StoreError, jobs::JobTable};
 use identity::audit::Actor;
 use media::uploads::{Declined, NewUpload};
 use model::{
@@ -26,6 +26,7 @@ use model::{
 
 contract!(
     i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing,
+    a_session_is_opened_by_its_own_people,
     i15_twins_have_their_own_sessions,
     i15_what_changes_in_a_session_does_not_change_its_twin,
     i15_what_is_kept_of_a_person_is_not_their_twins,
@@ -62,6 +63,20 @@ async fn their_admins_change_nothing(
     assert!(table.roster(&me.admin(), id).await.unwrap().is_none());
     let past = world.store.past_bodies(&me.admin(), id, message_id).await.unwrap();
     assert!(past.is_none());
+}
+
+async fn refuse_opening(world: &World, me: &Person, contact: &Person, agent: &Person) {
+    let opened = world.store.open_session(&me.scope(), &new_session(contact, agent)).await;
+    assert!(matches!(opened, Err(StoreError::Refused(_))), "{opened:?}");
+}
+
+async fn a_session_is_opened_by_its_own_people(world: World) {
+    let [ada, dana, eve] = [customer(), dentist(), customer()];
+    refuse_opening(&world, &eve, &ada, &dana).await;
+    // Nor is one side taken for the other.
+    refuse_opening(&world, &dana, &dana, &ada).await;
+    refuse_opening(&world, &ada, &ada, &eve).await;
+    assert_eq!(world.count("select count(*) from sessions").await, 0);
 }
 
 async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: World) {
@@ -115,7 +130,7 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         assert_eq!(noted, Err(Declined::SessionNotFound));
         assert_eq!(store.open_between(&me.scope(), &other.id).await.unwrap(), None);
         for (one, two) in [(&customer, &dentist), (&customer, &other), (&me, &dentist)] {
-            assert!(store.open_session(&me.scope(), &new_session(one, two)).await.is_err());
+            refuse_opening(&world, &me, one, two).await;
         }
         world.people().rename(&me, "Somebody else", None).await.unwrap();
     }
