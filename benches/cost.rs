@@ -1,10 +1,11 @@
 //! Cost of the main job on two nodes, PostgreSQL and Redis: messages at full load and at 1,000 a second, connections,
 //! and their memory. The two ends of each session are on different nodes.
 //!
-//! `cargo bench --bench cost [-- --against BINARY] [--rounds N] [--seconds N] [--nodes N] [--only idle|low|full]`: with
-//! another binary of frontdesk, both run in turn, each round on a new database. With more than two nodes, the sessions
-//! are spread over all of them, and each has its ends on two. Clients, nodes and servers share the machine, so the rate and the times
-//! are the machine's. CPU times are read from `/proc`. The benchmark checks that each message arrives once.
+//! `cargo bench --bench cost [-- --against BINARY] [--rounds N] [--seconds N] [--nodes N] [--only idle|low|full]`:
+//! with another binary of frontdesk, both run in turn, each round on a new database. With more than two nodes, the
+//! sessions are spread over all of them, and each has its ends on two. Clients, nodes and servers share the
+//! machine, so the rate and the times are the machine's. CPU times are read from `/proc`. The benchmark checks that
+//! each message arrives once.
 
 #![allow(
     clippy::unwrap_used,

@@ -97,9 +97,9 @@ impl Blocks {
     }
 
     /// Removes a block.
-    pub async fn unblock(&self, by: &Actor, person: PersonName) -> Result<(), StoreError> {
-        if self.table.unblock(by, &person).await? {
-            self.changed(&person.of(by.scope.tenant)).await;
+    pub async fn unblock(&self, by: &Actor, person: &PersonName) -> Result<(), StoreError> {
+        if self.table.unblock(by, person).await? {
+            self.changed(&person.clone().of(by.scope.tenant)).await;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{bucket::UPLOAD_EXPIRES, format::Format};
 use db::{
     Database, StoreError,
     postgres::rows::unknown,
-    text::{Row, Statement},
+    text::{Row, Statement, Value},
 };
 use model::{
     ids::{SessionId, TenantId},
@@ -199,14 +199,12 @@ impl UploadTable {
         id: SessionId,
         key: &ImageKey,
     ) -> Result<Option<Upload>, StoreError> {
-        let params = [
-            me.side.as_str().into(),
-            me.id.as_str().into(),
-            id.0.into(),
-            key.to_string().into(),
-            me.tenant.number().into(),
-        ];
-        self.0.read(Statement::new(UPLOAD, params)).await?.first().map(upload).transpose()
+        self.0
+            .read(Statement::new(UPLOAD, of_upload(me, id, key)))
+            .await?
+            .first()
+            .map(upload)
+            .transpose()
     }
 
     /// Pictures that no message shows and that were requested before this time or are due for
@@ -256,14 +254,7 @@ impl UploadTable {
         id: SessionId,
         key: &ImageKey,
     ) -> Result<(), StoreError> {
-        let params = [
-            me.side.as_str().into(),
-            me.id.as_str().into(),
-            id.0.into(),
-            key.to_string().into(),
-            me.tenant.number().into(),
-        ];
-        self.0.write(Statement::new(REFUSE, params)).await.map(drop)
+        self.0.write(Statement::new(REFUSE, of_upload(me, id, key))).await.map(drop)
     }
 }
 
@@ -271,6 +262,17 @@ fn tenant(row: &Row) -> Result<TenantId, StoreError> {
     let number: i64 = row.get("tenant")?;
     let tenant = i32::try_from(number).ok().and_then(TenantId::new);
     tenant.ok_or_else(|| unknown("tenant", &"is no tenant"))
+}
+
+/// The member, the session, the key and the tenant, as parameters.
+fn of_upload(me: &Scope, id: SessionId, key: &ImageKey) -> [Value; 5] {
+    [
+        me.side.as_str().into(),
+        me.id.as_str().into(),
+        id.0.into(),
+        key.to_string().into(),
+        me.tenant.number().into(),
+    ]
 }
 
 fn upload(row: &Row) -> Result<Upload, StoreError> {

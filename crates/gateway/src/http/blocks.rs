@@ -76,9 +76,9 @@ pub(crate) async fn unblock(
     ActingAdmin(admin): ActingAdmin,
     OfUser(user): OfUser,
 ) -> Result<StatusCode, Error> {
-    let person = user.clone().of(admin.scope.tenant);
-    gateway.chat.admission.blocks.unblock(&admin, user).await?;
-    tracing::info!(admin = %admin.scope.person(), user = %person, "user unblocked by an admin");
+    gateway.chat.admission.blocks.unblock(&admin, &user).await?;
+    let user = user.of(admin.scope.tenant);
+    tracing::info!(admin = %admin.scope.person(), %user, "user unblocked by an admin");
     Ok(StatusCode::NO_CONTENT)
 }
 

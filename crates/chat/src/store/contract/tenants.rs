@@ -98,7 +98,7 @@ async fn i15_a_twin_in_another_tenant_finds_nothing_and_changes_nothing(world: W
         let terms = Terms::parse("toothache").unwrap();
         let hits = store.search(&me.scope(), &terms, 0, 10).await.unwrap().unwrap();
         assert!(hits.found.is_empty());
-        assert!(!store.has_written(&me.scope(), id, &me.name()).await.unwrap());
+        assert!(!store.has_written(&me.scope(), id, &other.name()).await.unwrap());
         let later = Timestamp::now() + SignedDuration::from_hours(1);
         assert_eq!(store.last_before(&me.scope(), id, 9, later).await.unwrap(), 0);
         // Nor by the parts of the server that read for everybody in a room.

@@ -16,8 +16,8 @@ use crate::store::{
 };
 use db::{Database, StoreError};
 use model::{
-    ids::{EpochId, SessionId, SessionKey, TenantId},
-    person::{Person, PersonId},
+    ids::{EpochId, SessionId, SessionKey},
+    person::{Person, PersonId, Side},
     scope::Scope,
     session::{DeskStatus, Session, SessionStatus},
 };
@@ -91,17 +91,6 @@ fn columns(keys: &[SessionKey]) -> (Vec<i32>, Vec<Uuid>) {
 }
 
 impl Postgres {
-    async fn open_between(
-        &self,
-        tenant: TenantId,
-        contact: &PersonId,
-        agent: &PersonId,
-    ) -> Result<Option<SessionId>, StoreError> {
-        let params: Params<'_> = &[&contact.as_str(), &agent.as_str(), &tenant.number()];
-        let rows = self.db.query(OPEN_BETWEEN, params).await?;
-        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
-    }
-
     fn participants(&self) -> ParticipantTable {
         ParticipantTable(Database::Postgres(Arc::clone(&self.db)))
     }
@@ -132,8 +121,8 @@ impl Sessions for Postgres {
             if !self.db.query(OPEN, params).await?.is_empty() {
                 return Ok((new.id, true));
             }
-            let (contact, agent) = (&contact.person.id, &agent.person.id);
-            if let Some(id) = self.open_between(me.tenant, contact, agent).await? {
+            let other = if me.side == Side::Contact { agent } else { contact };
+            if let Some(id) = self.open_between(me, &other.person.id).await? {
                 return Ok((id, false));
             }
         }
@@ -145,7 +134,9 @@ impl Sessions for Postgres {
         other: &PersonId,
     ) -> Result<Option<SessionId>, StoreError> {
         let (contact, agent) = sides(me.side, &me.id, other);
-        Self::open_between(self, me.tenant, contact, agent).await
+        let params: Params<'_> = &[&contact.as_str(), &agent.as_str(), &me.tenant.number()];
+        let rows = self.db.query(OPEN_BETWEEN, params).await?;
+        rows.first().map(|row| Ok(SessionId(rows::get(row, "id")?))).transpose()
     }
 
     async fn session(&self, me: &Scope, id: SessionId) -> Result<Option<Session>, StoreError> {
